@@ -1,0 +1,24 @@
+"""What the AWS calls do: one function per operation, gathered in an OPERATIONS table per service."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks: the identity that the door established, and the namespace (account, region) that the request works in."""
+
+    account: str
+    region: str
+    access_key_id: str
+    arn: str
+    user_id: str
+    request_id: str
+    is_job: bool = False
+
+
+Params = dict[str, Any]
+Handler = Callable[[Any, Caller, Params], Awaitable[Params]]
