@@ -1,1 +1,1 @@
-
+"""AWS's languages: shapes and signatures, not meaning."""
