@@ -1,0 +1,116 @@
+"""What goes in and out of the engine: reports of what happened, and the effects that are to be carried out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import Struct
+
+from batchyard.model.capacity import Instance, Resources
+
+# --- reports: what providers saw. They draw no conclusion. ---
+
+
+class InstanceUp(Struct, frozen=True, tag=True):
+    """The instance is there and takes jobs."""
+
+    instance: str
+    at_ms: int
+
+
+class InstanceGone(Struct, frozen=True, tag=True):
+    """The instance is gone, and with it every attempt on it that has not been reported as ended."""
+
+    instance: str
+    at_ms: int
+
+
+class AttemptStarted(Struct, frozen=True, tag=True):
+    attempt: str
+    at_ms: int
+
+
+class AttemptEnded(Struct, frozen=True, tag=True):
+    """An attempt is over.
+
+    `cause` says what the provider did or saw: "exited" (by itself), "stopped" (after a StopAttempt), "timeout", "not-started"
+    (it could not be started: see `reason`), "lost" (it was known and is gone without an outcome).
+    `exit_code` is the shell's view (128 + signal) and absent unless a process really exited. `oom`: the kernel killed for memory.
+    """
+
+    attempt: str
+    at_ms: int
+    cause: str
+    exit_code: int | None = None
+    oom: bool = False
+    reason: str = ""
+    peak_memory_mib: float | None = None
+    cpu_s: float | None = None
+    started_at_ms: int | None = None
+
+
+class ProviderBack(Struct, frozen=True, tag=True):
+    """A provider (re)connected and says all that it holds; whatever we believe to be there and is not listed is lost.
+
+    `generation` names the provider's process: a new one holds none of the instances of an older one.
+    """
+
+    provider: str
+    generation: str
+    instances: tuple[str, ...]
+    attempts: tuple[str, ...]
+    at_ms: int
+
+
+Report = InstanceUp | InstanceGone | AttemptStarted | AttemptEnded | ProviderBack
+
+# --- effects: what providers are to do. Each may be sent again: "already so" counts as done. ---
+
+
+class StartInstance(Struct, frozen=True, tag=True):
+    instance: Instance
+
+
+class StopInstance(Struct, frozen=True, tag=True):
+    """Take the instance away as a reclaimed host goes: attempts that still run on it are killed without SIGTERM."""
+
+    instance: str
+
+
+class NoticeInstance(Struct, frozen=True, tag=True):
+    """Tell the jobs of a Spot instance that it will be taken away at `reclaim_at_ms`."""
+
+    instance: str
+    reclaim_at_ms: int
+
+
+class Launch(Struct, frozen=True, tag=True):
+    """Run an attempt. Named by `attempt`: one that is known already is not started again.
+
+    `command` is argv; `environment` is complete but for what only the node knows (the working directory). Times in seconds.
+    """
+
+    attempt: str
+    job_id: str
+    number: int
+    instance: str
+    command: tuple[str, ...]
+    environment: dict[str, str]
+    needs: Resources
+    log_group: str
+    log_stream: str
+    account: str
+    region: str
+    timeout_s: int | None = None
+    user: str = ""
+    container: dict[str, Any] = {}
+
+
+class StopAttempt(Struct, frozen=True, tag=True):
+    """SIGTERM, then SIGKILL after `grace_s`."""
+
+    attempt: str
+    grace_s: float = 30.0
+
+
+Effect = StartInstance | StopInstance | NoticeInstance | Launch | StopAttempt
