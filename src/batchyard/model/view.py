@@ -1,0 +1,138 @@
+"""The windows through which others look at the yard: read-only Protocols."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+from msgspec import Struct
+
+from batchyard.model.capacity import Environment, Instance, Queue, Resources, Shape
+from batchyard.model.definition import Definition
+from batchyard.model.job import Job, Specification, Status
+
+
+class Waiting(NamedTuple):
+    """A job that is ready to run: `index` is the child of an array that has no record of its own yet, else None."""
+
+    job_id: str
+    spec: Specification
+    index: int | None
+    number: int  # of the attempt that would start now
+
+
+class YardView(Protocol):
+    """What the scheduler sees: a lazy, read-only view of the working set."""
+
+    @property
+    def environments(self) -> Mapping[str, Environment]: ...
+    @property
+    def queues(self) -> Mapping[str, Queue]: ...
+    @property
+    def instances(self) -> Mapping[str, Instance]: ...
+    @property
+    def open_queues(self) -> Sequence[Queue]:
+        """Queues that have ready jobs, highest priority first."""
+        ...
+
+    def ready(self, queue: str) -> Iterator[Waiting]:
+        """The ready jobs of a queue, in the order in which they are to start. Lazy."""
+        ...
+
+    def free(self, instance: str) -> Resources:
+        """What of an instance is not taken by attempts."""
+        ...
+
+    def attempts_on(self, instance: str) -> Mapping[str, bool]:
+        """The attempts on an instance: id -> whether a loss of it would be retried."""
+        ...
+
+    def environment_instances(self, environment: str) -> Mapping[str, Instance]: ...
+
+    def shapes(self, environment: str) -> Sequence[Shape]:
+        """The instance types that an environment may start, cheapest per vCPU first."""
+        ...
+
+    def price(self, shape: Shape, spot: bool) -> float:
+        """USD per hour."""
+        ...
+
+    def host_room(self, provider: str) -> Resources | None:
+        """All that a provider's host has; None where there is no such bound."""
+        ...
+
+
+class JobQuery(Struct, frozen=True, kw_only=True):
+    """A question to the list of jobs. Exactly one of `queue` (ARN) and `array` (the parent's id). No status = every status."""
+
+    queue: str | None = None
+    array: str | None = None
+    status: Status | None = None
+    name: str | None = None  # compared without regard to case; a trailing `*` is a prefix
+    definition: str | None = None  # an ARN, or a name (all revisions), or a name with a trailing `*`
+    created_before_ms: int | None = None
+    created_after_ms: int | None = None
+    newest_first: bool = False
+    limit: int = 100
+    cursor: str = ""  # as answered with the page before; "" from the start
+
+
+class Page(NamedTuple):
+    jobs: list[tuple[Job, Specification]]
+    cursor: str  # "" when there is no more
+
+
+class Reason(Struct, frozen=True):
+    """Why a job does not start in one environment, and the smallest change that would start it."""
+
+    environment: str  # name
+    shortfall: str
+    fix: str
+
+
+class Explanation(Struct, frozen=True):
+    """Why a job is where it is: one sentence, the reasons per environment, AWS's own words, its place in the queue (from 1)."""
+
+    job_id: str
+    status: str
+    summary: str
+    reasons: tuple[Reason, ...] = ()
+    aws_reason: str = ""
+    position: int | None = None
+
+
+class Reader(Protocol):
+    """What services may read. Reads never write; what they see is committed."""
+
+    @property
+    def environments(self) -> Mapping[str, Environment]: ...
+    @property
+    def queues(self) -> Mapping[str, Queue]: ...
+    @property
+    def definitions(self) -> Mapping[str, Definition]: ...
+    @property
+    def instances(self) -> Mapping[str, Instance]: ...
+
+    def job(self, job_id: str) -> tuple[Job, Specification] | None:
+        """A job by id (`uuid` or `uuid:index`), whether it waits, runs or is long finished; None if there is none."""
+        ...
+
+    def summary(self, parent: Job) -> dict[Status, int]:
+        """Of an array: how many children are in each of the seven states."""
+        ...
+
+    def jobs(self, query: JobQuery) -> Page: ...
+
+    def explain(self, job_id: str) -> Explanation | None: ...
+
+    def front(self, queue: str, limit: int) -> list[tuple[str, int]]:
+        """The ready jobs at the front of a queue: (job id, since when it is at its position in ms)."""
+        ...
+
+    def usage(self, queue: str) -> float:
+        """vCPUs that the running and starting jobs of a queue hold."""
+        ...
+
+    def waiting_reason(self, job: Job, spec: Specification) -> str:
+        """The statusReason to show for a job that waits; "" if there is nothing to say."""
+        ...
