@@ -13,11 +13,11 @@ from batchyard.model.job import Job, Specification, Status
 
 
 class Waiting(NamedTuple):
-    """A job that is ready to run: `index` is the child of an array that has no record of its own yet, else None."""
+    """A job that is ready to run: `child` is the child of an array that has no record of its own yet, else None."""
 
     job_id: str
     spec: Specification
-    index: int | None
+    child: int | None
     number: int  # of the attempt that would start now
 
 

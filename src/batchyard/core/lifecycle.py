@@ -1,0 +1,289 @@
+"""THE table of states. Every move that a job may make stands in this file, and nowhere else.
+
+Theory
+------
+A job is one record and moves through AWS's seven states (specification, section 2.1):
+
+    SUBMITTED -> PENDING -> RUNNABLE -> STARTING -> RUNNING -> SUCCEEDED | FAILED
+
+What moves it is an *event*. `MOVES` maps (state, event) to a handler and to the states in which that handler may leave the job;
+what is not in the table is illegal and raises `IllegalMove` with the job untouched. `advance` is the only caller of the handlers
+and checks their result against the table, so the diagram in ARCHITECTURE.md, which is drawn from the same table, cannot lie.
+
+Some rules that the table encodes and that are easy to get wrong:
+
+- The end of an attempt is not the end of a job. `Ended` closes the attempt, then decides: a job that was asked to stop fails with
+  the caller's words, a timed out one fails without a retry, exit code 0 succeeds (even if a child process was killed for memory),
+  and everything else asks `retries.verdict`.
+- "Your program failed" and "the infrastructure failed" never look alike: only a process that really exited has an exit code.
+- Final states are final: every event leaves them as they are (a second TerminateJob answers 200 and changes nothing).
+- CancelJob has no effect from STARTING on; TerminateJob marks the job, and it fails when its attempt has ended.
+- Timestamps never run backwards: a report that carries an earlier time than the attempt's begin is pulled up to it.
+
+An array's parent moves by a smaller table, `ARRAY_MOVES`: it never runs, it is PENDING while its children do, and it ends when
+they all have. Effects are not listed here: what a provider is to be told follows from the record (see `engine/dispatch.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from msgspec.structs import replace
+
+from batchyard.core import retries
+from batchyard.model.job import Attempt, Job, Specification, Status
+from batchyard.model.messages import AttemptEnded
+
+S = Status
+
+EXITED = "Essential container in task exited"
+NOT_STARTED = "Task failed to start"
+TIMED_OUT = "Job attempt duration exceeded timeout"
+DEPENDENT_FAILED = "Dependent Job failed"
+CHILD_FAILED = "Array Child Job failed"
+QUEUE_DELETED = "JobQueue deleted"
+OUT_OF_MEMORY = "OutOfMemoryError: Container killed due to memory usage"
+
+
+def host_lost(instance: str) -> str:
+    """The reason that Nextflow, miniwdl and redun recognise as an interruption (specification, section 2.3)."""
+    return f"Host EC2 (instance {instance}) terminated."
+
+
+class IllegalMove(Exception):
+    """An event that the table does not allow in this state. That is our bug, never the user's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Dependencies are not met yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """All dependencies are met."""
+
+
+@dataclass(frozen=True, slots=True)
+class Doomed:
+    """A dependency failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """The scheduler found room."""
+
+    attempt: Attempt
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    report: AttemptEnded
+
+
+@dataclass(frozen=True, slots=True)
+class CancelAsked:
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class TerminateAsked:
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """All children of an array are final."""
+
+    succeeded: int
+    failed: int
+
+
+Event = Held | Released | Doomed | Placed | Started | Ended | CancelAsked | TerminateAsked | Settled
+Handler = Callable[[Job, Specification, "Event", int], Job]
+
+
+def advance(job: Job, spec: Specification, event: Event, now_ms: int) -> Job:
+    """The job after `event`. The same object if nothing changes; raises IllegalMove for what the table does not know."""
+    table = ARRAY_MOVES if job.is_array else MOVES
+    move = table.get((job.status, type(event)))
+    if move is None:
+        raise IllegalMove(f"{type(event).__name__} for job {job.id} in {job.status}")
+    moved = move[0](job, spec, event, now_ms)
+    if moved.status not in move[1]:
+        raise IllegalMove(f"{type(event).__name__} would take job {job.id} from {job.status} to {moved.status}")
+    return moved
+
+
+def _unchanged(job: Job, _spec: Specification, _event: Event, _now_ms: int) -> Job:
+    return job
+
+
+def _hold(job: Job, _spec: Specification, _event: Event, _now_ms: int) -> Job:
+    return replace(job, status=S.PENDING)
+
+
+def _release(job: Job, _spec: Specification, _event: Event, now_ms: int) -> Job:
+    return replace(job, status=S.RUNNABLE, runnable_at_ms=now_ms, waits_for=())
+
+
+def _doom(job: Job, _spec: Specification, _event: Event, now_ms: int) -> Job:
+    return replace(job, status=S.FAILED, status_reason=DEPENDENT_FAILED, stopped_at_ms=now_ms, waits_for=())
+
+
+def _place(job: Job, _spec: Specification, event: Event, _now_ms: int) -> Job:
+    assert isinstance(event, Placed)
+    return replace(job, status=S.STARTING, current=event.attempt, status_reason="", started_at_ms=None)
+
+
+def _start(job: Job, _spec: Specification, event: Event, _now_ms: int) -> Job:
+    assert isinstance(event, Started)
+    assert job.current is not None
+    at_ms = max(event.at_ms, job.current.placed_at_ms)
+    return replace(job, status=S.RUNNING, started_at_ms=at_ms, current=replace(job.current, started_at_ms=at_ms))
+
+
+def _end(job: Job, spec: Specification, event: Event, now_ms: int) -> Job:
+    assert isinstance(event, Ended)
+    assert job.current is not None
+    closed = _close(job.current, job, event.report)
+    after = replace(
+        job, current=None, attempts=(*job.attempts, closed), started_at_ms=closed.started_at_ms, status_reason=closed.status_reason
+    )
+    if job.is_terminated:
+        return replace(after, status=S.FAILED, status_reason=job.stop_reason, stopped_at_ms=closed.stopped_at_ms)
+    if closed.exit_code == 0 and event.report.cause == "exited":
+        return replace(after, status=S.SUCCEEDED, stopped_at_ms=closed.stopped_at_ms)
+    if event.report.cause != "timeout" and retries.verdict(spec, closed):
+        return replace(after, status=S.RUNNABLE, runnable_at_ms=now_ms)
+    return replace(after, status=S.FAILED, stopped_at_ms=closed.stopped_at_ms)
+
+
+def _close(attempt: Attempt, job: Job, report: AttemptEnded) -> Attempt:
+    """The attempt with what the provider saw, in AWS's words."""
+    started_at_ms = attempt.started_at_ms
+    if started_at_ms is None and report.started_at_ms is not None:
+        started_at_ms = max(report.started_at_ms, attempt.placed_at_ms)
+    match report.cause:
+        case "lost":
+            status_reason, reason, exit_code = host_lost(attempt.instance), "", None
+        case "not-started":
+            status_reason, reason, exit_code = NOT_STARTED, report.reason, None
+            started_at_ms = None
+        case "timeout":
+            status_reason, reason, exit_code = TIMED_OUT, report.reason, report.exit_code
+        case _:
+            status_reason = job.stop_reason if job.is_terminated else EXITED
+            reason, exit_code = OUT_OF_MEMORY if report.oom else report.reason, report.exit_code
+    return replace(
+        attempt,
+        started_at_ms=started_at_ms,
+        stopped_at_ms=max(report.at_ms, started_at_ms or attempt.placed_at_ms),
+        exit_code=exit_code,
+        status_reason=status_reason,
+        reason=reason[:255],
+        peak_memory_mib=report.peak_memory_mib,
+        cpu_s=report.cpu_s,
+    )
+
+
+def _cancel(job: Job, _spec: Specification, event: Event, now_ms: int) -> Job:
+    assert isinstance(event, CancelAsked)
+    return _stopped(job, event.reason, now_ms, is_cancelled=True)
+
+
+def _terminate(job: Job, _spec: Specification, event: Event, now_ms: int) -> Job:
+    assert isinstance(event, TerminateAsked)
+    return _stopped(job, event.reason, now_ms, is_terminated=True)
+
+
+def _stopped(job: Job, reason: str, now_ms: int, is_cancelled: bool = False, is_terminated: bool = False) -> Job:
+    return replace(
+        job,
+        status=S.FAILED,
+        status_reason=reason,
+        stop_reason=reason,
+        stopped_at_ms=now_ms,
+        is_cancelled=is_cancelled,
+        is_terminated=is_terminated,
+        waits_for=(),
+    )
+
+
+def _mark_terminated(job: Job, _spec: Specification, event: Event, _now_ms: int) -> Job:
+    """The first reason stays: the job fails with it when its attempt has ended."""
+    assert isinstance(event, TerminateAsked)
+    return job if job.is_terminated else replace(job, is_terminated=True, stop_reason=event.reason)
+
+
+def _mark_array(job: Job, _spec: Specification, event: Event, _now_ms: int) -> Job:
+    """The parent only carries the mark; its children are told one by one, and those without a record read it here."""
+    assert isinstance(event, CancelAsked | TerminateAsked)
+    if job.is_terminated or (job.is_cancelled and isinstance(event, CancelAsked)):
+        return job
+    terminated = isinstance(event, TerminateAsked)
+    return replace(job, is_cancelled=not terminated, is_terminated=terminated, stop_reason=job.stop_reason or event.reason)
+
+
+def _settle(job: Job, _spec: Specification, event: Event, now_ms: int) -> Job:
+    assert isinstance(event, Settled)
+    reason = ""
+    if event.failed:
+        # AWS says "Array Child Job failed"; a parent that never had a child run because of a dependency says that instead.
+        reason = job.stop_reason or CHILD_FAILED
+    return replace(
+        job,
+        status=S.FAILED if event.failed else S.SUCCEEDED,
+        status_reason=reason,
+        stopped_at_ms=now_ms,
+        children=(event.succeeded, event.failed),
+        waits_for=(),
+    )
+
+
+Move = tuple[Handler, tuple[Status, ...]]
+
+MOVES: dict[tuple[Status, type[Event]], Move] = {
+    (S.SUBMITTED, Held): (_hold, (S.PENDING,)),
+    (S.SUBMITTED, Released): (_release, (S.RUNNABLE,)),
+    (S.SUBMITTED, Doomed): (_doom, (S.FAILED,)),
+    (S.SUBMITTED, CancelAsked): (_cancel, (S.FAILED,)),
+    (S.SUBMITTED, TerminateAsked): (_terminate, (S.FAILED,)),
+    (S.PENDING, Released): (_release, (S.RUNNABLE,)),
+    (S.PENDING, Doomed): (_doom, (S.FAILED,)),
+    (S.PENDING, CancelAsked): (_cancel, (S.FAILED,)),
+    (S.PENDING, TerminateAsked): (_terminate, (S.FAILED,)),
+    (S.RUNNABLE, Placed): (_place, (S.STARTING,)),
+    (S.RUNNABLE, CancelAsked): (_cancel, (S.FAILED,)),
+    (S.RUNNABLE, TerminateAsked): (_terminate, (S.FAILED,)),
+    (S.STARTING, Started): (_start, (S.RUNNING,)),
+    (S.STARTING, Ended): (_end, (S.RUNNABLE, S.SUCCEEDED, S.FAILED)),
+    (S.STARTING, CancelAsked): (_unchanged, (S.STARTING,)),
+    (S.STARTING, TerminateAsked): (_mark_terminated, (S.STARTING,)),
+    (S.RUNNING, Started): (_unchanged, (S.RUNNING,)),
+    (S.RUNNING, Ended): (_end, (S.RUNNABLE, S.SUCCEEDED, S.FAILED)),
+    (S.RUNNING, CancelAsked): (_unchanged, (S.RUNNING,)),
+    (S.RUNNING, TerminateAsked): (_mark_terminated, (S.RUNNING,)),
+    (S.SUCCEEDED, CancelAsked): (_unchanged, (S.SUCCEEDED,)),
+    (S.SUCCEEDED, TerminateAsked): (_unchanged, (S.SUCCEEDED,)),
+    (S.FAILED, CancelAsked): (_unchanged, (S.FAILED,)),
+    (S.FAILED, TerminateAsked): (_unchanged, (S.FAILED,)),
+}
+
+ARRAY_MOVES: dict[tuple[Status, type[Event]], Move] = {
+    (S.SUBMITTED, Held): (_hold, (S.PENDING,)),
+    (S.PENDING, CancelAsked): (_mark_array, (S.PENDING,)),
+    (S.PENDING, TerminateAsked): (_mark_array, (S.PENDING,)),
+    (S.PENDING, Doomed): (_doom, (S.FAILED,)),
+    (S.PENDING, Settled): (_settle, (S.SUCCEEDED, S.FAILED)),
+    (S.SUCCEEDED, CancelAsked): (_unchanged, (S.SUCCEEDED,)),
+    (S.SUCCEEDED, TerminateAsked): (_unchanged, (S.SUCCEEDED,)),
+    (S.FAILED, CancelAsked): (_unchanged, (S.FAILED,)),
+    (S.FAILED, TerminateAsked): (_unchanged, (S.FAILED,)),
+}
