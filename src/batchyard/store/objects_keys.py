@@ -1,0 +1,147 @@
+"""Buckets, their settings and their objects in the index: the statements, and no idea of what HTTP would say about them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import apsw
+
+from .objects_records import (
+    Bucket,
+    ObjectRecord,
+    Piece,
+    Traits,
+    pack_checksums,
+    pack_traits,
+    unpack_checksums,
+    unpack_traits,
+)
+
+
+def find_bucket(index: apsw.Connection, name: str) -> Bucket | None:
+    """The bucket called `name`, or None."""
+    query = "SELECT id, name, account, region, created_at_ms FROM bucket WHERE name = ?"
+    return next((Bucket(*row) for row in index.execute(query, (name,))), None)
+
+
+def account_buckets(index: apsw.Connection, account: str, prefix: str, after: str, limit: int) -> list[Bucket]:
+    """Up to `limit` buckets of `account` whose names start with `prefix` and come after `after`, by name."""
+    query = (
+        "SELECT id, name, account, region, created_at_ms FROM bucket"
+        " WHERE account = ? AND name > ? AND substr(name, 1, ?) = ? ORDER BY name LIMIT ?"
+    )
+    return [Bucket(*row) for row in index.execute(query, (account, after, len(prefix), prefix, limit))]
+
+
+def add_bucket(index: apsw.Connection, name: str, account: str, region: str, now_ms: int) -> Bucket:
+    """Make a bucket; the caller has seen that there is none of that name."""
+    query = "INSERT INTO bucket (name, account, region, created_at_ms) VALUES (?, ?, ?, ?)"
+    index.execute(query, (name, account, region, now_ms))
+    return Bucket(index.last_insert_rowid(), name, account, region, now_ms)
+
+
+def remove_bucket(index: apsw.Connection, bucket: int) -> None:
+    """Remove a bucket, its settings and the uploads that were in progress in it; the caller has seen that it holds no object."""
+    for row in index.execute("SELECT manifest FROM upload WHERE bucket = ?", (bucket,)).fetchall():
+        release(index, int(row[0]))
+    for table in ("upload", "completed_upload", "bucket_setting"):
+        index.execute(f"DELETE FROM {table} WHERE bucket = ?", (bucket,))
+    index.execute("DELETE FROM bucket WHERE id = ?", (bucket,))
+
+
+def holds_objects(index: apsw.Connection, bucket: int) -> bool:
+    """Whether there is any object in the bucket."""
+    return bool(index.execute("SELECT 1 FROM object WHERE bucket = ? LIMIT 1", (bucket,)).fetchall())
+
+
+def setting(index: apsw.Connection, bucket: int, kind: str) -> str | None:
+    """The recorded document of a bucket setting, or None."""
+    query = "SELECT document FROM bucket_setting WHERE bucket = ? AND kind = ?"
+    return next((str(row[0]) for row in index.execute(query, (bucket, kind))), None)
+
+
+def put_setting(index: apsw.Connection, bucket: int, kind: str, document: str) -> None:
+    """Record a bucket setting in place of the one before."""
+    index.execute("INSERT OR REPLACE INTO bucket_setting (bucket, kind, document) VALUES (?, ?, ?)", (bucket, kind, document))
+
+
+def remove_setting(index: apsw.Connection, bucket: int, kind: str) -> None:
+    """Forget a bucket setting; nothing happens when there is none."""
+    index.execute("DELETE FROM bucket_setting WHERE bucket = ? AND kind = ?", (bucket, kind))
+
+
+def find_object(index: apsw.Connection, bucket: Bucket, key: str) -> ObjectRecord | None:
+    """The object at `key`, or None."""
+    query = "SELECT manifest, size, etag, modified_at_ms, traits FROM object WHERE bucket = ? AND key = ?"
+    for manifest, size, etag, modified_at_ms, traits in index.execute(query, (bucket.id, key)):
+        return ObjectRecord(manifest, bucket, key, size, etag, modified_at_ms, unpack_traits(traits))
+    return None
+
+
+def pieces_of(index: apsw.Connection, manifest: int, after: int = 0, limit: int = -1) -> list[Piece]:
+    """The pieces of an object or upload in order, those numbered above `after`, at most `limit` (-1: all)."""
+    query = (
+        "SELECT number, body, size, etag, modified_at_ms, checksums FROM piece WHERE manifest = ? AND number > ? ORDER BY number LIMIT ?"
+    )
+    return [
+        Piece(number, body, size, etag, modified_at_ms, unpack_checksums(checksums))
+        for number, body, size, etag, modified_at_ms, checksums in index.execute(query, (manifest, after, limit))
+    ]
+
+
+def put_object(
+    index: apsw.Connection, manifest: int, bucket: int, key: str, etag: str, traits: Traits, pieces: Sequence[Piece], now_ms: int
+) -> None:
+    """Let `key` be an object of these `pieces` from now on; what was there before becomes garbage."""
+    remove_object(index, bucket, key)
+    for piece in pieces:
+        put_piece(index, manifest, piece)
+    place_object(index, manifest, bucket, key, sum(piece.size for piece in pieces), etag, traits, now_ms)
+
+
+def place_object(index: apsw.Connection, manifest: int, bucket: int, key: str, size: int, etag: str, traits: Traits, now_ms: int) -> None:
+    """Enter the object row of a manifest whose pieces are in place and whose key is free."""
+    query = "INSERT INTO object (manifest, bucket, key, size, etag, modified_at_ms, traits) VALUES (?, ?, ?, ?, ?, ?, ?)"
+    index.execute(query, (manifest, bucket, key, size, etag, now_ms, pack_traits(traits)))
+
+
+def put_traits(index: apsw.Connection, manifest: int, traits: Traits) -> None:
+    """Replace the traits of an object (its tags have changed); its bytes and its date stay."""
+    index.execute("UPDATE object SET traits = ? WHERE manifest = ?", (pack_traits(traits), manifest))
+
+
+def remove_object(index: apsw.Connection, bucket: int, key: str) -> None:
+    """Remove the object at `key`, if there is one, and make garbage of its bodies."""
+    for row in index.execute("SELECT manifest FROM object WHERE bucket = ? AND key = ?", (bucket, key)).fetchall():
+        release(index, int(row[0]))
+        index.execute("DELETE FROM object WHERE manifest = ?", row)
+
+
+def put_piece(index: apsw.Connection, manifest: int, piece: Piece) -> None:
+    """Enter one piece of a manifest; a piece of the same number becomes garbage."""
+    release(index, manifest, piece.number)
+    query = "INSERT INTO piece (manifest, number, body, size, etag, modified_at_ms, checksums) VALUES (?, ?, ?, ?, ?, ?, ?)"
+    checksums = pack_checksums(piece.checksums)
+    index.execute(query, (manifest, piece.number, piece.body, piece.size, piece.etag, piece.modified_at_ms, checksums))
+
+
+def release(index: apsw.Connection, manifest: int, number: int | None = None) -> None:
+    """Remove the pieces of a manifest (or the one of `number`); bodies that no other piece refers to become garbage."""
+    which = "manifest = ?" if number is None else "manifest = ? AND number = ?"
+    values = (manifest,) if number is None else (manifest, number)
+    query = (
+        f"INSERT OR IGNORE INTO garbage (body) SELECT body FROM piece WHERE {which} AND body <> 0 AND NOT EXISTS"
+        " (SELECT 1 FROM piece AS other WHERE other.body = piece.body"
+        " AND (other.manifest <> piece.manifest OR other.number <> piece.number))"
+    )
+    index.execute(query, values)
+    index.execute(f"DELETE FROM piece WHERE {which}", values)
+
+
+def highest_manifest(index: apsw.Connection) -> int:
+    """The highest manifest number in use; 0 in an empty index."""
+    query = (
+        "SELECT max(coalesce((SELECT max(manifest) FROM object), 0), coalesce((SELECT max(manifest) FROM upload), 0),"
+        " coalesce((SELECT max(manifest) FROM piece), 0))"
+    )
+    return int(next(iter(index.execute(query)))[0])
