@@ -11,7 +11,6 @@ import shutil
 import sys
 import tempfile
 import time
-import traceback
 import typing
 
 import steps
@@ -48,15 +47,11 @@ def _as_job(arguments: list[str], child: int, log: pathlib.Path) -> None:
     """The job's process: array index in the environment, output in the log."""
     os.environ["AWS_BATCH_JOB_ARRAY_INDEX"] = str(child)
     os.chdir(log.parent)
-    with log.open("a", encoding="utf-8") as output:
-        for descriptor in (1, 2):  # the tools are C programs at heart: they write to the descriptors
-            os.dup2(output.fileno(), descriptor)
-        sys.stdout = sys.stderr = output
-        try:
-            steps.main(arguments)
-        except Exception:
-            traceback.print_exc()
-            sys.exit(1)
+    output = os.fdopen(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND), "w", encoding="utf-8", buffering=1)
+    for descriptor in (1, 2):  # the tools are C programs at heart: they write to the descriptors
+        os.dup2(output.fileno(), descriptor)
+    sys.stdout = sys.stderr = output
+    steps.main(arguments)
 
 
 def main() -> None:

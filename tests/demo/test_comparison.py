@@ -3,8 +3,6 @@
 import pathlib
 import random
 
-import pysam
-import pysam.bcftools
 import pytest
 from variant_calling import comparison, genome, sample
 

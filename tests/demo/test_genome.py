@@ -1,6 +1,7 @@
 """The shipped genome is phage lambda, and the confident regions follow from it alone."""
 
 import collections
+import itertools
 import re
 
 import pytest
@@ -12,7 +13,7 @@ BASES = genome.read_reference().bases
 def fragments(site: str, offset: int) -> list[int]:
     """Lengths of the pieces that an enzyme with this site makes, the longest first."""
     cuts = [0, *(match.start() + offset for match in re.finditer(f"(?={site})", BASES)), len(BASES)]
-    return sorted((end - start for start, end in zip(cuts, cuts[1:], strict=False)), reverse=True)
+    return sorted((end - start for start, end in itertools.pairwise(cuts)), reverse=True)
 
 
 @pytest.mark.parametrize(
@@ -65,7 +66,7 @@ def test_confident_and_doubtful_regions_share_the_genome() -> None:
     covered = sorted([*confident, *doubtful], key=lambda interval: interval.start)
     assert covered[0].start == 0
     assert covered[-1].end == len(BASES)
-    assert all(one.end == two.start for one, two in zip(covered, covered[1:], strict=False))
+    assert all(one.end == two.start for one, two in itertools.pairwise(covered))
     share = sum(interval.length for interval in confident) / len(BASES)
     assert 0.90 < share < 0.95
     assert confident[0].start >= genome.END_MARGIN
@@ -76,7 +77,7 @@ def test_calling_regions_cover_the_genome_once() -> None:
     regions = genome.calling_regions(48_502, 5)
     assert regions[0].start == 0
     assert regions[-1].end == 48_502
-    assert all(one.end == two.start for one, two in zip(regions, regions[1:], strict=False))
+    assert all(one.end == two.start for one, two in itertools.pairwise(regions))
     assert {region.length for region in regions} <= {9_700, 9_701}
 
 
