@@ -133,8 +133,9 @@ def _release(job: Job, _spec: Specification, _event: Event, now_ms: int) -> Job:
     return replace(job, status=S.RUNNABLE, runnable_at_ms=now_ms, waits_for=())
 
 
-def _doom(job: Job, _spec: Specification, _event: Event, now_ms: int) -> Job:
-    return replace(job, status=S.FAILED, status_reason=DEPENDENT_FAILED, stopped_at_ms=now_ms, waits_for=())
+def _doom(job: Job, spec: Specification, _event: Event, now_ms: int) -> Job:
+    children = (0, spec.array_size) if job.is_array else (0, 0)
+    return replace(job, status=S.FAILED, status_reason=DEPENDENT_FAILED, stopped_at_ms=now_ms, waits_for=(), children=children)
 
 
 def _place(job: Job, _spec: Specification, event: Event, _now_ms: int) -> Job:

@@ -1,0 +1,190 @@
+"""Why a job waits: for each environment of its queue the exact shortfall, and the smallest change that would start the job.
+
+Derived from the yard whenever it is asked for, never stored, so that it cannot be stale; the same for all jobs of one queue that
+need the same. While an instance for the job is starting, that is the reason, and nothing else is.
+"""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from batchyard.core import packing, scaling, scheduling
+from batchyard.model.capacity import NOTHING, Environment, Health, Instance, InstanceState, Queue, Resources, Shape, State
+from batchyard.model.view import Reason, YardView
+
+JOB_RESOURCE_REQUIREMENT = (
+    "MISCONFIGURATION:JOB_RESOURCE_REQUIREMENT - The job resource requirement (vCPU/memory/GPU) is higher than that can be met by"
+    " the CE(s) attached to the job queue."
+)
+COMPUTE_ENVIRONMENT_MAX_RESOURCE = (
+    "MISCONFIGURATION:COMPUTE_ENVIRONMENT_MAX_RESOURCE - CE(s) associated with the job queue cannot meet the CPU requirement of the job."
+)
+ACTION_REQUIRED = "ACTION_REQUIRED - CE(s) associated with the job queue are invalid."
+
+
+def per_environment(view: YardView, queue: Queue, needs: Resources) -> tuple[Reason, ...]:
+    """One reason for each environment of the queue, in its order. Empty where there is room now."""
+    reasons = (_reason(view, queue, order, arn, needs) for order, arn in enumerate(queue.environments))
+    return tuple(r for r in reasons if r is not None)
+
+
+def aws_words(view: YardView, queue: Queue, needs: Resources) -> str:
+    """AWS's statusReason for a job at the head that can never start as things are; "" if it only has to wait (section 3.7)."""
+    environments = [view.environments[arn] for arn in queue.environments if arn in view.environments]
+    usable = [e for e in environments if scheduling.is_open(e)]
+    if not usable:
+        return ACTION_REQUIRED
+    if any(scaling.is_possible(view, _only(queue, e), needs) for e in usable):
+        return ""
+    if all(_type_for(view, e, needs) is not None and needs.vcpus > e.max_vcpus for e in usable):
+        return COMPUTE_ENVIRONMENT_MAX_RESOURCE
+    return JOB_RESOURCE_REQUIREMENT
+
+
+def starting_instance(view: YardView, queue: Queue, needs: Resources) -> Instance | None:
+    """An instance on its way that the job would fit."""
+    for arn in scaling.scalable(view, queue):
+        for instance in view.environment_instances(arn).values():
+            if instance.state is InstanceState.PENDING and needs.fits(instance.room):
+                return instance
+    return None
+
+
+def _only(queue: Queue, environment: Environment) -> Queue:
+    return replace(queue, environments=(environment.arn,))
+
+
+def _type_for(view: YardView, environment: Environment, needs: Resources) -> Shape | None:
+    """The first instance type of the environment that is large enough by itself."""
+    return next((s for s in view.shapes(environment.arn) if needs.fits(s.room)), None)
+
+
+def _reason(view: YardView, queue: Queue, order: int, arn: str, needs: Resources) -> Reason | None:
+    environment = view.environments.get(arn)
+    if environment is None:
+        return Reason(arn.rpartition("/")[2], "the compute environment is gone", "update the queue's computeEnvironmentOrder")
+    closed = _closed(environment)
+    if closed is not None:
+        return closed
+    never = _never(view, environment, needs)
+    if never is not None:
+        return never
+    if order and queue.spill_idle:
+        return Reason(
+            environment.name,
+            f"takes this queue's jobs only into room that already runs (batchyard:spill=idle); {_lacking(view, environment, needs)}",
+            "wait for such room, raise the environment's minvCpus, or tag the queue batchyard:spill=scale",
+        )
+    return _not_now(view, environment, needs)
+
+
+def _closed(environment: Environment) -> Reason | None:
+    if environment.health is Health.DELETING:
+        return Reason(environment.name, "is being deleted", "attach another compute environment to the queue")
+    if environment.health is Health.INVALID:
+        return Reason(environment.name, f"is INVALID: {environment.health_reason}", "mend it with UpdateComputeEnvironment")
+    if environment.state is State.DISABLED:
+        return Reason(environment.name, "is DISABLED", "enable it: UpdateComputeEnvironment state=ENABLED")
+    return None
+
+
+def _never(view: YardView, environment: Environment, needs: Resources) -> Reason | None:
+    """The job is too large for the environment whatever else runs."""
+    if _type_for(view, environment, needs) is None:
+        largest = _largest(view, environment)
+        return Reason(
+            environment.name,
+            f"no instance type of {', '.join(environment.instance_types)} holds {_amount(needs)}; the largest has {_amount(largest)}",
+            f"ask for at most {_amount(largest)}, or add a larger instance type",
+        )
+    if needs.vcpus > environment.max_vcpus:
+        return Reason(
+            environment.name,
+            f"the job needs {needs.vcpus:g} vCPUs and maxvCpus is {environment.max_vcpus}",
+            f"raise maxvCpus to {needs.vcpus:g} or more",
+        )
+    host = view.host_room(environment.provider)
+    if host is not None and not needs.fits(host):
+        return Reason(
+            environment.name,
+            f"the job needs {_amount(needs)} and this machine has {_amount(host)} in all",
+            "ask for less, or start the server with larger --vcpus and --memory-mib if the machine has them",
+        )
+    fitting = [s for s in view.shapes(environment.arn) if needs.fits(s.room)]
+    allowed = packing.choose(fitting, [needs], packing.Limits(environment.max_vcpus, None))
+    if allowed is None:
+        least = min(s.room.vcpus for s in fitting)
+        return Reason(
+            environment.name,
+            f"the smallest instance type that holds the job has {least:g} vCPUs and maxvCpus is {environment.max_vcpus}",
+            f"raise maxvCpus to {least:g} or more, or add a smaller instance type",
+        )
+    if host is not None and packing.choose(fitting, [needs], packing.Limits(environment.max_vcpus, host)) is None:
+        least_shape = min(fitting, key=lambda s: (s.room.memory_mib, s.room.vcpus))
+        return Reason(
+            environment.name,
+            f"the job would fit this machine ({_amount(host)}), but no named instance type does: the smallest that holds the job,"
+            f" {least_shape.name}, has {_amount(least_shape.room)}",
+            "add instance type optimal, which may be cut to any size",
+        )
+    return None
+
+
+def _not_now(view: YardView, environment: Environment, needs: Resources) -> Reason | None:
+    """The job fits, but not beside what runs."""
+    instances = view.environment_instances(environment.arn).values()
+    if any(scheduling.takes_jobs(i, environment) and needs.fits(view.free(i.id)) for i in instances):
+        return None
+    starting = next((i for i in instances if i.state is InstanceState.PENDING and needs.fits(i.room)), None)
+    if starting is not None:
+        return Reason(environment.name, f"instance {starting.id} ({_amount(starting.room)}) is starting", "wait: the job starts with it")
+    taken = sum(i.room.vcpus for i in instances)
+    if taken + needs.vcpus > environment.max_vcpus:
+        short = taken + needs.vcpus - environment.max_vcpus
+        return Reason(
+            environment.name,
+            f"{taken:g} of {environment.max_vcpus} vCPUs (maxvCpus) are taken; {short:g} short; {_lacking(view, environment, needs)}",
+            f"wait for a job to end, or raise maxvCpus by {short:g}",
+        )
+    host = view.host_room(environment.provider)
+    if host is not None:
+        used = _total([i.room for i in view.instances.values() if view.environments[i.environment].provider == environment.provider])
+        left = host.minus(used)
+        if not needs.fits(left):
+            return Reason(
+                environment.name,
+                f"this machine has {_amount(left)} left of {_amount(host)}; the job needs {_amount(needs)}",
+                "wait for other jobs to end, or ask for less",
+            )
+    return Reason(environment.name, "no instance with room for the job runs yet", "wait: an instance is started for the head of the queue")
+
+
+def _lacking(view: YardView, environment: Environment, needs: Resources) -> str:
+    """How far the roomiest instance is from taking the job."""
+    rooms = [view.free(i.id) for i in view.environment_instances(environment.arn).values() if scheduling.takes_jobs(i, environment)]
+    if not rooms:
+        return "no instance runs"
+    best = max(rooms, key=lambda r: (min(r.vcpus, needs.vcpus), min(r.memory_mib, needs.memory_mib)))
+    short = [f"{needs.vcpus - best.vcpus:g} vCPUs"] if needs.vcpus > best.vcpus else []
+    if needs.memory_mib > best.memory_mib:
+        short.append(f"{needs.memory_mib - best.memory_mib} MiB")
+    if needs.gpus > best.gpus:
+        short.append(f"{needs.gpus - best.gpus} GPUs")
+    return f"the roomiest instance lacks {' and '.join(short)}" if short else "what is free is kept for the queue that called for it"
+
+
+def _largest(view: YardView, environment: Environment) -> Resources:
+    rooms = [s.room for s in view.shapes(environment.arn)]
+    return max(rooms, key=lambda r: (r.memory_mib, r.vcpus)) if rooms else NOTHING
+
+
+def _total(rooms: list[Resources]) -> Resources:
+    total = NOTHING
+    for room in rooms:
+        total = total.plus(room)
+    return total
+
+
+def _amount(room: Resources) -> str:
+    gpus = f", {room.gpus} GPUs" if room.gpus else ""
+    return f"{room.vcpus:g} vCPUs, {room.memory_mib} MiB{gpus}"

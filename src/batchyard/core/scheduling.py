@@ -1,0 +1,137 @@
+"""The main cycle: a view of the yard and the time give a plan. Pure; the engine applies it in the same turn.
+
+Order (specification, section 3): queues by priority, highest first; within a queue strictly first come first served, retried jobs
+before all others. A job at the head that finds no room *blocks* its queue, so that small jobs cannot starve a large one. The one
+exception: a job that no environment of its queue could ever take lets others pass when `rules.pass_impossible` is set (profile
+`open`); AWS lets it block.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import islice
+
+from batchyard.core import packing, scaling
+from batchyard.core.scaling import StartWish
+from batchyard.model.capacity import Environment, Health, Instance, InstanceState, Queue, Resources, State
+from batchyard.model.view import Waiting, YardView
+
+MAX_PASSED = 1000  # impossible jobs that one cycle looks past, per queue
+LOOK_AHEAD = 256  # waiting jobs behind a blocked head that count as demand
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What the operator decided. Times in seconds."""
+
+    pass_impossible: bool = True
+    idle_s: float = 60.0
+
+
+@dataclass(slots=True)
+class Plan:
+    """What to do now. `blocked` holds, per queue, the job at the head that found no room."""
+
+    placements: list[tuple[Waiting, str]] = field(default_factory=list)
+    starts: list[StartWish] = field(default_factory=list)
+    stops: list[str] = field(default_factory=list)  # idle instances: at once, without notice
+    reclaims: list[str] = field(default_factory=list)  # Spot instances with work on them: with notice
+    blocked: dict[str, str] = field(default_factory=dict)
+    wake_at_ms: int | None = None
+
+
+def plan(view: YardView, now_ms: int, rules: Rules) -> Plan:
+    """One cycle."""
+    made = Plan()
+    # 1. what room there is on instances that take jobs
+    rooms = _rooms(view)
+    # 2. jobs into that room, queue by queue, head by head
+    unplaced: list[tuple[Queue, list[Waiting]]] = []
+    for queue in view.open_queues:
+        rest = _place(view, queue, rooms, rules, made)
+        if rest:
+            made.blocked[queue.arn] = _name(rest[0])
+            unplaced.append((queue, rest))
+    # 3. instances for those that found none, and for minvCpus
+    made.starts, give_back, made.reclaims = scaling.grow(view, unplaced, rooms)
+    # 4. idle instances away: those that others need the room of now, and those that were idle for long enough
+    busy = {instance for _waiting, instance in made.placements}
+    idle, made.wake_at_ms = scaling.shrink(view, now_ms, rules.idle_s, busy)
+    made.stops = [i for i in dict.fromkeys((*give_back, *idle)) if i not in busy]
+    return made
+
+
+def _name(waiting: Waiting) -> str:
+    return waiting.job_id if waiting.child is None else f"{waiting.job_id}:{waiting.child}"
+
+
+Rooms = dict[str, dict[str, Resources]]  # environment -> instance -> what is free there
+
+
+def _rooms(view: YardView) -> Rooms:
+    rooms: Rooms = {}
+    for instance in view.instances.values():
+        environment = view.environments.get(instance.environment)
+        if environment is not None and takes_jobs(instance, environment):
+            rooms.setdefault(instance.environment, {})[instance.id] = view.free(instance.id)
+    return rooms
+
+
+def takes_jobs(instance: Instance, environment: Environment) -> bool:
+    return (
+        instance.state is InstanceState.RUNNING
+        and instance.reclaim_at_ms is None
+        and not instance.drained
+        and instance.generation == environment.generation
+        and is_open(environment)
+    )
+
+
+def is_open(environment: Environment) -> bool:
+    """Whether the scheduler may place jobs there: ENABLED, and neither INVALID nor on its way out."""
+    return environment.state is State.ENABLED and environment.health in (Health.VALID, Health.UPDATING)
+
+
+def _place(view: YardView, queue: Queue, rooms: Rooms, rules: Rules, made: Plan) -> list[Waiting]:
+    """Place from the head of `queue` until one finds no room; that one and some behind it are returned."""
+    impossible: set[Resources] = set()
+    passed = 0
+    waiting = view.ready(queue.arn)
+    for job in waiting:
+        needs = job.spec.needs
+        if needs in impossible:
+            passed += 1
+        else:
+            instance = _find(view, queue, needs, rooms, made)
+            if instance is not None:
+                made.placements.append((job, instance))
+                continue
+            if not rules.pass_impossible or scaling.is_possible(view, queue, needs):
+                return [job, *islice(waiting, LOOK_AHEAD)]
+            impossible.add(needs)
+            passed += 1
+        if passed > MAX_PASSED:
+            break
+    return []
+
+
+def _find(view: YardView, queue: Queue, needs: Resources, rooms: Rooms, made: Plan) -> str | None:
+    """The instance to run on, tried in the order of the queue's environments; takes the room."""
+    for order, environment in enumerate(queue.environments):
+        there = rooms.get(environment)
+        if not there:
+            continue
+        if order and queue.spill_idle:
+            candidates = [(i, room) for i, room in there.items() if _is_spare(view.instances[i], queue, made)]
+            instance = packing.tightest(needs, candidates)
+        else:
+            instance = packing.tightest(needs, there.items())
+        if instance is not None:
+            there[instance] = there[instance].minus(needs)
+            return instance
+    return None
+
+
+def _is_spare(instance: Instance, queue: Queue, made: Plan) -> bool:
+    """Spill `idle` takes no room from an instance that was launched for another queue's job which still waits."""
+    return instance.launched_for in ("", queue.arn) or instance.launched_for not in made.blocked
