@@ -9,6 +9,7 @@ afresh each time. Only the standard library is imported here, because the node's
 
 The length at both ends lets a reader walk either way. What follows the last sound frame is a write that is under way or that was
 cut short by a crash: readers stop before it, and the next writer cuts it off. Timestamps within a segment never run backwards.
+The segments of a group share a directory, whose `about.json` says the group's name and age.
 """
 
 from __future__ import annotations
@@ -28,12 +29,13 @@ MESSAGE_BYTES_MAX = 1_048_550  # CloudWatch Logs: an event is at most 1 MiB, of 
 LINE_BYTES_MAX = 262_118  # where the awslogs driver cuts a line that is longer: 256 KiB less the same 26 bytes
 DEFAULT_GROUP = "/aws/batch/job"
 SUFFIX = ".log"
+ABOUT_GROUP = "about.json"
 
 _MAGIC = b"batchyard-log 1 "
-_HEAD = struct.Struct("<IIq")
+HEAD = struct.Struct("<IIq")
 _LENGTH = struct.Struct("<I")
 _STAMP = struct.Struct("<q")
-_AROUND = _HEAD.size + _LENGTH.size
+AROUND = HEAD.size + _LENGTH.size
 _HEADER_BYTES_MAX = 16_384
 _CHUNK = 65_536
 _NAME_BYTES_MAX = 200
@@ -127,7 +129,7 @@ def frame(timestamp_ms: int, message: bytes) -> bytes:
     length = len(message)
     if length > MESSAGE_BYTES_MAX:
         raise ValueError(f"a log message may have at most {MESSAGE_BYTES_MAX} bytes, this one has {length}: cut it")
-    return _HEAD.pack(length, _crc(timestamp_ms, message), timestamp_ms) + message + _LENGTH.pack(length)
+    return HEAD.pack(length, _crc(timestamp_ms, message), timestamp_ms) + message + _LENGTH.pack(length)
 
 
 def _crc(timestamp_ms: int, message: bytes) -> int:
@@ -141,7 +143,7 @@ def open_segment(root: Path, account: str, region: str, group: str, stream: str,
     inherited across exec. BlockingIOError if another writer has the segment open.
     """
     path = segment_path(root, account, region, group, stream)
-    descriptor = _open_making_parents(path)
+    descriptor = _open_making_group(path, group, created_at_ms)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if os.fstat(descriptor).st_size:
@@ -155,14 +157,28 @@ def open_segment(root: Path, account: str, region: str, group: str, stream: str,
     return descriptor
 
 
-def _open_making_parents(path: Path) -> int:
+def _open_making_group(path: Path, group: str, created_at_ms: int) -> int:
     flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
     while True:
         try:
             return os.open(path, flags, 0o640)
         except FileNotFoundError:
             # Again and again, because deleting the log group may take the directory away in between.
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_group(path.parent, group, created_at_ms)
+
+
+def make_group(directory: Path, group: str, created_at_ms: int) -> None:
+    """Make the directory of a group together with the note that says its name and age; nothing happens if it is there."""
+    draft = directory.parent / f".new-{os.getpid()}-{os.urandom(6).hex()}"
+    draft.mkdir(parents=True, mode=0o750)
+    (draft / ABOUT_GROUP).write_text(json.dumps({"group": group, "created_at_ms": created_at_ms}))
+    try:
+        draft.rename(directory)
+    except OSError:
+        (draft / ABOUT_GROUP).unlink()
+        draft.rmdir()
+        if not directory.is_dir():
+            raise
 
 
 # --- reading ---
@@ -202,22 +218,11 @@ def entries(descriptor: int, from_offset: int = 0) -> Iterator[Entry]:
         from_offset = about.end
     chunk, base, at = b"", from_offset, 0
     while True:
-        found = _parsed(chunk, at)
+        found = parsed(chunk, at)
         if found is None:
-            # Not whole in this chunk, or not sound: only a look at more bytes can tell.
-            offset = base + at
-            wanted = _CHUNK
-            if len(chunk) - at >= _HEAD.size:
-                wanted = max(wanted, _HEAD.unpack_from(chunk, at)[0] + _AROUND)
-                if wanted > MESSAGE_BYTES_MAX + _AROUND:
-                    return
-            chunk, base, at = os.pread(descriptor, wanted, offset), offset, 0
-            found = _parsed(chunk, at)
-            if found is None and len(chunk) >= _HEAD.size:
-                whole = _HEAD.unpack_from(chunk, 0)[0] + _AROUND
-                if len(chunk) < whole <= MESSAGE_BYTES_MAX + _AROUND:
-                    chunk = os.pread(descriptor, whole, offset)
-                    found = _parsed(chunk, 0)
+            # Not whole in this chunk, or not sound: a look at the file itself tells which.
+            chunk, base, at = chunk_from(descriptor, base + at), base + at, 0
+            found = parsed(chunk, 0)
             if found is None:
                 return
         timestamp_ms, message, size = found
@@ -225,15 +230,47 @@ def entries(descriptor: int, from_offset: int = 0) -> Iterator[Entry]:
         at += size
 
 
-def _parsed(chunk: bytes, at: int) -> tuple[int, bytes, int] | None:
+def entries_back(descriptor: int, before: int, floor: int) -> Iterator[Entry]:
+    """The events between the offsets `floor` and `before` (both where a frame begins or ends), newest first."""
+    end, base, chunk = before, before, b""
+    while end - floor >= AROUND:
+        if end - base < _LENGTH.size:
+            base = max(floor, end - _CHUNK)
+            chunk = os.pread(descriptor, end - base, base)
+        if len(chunk) < end - base:
+            return
+        start = end - _LENGTH.unpack_from(chunk, end - base - _LENGTH.size)[0] - AROUND
+        if start < floor:
+            return
+        if start < base:
+            base = max(floor, min(start, end - _CHUNK))
+            chunk = os.pread(descriptor, end - base, base)
+        found = parsed(chunk, start - base)
+        if found is None or start + found[2] != end:
+            return
+        yield Entry(found[0], found[1], start, end)
+        end = start
+
+
+def chunk_from(descriptor: int, offset: int) -> bytes:
+    """Some bytes from `offset` on: the whole of the frame there, as far as it is written, and a few thousand more."""
+    chunk = os.pread(descriptor, _CHUNK, offset)
+    if len(chunk) == _CHUNK:
+        whole = HEAD.unpack_from(chunk)[0] + AROUND
+        if _CHUNK < whole <= MESSAGE_BYTES_MAX + AROUND:
+            return os.pread(descriptor, whole, offset)
+    return chunk
+
+
+def parsed(chunk: bytes, at: int) -> tuple[int, bytes, int] | None:
     """(timestamp, message, size of the frame) of the sound frame at `at`, or None."""
-    if len(chunk) - at < _AROUND:
+    if len(chunk) - at < AROUND:
         return None
-    length, crc, timestamp_ms = _HEAD.unpack_from(chunk, at)
-    size = length + _AROUND
+    length, crc, timestamp_ms = HEAD.unpack_from(chunk, at)
+    size = length + AROUND
     if len(chunk) - at < size or _LENGTH.unpack_from(chunk, at + size - _LENGTH.size)[0] != length:
         return None
-    message = chunk[at + _HEAD.size : at + _HEAD.size + length]
+    message = chunk[at + HEAD.size : at + HEAD.size + length]
     return (timestamp_ms, message, size) if _crc(timestamp_ms, message) == crc else None
 
 
