@@ -113,6 +113,10 @@ class Reader(Protocol):
     @property
     def instances(self) -> Mapping[str, Instance]: ...
 
+    def latest_revision(self, account: str, region: str, name: str) -> int:
+        """The highest revision ever registered of a job definition, 0 if none: without it a bare name would cost a search of all."""
+        ...
+
     def job(self, job_id: str) -> tuple[Job, Specification] | None:
         """A job by id (`uuid` or `uuid:index`), whether it waits, runs or is long finished; None if there is none."""
         ...
