@@ -1,0 +1,1 @@
+"""What each command does; every module here is imported only when its command runs."""

@@ -1,0 +1,250 @@
+"""What `batchyard doctor` looks at: one function per subject, each giving what it found and how to mend it."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import platform
+import shutil
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from batchyard.main.client import Trouble
+from batchyard.main.commands.place import from_folder
+
+PYTHON = (3, 11)
+SQLITE = (3, 51, 3)
+MEMORY_WARN_MIB = 1024
+DISK_WARN_MIB = 5 * 1024
+DISK_FAIL_MIB = 200
+SKEW_FAIL_S = 300
+SKEW_WARN_S = 30
+SENSIBLE_YEAR = 2025
+ANSWER_WITHIN_S = 3.0
+
+
+class Finding(NamedTuple):
+    """`result` is "ok", "warn" or "fail"."""
+
+    subject: str
+    result: str
+    found: str
+    fix: str = ""
+
+
+Check = Callable[[Path], Iterator[Finding]]
+
+
+def python(folder: Path) -> Iterator[Finding]:
+    fits = sys.version_info[:2] >= PYTHON
+    found = f"{platform.python_implementation()} {platform.python_version()} on {platform.system()} {platform.machine()}"
+    yield Finding("Python", "ok" if fits else "fail", found, f"Install Python {PYTHON[0]}.{PYTHON[1]} or newer.")
+
+
+def sqlite(folder: Path) -> Iterator[Finding]:
+    try:
+        import apsw
+    except ImportError as error:
+        yield Finding("SQLite", "fail", f"apsw cannot be imported: {error}", "pip install 'apsw>=3.51.3'")
+        return
+    version = apsw.sqlite_lib_version()
+    fits = tuple(int(part) for part in version.split(".")) >= SQLITE
+    fix = f"Older than {'.'.join(map(str, SQLITE))}, which mends a loss of data in WAL mode: pip install --upgrade apsw"
+    yield Finding("SQLite", "ok" if fits else "fail", f"{version} (apsw {apsw.apsw_version()})", fix)
+
+
+def memory(folder: Path) -> Iterator[Finding]:
+    """What jobs could have now, as the kernel reckons it."""
+    try:
+        lines = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
+        total, free = (int(lines[name].split()[0]) // 1024 for name in ("MemTotal", "MemAvailable"))
+    except (OSError, KeyError, ValueError):
+        total, free = _memory_by_sysconf()
+    result = "ok" if free >= MEMORY_WARN_MIB else "warn"
+    yield Finding(
+        "Memory", result, f"{free} MiB free of {total} MiB", "Little is left for jobs: end other programs, or serve with --memory-mib."
+    )
+
+
+def _memory_by_sysconf() -> tuple[int, int]:
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 1024**2
+    return total, total
+
+
+def disk(folder: Path) -> Iterator[Finding]:
+    """Room where the service keeps its state, objects and the jobs' directories, and whether it can be written safely."""
+    there = _existing(folder)
+    free_mib = shutil.disk_usage(there).free // 1024**2
+    result = "fail" if free_mib < DISK_FAIL_MIB else "warn" if free_mib < DISK_WARN_MIB else "ok"
+    yield Finding(
+        "Disk",
+        result,
+        f"{free_mib} MiB free at {there}",
+        "Objects, logs and jobs' files are kept there: make room, or serve with another --data.",
+    )
+    try:
+        with tempfile.TemporaryFile(dir=there) as file:
+            file.write(b"x")
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        fix = "What is acknowledged must be on the disk first: choose a folder of your own on a local disk with --data."
+        yield Finding("Folder", "fail", f"{there} cannot be written: {error.strerror}", fix)
+    else:
+        yield Finding("Folder", "ok", f"{folder} can be written and synced" if folder.exists() else f"{folder} can be made")
+
+
+def _existing(folder: Path) -> Path:
+    folder = folder.absolute()
+    return next(parent for parent in (folder, *folder.parents) if parent.exists())
+
+
+def clock(folder: Path) -> Iterator[Finding]:
+    now = time.time()
+    found = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(now))
+    sensible = time.gmtime(now).tm_year >= SENSIBLE_YEAR
+    yield Finding("Clock", "ok" if sensible else "fail", found, "Signed requests need the right time: set the clock (NTP).")
+
+
+def ports(folder: Path) -> Iterator[Finding]:
+    """Whether the service's own port (if it has one already) is taken by somebody else, and whether loopback works at all."""
+    try:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+    except OSError as error:
+        yield Finding("Ports", "fail", f"127.0.0.1 cannot be listened on: {error.strerror}", "Bring the loopback interface up.")
+        return
+    try:
+        where = urlsplit(from_folder(folder).endpoint_of("batch"))
+    except Trouble:
+        yield Finding("Ports", "ok", "loopback can be listened on; the first start takes a port and keeps it")
+        return
+    host, port = where.hostname or "", where.port or 80
+    state = _healthz(host, port)[0]
+    if state == "other":
+        fix = f"End that program, or serve with another port: batchyard serve --data {folder} --port N"
+        yield Finding("Ports", "fail", f"port {port} of this service is taken by another program", fix)
+    else:
+        yield Finding("Ports", "ok", f"port {port} is {'held by the service' if state == 'batchyard' else 'free'}")
+
+
+def server(folder: Path) -> Iterator[Finding]:
+    """Whether the server answers, is ready, and agrees about the time."""
+    try:
+        place = from_folder(folder)
+    except Trouble as trouble:
+        yield Finding("Server", "warn", trouble.message, trouble.fix)
+        return
+    where = urlsplit(place.endpoint_of("batch"))
+    state, detail, date = _healthz(where.hostname or "", where.port or 80)
+    if state != "batchyard":
+        yield Finding("Server", "warn", f"does not answer at {where.netloc}{f' ({detail})' if detail else ''}", place.start_hint)
+        return
+    yield Finding("Server", "ok", f"answers at {place.endpoint_of('batch')} for {place.region}")
+    if date:
+        skew = abs(time.time() - date)
+        result = "fail" if skew > SKEW_FAIL_S else "warn" if skew > SKEW_WARN_S else "ok"
+        if result != "ok":
+            yield Finding(
+                "Clock", result, f"{skew:.0f} s away from the server's", "Signatures are refused beyond 300 s: set the clock (NTP)."
+            )
+
+
+def _healthz(host: str, port: int) -> tuple[str, str, float | None]:
+    """Who listens there: ("batchyard" | "other" | "nobody", what went wrong, the time by its Date header)."""
+    connection = http.client.HTTPConnection(host, port, timeout=ANSWER_WITHIN_S)
+    try:
+        connection.request("GET", "/healthz")
+        answer = connection.getresponse()
+        answer.read()
+    except ConnectionRefusedError:
+        return "nobody", "", None
+    except (OSError, http.client.HTTPException) as error:
+        return "other", str(error) or type(error).__name__, None
+    finally:
+        connection.close()
+    if answer.status >= 400:
+        return "other", f"HTTP {answer.status} to /healthz", None
+    date = answer.getheader("date")
+    return "batchyard", "", parsedate_to_datetime(date).timestamp() if date else None
+
+
+def node(folder: Path) -> Iterator[Finding]:
+    """Whether the process that starts and reaps jobs is there; without a server and without work there need be none."""
+    try:
+        from batchyard.compute.local.protocol import SOCKET
+    except ImportError:
+        yield Finding("Node", "fail", "the local provider is not installed", "Install batchyard anew.")
+        return
+    path = folder / SOCKET
+    try:
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.settimeout(ANSWER_WITHIN_S)
+            probe.connect(str(path))
+    except OSError as error:
+        state = "does not answer" if path.exists() else "is not running"
+        yield Finding(
+            "Node", "warn", f"{state} ({error.strerror or error})", "It starts with the server, and ends itself when there is no work."
+        )
+    else:
+        yield Finding("Node", "ok", "runs")
+
+
+def isolation(folder: Path) -> Iterator[Finding]:
+    """What separates jobs from each other here: users, and limits of memory."""
+    if os.geteuid() == 0:
+        yield Finding("Users", "ok", "root: jobs run under users of their own")
+    else:
+        yield Finding(
+            "Users",
+            "warn",
+            f"not root (uid {os.geteuid()}): jobs run as you and can read what you can read",
+            "Serve as root to separate jobs; else run only jobs that you trust.",
+        )
+    version, writable = _memory_cgroup()
+    if writable:
+        yield Finding("Cgroups", "ok", f"{version}: memory limits by the kernel")
+    else:
+        yield Finding(
+            "Cgroups",
+            "warn",
+            f"{version or 'none'}: memory is watched, and jobs above their limit are ended a moment late",
+            "Serve as root, or in a delegated cgroup (systemd-run --user --scope -p Delegate=yes).",
+        )
+
+
+def _memory_cgroup() -> tuple[str, bool]:
+    """("v1" | "v2" | "", whether groups with a memory limit can be made there)."""
+    if sys.platform != "linux":
+        return "", False
+    first = Path("/sys/fs/cgroup/memory")
+    if first.is_dir():
+        return "v1", os.access(first, os.W_OK)
+    try:
+        own = Path("/proc/self/cgroup").read_text().strip().rpartition("::")[2].lstrip("/")
+        root = Path("/sys/fs/cgroup")
+        at = root if os.access(root, os.W_OK) else root / own
+        return "v2", "memory" in (at / "cgroup.controllers").read_text().split() and os.access(at, os.W_OK)
+    except OSError:
+        return "", False
+
+
+def surroundings(folder: Path) -> Iterator[Finding]:
+    """Variables of this shell that would lead other tools astray."""
+    astray = [name for name in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE") if os.environ.get(name)]
+    if os.environ.get("AWS_ENDPOINT_URL") and astray:
+        yield Finding("Shell", "warn", f"{' and '.join(astray)} may win over the endpoint's keys", f"unset {' '.join(astray)}")
+    proxy = next((name for name in ("HTTP_PROXY", "http_proxy") if os.environ.get(name)), None)
+    bypassed = os.environ.get("NO_PROXY", "") + os.environ.get("no_proxy", "")
+    if proxy and "127.0.0.1" not in bypassed and bypassed != "*":
+        yield Finding("Shell", "warn", f"{proxy} is set: AWS tools would ask it for 127.0.0.1", "export NO_PROXY=127.0.0.1,localhost")
+
+
+CHECKS: tuple[Check, ...] = (python, sqlite, memory, disk, isolation, clock, ports, server, node, surroundings)

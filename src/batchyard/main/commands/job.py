@@ -1,0 +1,155 @@
+"""job: everything that is known about one job."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from batchyard.main.client import Client, Trouble
+from batchyard.main.commands.draw import STATUSES, emit, heading, pairs, table
+from batchyard.main.commands.jobs import ran
+from batchyard.main.commands.lookup import JobDetail, container_of, detail, is_array_parent, is_final, last_of, log_group, log_streams
+from batchyard.main.commands.place import talks
+from batchyard.main.commands.times import moment, span
+
+
+@click.command()
+@click.argument("job_id", metavar="JOB")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document: AWS's JobDetail, and `usage` where it is known.")
+@talks
+def job(client: Client, *, job_id: str, as_json: bool) -> None:
+    """Show everything about one job.
+
+    Its state and why, its times, attempts, resources, log streams and cost.
+
+    JOB is an id, a child's id (ID:3) or an ARN.
+    """
+    found = detail(client, job_id)
+    usage = _usage(client, found["jobId"])
+    if as_json:
+        emit(found | ({"usage": usage} if usage else {}))
+        return
+    now_ms = int(time.time() * 1000)
+    pairs(_identity(found))
+    heading("Times")
+    pairs(_times(found, now_ms))
+    if is_array_parent(found):
+        heading("Children")
+        summary = found["arrayProperties"].get("statusSummary") or {}
+        pairs([(status, str(summary[status])) for status in STATUSES if summary.get(status)])
+    else:
+        heading("Container")
+        pairs(_container(found))
+    if found.get("attempts"):
+        heading("Attempts")
+        table(*_attempts(found["attempts"], usage.get("attempts") or []))
+    if usage.get("costUSD") is not None:
+        heading(f"Cost: {usage['costUSD']:.6f} USD")
+    _next_steps(found)
+
+
+def _usage(client: Client, job_id: str) -> dict[str, Any]:
+    """What the service measured and reckoned (cost, memory, CPU); empty where nobody does."""
+    if not client.place.is_near:
+        return {}
+    try:
+        return client.own("usage", jobId=job_id)
+    except Trouble:  # an extra: AWS's own answer is shown all the same
+        return {}
+
+
+def _identity(job: JobDetail) -> list[tuple[str, str]]:
+    depends_on = [f"{entry.get('jobId', 'SEQUENTIAL')} {entry.get('type', '')}".strip() for entry in job.get("dependsOn") or []]
+    retry = job.get("retryStrategy") or {}
+    return [
+        ("Job", job["jobId"]),
+        ("Name", job["jobName"]),
+        ("Status", job["status"]),
+        ("Reason", job.get("statusReason", "")),
+        ("Queue", last_of(job["jobQueue"])),
+        ("Definition", last_of(job["jobDefinition"])),
+        ("Array", f"{job['arrayProperties']['size']} children" if is_array_parent(job) else ""),
+        ("Depends on", "\n".join(depends_on)),
+        ("Attempts", f"{len(job.get('attempts') or [])} ended, {retry.get('attempts', 1)} at most" if not is_array_parent(job) else ""),
+        ("Timeout", span(1000 * job["timeout"]["attemptDurationSeconds"]) if job.get("timeout") else ""),
+        ("Cancelled", "yes" if job.get("isCancelled") else ""),
+        ("Terminated", "yes" if job.get("isTerminated") else ""),
+        ("Parameters", _mapping(job.get("parameters") or {})),
+        ("Tags", _mapping(job.get("tags") or {})),
+    ]
+
+
+def _times(job: JobDetail, now_ms: int) -> list[tuple[str, str]]:
+    return [
+        ("Submitted", f"{moment(job['createdAt'])}  ({span(now_ms - job['createdAt'])} ago)"),
+        ("Started", moment(job.get("startedAt"))),
+        ("Stopped", moment(job.get("stoppedAt"))),
+        ("Ran" if is_final(job) else "Has run", ran(job, now_ms)),
+    ]
+
+
+def _container(job: JobDetail) -> list[tuple[str, str]]:
+    import shlex
+
+    container = container_of(job)
+    needs = {entry["type"]: entry["value"] for entry in container.get("resourceRequirements") or []}
+    environment = {entry["name"]: entry.get("value", "") for entry in container.get("environment") or []}
+    return [
+        ("Image", container.get("image", "")),
+        ("Command", shlex.join(container.get("command") or [])),
+        ("vCPUs", str(needs.get("VCPU") or container.get("vcpus") or "")),
+        ("Memory", f"{needs.get('MEMORY') or container.get('memory')} MiB" if needs.get("MEMORY") or container.get("memory") else ""),
+        ("GPUs", str(needs.get("GPU", ""))),
+        ("Environment", _mapping(environment)),
+        ("Exit code", str(container.get("exitCode", ""))),
+        ("Reason", container.get("reason", "")),
+        ("Instance", last_of(container.get("containerInstanceArn", ""))),
+        ("Log group", log_group(job) if log_streams(job) else ""),
+        ("Log stream", (log_streams(job) or [""])[-1]),
+    ]
+
+
+def _attempts(attempts: Sequence[JobDetail], used: Sequence[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
+    """The table of attempts: columns and rows; what was measured stands in columns of its own where there is anything."""
+    columns = ["#", "STARTED", "RAN", "EXIT", "REASON", "LOG STREAM"]
+    rows = []
+    for number, attempt in enumerate(attempts, 1):
+        container = container_of(attempt)
+        started, stopped = attempt.get("startedAt"), attempt.get("stoppedAt")
+        reasons = [attempt.get("statusReason", ""), container.get("reason", "")]
+        rows.append(
+            [
+                str(number),
+                moment(started),
+                span(stopped - started) if started and stopped else "",
+                str(container.get("exitCode", "")),
+                "; ".join(reason for reason in reasons if reason),
+                container.get("logStreamName", ""),
+            ]
+        )
+    if used:
+        columns[4:4] = ["PEAK", "CPU", "USD"]
+        for row, measured in zip(rows, [*used, *({} for _ in rows)], strict=False):
+            row[4:4] = [
+                f"{measured['peakMemoryMiB']:.0f} MiB" if measured.get("peakMemoryMiB") is not None else "",
+                span(1000 * measured["cpuSeconds"]) if measured.get("cpuSeconds") is not None else "",
+                f"{measured['costUSD']:.6f}" if measured.get("costUSD") is not None else "",
+            ]
+    return columns, rows
+
+
+def _next_steps(job: JobDetail) -> None:
+    job_id = job["jobId"]
+    if is_array_parent(job):
+        heading(f"Its children: batchyard jobs --array {job_id}")
+    elif log_streams(job):
+        heading(f"Its log: batchyard logs {job_id}")
+    elif not is_final(job):
+        heading(f"Why it waits: batchyard explain {job_id}")
+
+
+def _mapping(pairs_of: dict[str, str]) -> str:
+    return "\n".join(f"{name}={value}" for name, value in pairs_of.items())

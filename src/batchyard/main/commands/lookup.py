@@ -1,0 +1,129 @@
+"""What several commands ask about jobs: their details, their log streams, how they stand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from batchyard.main.client import Client, Trouble
+from batchyard.main.commands.draw import FINAL
+
+DESCRIBE_AT_ONCE = 100
+LOG_GROUP = "/aws/batch/job"
+JobDetail = dict[str, Any]
+
+
+def details(client: Client, job_ids: Sequence[str]) -> dict[str, JobDetail]:
+    """The details of those of `job_ids` that are known, by the id that was asked for. Ids may be ARNs."""
+    plain = {job_id: bare_id(job_id) for job_id in job_ids}
+    wanted = list(dict.fromkeys(plain.values()))
+    found: dict[str, JobDetail] = {}
+    for start in range(0, len(wanted), DESCRIBE_AT_ONCE):
+        for job in client.batch("DescribeJobs", jobs=wanted[start : start + DESCRIBE_AT_ONCE]).get("jobs", []):
+            found[job["jobId"]] = job
+    return {asked: found[bare] for asked, bare in plain.items() if bare in found}
+
+
+def detail(client: Client, job_id: str) -> JobDetail:
+    """The details of one job; raises `Trouble` if nobody knows it."""
+    found = details(client, [job_id])
+    if job_id not in found:
+        raise unknown(client, job_id)
+    return found[job_id]
+
+
+def unknown(client: Client, job_id: str) -> Trouble:
+    return Trouble(f"{client.place.name} knows no job {job_id}.", "`batchyard jobs` lists them; finished ones are kept for some days.")
+
+
+def bare_id(job_id: str) -> str:
+    """The id within an ARN; anything else as it is."""
+    return job_id.rpartition(":job/")[2] if job_id.startswith("arn:") else job_id
+
+
+def last_of(arn: str) -> str:
+    """What people call it: the name within the ARN of a queue, a definition, an environment."""
+    return arn.rpartition("/")[2]
+
+
+def is_final(job: JobDetail) -> bool:
+    return job["status"] in FINAL
+
+
+def is_array_parent(job: JobDetail) -> bool:
+    return bool((job.get("arrayProperties") or {}).get("size"))
+
+
+def container_of(part: JobDetail) -> dict[str, Any]:
+    """The container of a job or of one of its attempts; of a job with several, the first that says anything about its end."""
+    if part.get("container"):
+        return dict(part["container"])
+    tasks = part.get("taskProperties") or (part.get("ecsProperties") or {}).get("taskProperties") or []
+    containers = [container for task in tasks for container in task.get("containers", [])]
+    return next((c for c in containers if c.get("exitCode")), containers[0] if containers else {})
+
+
+def why(job: JobDetail) -> str:
+    """statusReason, and container.reason and exit code where there are any, as one text."""
+    container = container_of(job)
+    parts = [job.get("statusReason", ""), container.get("reason", "")]
+    if container.get("exitCode"):
+        parts.append(f"exit code {container['exitCode']}")
+    return "; ".join(part for part in parts if part)
+
+
+def log_group(job: JobDetail) -> str:
+    options = (container_of(job).get("logConfiguration") or {}).get("options") or {}
+    return str(options.get("awslogs-group") or LOG_GROUP)
+
+
+def log_streams(job: JobDetail) -> list[str]:
+    """The stream of each attempt so far, oldest first; "" for an attempt that has none."""
+    streams = [str(container_of(attempt).get("logStreamName", "")) for attempt in job.get("attempts") or []]
+    newest = str(container_of(job).get("logStreamName", ""))
+    if newest and newest not in streams:
+        streams.append(newest)
+    return streams
+
+
+def log_events(client: Client, group: str, stream: str, start_ms: int | None = None) -> Iterator[dict[str, Any]]:
+    """The events of a stream, oldest first, up to now; none if the stream does not exist (yet)."""
+    yield from LogReader(client, group, stream, start_ms).read()
+
+
+def last_lines(client: Client, job: JobDetail, count: int) -> list[str]:
+    """The last lines that the job's latest attempt wrote; none if it wrote none or nobody keeps them."""
+    streams = log_streams(job)
+    if not streams or not streams[-1]:
+        return []
+    try:
+        answer = client.logs("GetLogEvents", logGroupName=log_group(job), logStreamName=streams[-1], limit=count)
+    except Trouble as trouble:
+        return [] if trouble.code == "ResourceNotFoundException" else [f"(the log cannot be read: {trouble.message})"]
+    return [event["message"].rstrip("\n") for event in answer.get("events", [])]
+
+
+class LogReader:
+    """Reads a stream on from where it stopped."""
+
+    def __init__(self, client: Client, group: str, stream: str, start_ms: int | None = None) -> None:
+        self.client = client
+        self.where: dict[str, Any] = {"logGroupName": group, "logStreamName": stream, "startFromHead": True}
+        if start_ms is not None:
+            self.where["startTime"] = start_ms
+        self.token: str | None = None
+
+    def read(self) -> Iterator[dict[str, Any]]:
+        """What is new, up to now. A token that comes back the same says that there is no more."""
+        while True:
+            more = {"nextToken": self.token} if self.token else {}
+            try:
+                answer = self.client.logs("GetLogEvents", **self.where, **more)
+            except Trouble as trouble:
+                if trouble.code == "ResourceNotFoundException":
+                    return
+                raise
+            yield from answer.get("events", [])
+            before, self.token = self.token, answer.get("nextForwardToken")
+            if not self.token or self.token == before:
+                return

@@ -1,0 +1,48 @@
+"""The page docs/reference/command-line.md, written from the commands themselves: `python -m batchyard.main.commands.reference`."""
+
+from __future__ import annotations
+
+import click
+
+from batchyard.main.cli import COMMANDS, batchyard
+
+WIDTH = 100
+_HEAD = """\
+# The command line
+
+Written from the commands' own help by `python -m batchyard.main.commands.reference > docs/reference/command-line.md`; a test
+compares the two.
+
+Answers go to stdout, remarks, progress and errors to stderr. With `--json` the answer is one JSON document, or one per line where
+it goes on (`logs --follow`, `jobs --watch`). On a terminal tables are fitted to its width; in a pipe nothing is cut.
+
+| exit code | meaning |
+|---|---|
+| 0 | done; with `submit --wait`: the job SUCCEEDED |
+| 1 | the request was refused, a job FAILED (`submit --wait`), a check failed (`doctor`) |
+| 2 | wrong usage, or asked for something that what answers here (AWS Batch) does not tell |
+| 3 | no service answers, or none is known |
+| 4 | credentials are missing, expired, unknown or not allowed to do this |
+| 130 | interrupted with Ctrl-C; a job that was waited for goes on |
+"""
+
+
+def page() -> str:
+    """The whole page, as Markdown."""
+    top = click.Context(batchyard, info_name="batchyard", terminal_width=WIDTH, max_content_width=WIDTH)
+    parts = [_HEAD, _block("batchyard", batchyard.get_help(top))]
+    for name in COMMANDS:
+        command = batchyard.get_command(top, name)
+        if command is not None:
+            below = click.Context(command, info_name=name, parent=top, terminal_width=WIDTH, max_content_width=WIDTH)
+            parts.append(_block(f"batchyard {name}", command.get_help(below)))
+    return "\n".join(parts)
+
+
+def _block(title: str, text: str) -> str:
+    lines = "\n".join(line.rstrip() for line in text.splitlines())
+    return f"## {title}\n\n```text\n{lines}\n```\n"
+
+
+if __name__ == "__main__":
+    click.echo(page(), nl=False)

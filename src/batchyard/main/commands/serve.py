@@ -1,0 +1,162 @@
+"""serve, down, env: a service's beginning, its end, and how other tools find it."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import shlex
+import sys
+import time
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import click
+
+from batchyard.main.client import EXIT_CANNOT, EXIT_NO_SERVICE, Client, Place, Trouble, Unreachable
+from batchyard.main.commands.draw import emit, say
+from batchyard.main.commands.place import NEAREST, from_folder, nearest
+
+DOWN_PATIENCE_S = 60.0
+ANSWER_WITHIN_S = 3.0
+_CONFUSING = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS")
+
+
+@click.command()
+@click.option("--data", type=click.Path(path_type=Path, file_okay=False), help="The folder that holds all state  [./.batchyard]")
+@click.option("--host", help="The address to listen on  [127.0.0.1]")
+@click.option("--port", type=click.IntRange(0, 65535), help="The port; 0 takes a free one. Sticky in the folder.")
+@click.option("--auth", type=click.Choice(["sigv4", "off"]), help="Whether signatures are checked; off only on loopback  [sigv4]")
+@click.option("--vcpus", type=click.FloatRange(min=0, min_open=True), help="vCPUs of this machine that jobs may use  [all]")
+@click.option("--memory-mib", type=click.IntRange(min=1), help="Memory of this machine that jobs may use, in MiB  [most]")
+@click.option("--profile", type=click.Choice(["open", "aws"]), help="`aws` enforces AWS's quotas, `open` lifts them  [open]")
+@click.option("--region", help="The region that it stands for. Sticky in the folder.")
+@click.option("--account", help="The account that it stands for: 12 digits. Sticky in the folder.")
+@click.option("--spot-notice", type=click.FloatRange(min=0), metavar="SECONDS", help="Notice before a Spot instance is reclaimed")
+@click.option("--idle", type=click.FloatRange(min=0), metavar="SECONDS", help="How long an instance without jobs is kept")
+def serve(
+    data: Path | None,
+    host: str | None,
+    port: int | None,
+    auth: str | None,
+    vcpus: float | None,
+    memory_mib: int | None,
+    profile: str | None,
+    region: str | None,
+    account: str | None,
+    spot_notice: float | None,
+    idle: float | None,
+) -> None:
+    """Run the service, until it is stopped.
+
+    Jobs go on when it stops (Ctrl-C, SIGTERM, a crash) and are found again at the next start; `batchyard down` ends them.
+    """
+    from batchyard.main.serve import serve as run
+    from batchyard.main.settings import Settings
+
+    given: dict[str, Any] = {
+        "data": data,
+        "host": host,
+        "port": port,
+        "auth": auth,
+        "vcpus": vcpus,
+        "memory_mib": memory_mib,
+        "profile": profile,
+        "region": region,
+        "account": account,
+        "spot_notice_s": spot_notice,
+        "idle_s": idle,
+    }
+    raise SystemExit(run(Settings(**{name: value for name, value in given.items() if value is not None})))
+
+
+@click.command()
+@click.option("--data", type=click.Path(path_type=Path, file_okay=False), help="The folder of the service to end  [the nearest]")
+@click.option("--keep-jobs", is_flag=True, help="End the server only: jobs go on and are found again at the next start.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def down(data: Path | None, keep_jobs: bool, as_json: bool) -> None:
+    """End a service: its jobs, its node, its server.
+
+    Jobs get SIGTERM, and SIGKILL after 30 seconds.
+
+    Only a service of this machine can be ended, and only by who can read its folder. What it has stored stays.
+    """
+    place = _here(data, "end")
+    with Client(place) as client:
+        answer = client.own("down", keepJobs=keep_jobs)
+    waited_from = time.monotonic()
+    if not as_json:
+        say("The server ends; jobs go on." if keep_jobs else "Jobs, node and server end (jobs get up to 30 s) ...")
+    while _answers(place):
+        if time.monotonic() - waited_from > DOWN_PATIENCE_S:
+            raise Trouble(f"{place.name} still answers after {DOWN_PATIENCE_S:.0f} s.", "Look into its log, then try again.")
+        time.sleep(0.1)
+    if as_json:
+        emit({"down": True, "data": str(place.folder), **answer})
+    else:
+        say(f"Down. What it stored stays in {place.folder}.")
+
+
+@click.command()
+@click.option("--data", type=click.Path(path_type=Path, file_okay=False), help="The folder of the service  [the nearest]")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def env(data: Path | None, as_json: bool) -> None:
+    """Print what makes AWS tools talk to the service.
+
+    \b
+    eval "$(batchyard env --data DIR)"
+    aws batch describe-job-queues
+    """
+    place = _here(data, "use")
+    if not _answers(place):
+        raise Unreachable(f"{place.name} does not answer at {_netloc(place)}.", place.start_hint, exit_code=EXIT_NO_SERVICE)
+    keys = place.keys()
+    values = {
+        "AWS_ENDPOINT_URL": place.endpoint_of("batch"),
+        "AWS_ACCESS_KEY_ID": keys.access_key_id if keys else "batchyard",
+        "AWS_SECRET_ACCESS_KEY": keys.secret_access_key if keys else "batchyard",
+        "AWS_DEFAULT_REGION": place.region,
+        "AWS_REGION": place.region,
+    }
+    proxied = next((name for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy") if os.environ.get(name)), None)
+    if proxied:  # a proxy would be asked for this machine's own address
+        hosts = [os.environ.get("NO_PROXY") or os.environ.get("no_proxy") or "", "127.0.0.1", "localhost"]
+        values["NO_PROXY"] = values["no_proxy"] = ",".join(host for host in hosts if host)
+    if as_json:
+        emit(values)
+        return
+    narrower = sorted(name for name in os.environ if name.startswith("AWS_ENDPOINT_URL_"))
+    click.echo(f"unset {' '.join([*_CONFUSING, *narrower])}")
+    for name, value in values.items():
+        click.echo(f"export {name}={shlex.quote(value)}")
+    if sys.stdout.isatty():
+        call = "batchyard env" + (f" --data {shlex.quote(str(data))}" if data else "")
+        say(f'# For this shell: eval "$({call})"')
+
+
+def _here(folder: Path | None, verb: str) -> Place:
+    """The service of `folder`, else the nearest; never AWS."""
+    found = folder or nearest()
+    if found is None:
+        what = f"No service to {verb}: there is no {NEAREST}/endpoint.json here, and BATCHYARD_DATA is not set."
+        if verb == "end":  # wherever else the environment points: AWS has nothing that could be ended
+            fix = "Name its folder with --data DIR. AWS Batch, or a service elsewhere, cannot be taken down from here."
+            raise Trouble(what, fix, exit_code=EXIT_CANNOT)
+        raise Trouble(what, "Name its folder with --data DIR, or start one: batchyard serve", exit_code=EXIT_NO_SERVICE)
+    return from_folder(found)
+
+
+def _answers(place: Place) -> bool:
+    """Whether somebody answers `/healthz` there."""
+    connection = http.client.HTTPConnection(_netloc(place), timeout=ANSWER_WITHIN_S)
+    try:
+        connection.request("GET", "/healthz")
+        return connection.getresponse().status < 500
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def _netloc(place: Place) -> str:
+    return urlsplit(place.endpoint_of("batch")).netloc
