@@ -153,13 +153,8 @@ def _candidates(growth: _Growth, environment: Environment) -> list[tuple[Instanc
     """First what is idle (the environment's own first), then, for on-demand work, Spot instances: retryable jobs first, then the
     youngest."""
     view = growth.view
-    near = [
-        i
-        for i in view.instances.values()
-        if view.environments[i.environment].provider == environment.provider
-        and i.id not in growth.give_back
-        and i.id not in growth.reclaims
-    ]
+    going = {*growth.give_back, *growth.reclaims}
+    near = [i for i in view.instances.values() if view.environments[i.environment].provider == environment.provider and i.id not in going]
     idle = [i for i in near if _is_idle(view, i) and _may_go(view, i, environment)]
     idle.sort(key=lambda i: i.environment != environment.arn)
     spot = [] if environment.spot else [i for i in near if i.spot and i.reclaim_at_ms is None and i.state is InstanceState.RUNNING]

@@ -1,1 +1,1 @@
-
+"""The engine: the only hand that changes a job, in turns."""

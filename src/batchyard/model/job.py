@@ -60,7 +60,7 @@ class RetryRule(Struct, frozen=True):
     on_exit_code: str | None = None
 
 
-class Specification(Struct, frozen=True, kw_only=True):
+class Specification(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a submission asks for; kept once per submission and shared by all children of an array.
 
     `effective` is the container after overrides and parameter substitution, in AWS's spelling, kept encoded because most jobs
@@ -86,7 +86,7 @@ class Specification(Struct, frozen=True, kw_only=True):
     extras: Raw = Raw(b"{}")
 
 
-class Attempt(Struct, frozen=True, kw_only=True):
+class Attempt(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One run of a job on an instance. `id` is the task id: 32 hexadecimal digits, new for each attempt."""
 
     id: str
@@ -105,7 +105,7 @@ class Attempt(Struct, frozen=True, kw_only=True):
     cpu_s: float | None = None
 
 
-class Job(Struct, frozen=True, kw_only=True):
+class Job(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One job, or one child of an array. An array's parent has `is_array` and never runs itself."""
 
     id: str  # uuid, or uuid:index

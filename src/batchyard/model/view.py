@@ -53,10 +53,6 @@ class YardView(Protocol):
         """The instance types that an environment may start, cheapest per vCPU first."""
         ...
 
-    def price(self, shape: Shape, spot: bool) -> float:
-        """USD per hour."""
-        ...
-
     def host_room(self, provider: str) -> Resources | None:
         """All that a provider's host has; None where there is no such bound."""
         ...

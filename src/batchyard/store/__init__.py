@@ -1,1 +1,1 @@
-
+"""The memory: what must outlive the process. It knows records, not what a legal move is."""

@@ -1,0 +1,356 @@
+"""The engine: takes what has arrived, decides with `core`, and prepares one durable write for the whole turn.
+
+`decide` changes the yard and returns a `Turn`; nothing of it may be seen by anybody until the driver has written it. Each request
+is checked before it changes anything; one that raises a Fault is answered with it and the others go on. What raises anything else
+is our bug: it is answered as a server fault, logged, and set aside.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from msgspec.structs import replace
+
+from batchyard.core import lifecycle, scheduling
+from batchyard.core.scheduling import Rules
+from batchyard.engine import arrays, dispatch
+from batchyard.engine.reports import Observer
+from batchyard.engine.world import World
+from batchyard.engine.yard import Ledger, Yard
+from batchyard.model.capacity import Environment, Health, Instance, InstanceState, Queue
+from batchyard.model.definition import Definition
+from batchyard.model.fault import Fault
+from batchyard.model.job import Attempt, Job, Status, child_id
+from batchyard.model.messages import Report
+from batchyard.model.requests import Cancel, Edit, EndAll, Reclaim, Request, Submit, TagJob, Terminate
+from batchyard.model.view import Waiting
+from batchyard.store.records import Changes
+from batchyard.store.sql import Store
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Turn:
+    """One turn, not yet written: what changes, what to answer (by position in the batch), and what to carry out afterwards."""
+
+    changes: Changes
+    answers: list[Any] = field(default_factory=list)  # a value, or the Fault to raise
+    effects: list[dispatch.Order] = field(default_factory=list)
+    acknowledge: list[str] = field(default_factory=list)  # attempts whose end this turn records
+    wake_at_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the operator decided. Times in seconds."""
+
+    rules: Rules = Rules()
+    notice_s: float = 120.0  # of a Spot reclaim, as on AWS
+
+
+class Engine:
+    """One server's engine. `store` must be this engine's alone (the lease)."""
+
+    def __init__(self, store: Store, world: World, options: Options = Options()) -> None:  # noqa: B008 (frozen)
+        self.store = store
+        self.world = world
+        self.options = options
+        self.rebuild()
+
+    def rebuild(self) -> None:
+        """Read the working set anew: at start, and after a write that failed."""
+        live = self.store.load()
+        self.yard = Yard(self.world)
+        self.ledger = Ledger()
+        self.observer = Observer(self)
+        self.finished: list[Job] = []  # in this turn, not yet followed up
+        self.recent: dict[str, Status] = {}  # finished in turns whose write may not be seen by the store's reader yet
+        self.touched_arrays: set[str] = set()
+        self.blocked: dict[str, str] = {}
+        self.dirty = True
+        self._wake_at_ms: int | None = None
+        self.links = arrays.Links(self)
+        arrays.load(self, live)
+        self.ledger.merge(self.yard.changes)
+        self.yard.changes = Changes()
+
+    # --- the turn ---
+
+    def decide(self, requests: Sequence[Request], reports: Sequence[Report], now_ms: int) -> Turn:
+        """Take in `requests` and `reports`, in this order, decide, and prepare the write."""
+        turn = Turn(self.yard.changes)
+        for request in requests:
+            turn.answers.append(self._answer(request, now_ms))
+        self.observer.take(reports, now_ms, turn)
+        self._follow_up(now_ms)
+        self._tend_instances(now_ms)
+        if self.dirty or (self._wake_at_ms is not None and now_ms >= self._wake_at_ms):
+            self._schedule(now_ms)
+            self._follow_up(now_ms)
+        self._remove_the_deleted()
+        turn.effects.extend(dispatch.orders(self.yard, turn.changes, self.ledger))
+        turn.wake_at_ms = self._wake()
+        self.yard.changes = Changes()
+        return turn
+
+    def merge(self, turn: Turn) -> None:
+        """The turn is durable: let it be seen."""
+        self.ledger.merge(turn.changes)
+        for id, (job, _queue) in turn.changes.jobs.items():
+            if job.status.is_final:
+                self.recent.pop(id, None)
+                if job.is_array:
+                    self.links.release(id)
+
+    def _answer(self, request: Request, now_ms: int) -> Any:
+        try:
+            return self._handlers[type(request)](self, request, now_ms)
+        except Fault as fault:
+            return fault
+        except Exception:  # noqa: BLE001  one bad request must not take the turn with it; it is told and logged
+            log.exception("request set aside: %r", type(request).__name__)
+            return Fault("ServerException", "Internal error: the request was set aside and logged.")
+
+    # --- jobs ---
+
+    def move(self, job: Job, event: lifecycle.Event, now_ms: int) -> Job:
+        """Advance a job by the table, keep the record, and note what follows from its end."""
+        spec = self.yard.specifications[job.spec_id]
+        moved = lifecycle.advance(job, spec, event, now_ms)
+        if moved is job:
+            return job
+        self.yard.put_job(moved)
+        if moved.status.is_final:
+            self.finished.append(moved)
+            self.recent[moved.id] = moved.status
+            self.dirty = True
+        elif moved.status is Status.RUNNABLE and not moved.is_array:
+            self.note_ready(spec.queue)
+        return moved
+
+    def note_ready(self, queue: str) -> None:
+        """A job became ready: look at the queue again, unless its head is known to be blocked and still is the head."""
+        head = self.yard.head(queue)
+        if queue not in self.blocked or head is None or _name_of(head) != self.blocked[queue]:
+            self.dirty = True
+
+    def _submit(self, request: Submit, now_ms: int) -> None:
+        spec = request.spec
+        if spec.queue not in self.yard.queues:
+            raise Fault("ClientException", f"JobQueue {spec.queue} not found.")
+        job = Job(id=spec.id, spec_id=spec.id, status=Status.SUBMITTED, created_at_ms=now_ms, is_array=bool(spec.array_size))
+        if spec.created_at_ms != now_ms:
+            spec = replace(spec, created_at_ms=now_ms)
+        self.yard.put_specification(spec)
+        self.links.submit(job, spec, request.settled, now_ms)
+
+    def _cancel(self, request: Cancel, now_ms: int) -> None:
+        self._stop(request.job_id, lifecycle.CancelAsked(request.reason), now_ms)
+
+    def _terminate(self, request: Terminate, now_ms: int) -> None:
+        self._stop(request.job_id, lifecycle.TerminateAsked(request.reason), now_ms)
+
+    def _stop(self, job_id: str, event: lifecycle.CancelAsked | lifecycle.TerminateAsked, now_ms: int) -> None:
+        """Unknown and finished jobs: nothing happens, as on AWS (specification, section 1.5)."""
+        job = self.yard.jobs.get(job_id) or self.links.virtual_child(job_id)
+        if job is None:
+            return
+        moved = self.move(job, event, now_ms)
+        if job.is_array and moved is not job:
+            self.links.stop_children(moved, event, now_ms)
+
+    def _end_all(self, request: EndAll, now_ms: int) -> int:
+        jobs = [j for j in self.yard.jobs.values() if j.index is None]
+        for job in jobs:
+            self._stop(job.id, lifecycle.TerminateAsked(request.reason), now_ms)
+        return len(jobs)
+
+    def _tag_job(self, request: TagJob, _now_ms: int) -> None:
+        if request.spec.id in self.yard.specifications:
+            self.yard.put_specification(request.spec)
+        else:
+            self.yard.changes.specifications[request.spec.id] = request.spec
+
+    def _follow_up(self, now_ms: int) -> None:
+        """What follows from ends of jobs: dependents, arrays; until nothing more follows."""
+        while self.finished or self.touched_arrays:
+            ended, self.finished = self.finished, []
+            for job in ended:
+                self.links.ended(job, now_ms)
+            touched, self.touched_arrays = self.touched_arrays, set()
+            for parent in touched:
+                self.links.refresh(parent, now_ms)
+
+    # --- named things ---
+
+    def _edit(self, request: Edit, now_ms: int) -> Any:
+        catalogue = _Catalogue(self.yard, now_ms)
+        answer = request.act(catalogue)
+        for record in catalogue.puts:
+            self._put_named(record, now_ms)
+        self.dirty = True
+        return answer
+
+    def _put_named(self, record: Environment | Queue | Definition, now_ms: int) -> None:
+        if isinstance(record, Environment):
+            self.yard.put_environment(record)
+        elif isinstance(record, Definition):
+            self.yard.put_definition(record)
+        else:
+            self.yard.put_queue(record)
+            if record.health is Health.DELETING:
+                doomed = [j for j in self.yard.jobs.values() if self.yard.specifications[j.spec_id].queue == record.arn]
+                for job in doomed:
+                    if job.index is None:
+                        self._stop(job.id, lifecycle.TerminateAsked(lifecycle.QUEUE_DELETED), now_ms)
+
+    def _remove_the_deleted(self) -> None:
+        for queue in [q for q in self.yard.queues.values() if q.health is Health.DELETING]:
+            if not self.yard.live_in_queue.get(queue.arn):
+                self.yard.drop_queue(queue.arn)
+        for environment in [e for e in self.yard.environments.values() if e.health is Health.DELETING]:
+            if not self.yard.environment_instances(environment.arn):
+                self.yard.drop_environment(environment.arn)
+
+    # --- instances ---
+
+    def _reclaim(self, request: Reclaim, now_ms: int) -> Instance:
+        instance = self.yard.instances.get(request.instance)
+        if instance is None or instance.state is InstanceState.STOPPING:
+            raise Fault("ClientException", f"Instance {request.instance} does not exist. `batchyard compute` lists those that do.")
+        notice_s = self.options.notice_s if request.notice_s is None else request.notice_s
+        noticed = replace(instance, reclaim_at_ms=now_ms + int(notice_s * 1000))
+        self.yard.put_instance(noticed)
+        self.dirty = True
+        return noticed
+
+    def _tend_instances(self, now_ms: int) -> None:
+        """Reclaims that are due; outdated instances of an updated environment; since when each is idle."""
+        for instance in list(self.yard.instances.values()):
+            if instance.state is InstanceState.STOPPING:
+                continue
+            environment = self.yard.environments[instance.environment]
+            if instance.reclaim_at_ms is not None and instance.reclaim_at_ms <= now_ms:
+                self._stop_instance(instance)
+            elif instance.generation != environment.generation and not instance.drained:
+                self._retire_outdated(instance, environment, now_ms)
+            elif instance.state is InstanceState.RUNNING:
+                idle = not self.yard.attempts_on(instance.id)
+                if idle != (instance.idle_since_ms is not None):
+                    self.yard.put_instance(replace(instance, idle_since_ms=now_ms if idle else None))
+
+    def _retire_outdated(self, instance: Instance, environment: Environment, now_ms: int) -> None:
+        """After an infrastructure update: no more jobs; what runs is ended at once, or after the environment's time for it."""
+        policy = environment.update_policy
+        minutes = 0 if policy.get("terminateJobsOnUpdate") else policy.get("jobExecutionTimeoutMinutes", 30)
+        self.yard.put_instance(replace(instance, drained=True, reclaim_at_ms=now_ms + minutes * 60_000))
+        self.dirty = True
+
+    def _stop_instance(self, instance: Instance) -> None:
+        self.yard.put_instance(replace(instance, state=InstanceState.STOPPING))
+        self.dirty = True
+
+    # --- scheduling ---
+
+    def _schedule(self, now_ms: int) -> None:
+        self.dirty = False
+        made = scheduling.plan(self.yard, now_ms, self.options.rules)
+        self.blocked = made.blocked
+        self._wake_at_ms = made.wake_at_ms
+        for waiting, instance in made.placements:
+            self._place(waiting, self.yard.instances[instance], now_ms)
+        for parent in {w.job_id for w, _ in made.placements if w.child is not None}:
+            self.yard.index_array(parent)
+        for id in made.stops:
+            self._stop_instance(self.yard.instances[id])
+        for id in made.reclaims:
+            instance = self.yard.instances[id]
+            self.yard.put_instance(replace(instance, reclaim_at_ms=now_ms + int(self.options.notice_s * 1000)))
+        for wish in made.starts:
+            self._start_instance(wish, now_ms)
+        self.dirty = False
+
+    def _place(self, waiting: Waiting, instance: Instance, now_ms: int) -> None:
+        attempt_id = self.world.hex_id(32)
+        definition = waiting.spec.definition.rpartition("/")[2].rpartition(":")[0]
+        share = min(1.0, max(waiting.spec.needs.vcpus / instance.room.vcpus, waiting.spec.needs.memory_mib / instance.room.memory_mib))
+        attempt = Attempt(
+            id=attempt_id,
+            number=waiting.number,
+            instance=instance.id,
+            environment=instance.environment,
+            log_stream=f"{definition[:200]}/default/{attempt_id}",
+            placed_at_ms=now_ms,
+            price_per_hour=instance.price_per_hour * share,
+        )
+        if waiting.child is None:
+            job = self.yard.jobs[waiting.job_id]
+        else:
+            job = self.links.new_child(waiting.job_id, waiting.child)
+        self.move(job, lifecycle.Placed(attempt), now_ms)
+        if instance.idle_since_ms is not None and self.yard.instances[instance.id].idle_since_ms is not None:
+            self.yard.put_instance(replace(self.yard.instances[instance.id], idle_since_ms=None))
+
+    def _start_instance(self, wish: scheduling.StartWish, now_ms: int) -> None:
+        environment = self.yard.environments[wish.environment]
+        self.yard.put_instance(
+            Instance(
+                id=f"i-{self.world.hex_id(17)}",
+                environment=wish.environment,
+                type_name=wish.shape.name if wish.shape.exact else f"{wish.shape.name}.{wish.room.vcpus:g}x{wish.room.memory_mib}",
+                room=wish.room,
+                spot=environment.spot,
+                state=InstanceState.PENDING,
+                generation=environment.generation,
+                launched_for=wish.launched_for,
+                launched_at_ms=now_ms,
+                price_per_hour=self.world.price(wish.shape, wish.room, environment.spot),
+            )
+        )
+        if environment.wanted_vcpus:
+            self.yard.put_environment(replace(environment, wanted_vcpus=0))
+
+    def _wake(self) -> int | None:
+        """When the next turn is due by time alone."""
+        due = [i.reclaim_at_ms for i in self.yard.instances.values() if i.reclaim_at_ms and i.state is not InstanceState.STOPPING]
+        if self._wake_at_ms is not None:
+            due.append(self._wake_at_ms)
+        return min(due, default=None)
+
+    _handlers: Mapping[type, Callable[..., Any]] = {
+        Submit: _submit,
+        Cancel: _cancel,
+        Terminate: _terminate,
+        TagJob: _tag_job,
+        Reclaim: _reclaim,
+        EndAll: _end_all,
+        Edit: _edit,
+    }
+
+
+def _name_of(key: tuple[int, str, int]) -> str:
+    _front, id, child = key
+    return id if child < 0 else child_id(id, child)
+
+
+class _Catalogue:
+    """The `model.requests.Catalogue` of one edit: nothing is kept if the edit raises."""
+
+    def __init__(self, yard: Yard, now_ms: int) -> None:
+        self._yard = yard
+        self.now_ms = now_ms
+        self.puts: list[Environment | Queue | Definition] = []
+        self.environments: Mapping[str, Environment] = yard.environments
+        self.queues: Mapping[str, Queue] = yard.queues
+        self.definitions: Mapping[str, Definition] = yard.definitions
+        self.instances: Mapping[str, Instance] = yard.instances
+
+    def latest_revision(self, account: str, region: str, name: str) -> int:
+        return self._yard.latest_revision(account, region, name)
+
+    def put(self, record: Environment | Queue | Definition) -> None:
+        self.puts.append(record)

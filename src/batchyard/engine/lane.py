@@ -1,0 +1,84 @@
+"""The order in which the ready jobs of a queue are to start: a sorted set that stays quick with a million members.
+
+Keys are tuples (front, id, child): retried jobs have front 0 and go first, all others 1; ids are time-ordered, so order by id is
+order of submission; `child` is -1 for a job of its own and for an array's parent, which stands for all its children without a
+record.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections.abc import Iterator
+
+Key = tuple[int, str, int]
+
+_CHUNK = 1024
+
+
+class Lane:
+    """Sorted chunks of at most 2 x 1024 keys; adding and removing cost in proportion to a chunk, not to the lane."""
+
+    __slots__ = ("_chunks", "_firsts", "_size")
+
+    def __init__(self) -> None:
+        self._chunks: list[list[Key]] = []
+        self._firsts: list[Key] = []
+        self._size = 0
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __iter__(self) -> Iterator[Key]:
+        for chunk in self._chunks:
+            yield from chunk
+
+    def __contains__(self, key: Key) -> bool:
+        at = self._chunk_of(key)
+        if at < 0:
+            return False
+        chunk = self._chunks[at]
+        place = bisect_left(chunk, key)
+        return place < len(chunk) and chunk[place] == key
+
+    @property
+    def first(self) -> Key | None:
+        return self._chunks[0][0] if self._chunks else None
+
+    def add(self, key: Key) -> None:
+        """Add a key; one that is there already is not added again."""
+        if not self._chunks:
+            self._chunks, self._firsts, self._size = [[key]], [key], 1
+            return
+        at = max(self._chunk_of(key), 0)
+        chunk = self._chunks[at]
+        if key > chunk[-1]:
+            chunk.append(key)
+        elif key in self:
+            return
+        else:
+            insort(chunk, key)
+        self._size += 1
+        self._firsts[at] = chunk[0]
+        if len(chunk) > 2 * _CHUNK:
+            self._chunks[at : at + 1] = [chunk[:_CHUNK], chunk[_CHUNK:]]
+            self._firsts[at : at + 1] = [chunk[0], chunk[_CHUNK]]
+
+    def discard(self, key: Key) -> None:
+        at = self._chunk_of(key)
+        if at < 0:
+            return
+        chunk = self._chunks[at]
+        place = bisect_left(chunk, key)
+        if place == len(chunk) or chunk[place] != key:
+            return
+        del chunk[place]
+        self._size -= 1
+        if chunk:
+            self._firsts[at] = chunk[0]
+        else:
+            del self._chunks[at], self._firsts[at]
+
+    def _chunk_of(self, key: Key) -> int:
+        """The chunk that holds or would hold the key; -1 if it would come before all."""
+        place = bisect_left(self._firsts, key)
+        return place if place < len(self._firsts) and self._firsts[place] == key else place - 1

@@ -1,0 +1,111 @@
+"""Takes in what providers saw and turns it into events. Late, foreign and repeated reports are dropped, counted and acknowledged."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from batchyard.core import lifecycle
+from batchyard.engine import dispatch
+from batchyard.model.capacity import InstanceState
+from batchyard.model.job import Status
+from batchyard.model.messages import (
+    AttemptEnded,
+    AttemptStarted,
+    InstanceGone,
+    InstanceUp,
+    ProviderBack,
+    Report,
+    StopAttempt,
+)
+
+if TYPE_CHECKING:
+    from batchyard.engine.engine import Engine, Turn
+
+log = logging.getLogger(__name__)
+
+
+class Observer:
+    """One per engine. `dropped` counts reports that concerned nothing we hold."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.dropped: Counter[str] = Counter()
+
+    def take(self, reports: Sequence[Report], now_ms: int, turn: Turn) -> None:
+        """Each report is an event of its own: one that cannot be taken is set aside whole, and the others go on."""
+        for report in reports:
+            try:
+                self._take_one(report, now_ms, turn)
+            except lifecycle.IllegalMove:
+                log.exception("report set aside: %r", report)
+                self.dropped["illegal"] += 1
+
+    def _take_one(self, report: Report, now_ms: int, turn: Turn) -> None:
+        match report:
+            case AttemptStarted():
+                self._started(report, now_ms)
+            case AttemptEnded():
+                turn.acknowledge.append(report.attempt)
+                self._ended(report, now_ms)
+            case InstanceUp():
+                self._up(report)
+            case InstanceGone():
+                self._gone(report.instance, now_ms)
+            case ProviderBack():
+                self._back(report, now_ms, turn)
+
+    def _started(self, report: AttemptStarted, now_ms: int) -> None:
+        job_id = self._engine.yard.attempts.get(report.attempt)
+        if job_id is None:
+            self.dropped["started"] += 1
+            return
+        self._engine.move(self._engine.yard.jobs[job_id], lifecycle.Started(report.at_ms), now_ms)
+
+    def _ended(self, report: AttemptEnded, now_ms: int) -> None:
+        job_id = self._engine.yard.attempts.get(report.attempt)
+        if job_id is None:
+            self.dropped["ended"] += 1
+            return
+        self._engine.dirty = True
+        self._engine.move(self._engine.yard.jobs[job_id], lifecycle.Ended(report), now_ms)
+
+    def _up(self, report: InstanceUp) -> None:
+        instance = self._engine.yard.instances.get(report.instance)
+        if instance is None or instance.state is not InstanceState.PENDING:
+            self.dropped["up"] += 1
+            return
+        self._engine.yard.put_instance(replace(instance, state=InstanceState.RUNNING))
+        self._engine.dirty = True
+
+    def _gone(self, instance: str, now_ms: int) -> None:
+        """A lost host: every attempt on it ends as the specification's section 2.10 says."""
+        yard = self._engine.yard
+        if instance not in yard.instances:
+            self.dropped["gone"] += 1
+            return
+        for attempt in list(yard.attempts_on(instance)):
+            self._ended(AttemptEnded(attempt, now_ms, "lost"), now_ms)
+        yard.drop_instance(instance)
+        self._engine.dirty = True
+
+    def _back(self, report: ProviderBack, now_ms: int, turn: Turn) -> None:
+        """Compare what the provider holds with what we believe, and ask again for what it never got."""
+        yard = self._engine.yard
+        held, there = set(report.attempts), set(report.instances)
+        for instance in list(yard.instances.values()):
+            if yard.environments[instance.environment].provider != report.provider:
+                continue
+            if instance.id not in there and instance.state is not InstanceState.PENDING:
+                self._gone(instance.id, now_ms)
+                continue
+            for attempt in list(yard.attempts_on(instance.id)):
+                if attempt not in held and yard.jobs[yard.attempts[attempt]].status is Status.RUNNING:
+                    self._ended(AttemptEnded(attempt, now_ms, "lost"), now_ms)
+            turn.effects.extend(dispatch.orders_for_instance(yard, instance.id, held))
+        for foreign in sorted(held - yard.attempts.keys()):
+            turn.effects.append(dispatch.Order(report.provider, StopAttempt(foreign, 0.0)))

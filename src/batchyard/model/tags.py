@@ -1,0 +1,54 @@
+"""The tags by which Batchyard is told what AWS's API has no field for: every `batchyard:*` tag there is, in one table.
+
+On real AWS such a tag is just a tag, so templates that carry them stay legal there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from batchyard.model.fault import client_fault
+
+PREFIX = "batchyard:"
+
+
+class TagRule(NamedTuple):
+    """A tag's name, the kinds of things that may carry it, its values, and what holds without it."""
+
+    name: str
+    kinds: tuple[str, ...]
+    values: tuple[str, ...]
+    default: str
+    meaning: str
+
+
+QUEUE = "job queue"
+ENVIRONMENT = "compute environment"
+
+SPILL = TagRule(
+    "batchyard:spill", (QUEUE,), ("scale", "idle"), "scale", "whether environments after the first may start instances, or only lend idle room"
+)
+PROVIDER = TagRule("batchyard:provider", (ENVIRONMENT,), ("local",), "local", "where instances of the environment run")
+
+KNOWN: tuple[TagRule, ...] = (SPILL, PROVIDER)
+_BY_NAME = {rule.name: rule for rule in KNOWN}
+
+
+def check_own_tags(kind: str, tags: Mapping[str, str]) -> None:
+    """Refuse a `batchyard:*` tag that is unknown, stands on the wrong kind of thing, or has no legal value."""
+    for name, value in tags.items():
+        if not name.startswith(PREFIX):
+            continue
+        rule = _BY_NAME.get(name)
+        if rule is None:
+            raise client_fault(f"Tag {name} is not known. Known {PREFIX}* tags are: {', '.join(sorted(_BY_NAME))}.")
+        if kind not in rule.kinds:
+            raise client_fault(f"Tag {name} is not for a {kind}. It is for: {', '.join(rule.kinds)}.")
+        if value not in rule.values:
+            raise client_fault(f"Tag {name} may not be {value!r}. Its values are: {', '.join(rule.values)}.")
+
+
+def value_of(rule: TagRule, tags: Mapping[str, str]) -> str:
+    """What a thing's tags say, or the default."""
+    return tags.get(rule.name, rule.default)

@@ -1,0 +1,24 @@
+"""What a turn writes, as one unit: all of it is durable, or none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from batchyard.model.capacity import Environment, Instance, Queue
+from batchyard.model.definition import Definition
+from batchyard.model.job import Job, Specification
+
+
+@dataclass(slots=True)
+class Changes:
+    """The newest state of each record that a turn touched; None means that the record is gone. Keyed by ARN or id."""
+
+    specifications: dict[str, Specification] = field(default_factory=dict)
+    jobs: dict[str, tuple[Job, str]] = field(default_factory=dict)  # with the queue's ARN
+    environments: dict[str, Environment | None] = field(default_factory=dict)
+    queues: dict[str, Queue | None] = field(default_factory=dict)
+    definitions: dict[str, Definition | None] = field(default_factory=dict)
+    instances: dict[str, Instance | None] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return bool(self.jobs or self.specifications or self.instances or self.environments or self.queues or self.definitions)

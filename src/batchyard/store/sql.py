@@ -1,0 +1,224 @@
+"""The one SQL implementation: SQLite through apsw, write-ahead log, full sync.
+
+Exactly one connection writes *and* checkpoints (SQLite before 3.51.3 can corrupt a WAL that two connections do that to). Reads go
+through a second, read-only one and so see committed state only, even while a commit is on its way in a helper thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import apsw
+import msgspec
+
+from batchyard.model.capacity import Environment, Instance, Queue
+from batchyard.model.definition import Definition
+from batchyard.model.job import Job, Specification, Status, split_child
+from batchyard.model.view import JobQuery, Page
+from batchyard.store import matching
+from batchyard.store.records import Changes
+
+SCHEMA = Path(__file__).parent / "schema"
+
+_encode = msgspec.json.Encoder().encode
+_job = msgspec.json.Decoder(Job).decode
+_spec = msgspec.json.Decoder(Specification).decode
+
+_PUT_JOB = (
+    "INSERT INTO jobs (id, spec, queue, parent, child, status, body) VALUES (?, ?, ?, ?, ?, ?, ?)"
+    " ON CONFLICT (id) DO UPDATE SET status = excluded.status, body = excluded.body"
+)
+_LIVE = ("SUBMITTED", "PENDING", "RUNNABLE", "STARTING", "RUNNING")
+
+Named = TypeVar("Named", Environment, Queue, Definition, Instance)
+
+
+class NewerStore(Exception):
+    """The data were written by a newer Batchyard than this one; they are left alone."""
+
+
+class Live(NamedTuple):
+    """The working set as it was last committed."""
+
+    environments: list[Environment]
+    queues: list[Queue]
+    definitions: list[Definition]
+    instances: list[Instance]
+    jobs: list[Job]  # not finished, children included
+    specifications: dict[str, Specification]
+
+
+class Store:
+    """`path` is a file, or ":memory:" for tests. Opening upgrades the schema and takes a new epoch (see `epoch`)."""
+
+    def __init__(self, path: Path | str) -> None:
+        self._writer = apsw.Connection(str(path))
+        self._writer.set_busy_timeout(5000)
+        in_memory = str(path) == ":memory:"
+        for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = OFF", "temp_store = MEMORY", "cache_size = -32000"):
+            list(self._writer.execute(f"PRAGMA {pragma}"))
+        self._migrate(Path(path) if not in_memory else None)
+        self.epoch = self._take_epoch()
+        self._reader = self._writer if in_memory else apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+
+    def close(self) -> None:
+        if self._reader is not self._writer:
+            self._reader.close()
+        self._writer.close()
+
+    # --- writing: stage on the loop, commit in a helper thread; one at a time ---
+
+    def stage(self, changes: Changes) -> None:
+        """Execute a turn's statements inside a transaction. On an error nothing stays; call `commit` otherwise."""
+        run = self._writer
+        run.execute("BEGIN IMMEDIATE")
+        try:
+            if changes.specifications:
+                rows = [(s.id, _encode(s).decode()) for s in changes.specifications.values()]
+                run.executemany("INSERT INTO specifications VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET body = excluded.body", rows)
+            if changes.jobs:
+                run.executemany(_PUT_JOB, [_job_row(job, queue) for job, queue in changes.jobs.values()])
+            self._put("environments", "arn", changes.environments)
+            self._put("queues", "arn", changes.queues)
+            self._put("definitions", "arn", changes.definitions)
+            self._put("instances", "id", changes.instances)
+        except BaseException:
+            self.abandon()
+            raise
+
+    def commit(self) -> None:
+        """Make what was staged durable. Raises and leaves nothing if that fails."""
+        try:
+            self._writer.execute("COMMIT")
+        except BaseException:
+            self.abandon()
+            raise
+
+    def abandon(self) -> None:
+        if self._writer.in_transaction:
+            self._writer.execute("ROLLBACK")
+
+    def _put(self, table: str, key: str, records: dict[str, Named | None]) -> None:
+        for name, record in records.items():
+            if record is None:
+                self._writer.execute(f"DELETE FROM {table} WHERE {key} = ?", (name,))
+            else:
+                statement = f"INSERT INTO {table} VALUES (?, ?) ON CONFLICT ({key}) DO UPDATE SET body = excluded.body"
+                self._writer.execute(statement, (name, _encode(record).decode()))
+
+    # --- reading: committed state ---
+
+    def load(self) -> Live:
+        """Everything that is not finished, with what it refers to."""
+        queues = self._all("queues", Queue)
+        jobs = [j for queue in queues for j in self._live_of(queue.arn)]
+        for parent in [j for j in jobs if j.is_array]:
+            jobs.extend(self._live_children(parent.id))
+        wanted = {job.spec_id for job in jobs}
+        specifications = {id: spec for id in wanted if (spec := self.specification(id)) is not None}
+        return Live(
+            self._all("environments", Environment),
+            queues,
+            self._all("definitions", Definition),
+            self._all("instances", Instance),
+            jobs,
+            specifications,
+        )
+
+    def _all(self, table: str, kind: type[Named]) -> list[Named]:
+        decode = msgspec.json.Decoder(kind).decode
+        return [decode(body) for (body,) in self._reader.execute(f"SELECT body FROM {table}")]
+
+    def _live_of(self, queue: str) -> Iterator[Job]:
+        for status in _LIVE:
+            select = "SELECT body FROM jobs WHERE queue = ? AND status = ? AND parent IS NULL"
+            for (body,) in self._reader.execute(select, (queue, status)):
+                yield _job(body)
+
+    def _live_children(self, parent: str) -> Iterator[Job]:
+        for (body,) in self._reader.execute("SELECT body FROM jobs WHERE parent = ? AND status NOT IN ('SUCCEEDED', 'FAILED')", (parent,)):
+            yield _job(body)
+
+    def children_of(self, parent: str) -> Iterator[tuple[int, Status]]:
+        """Of an array's children that have a record: (index, status)."""
+        for child, status in self._reader.execute("SELECT child, status FROM jobs WHERE parent = ?", (parent,)):
+            yield child, Status(status)
+
+    def job(self, job_id: str) -> Job | None:
+        rows = list(self._reader.execute("SELECT body FROM jobs WHERE id = ?", (job_id,)))
+        return _job(rows[0][0]) if rows else None
+
+    def specification(self, id: str) -> Specification | None:
+        rows = list(self._reader.execute("SELECT body FROM specifications WHERE id = ?", (id,)))
+        return _spec(rows[0][0]) if rows else None
+
+    def last_job_id(self) -> str:
+        """The highest id ever given, "" if none: new ids go on from there."""
+        return next((id for (id,) in self._reader.execute("SELECT max(id) FROM specifications")), None) or ""
+
+    def page(self, query: JobQuery) -> Page:
+        """The jobs that have a record and answer `query`; the cursor is the last one's id (of children: its index)."""
+        jobs = list(_take(self._matching(query), query.limit + 1))
+        if len(jobs) <= query.limit:
+            return Page(jobs, "")
+        jobs.pop()
+        last = jobs[-1][0]
+        return Page(jobs, str(last.index) if query.array else last.id)
+
+    def _matching(self, query: JobQuery) -> Iterator[tuple[Job, Specification]]:
+        for job_body, spec_body in self._rows(query):
+            job, spec = _job(job_body), _spec(spec_body)
+            if matching.matches(query, job, spec):
+                yield job, spec
+
+    def _rows(self, query: JobQuery) -> Iterator[tuple[str, str]]:
+        select = "SELECT j.body, s.body FROM jobs j JOIN specifications s ON s.id = j.spec WHERE "
+        bound: list[Any]
+        if query.array is not None:
+            where, bound, order = "j.parent = ? AND j.child > ?", [query.array, int(query.cursor or -1)], "j.child"
+        else:
+            after = "j.id < ?" if query.newest_first else "j.id > ?"
+            where, bound = (
+                f"j.queue = ? AND j.parent IS NULL AND {after}",
+                [query.queue, query.cursor or ("~" if query.newest_first else "")],
+            )
+            order = "j.id DESC" if query.newest_first else "j.id"
+        if query.status is not None:
+            where, bound = f"{where} AND j.status = ?", [*bound, str(query.status)]
+        yield from self._reader.execute(f"{select}{where} ORDER BY {order}", bound)
+
+    # --- the file itself ---
+
+    def _migrate(self, path: Path | None) -> None:
+        """Bring the schema up, one file after another, each in a transaction. A backup copy is made before data are changed."""
+        steps = sorted(SCHEMA.glob("*.sql"))
+        have = next(iter(self._writer.execute("PRAGMA user_version")))[0]
+        if have > len(steps):
+            raise NewerStore(f"the data have version {have}; this Batchyard knows up to {len(steps)}. Use a newer Batchyard.")
+        if have and have < len(steps) and path is not None:
+            with apsw.Connection(f"{path}.before-{len(steps)}") as copy, copy.backup("main", self._writer, "main") as backup:
+                backup.step()
+        for number, step in enumerate(steps[have:], have + 1):
+            with self._writer:
+                self._writer.execute(step.read_text())
+                self._writer.execute(f"PRAGMA user_version = {number}")
+
+    def _take_epoch(self) -> int:
+        """One more than ever before: providers refuse commands of an older one."""
+        with self._writer:
+            before = [int(value) for (value,) in self._writer.execute("SELECT value FROM meta WHERE key = 'epoch'")]
+            epoch = (before[0] if before else 0) + 1
+            self._writer.execute("INSERT OR REPLACE INTO meta VALUES ('epoch', ?)", (str(epoch),))
+        return epoch
+
+
+def _job_row(job: Job, queue: str) -> tuple[Any, ...]:
+    parent, child = split_child(job.id) if job.index is not None else (None, None)
+    return job.id, job.spec_id, queue, parent, child, str(job.status), _encode(job).decode()
+
+
+def _take(items: Iterable[Any], count: int) -> Iterator[Any]:
+    for _, item in zip(range(count), items, strict=False):
+        yield item
