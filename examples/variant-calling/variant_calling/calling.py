@@ -14,9 +14,13 @@ REGION_PADDING = 200
 LOWEST_MAPQ = 20
 LOWEST_BASE_QUALITY = 12
 LARGEST_DEPTH = 1_000
+INDEL_SIZE = 50
+"""Bases on both sides that the indel model looks at. bcftools' default of 110 loses one of two indels in one read."""
 FILTER_NAME = "LowSupport"
-FILTER = "QUAL<20 || INFO/DP<4"
-"""Calls that carry FILTER=LowSupport; all others PASS."""
+FILTER = 'QUAL<20 || INFO/DP<4 || (TYPE="indel" && INFO/IMF<0.3)'
+"""Calls that carry FILTER=LowSupport; IMF is the share of reads that show the indel as it is written."""
+SNP_GAP = 10
+"""A substitution called within so many bases of an indel carries FILTER=SnpGap: it is the indel, misread."""
 
 
 def call_region(reference: pathlib.Path, bam: pathlib.Path, name: str, region: genome.Interval, length: int, vcf: pathlib.Path) -> int:
@@ -28,13 +32,13 @@ def call_region(reference: pathlib.Path, bam: pathlib.Path, name: str, region: g
     padded = f"{name}:{max(1, region.start + 1 - REGION_PADDING)}-{min(length, region.end + REGION_PADDING)}"
     piled, called, normed, filtered = (vcf.with_name(f"{vcf.name}.{n}.bcf") for n in ("pile", "call", "norm", "filter"))
     pysam.bcftools.mpileup(
-        *("-f", str(reference), "-r", padded, "-q", str(LOWEST_MAPQ), "-Q", str(LOWEST_BASE_QUALITY)),
-        *("-d", str(LARGEST_DEPTH), "-a", "FORMAT/AD,FORMAT/DP,INFO/AD", "-Ou", "-o", str(piled), str(bam)),
+        *("-f", str(reference), "-r", padded, "--indel-size", str(INDEL_SIZE), "-q", str(LOWEST_MAPQ)),
+        *("-Q", str(LOWEST_BASE_QUALITY), "-d", str(LARGEST_DEPTH), "-a", "FORMAT/AD,FORMAT/DP,INFO/AD", "-Ou", "-o", str(piled), str(bam)),
         catch_stdout=False,
     )
     pysam.bcftools.call("--ploidy", "1", "-mv", "-Ou", "-o", str(called), str(piled), catch_stdout=False)
     pysam.bcftools.norm("-f", str(reference), "-m", "-any", "-Ou", "-o", str(normed), str(called), catch_stdout=False)
-    pysam.bcftools.filter("-s", FILTER_NAME, "-e", FILTER, "-Ou", "-o", str(filtered), str(normed), catch_stdout=False)
+    pysam.bcftools.filter("-g", str(SNP_GAP), "-s", FILTER_NAME, "-e", FILTER, "-Ou", "-o", str(filtered), str(normed), catch_stdout=False)
     core = f"{name}:{region.start + 1}-{region.end}"
     pysam.bcftools.view(*("-t", core, "--targets-overlap", "pos", "-Oz", "-o", str(vcf), str(filtered)), catch_stdout=False)
     return len(str(pysam.bcftools.view("-H", str(vcf))).splitlines())
