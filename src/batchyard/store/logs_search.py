@@ -36,14 +36,13 @@ class Found(NamedTuple):
 def search(streams: Iterable[Stream], query: Query, limit: int, bytes_max: int, looked_at_max: int = LOOKED_AT_MAX) -> Found:
     """The next events that are wanted. A page may be short, or empty, and still say that there is more."""
     events: list[Event] = []
-    size = looked_at = 0
+    size = 0
     last = query.after
-    for event in _interleaved(streams, query):
+    for looked_at, event in enumerate(_interleaved(streams, query)):
         wanted = query.wanted(event.message)
         size += (len(event.message) + EVENT_OVERHEAD_BYTES) if wanted else 0
         if len(events) == limit or looked_at == looked_at_max or (wanted and events and size > bytes_max):
             return Found(events, last)
-        looked_at += 1
         last = place_of(event)
         if wanted:
             events.append(event)

@@ -15,9 +15,9 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
+from typing import ParamSpec, TypeVar
 
 import apsw
 
@@ -29,6 +29,11 @@ from .objects_reaper import Reaper
 from .objects_records import Bucket, ObjectRecord, Piece
 
 Answer = TypeVar("Answer")
+Arguments = ParamSpec("Arguments")
+
+# what may be in flight at once: bytes being hashed, written, read and synced; questions to the index
+DISK_WORKERS = 4
+INDEX_WORKERS = 2
 
 
 class StoreInUse(Exception):
@@ -49,6 +54,8 @@ class ObjectStore:
         self._gate = threading.Lock()
         self._manifest = self._ledger.ask(keys.highest_manifest)
         self._epoch = 0
+        self._disk = ThreadPoolExecutor(DISK_WORKERS, thread_name_prefix="objects-disk")
+        self._questions = ThreadPoolExecutor(INDEX_WORKERS, thread_name_prefix="objects-index")
 
     def change(self, change: Callable[[apsw.Connection], Answer]) -> Future[Answer]:
         """Run `change` (functions of `objects_keys` and `objects_uploads`) in the next commit; the future is set when that is durable.
@@ -62,6 +69,14 @@ class ObjectStore:
     def ask(self, question: Callable[[apsw.Connection], Answer]) -> Answer:
         """The answer of `question` on one snapshot of the index."""
         return self._ledger.ask(question)
+
+    def lookup(self, question: Callable[[apsw.Connection], Answer]) -> Future[Answer]:
+        """`ask`, in one of the few threads that are kept for it."""
+        return self._questions.submit(self._ledger.ask, question)
+
+    def work(self, task: Callable[Arguments, Answer], *args: Arguments.args, **kwargs: Arguments.kwargs) -> Future[Answer]:
+        """Run a task that hashes or waits for the disk in one of the few threads that are kept for it."""
+        return self._disk.submit(task, *args, **kwargs)
 
     def next_manifest(self) -> int:
         """A number for a new object or upload, used by no other while this server lives."""
@@ -88,6 +103,10 @@ class ObjectStore:
 
         return self._bodies.hold(lookup)
 
+    def opening(self, bucket: str, key: str) -> Future[ObjectReader | None]:
+        """`open`, in one of the threads that are kept for questions to the index."""
+        return self._questions.submit(self.open, bucket, key)
+
     def read_bytes(self, bucket: str, key: str) -> bytes | None:
         """All bytes of a small object, or None when there is no such object."""
         reader = self.open(bucket, key)
@@ -102,6 +121,8 @@ class ObjectStore:
 
     def close(self) -> None:
         """Commit what waits and let go of the folder."""
+        self._disk.shutdown(wait=True)
+        self._questions.shutdown(wait=True)
         self._reaper.close()
         self._ledger.close()
         os.close(self._lock_file)

@@ -15,7 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from .objects_checksums import Digest, new_digest
+from batchyard.wire.checksums import Checksum
+
+from .objects_checksums import in_base64, new_checksum
 
 Answer = TypeVar("Answer")
 
@@ -110,7 +112,7 @@ class BodyFolder:
 
 
 class BodyWriter:
-    """Writes one body: `write` chunks, then `finish` (synced, for good) or `abandon` (gone). Not for several threads at once."""
+    """Writes one body: `write` chunks, then `finish` (synced, for good) or `abandon` (gone), from any thread."""
 
     def __init__(self, folder: BodyFolder, body: int, algorithms: Iterable[str]) -> None:
         self._folder = folder
@@ -118,46 +120,60 @@ class BodyWriter:
         self._path = folder.path(body)
         self._file = -1
         self._unsynced = 0
-        self._md5 = new_digest("MD5")
-        self._digests: dict[str, Digest] = {name: new_digest(name) for name in algorithms}
+        self._md5 = new_checksum("MD5")
+        self._digests: dict[str, Checksum] = {name: new_checksum(name) for name in algorithms}
+        self._lock = threading.Lock()
+        self._over = False
         self.size = 0
 
     def write(self, chunk: bytes) -> None:
         """Append `chunk`. The disk is synced along the way, so that no later sync of anyone has gigabytes to wait for."""
         if not chunk:
             return
-        if self._file < 0:
-            self._folder.prepare(self._path.parent)
-            self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        view = memoryview(chunk)
-        while view:
-            view = view[os.write(self._file, view) :]
-        self.size += len(chunk)
-        self._md5.update(chunk)
-        for digest in self._digests.values():
-            digest.update(chunk)
-        self._unsynced += len(chunk)
-        if self._unsynced >= SYNC_EVERY_BYTES:
-            os.fdatasync(self._file)
-            self._unsynced = 0
+        with self._lock:
+            if self._over:
+                raise ValueError("this body is finished or abandoned")
+            self._append(chunk)
+            if self._unsynced >= SYNC_EVERY_BYTES:
+                os.fdatasync(self._file)
+                self._unsynced = 0
 
     def finish(self) -> WrittenBody:
         """Sync the file and its folder; after this the body may be referred to."""
-        if self._file >= 0:
-            os.fsync(self._file)
-            os.close(self._file)
-            self._file = -1
-            sync_folder(self._path.parent)
-        checksums = {name: digest.base64() for name, digest in self._digests.items()}
-        return WrittenBody(self._body if self.size else 0, self.size, self._md5.hex(), checksums)
+        with self._lock:
+            self._over = True
+            if self._file >= 0:
+                os.fsync(self._file)
+                self._close()
+                sync_folder(self._path.parent)
+            checksums = {name: in_base64(digest) for name, digest in self._digests.items()}
+            return WrittenBody(self._body if self.size else 0, self.size, self._md5.digest().hex(), checksums)
 
     def abandon(self) -> None:
-        """Remove what was written; harmless when nothing was, or after `finish` of a body that nothing came to refer to."""
+        """Remove what was written; harmless when nothing was. Also right after `finish`, when nothing came to refer to the body."""
+        with self._lock:
+            self._over = True
+            self._close()
+            if self.size:
+                self._path.unlink(missing_ok=True)
+
+    def _append(self, chunk: bytes) -> None:
+        if self._file < 0:
+            self._folder.prepare(self._path.parent)
+            self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        self.size += len(chunk)
+        self._unsynced += len(chunk)
+        view = memoryview(chunk)
+        while view:
+            view = view[os.write(self._file, view) :]
+        self._md5.update(chunk)
+        for digest in self._digests.values():
+            digest.update(chunk)
+
+    def _close(self) -> None:
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
-        if self.size:
-            self._path.unlink(missing_ok=True)
 
 
 def sync_folder(folder: Path) -> None:

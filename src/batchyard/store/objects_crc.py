@@ -1,38 +1,15 @@
-"""CRC32C and CRC64NVME, which the standard library lacks, and the arithmetic that joins the CRCs of parts into one."""
+"""Joins the CRCs of parts into the CRC of the whole, without a look at the bytes."""
 
 from __future__ import annotations
 
-from functools import cache
-
-# reflected polynomials and widths in bits; all three start with and end in an inversion
+# reflected polynomials and widths in bits
 _POLYNOMIALS = {"CRC32": (0xEDB88320, 32), "CRC32C": (0x82F63B78, 32), "CRC64NVME": (0x9A6C9329AC4BC9B5, 64)}
-
-
-def update(algorithm: str, value: int, chunk: bytes) -> int:
-    """The CRC of everything seen before (its CRC is `value`, 0 at the start) followed by `chunk`."""
-    polynomial, width = _POLYNOMIALS[algorithm]
-    table = _table(polynomial)
-    inversion = (1 << width) - 1
-    value ^= inversion
-    for byte in chunk:
-        value = table[(value ^ byte) & 0xFF] ^ (value >> 8)
-    return value ^ inversion
 
 
 def combine(algorithm: str, first: int, second: int, second_size: int) -> int:
     """The CRC of A followed by B from the CRC of A, the CRC of B and the size of B in bytes."""
     polynomial, width = _POLYNOMIALS[algorithm]
     return _multiply(first, _shift(polynomial, width, second_size * 8), polynomial, width) ^ second
-
-
-@cache
-def _table(polynomial: int) -> list[int]:
-    table = []
-    for byte in range(256):
-        for _ in range(8):
-            byte = (byte >> 1) ^ (polynomial if byte & 1 else 0)
-        table.append(byte)
-    return table
 
 
 def _multiply(left: int, right: int, polynomial: int, width: int) -> int:

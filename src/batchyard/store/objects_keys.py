@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import apsw
 
@@ -24,13 +25,13 @@ def find_bucket(index: apsw.Connection, name: str) -> Bucket | None:
     return next((Bucket(*row) for row in index.execute(query, (name,))), None)
 
 
-def account_buckets(index: apsw.Connection, account: str, prefix: str, after: str, limit: int) -> list[Bucket]:
-    """Up to `limit` buckets of `account` whose names start with `prefix` and come after `after`, by name."""
+def account_buckets(index: apsw.Connection, account: str, prefix: str, region: str, after: str, limit: int) -> list[Bucket]:
+    """Up to `limit` buckets of `account` in `region` ("" is any), by name: those that start with `prefix` and come after `after`."""
     query = (
-        "SELECT id, name, account, region, created_at_ms FROM bucket"
-        " WHERE account = ? AND name > ? AND substr(name, 1, ?) = ? ORDER BY name LIMIT ?"
+        "SELECT id, name, account, region, created_at_ms FROM bucket WHERE account = ?1 AND name > ?2"
+        " AND substr(name, 1, length(?3)) = ?3 AND (?4 = '' OR region = ?4) ORDER BY name LIMIT ?5"
     )
-    return [Bucket(*row) for row in index.execute(query, (account, after, len(prefix), prefix, limit))]
+    return [Bucket(*row) for row in index.execute(query, (account, after, prefix, region, limit))]
 
 
 def add_bucket(index: apsw.Connection, name: str, account: str, region: str, now_ms: int) -> Bucket:
@@ -42,8 +43,8 @@ def add_bucket(index: apsw.Connection, name: str, account: str, region: str, now
 
 def remove_bucket(index: apsw.Connection, bucket: int) -> None:
     """Remove a bucket, its settings and the uploads that were in progress in it; the caller has seen that it holds no object."""
-    for row in index.execute("SELECT manifest FROM upload WHERE bucket = ?", (bucket,)).fetchall():
-        release(index, int(row[0]))
+    for manifest in _numbers(index, "SELECT manifest FROM upload WHERE bucket = ?", (bucket,)):
+        release(index, manifest)
     for table in ("upload", "completed_upload", "bucket_setting"):
         index.execute(f"DELETE FROM {table} WHERE bucket = ?", (bucket,))
     index.execute("DELETE FROM bucket WHERE id = ?", (bucket,))
@@ -112,9 +113,9 @@ def put_traits(index: apsw.Connection, manifest: int, traits: Traits) -> None:
 
 def remove_object(index: apsw.Connection, bucket: int, key: str) -> None:
     """Remove the object at `key`, if there is one, and make garbage of its bodies."""
-    for row in index.execute("SELECT manifest FROM object WHERE bucket = ? AND key = ?", (bucket, key)).fetchall():
-        release(index, int(row[0]))
-        index.execute("DELETE FROM object WHERE manifest = ?", row)
+    for manifest in _numbers(index, "SELECT manifest FROM object WHERE bucket = ? AND key = ?", (bucket, key)):
+        release(index, manifest)
+        index.execute("DELETE FROM object WHERE manifest = ?", (manifest,))
 
 
 def put_piece(index: apsw.Connection, manifest: int, piece: Piece) -> None:
@@ -136,6 +137,11 @@ def release(index: apsw.Connection, manifest: int, number: int | None = None) ->
     )
     index.execute(query, values)
     index.execute(f"DELETE FROM piece WHERE {which}", values)
+
+
+def _numbers(index: apsw.Connection, query: str, values: tuple[int | str, ...]) -> list[int]:
+    rows: list[Any] = index.execute(query, values).fetchall()
+    return [row[0] for row in rows]
 
 
 def highest_manifest(index: apsw.Connection) -> int:
