@@ -152,7 +152,7 @@ class Client:
         what changes something is never sent twice."""
         base = urlsplit(self.place.endpoint_of(service))
         url = f"{base.scheme}://{base.netloc}{base.path.rstrip('/')}{path}"
-        signed = self._signed(service, url, headers | {"host": base.netloc}, body)
+        signed = self._signed(service, url, headers, body)
         path_sent = url.removeprefix(f"{base.scheme}://{base.netloc}")
         at = (base.scheme, base.netloc)
         kept = self._connections.pop(at, None) if reuse else None
@@ -188,7 +188,7 @@ class Client:
             return headers
         from batchyard.wire.sigv4 import Credential, sign
 
-        credential = Credential(keys.access_key_id, keys.secret_access_key, keys.token)
+        credential = Credential(keys.access_key_id, keys.secret_access_key, keys.token or None, account="", arn="", user_id="")
         return sign("POST", url, headers, body, credential, self.place.region, service, time.time())
 
 

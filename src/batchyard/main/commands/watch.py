@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -125,7 +126,7 @@ def _interrupted(client: Client, job_id: str) -> int:
     """Ctrl-C: the job goes on unless the person at the terminal wants it ended."""
     client.patience_s = 0.0
     say("")
-    if is_terminal(err=True) and click.get_text_stream("stdin").isatty():
+    if is_terminal(err=True) and sys.stdin.isatty():
         try:
             end = click.confirm("The job goes on without this watch. End it as well?", default=False, err=True)
         except click.Abort:
