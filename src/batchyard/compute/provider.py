@@ -38,6 +38,10 @@ class Provider(Protocol):
         """The end of these attempts is recorded durably: the provider may forget them."""
         ...
 
+    def announce(self) -> None:
+        """Deliver a ProviderBack, and the reports that are not acknowledged, again: the engine starts anew from its store."""
+        ...
+
     async def close(self) -> None:
         """Let go without ending any job."""
         ...

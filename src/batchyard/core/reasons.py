@@ -50,6 +50,11 @@ def starting_instance(view: YardView, queue: Queue, needs: Resources) -> Instanc
     return None
 
 
+def is_possible(view: YardView, queue: Queue, needs: Resources) -> bool:
+    """Whether the job could start if nothing else ran."""
+    return scaling.is_possible(view, queue, needs)
+
+
 def _only(queue: Queue, environment: Environment) -> Queue:
     return replace(queue, environments=(environment.arn,))
 

@@ -15,6 +15,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from batchyard.core import lifecycle, scheduling
+from batchyard.core.scaling import StartWish
 from batchyard.core.scheduling import Rules
 from batchyard.engine import arrays, dispatch
 from batchyard.engine.reports import Observer
@@ -48,17 +49,17 @@ class Turn:
 class Options:
     """What the operator decided. Times in seconds."""
 
-    rules: Rules = Rules()
+    rules: Rules = field(default_factory=Rules)
     notice_s: float = 120.0  # of a Spot reclaim, as on AWS
 
 
 class Engine:
     """One server's engine. `store` must be this engine's alone (the lease)."""
 
-    def __init__(self, store: Store, world: World, options: Options = Options()) -> None:  # noqa: B008 (frozen)
+    def __init__(self, store: Store, world: World, options: Options | None = None) -> None:
         self.store = store
         self.world = world
-        self.options = options
+        self.options = options or Options()
         self.rebuild()
 
     def rebuild(self) -> None:
@@ -71,6 +72,7 @@ class Engine:
         self.recent: dict[str, Status] = {}  # finished in turns whose write may not be seen by the store's reader yet
         self.touched_arrays: set[str] = set()
         self.blocked: dict[str, str] = {}
+        self.last_left_ms: dict[str, int] = {}  # queue -> when a job last left its front
         self.dirty = True
         self._wake_at_ms: int | None = None
         self.links = arrays.Links(self)
@@ -91,6 +93,7 @@ class Engine:
         if self.dirty or (self._wake_at_ms is not None and now_ms >= self._wake_at_ms):
             self._schedule(now_ms)
             self._follow_up(now_ms)
+        self._note_idle(now_ms)
         self._remove_the_deleted()
         turn.effects.extend(dispatch.orders(self.yard, turn.changes, self.ledger))
         turn.wake_at_ms = self._wake()
@@ -111,7 +114,7 @@ class Engine:
             return self._handlers[type(request)](self, request, now_ms)
         except Fault as fault:
             return fault
-        except Exception:  # noqa: BLE001  one bad request must not take the turn with it; it is told and logged
+        except Exception:  # one bad request must not take the turn with it; its caller is told, and the log
             log.exception("request set aside: %r", type(request).__name__)
             return Fault("ServerException", "Internal error: the request was set aside and logged.")
 
@@ -229,7 +232,7 @@ class Engine:
         return noticed
 
     def _tend_instances(self, now_ms: int) -> None:
-        """Reclaims that are due; outdated instances of an updated environment; since when each is idle."""
+        """Reclaims that are due, and outdated instances of an updated environment."""
         for instance in list(self.yard.instances.values()):
             if instance.state is InstanceState.STOPPING:
                 continue
@@ -238,10 +241,13 @@ class Engine:
                 self._stop_instance(instance)
             elif instance.generation != environment.generation and not instance.drained:
                 self._retire_outdated(instance, environment, now_ms)
-            elif instance.state is InstanceState.RUNNING:
-                idle = not self.yard.attempts_on(instance.id)
-                if idle != (instance.idle_since_ms is not None):
-                    self.yard.put_instance(replace(instance, idle_since_ms=now_ms if idle else None))
+
+    def _note_idle(self, now_ms: int) -> None:
+        """Since when each instance is idle."""
+        for instance in list(self.yard.instances.values()):
+            idle = instance.state is InstanceState.RUNNING and not self.yard.attempts_on(instance.id)
+            if idle != (instance.idle_since_ms is not None):
+                self.yard.put_instance(replace(instance, idle_since_ms=now_ms if idle else None))
 
     def _retire_outdated(self, instance: Instance, environment: Environment, now_ms: int) -> None:
         """After an infrastructure update: no more jobs; what runs is ended at once, or after the environment's time for it."""
@@ -261,8 +267,8 @@ class Engine:
         made = scheduling.plan(self.yard, now_ms, self.options.rules)
         self.blocked = made.blocked
         self._wake_at_ms = made.wake_at_ms
-        for waiting, instance in made.placements:
-            self._place(waiting, self.yard.instances[instance], now_ms)
+        for waiting, id in made.placements:
+            self._place(waiting, self.yard.instances[id], now_ms)
         for parent in {w.job_id for w, _ in made.placements if w.child is not None}:
             self.yard.index_array(parent)
         for id in made.stops:
@@ -276,14 +282,14 @@ class Engine:
 
     def _place(self, waiting: Waiting, instance: Instance, now_ms: int) -> None:
         attempt_id = self.world.hex_id(32)
-        definition = waiting.spec.definition.rpartition("/")[2].rpartition(":")[0]
+        prefix = waiting.spec.log_prefix or waiting.spec.definition.rpartition("/")[2].rpartition(":")[0][:200]
         share = min(1.0, max(waiting.spec.needs.vcpus / instance.room.vcpus, waiting.spec.needs.memory_mib / instance.room.memory_mib))
         attempt = Attempt(
             id=attempt_id,
             number=waiting.number,
             instance=instance.id,
             environment=instance.environment,
-            log_stream=f"{definition[:200]}/default/{attempt_id}",
+            log_stream=f"{prefix}/default/{attempt_id}",
             placed_at_ms=now_ms,
             price_per_hour=instance.price_per_hour * share,
         )
@@ -291,11 +297,10 @@ class Engine:
             job = self.yard.jobs[waiting.job_id]
         else:
             job = self.links.new_child(waiting.job_id, waiting.child)
+        self.last_left_ms[waiting.spec.queue] = now_ms
         self.move(job, lifecycle.Placed(attempt), now_ms)
-        if instance.idle_since_ms is not None and self.yard.instances[instance.id].idle_since_ms is not None:
-            self.yard.put_instance(replace(self.yard.instances[instance.id], idle_since_ms=None))
 
-    def _start_instance(self, wish: scheduling.StartWish, now_ms: int) -> None:
+    def _start_instance(self, wish: StartWish, now_ms: int) -> None:
         environment = self.yard.environments[wish.environment]
         self.yard.put_instance(
             Instance(

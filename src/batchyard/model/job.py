@@ -80,6 +80,8 @@ class Specification(Struct, frozen=True, kw_only=True, omit_defaults=True):
     depends_on: tuple[Dependency, ...] = ()
     array_size: int = 0
     platform: str = "EC2"
+    log_group: str = ""  # awslogs-group; "" means /aws/batch/job
+    log_prefix: str = ""  # awslogs-stream-prefix; "" means the definition's name
     created_at_ms: int = 0
     tags: dict[str, str] = {}
     effective: Raw = Raw(b"{}")

@@ -1,0 +1,86 @@
+"""From a placed attempt to the Launch that a provider gets: the environment contract of a job (specification, section 6).
+
+Order of an environment, later ones win: the server's allow-list, the endpoint and credentials of the attempt, the job definition
+with its overrides, and last the AWS_BATCH_* variables, which no user can set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import msgspec
+
+from batchyard.engine.dispatch import LaunchOrder
+from batchyard.model.capacity import Environment, Queue
+from batchyard.model.job import Job, Specification
+from batchyard.model.messages import Launch
+
+LOG_GROUP = "/aws/batch/job"
+
+
+class AttemptKeys(NamedTuple):
+    """Credentials that live as long as an attempt."""
+
+    access_key_id: str
+    secret_access_key: str
+    session_token: str
+
+
+class Launcher:
+    """`base` is the allow-listed part of the server's environment; `keys_of` mints an attempt's credentials."""
+
+    def __init__(self, base: Mapping[str, str], endpoint_url: str, keys_of: Callable[[LaunchOrder], AttemptKeys]) -> None:
+        self._base = dict(base)
+        self._endpoint_url = endpoint_url
+        self._keys_of = keys_of
+
+    def launch(self, order: LaunchOrder, environment: Environment, queue: Queue) -> Launch:
+        """The effect to send. Reads the specification only now: most jobs wait much longer than they are looked at."""
+        job, spec, attempt = order.job, order.spec, order.attempt
+        container = msgspec.json.decode(spec.effective)
+        own = {e["name"]: e.get("value", "") for e in container.get("environment") or () if e.get("name")}
+        variables = {**self._base, **self._aws(order, own), **own, **_batch(job, spec, environment, queue)}
+        return Launch(
+            attempt=attempt.id,
+            job_id=job.id,
+            number=attempt.number,
+            instance=attempt.instance,
+            command=tuple(container.get("command") or ()),
+            environment=variables,
+            needs=spec.needs,
+            log_group=spec.log_group or LOG_GROUP,
+            log_stream=attempt.log_stream,
+            account=spec.account,
+            region=spec.region,
+            timeout_s=spec.timeout_s,
+            user=container.get("user", ""),
+        )
+
+    def _aws(self, order: LaunchOrder, own: Mapping[str, str]) -> dict[str, str]:
+        """Where the job finds us. Own keys of the job (AWS_ACCESS_KEY_ID in its definition) must not be mixed with ours."""
+        region = order.spec.region
+        variables = {"AWS_ENDPOINT_URL": self._endpoint_url, "AWS_REGION": region, "AWS_DEFAULT_REGION": region}
+        if "AWS_ACCESS_KEY_ID" not in own:
+            keys = self._keys_of(order)
+            variables["AWS_ACCESS_KEY_ID"] = keys.access_key_id
+            variables["AWS_SECRET_ACCESS_KEY"] = keys.secret_access_key
+            variables["AWS_SESSION_TOKEN"] = keys.session_token
+        return variables
+
+
+def _batch(job: Job, spec: Specification, environment: Environment, queue: Queue) -> dict[str, str]:
+    assert job.current is not None
+    variables = {
+        "AWS_BATCH_CE_NAME": environment.name,
+        "AWS_BATCH_JQ_NAME": queue.name,
+        "AWS_BATCH_JOB_ID": job.id,
+        "AWS_BATCH_JOB_ATTEMPT": str(job.current.number),
+        "AWS_EXECUTION_ENV": "AWS_ECS_EC2",
+        "BATCHYARD_VCPUS": f"{spec.needs.vcpus:g}",
+        "BATCHYARD_MEMORY_MIB": str(spec.needs.memory_mib),
+    }
+    if job.index is not None:
+        variables["AWS_BATCH_JOB_ARRAY_INDEX"] = str(job.index)
+        variables["AWS_BATCH_JOB_ARRAY_SIZE"] = str(spec.array_size)
+    return variables

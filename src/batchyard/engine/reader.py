@@ -1,0 +1,203 @@
+"""What callers may read (`model.view.Reader`): committed records, and reasons derived from the yard when they are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from batchyard.core import reasons
+from batchyard.engine.engine import Engine
+from batchyard.model.capacity import Environment, Instance, Queue, Resources
+from batchyard.model.definition import Definition
+from batchyard.model.job import Job, Specification, Status, child_id, split_child
+from batchyard.model.view import Explanation, JobQuery, Page, Reason
+
+
+class EngineReader:
+    """One per engine. `open_profile` shows a reason on every waiting job; AWS shows one on a queue's head only."""
+
+    def __init__(self, engine: Engine, *, open_profile: bool = True) -> None:
+        self._engine = engine
+        self._open_profile = open_profile
+
+    @property
+    def environments(self) -> Mapping[str, Environment]:
+        return self._engine.ledger.environments
+
+    @property
+    def queues(self) -> Mapping[str, Queue]:
+        return self._engine.ledger.queues
+
+    @property
+    def definitions(self) -> Mapping[str, Definition]:
+        return self._engine.ledger.definitions
+
+    @property
+    def instances(self) -> Mapping[str, Instance]:
+        return self._engine.ledger.instances
+
+    def latest_revision(self, account: str, region: str, name: str) -> int:
+        return self._engine.yard.latest_revision(account, region, name)
+
+    # --- jobs ---
+
+    def job(self, job_id: str) -> tuple[Job, Specification] | None:
+        ledger = self._engine.ledger
+        parent_id, index = split_child(job_id)
+        job = ledger.jobs.get(job_id) or self._engine.store.job(job_id)
+        if job is not None:
+            spec = ledger.specifications.get(job.spec_id) or self._engine.store.specification(job.spec_id)
+            return (job, spec) if spec is not None else None
+        if index is None:
+            return None
+        found = self.job(parent_id)
+        if found is None or index >= found[1].array_size or job_id != child_id(parent_id, index):
+            return None
+        return self._child_without_record(found[0], index), found[1]
+
+    def _child_without_record(self, parent: Job, index: int) -> Job:
+        """A child that never moved: waiting while its array is alive, FAILED with it or by a failed dependency otherwise."""
+        children = self._engine.yard.arrays.get(parent.id)
+        if parent.status.is_final or children is None:
+            status = Status.FAILED
+        elif children.moved >> index & 1:  # it moves in the turn that is being written
+            status = Status.RUNNABLE
+        else:
+            status = children.status_without_record(index)
+        failed = status is Status.FAILED
+        reason = (parent.stop_reason or "Dependent Job failed") if failed else ""
+        return Job(
+            id=child_id(parent.id, index),
+            spec_id=parent.id,
+            status=status,
+            created_at_ms=parent.created_at_ms,
+            index=index,
+            status_reason=reason,
+            stopped_at_ms=parent.stopped_at_ms if failed else None,
+            runnable_at_ms=parent.created_at_ms if status is Status.RUNNABLE else None,
+            is_cancelled=failed and parent.is_cancelled,
+            is_terminated=failed and parent.is_terminated,
+            stop_reason=parent.stop_reason if failed else "",
+        )
+
+    def summary(self, parent: Job) -> dict[Status, int]:
+        counts = dict.fromkeys(Status, 0)
+        children = self._engine.yard.arrays.get(parent.id)
+        if parent.status.is_final or children is None:
+            counts[Status.SUCCEEDED], counts[Status.FAILED] = parent.children
+            return counts
+        live = self._engine.yard.live_children.get(parent.id, set())
+        for index in live:
+            job = self._engine.ledger.jobs.get(child_id(parent.id, index))
+            counts[job.status if job else Status.RUNNABLE] += 1
+        counts[Status.SUCCEEDED] = children.succeeded.bit_count()
+        counts[Status.FAILED] = children.lost().bit_count()
+        counts[Status.RUNNABLE] += children.ready().bit_count()
+        counts[Status.PENDING] = children.size - sum(counts.values())
+        return counts
+
+    def jobs(self, query: JobQuery) -> Page:
+        if query.array is None:
+            return self._engine.store.page(query)
+        return self._children(query)
+
+    def _children(self, query: JobQuery) -> Page:
+        """An array's children in order of their index, those without a record among them."""
+        found = self.job(query.array or "")
+        if found is None or not found[1].array_size:
+            return Page([], "")
+        parent, spec = found
+        stored = {j.index: j for j, _ in self._engine.store.page(JobQuery(array=parent.id, limit=spec.array_size)).jobs}
+        jobs: list[tuple[Job, Specification]] = []
+        for index in range(int(query.cursor or -1) + 1, spec.array_size):
+            job = stored.get(index) or self._child_without_record(parent, index)
+            if query.status is not None and job.status is not query.status:
+                continue
+            if len(jobs) == query.limit:
+                return Page(jobs, str(jobs[-1][0].index))
+            jobs.append((job, spec))
+        return Page(jobs, "")
+
+    # --- why ---
+
+    def waiting_reason(self, job: Job, spec: Specification) -> str:
+        """AWS's words for a head that cannot start as things are; else, in profile open, our own sentence."""
+        if job.status is not Status.RUNNABLE:
+            return ""
+        is_head = self._engine.blocked.get(spec.queue) == job.id
+        queue = self._engine.yard.queues.get(spec.queue)
+        if queue is None or not (is_head or self._open_profile):
+            return ""
+        words = reasons.aws_words(self._engine.yard, queue, spec.needs)
+        return words or (self._why(queue, job.id, spec.needs)[0] if self._open_profile else "")
+
+    def explain(self, job_id: str) -> Explanation | None:
+        found = self.job(job_id)
+        if found is None:
+            return None
+        job, spec = found
+        if job.status is not Status.RUNNABLE and not (job.is_array and not job.status.is_final):
+            return Explanation(job_id, str(job.status), self._story(job, spec))
+        queue = self._engine.yard.queues.get(spec.queue)
+        if queue is None:
+            return Explanation(job_id, str(job.status), "its job queue is gone")
+        summary, why = self._why(queue, job_id, spec.needs)
+        if job.is_array:
+            counts = ", ".join(f"{n} {s}" for s, n in self.summary(job).items() if n)
+            summary = f"array of {spec.array_size}: {counts}; for its next child: {summary}"
+        words = reasons.aws_words(self._engine.yard, queue, spec.needs)
+        return Explanation(job_id, str(job.status), summary, why, words, self._position(queue.arn, job_id))
+
+    def _why(self, queue: Queue, job_id: str, needs: Resources) -> tuple[str, tuple[Reason, ...]]:
+        """One sentence and the reasons per environment. An instance on its way is the reason, and then the only one."""
+        yard = self._engine.yard
+        starting = reasons.starting_instance(yard, queue, needs)
+        if starting is not None:
+            return f"waits for instance {starting.id}, which is starting", ()
+        why = reasons.per_environment(yard, queue, needs)
+        head = self._engine.blocked.get(queue.arn)
+        if head is not None and head != job_id and reasons.is_possible(yard, queue, needs):
+            return f"waits behind {head}, which is at the head of queue {queue.name} and finds no room yet", why
+        if not why:
+            return "is about to start", ()
+        return "; ".join(f"{r.environment}: {r.shortfall}" for r in why), why
+
+    def _story(self, job: Job, spec: Specification) -> str:
+        """Why a job that does not wait for room is where it is."""
+        if job.status is Status.PENDING or job.status is Status.SUBMITTED:
+            waits = [d.job_id for d in job.waits_for] or [d.job_id for d in spec.depends_on if d.job_id]
+            if not waits:
+                return "waits for the child before it" if spec.array_size else "is about to be evaluated"
+            states = [f"{w} ({found[0].status})" if (found := self.job(w)) else f"{w} (unknown)" for w in waits]
+            return f"waits for {', '.join(states)}"
+        if job.status.is_placed and job.current is not None:
+            state = "starts" if job.status is Status.STARTING else "runs"
+            return f"{state} on instance {job.current.instance} (attempt {job.current.number} of {spec.attempts})"
+        latest = job.latest
+        detail = f": {latest.reason}" if latest is not None and latest.reason else ""
+        return f"ended: {job.status_reason or 'all children succeeded'}{detail}"
+
+    def _position(self, queue: str, job_id: str) -> int | None:
+        for position, waiting in enumerate(self._engine.yard.ready(queue), 1):
+            name = waiting.job_id if waiting.child is None else child_id(waiting.job_id, waiting.child)
+            if job_id in (name, waiting.job_id):
+                return position
+        return None
+
+    def front(self, queue: str, limit: int) -> list[tuple[str, int]]:
+        """(job id, since when it is at its position): jobs leave a queue at its head, so a place is held since one's own coming or
+        the last leaving, whichever was later."""
+        front: list[tuple[str, int]] = []
+        left_ms = self._engine.last_left_ms.get(queue, 0)
+        for waiting in self._engine.yard.ready(queue):
+            if len(front) == limit:
+                break
+            job = self._engine.yard.jobs.get(waiting.job_id)
+            since_ms = (job.runnable_at_ms or job.created_at_ms) if job else 0
+            name = waiting.job_id if waiting.child is None else child_id(waiting.job_id, waiting.child)
+            front.append((name, max(since_ms, left_ms)))
+        return front
+
+    def usage(self, queue: str) -> float:
+        yard = self._engine.yard
+        jobs = (yard.jobs[j] for j in yard.attempts.values())
+        return sum(s.needs.vcpus for j in jobs if (s := yard.specifications[j.spec_id]).queue == queue)
