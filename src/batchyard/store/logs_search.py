@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from batchyard.store.logs_stream import EVENT_OVERHEAD_BYTES, Event, Gap, Stream
 
-LOOKED_AT_MAX = 200_000
+LOOKED_AT_MAX = 100_000
 _PAGE_EVENTS = 256
 _PAGE_BYTES = 262_144
 
