@@ -229,6 +229,7 @@ def _whole(kind: str, value: Any) -> int:
     text = str(value)
     if not (text.isascii() and text.isdigit()):
         raise client_fault(
-            f"Error executing request, Exception : Value {text} for type {kind} in resourceRequirement is not valid. Please provide a numeric value."
+            f"Error executing request, Exception : Value {text} for type {kind} in resourceRequirement is not valid. "
+            "Please provide a numeric value."
         )
     return int(text)

@@ -27,7 +27,11 @@ QUEUE = "job queue"
 ENVIRONMENT = "compute environment"
 
 SPILL = TagRule(
-    "batchyard:spill", (QUEUE,), ("scale", "idle"), "scale", "whether environments after the first may start instances, or only lend idle room"
+    "batchyard:spill",
+    (QUEUE,),
+    ("scale", "idle"),
+    "scale",
+    "whether environments after the first may start instances, or only lend idle room",
 )
 PROVIDER = TagRule("batchyard:provider", (ENVIRONMENT,), ("local",), "local", "where instances of the environment run")
 

@@ -1,0 +1,184 @@
+"""Job definitions: register a revision, show, take out of use."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from batchyard.core.submission import with_empty_lists
+from batchyard.model.definition import Definition
+from batchyard.model.fault import client_fault
+from batchyard.model.requests import Catalogue, Edit
+from batchyard.services import Caller, Params
+from batchyard.services.batch.container_rules import check_container
+from batchyard.services.batch.fields_not_yet import refuse_not_yet
+from batchyard.services.batch.names import arn_of, check_name, parse_definition, revision_of
+from batchyard.services.batch.tag_rules import check_tags
+from batchyard.services.batch.tokens import page, read_token, write_token
+from batchyard.services.batch.validation import check_retry_strategy, check_scheduling_priority, check_timeout, one_of, page_size
+from batchyard.services.desk import Desk
+
+MOST = 100
+MAX_BYTES = 24 * 1024
+KIND = "job definition"
+
+# What of a request is kept and shown again, exactly as it was sent.
+_KEPT = (
+    "type",
+    "parameters",
+    "schedulingPriority",
+    "containerProperties",
+    "retryStrategy",
+    "propagateTags",
+    "timeout",
+    "platformCapabilities",
+)
+
+
+async def register_job_definition(desk: Desk, caller: Caller, params: Params) -> Params:
+    """A new revision, one above the highest that the name ever had. Answers name, ARN and revision."""
+    refuse_not_yet("RegisterJobDefinition", params)
+    name = params["jobDefinitionName"]
+    properties = _checked(caller, params)
+    tags = params.get("tags") or {}
+
+    def act(catalogue: Catalogue) -> Definition:
+        revision = catalogue.latest_revision(caller.account, caller.region, name) + 1
+        definition = Definition(
+            arn=arn_of(caller, "job-definition", f"{name}:{revision}"),
+            name=name,
+            revision=revision,
+            account=caller.account,
+            region=caller.region,
+            properties=properties,
+            tags=tags,
+            created_at_ms=catalogue.now_ms,
+        )
+        catalogue.put(definition)
+        return definition
+
+    definition: Definition = await desk.ask(Edit(act))
+    return {"jobDefinitionName": name, "jobDefinitionArn": definition.arn, "revision": definition.revision}
+
+
+async def deregister_job_definition(desk: Desk, caller: Caller, params: Params) -> Params:
+    """INACTIVE from now on, and still shown. `name:revision` or ARN with revision; repeating it succeeds."""
+    text = params["jobDefinition"]
+    named = parse_definition(caller, text)
+    if named is None or named.revision is None:
+        raise client_fault(f"JobDefinition {text} must be name:revision or an ARN that ends in one.")
+    arn = arn_of(caller, "job-definition", f"{named.name}:{named.revision}")
+
+    def act(catalogue: Catalogue) -> None:
+        definition = catalogue.definitions.get(arn)
+        if definition is None:
+            raise client_fault(f"JobDefinition {text} does not exist")
+        if definition.active:
+            catalogue.put(replace(definition, active=False))
+
+    await desk.ask(Edit(act))
+    return {}
+
+
+async def describe_job_definitions(desk: Desk, caller: Caller, params: Params) -> Params:
+    """Named ones (`name:revision` or ARN), all revisions of a name, or all; newest revision first; `status` filters; in pages."""
+    wanted, name, status = params.get("jobDefinitions") or [], params.get("jobDefinitionName"), params.get("status")
+    size = page_size(params.get("maxResults"), MOST)
+    if wanted:
+        if name or status:
+            raise client_fault("jobDefinitions cannot be combined with jobDefinitionName or status.")
+        return _listed(desk, caller, wanted)
+    active = {None: None, "ACTIVE": True, "INACTIVE": False}[one_of("status", status, ("ACTIVE", "INACTIVE"))]
+    if name:
+        return _revisions(desk, caller, _bare_name(caller, name), active, params.get("nextToken"), size)
+    mine = sorted(
+        (f"{definition.name}\0{999_999_999 - definition.revision:09}", definition)
+        for definition in desk.read.definitions.values()
+        if (definition.account, definition.region) == (caller.account, caller.region) and active in (None, definition.active)
+    )
+    question = ("DescribeJobDefinitions", caller.account, caller.region, active)
+    shown, token = page(question, mine, params.get("nextToken"), size)
+    return _result(shown, token)
+
+
+def _listed(desk: Desk, caller: Caller, wanted: list[str]) -> Params:
+    if len(wanted) > MOST:
+        raise client_fault(f"jobDefinitions may hold at most {MOST} entries, not {len(wanted)}.")
+    found: dict[str, Definition] = {}
+    for text in wanted:
+        named = parse_definition(caller, text)
+        definition = revision_of(desk.read, caller, named.name, named.revision) if named and named.revision else None
+        if definition is not None:
+            found[definition.arn] = definition
+    return _result(list(found.values()), None)
+
+
+def _revisions(desk: Desk, caller: Caller, name: str, active: bool | None, token: str | None, size: int) -> Params:
+    """Walks down from the newest revision, so that a name with thousands of them costs no more than what is shown."""
+    question = ("DescribeJobDefinitions", caller.account, caller.region, name, active)
+    cursor = read_token(question, token)
+    start = int(cursor) - 1 if cursor else desk.read.latest_revision(caller.account, caller.region, name)
+    shown: list[Definition] = []
+    for revision in range(start, 0, -1):
+        definition = revision_of(desk.read, caller, name, revision)
+        if definition is None or active not in (None, definition.active):
+            continue
+        if len(shown) == size:
+            return _result(shown, write_token(question, str(shown[-1].revision)))
+        shown.append(definition)
+    return _result(shown, None)
+
+
+def _bare_name(caller: Caller, text: str) -> str:
+    named = parse_definition(caller, text)
+    return named.name if named and named.revision is None else text
+
+
+def _result(definitions: list[Definition], token: str | None) -> Params:
+    result: Params = {"jobDefinitions": [_detail(definition) for definition in definitions]}
+    if token:
+        result["nextToken"] = token
+    return result
+
+
+def _detail(definition: Definition) -> Params:
+    """What was registered, unchanged; lists that were not are empty, as AWS shows them."""
+    detail: dict[str, Any] = {
+        "jobDefinitionName": definition.name,
+        "jobDefinitionArn": definition.arn,
+        "revision": definition.revision,
+        "status": "ACTIVE" if definition.active else "INACTIVE",
+        "parameters": {},
+        **definition.properties,
+        "tags": definition.tags,
+        "containerOrchestrationType": "ECS",
+    }
+    detail["containerProperties"] = with_empty_lists(detail["containerProperties"])
+    retry = detail.get("retryStrategy")
+    if retry:
+        detail["retryStrategy"] = {"evaluateOnExit": [], **retry}
+    return detail
+
+
+def _checked(caller: Caller, params: Params) -> dict[str, Any]:
+    """The members to keep, after every check of a registration."""
+    check_name("jobDefinitionName", params["jobDefinitionName"])
+    kind = one_of("type", params["type"], ("CONTAINER", "MULTINODE"))
+    container = params.get("containerProperties")
+    if not container:
+        raise client_fault("Container properties should not be empty")
+    check_container(container, caller.request_id)
+    check_retry_strategy(params.get("retryStrategy"))
+    check_timeout(params.get("timeout"))
+    check_scheduling_priority(params.get("schedulingPriority"))
+    check_tags(KIND, params.get("tags") or {})
+    for capability in params.get("platformCapabilities") or ():
+        if capability != "EC2":
+            raise client_fault(f"platformCapabilities {capability} is not valid. Valid values are: EC2, FARGATE.")
+    properties = {name: params[name] for name in _KEPT if params.get(name) is not None}
+    properties["type"] = (kind or "container").lower()
+    if len(msgspec.json.encode(properties)) > MAX_BYTES:
+        raise client_fault(f"The job definition is larger than {MAX_BYTES // 1024} KiB.")
+    return properties

@@ -1,0 +1,246 @@
+"""Compute environments: create, change, show, delete."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from msgspec.structs import replace
+
+from batchyard.model.capacity import Environment, Health, Instance, InstanceState, State
+from batchyard.model.fault import Fault, client_fault
+from batchyard.model.requests import Catalogue, Edit
+from batchyard.model.tags import ENVIRONMENT, PROVIDER, value_of
+from batchyard.services import Caller, Params
+from batchyard.services.batch import environment_rules as rules
+from batchyard.services.batch.fields_not_yet import refuse_not_yet
+from batchyard.services.batch.names import arn_of, check_name, find_environment
+from batchyard.services.batch.tag_rules import check_tags
+from batchyard.services.batch.tokens import page
+from batchyard.services.batch.validation import one_of, page_size
+from batchyard.services.desk import Desk
+
+MOST = 100
+_SERVICE_LINKED = "role/aws-service-role/batch.amazonaws.com/"
+_STATES = ("ENABLED", "DISABLED")
+
+
+async def create_compute_environment(desk: Desk, caller: Caller, params: Params) -> Params:
+    """A new environment, VALID at once. Answers its name and ARN."""
+    refuse_not_yet("CreateComputeEnvironment", params)
+    environment = _new_environment(desk, caller, params)
+
+    def act(catalogue: Catalogue) -> None:
+        if environment.arn in catalogue.environments:
+            raise client_fault("Object already exists")
+        catalogue.put(replace(environment, created_at_ms=catalogue.now_ms))
+
+    await desk.ask(Edit(act))
+    return _named(environment)
+
+
+async def update_compute_environment(desk: Desk, caller: Caller, params: Params) -> Params:
+    """Changes what is sent and nothing else. What replaces instances raises the environment's generation. Answers name and ARN."""
+    refuse_not_yet("UpdateComputeEnvironment", params)
+    one_of("computeResources.allocationStrategy", (params.get("computeResources") or {}).get("allocationStrategy"), rules.STRATEGIES[1:])
+    if all(params.get(name) is None for name in ("state", "computeResources", "serviceRole")):
+        raise client_fault("One of [state | compute-resources | service-role | unmanaged-vcpus] is required.")
+
+    def act(catalogue: Catalogue) -> Environment:
+        environment = _require(find_environment(catalogue.environments, caller, params["computeEnvironment"]), params)
+        if environment.health not in (Health.VALID, Health.INVALID):
+            raise client_fault("Cannot update, resource is being modified.")
+        changed = _changed(desk, catalogue, environment, params)
+        catalogue.put(changed)
+        return changed
+
+    return _named(await desk.ask(Edit(act)))
+
+
+async def delete_compute_environment(desk: Desk, caller: Caller, params: Params) -> Params:
+    """DELETING at once; the engine takes it away when its instances are gone. Needs state DISABLED and no queue that names it."""
+
+    def act(catalogue: Catalogue) -> None:
+        environment = _require(find_environment(catalogue.environments, caller, params["computeEnvironment"]), params)
+        if environment.health not in (Health.VALID, Health.INVALID):
+            raise client_fault("Cannot delete, resource is being modified.")
+        if any(environment.arn in queue.environments for queue in catalogue.queues.values()):
+            raise client_fault("Cannot delete, found existing JobQueue relationship")
+        if environment.state is not State.DISABLED:
+            raise client_fault("Cannot delete, compute environment state must be disabled.")
+        catalogue.put(replace(environment, health=Health.DELETING, health_reason="ComputeEnvironment is being deleted"))
+
+    await desk.ask(Edit(act))
+    return {}
+
+
+async def describe_compute_environments(desk: Desk, caller: Caller, params: Params) -> Params:
+    """Those asked for by name or ARN (unknown ones left out), or all in order of name, in pages."""
+    wanted = params.get("computeEnvironments") or []
+    if len(wanted) > MOST:
+        raise client_fault(f"computeEnvironments may hold at most {MOST} names or ARNs, not {len(wanted)}.")
+    size = page_size(params.get("maxResults"), MOST)
+    if wanted:
+        found = [find_environment(desk.read.environments, caller, name) for name in wanted]
+        mine = list({environment.name: environment for environment in found if environment is not None}.items())
+        return {"computeEnvironments": [_detail(desk, environment) for _, environment in mine[:size]]}
+    mine = sorted((e.name, e) for e in desk.read.environments.values() if (e.account, e.region) == (caller.account, caller.region))
+    shown, token = page(("DescribeComputeEnvironments", caller.account, caller.region), mine, params.get("nextToken"), size)
+    result: Params = {"computeEnvironments": [_detail(desk, environment) for environment in shown]}
+    if token:
+        result["nextToken"] = token
+    return result
+
+
+def _new_environment(desk: Desk, caller: Caller, params: Params) -> Environment:
+    name = params["computeEnvironmentName"]
+    check_name("computeEnvironmentName", name)
+    one_of("type", params["type"], ("MANAGED", "UNMANAGED"))
+    if params.get("unmanagedvCpus") is not None:
+        raise client_fault("unmanagedvCpus is only for compute environments of type UNMANAGED.")
+    if not params.get("computeResources"):
+        raise client_fault("computeResources is required for a compute environment of type MANAGED.")
+    tags = params.get("tags") or {}
+    check_tags(ENVIRONMENT, tags)
+    settings = rules.new_settings(params["computeResources"], desk.known_type, caller.request_id)
+    uuid = desk.new_job_id()
+    return Environment(
+        arn=arn_of(caller, "compute-environment", name),
+        name=name,
+        account=caller.account,
+        region=caller.region,
+        uuid=uuid,
+        kind="MANAGED",
+        state=State(one_of("state", params.get("state"), _STATES) or "ENABLED"),
+        wanted_vcpus=settings["desiredvCpus"] if settings["desiredvCpus"] > settings["minvCpus"] else 0,
+        provider=value_of(PROVIDER, tags),
+        service_role=params.get("serviceRole") or _service_linked_role(caller.account),
+        ecs_cluster_arn=f"arn:aws:ecs:{caller.region}:{caller.account}:cluster/AWSBatch-{name}-{uuid}",
+        context=params.get("context"),
+        tags=tags,
+        **_capacity(settings),
+    )
+
+
+def _capacity(settings: dict[str, Any]) -> dict[str, Any]:
+    """The fields of an environment that follow from its settings."""
+    minutes = rules.idle_minutes(settings)
+    return {
+        "spot": settings["type"] == "SPOT",
+        "min_vcpus": settings["minvCpus"],
+        "max_vcpus": settings["maxvCpus"],
+        "instance_types": tuple(settings["instanceTypes"]),
+        "idle_s": minutes * 60.0 if minutes else None,
+        "settings": settings,
+    }
+
+
+def _changed(desk: Desk, catalogue: Catalogue, environment: Environment, params: Params) -> Environment:
+    fields: dict[str, Any] = {}
+    state = one_of("state", params.get("state"), _STATES)
+    if state:
+        fields["state"] = State(state)
+    role = params.get("serviceRole")
+    if role:
+        if (_SERVICE_LINKED in role) != (_SERVICE_LINKED in environment.service_role):
+            raise client_fault("serviceRole cannot be changed from a service-linked role to another kind of role, nor back.")
+        fields["service_role"] = role
+    if params.get("updatePolicy"):
+        fields["update_policy"] = _update_policy({**environment.update_policy, **params["updatePolicy"]})
+    if params.get("context") is not None:
+        fields["context"] = params["context"]
+    update = params.get("computeResources")
+    if update:
+        fields |= _changed_capacity(desk, catalogue, environment, update)
+    return replace(environment, **fields)
+
+
+def _changed_capacity(desk: Desk, catalogue: Catalogue, environment: Environment, update: Params) -> dict[str, Any]:
+    changed = rules.changed_settings(environment.settings, update)
+    fields: dict[str, Any] = {}
+    if update.get("desiredvCpus") is not None:
+        if update["desiredvCpus"] < desired_vcpus(catalogue.instances, environment):
+            raise client_fault(
+                "Manually scaling down compute environment is not supported. "
+                "Disconnecting job queues from compute environment will cause it to scale-down to minvCpus."
+            )
+        fields["wanted_vcpus"] = update["desiredvCpus"]
+    else:
+        changed["desiredvCpus"] = min(max(changed["desiredvCpus"], changed["minvCpus"]), changed["maxvCpus"])
+        fields["wanted_vcpus"] = min(environment.wanted_vcpus, changed["maxvCpus"])
+    changed = rules.checked(changed, desk.known_type)
+    replacing = rules.infrastructure_changes(environment.settings, changed, update)
+    if replacing:
+        _check_infrastructure_update(environment, replacing)
+        fields["generation"] = environment.generation + 1
+    return fields | _capacity(changed)
+
+
+def _check_infrastructure_update(environment: Environment, replacing: list[str]) -> None:
+    names = ", ".join(replacing)
+    if environment.settings.get("allocationStrategy", rules.DEFAULT_STRATEGY) == rules.DEFAULT_STRATEGY:
+        raise client_fault(
+            f"{names} cannot be updated: the allocation strategy of the compute environment is BEST_FIT. "
+            "Make a new compute environment, or use BEST_FIT_PROGRESSIVE or a SPOT_* strategy from the start."
+        )
+    if _SERVICE_LINKED not in environment.service_role:
+        raise client_fault(
+            f"{names} cannot be updated: the compute environment does not use the service-linked role AWSServiceRoleForBatch."
+        )
+
+
+def _update_policy(policy: Params) -> Params:
+    minutes = policy.get("jobExecutionTimeoutMinutes", 30)
+    if not 1 <= minutes <= 7200:
+        raise client_fault(f"updatePolicy.jobExecutionTimeoutMinutes must be between 1 and 7200, not {minutes}.")
+    return {"terminateJobsOnUpdate": bool(policy.get("terminateJobsOnUpdate")), "jobExecutionTimeoutMinutes": minutes}
+
+
+def desired_vcpus(instances: Mapping[str, Instance], environment: Environment) -> int:
+    """desiredvCpus as it is now: what runs or starts, never less than minvCpus and what a caller asked for."""
+    running = sum(
+        instance.room.vcpus
+        for instance in instances.values()
+        if instance.environment == environment.arn and instance.state is not InstanceState.STOPPING
+    )
+    return max(int(running), environment.min_vcpus, environment.wanted_vcpus)
+
+
+def _detail(desk: Desk, environment: Environment) -> Params:
+    detail: Params = {
+        "computeEnvironmentName": environment.name,
+        "computeEnvironmentArn": environment.arn,
+        "ecsClusterArn": environment.ecs_cluster_arn,
+        "tags": environment.tags,
+        "type": environment.kind,
+        "state": environment.state.value,
+        "status": environment.health.value,
+        "statusReason": environment.health_reason,
+        "computeResources": {**environment.settings, "desiredvCpus": desired_vcpus(desk.read.instances, environment)},
+        "serviceRole": environment.service_role,
+        "containerOrchestrationType": "ECS",
+        "uuid": environment.uuid,
+    }
+    if environment.update_policy:
+        detail["updatePolicy"] = environment.update_policy
+    if environment.context is not None:
+        detail["context"] = environment.context
+    return detail
+
+
+def _service_linked_role(account: str) -> str:
+    return f"arn:aws:iam::{account}:{_SERVICE_LINKED}AWSServiceRoleForBatch"
+
+
+def _require(environment: Environment | None, params: Params) -> Environment:
+    if environment is None:
+        raise _unknown(params["computeEnvironment"])
+    return environment
+
+
+def _unknown(name_or_arn: str) -> Fault:
+    return client_fault(f"ComputeEnvironment {name_or_arn} does not exist")
+
+
+def _named(environment: Environment) -> Params:
+    return {"computeEnvironmentName": environment.name, "computeEnvironmentArn": environment.arn}

@@ -1,0 +1,147 @@
+"""What Batch's requests may name and this version does not do yet: one table, so that nothing is accepted and then ignored.
+
+A path with dots leads to a member; `[]` goes through a list. Empty forms ({} [] "" and nests of them) are harmless: many
+clients send them for what they do not use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from batchyard.model.fault import client_fault
+
+_MULTI_NODE = "multi-node parallel jobs"
+_EKS = "jobs on Kubernetes (EKS)"
+_ECS = "jobs of several containers"
+_CONSUMABLE = "consumable resources"
+_CONTAINERS = "a container runtime: jobs run as processes"
+
+# Any value that is not empty is refused.
+FIELDS_NOT_YET: dict[str, dict[str, str]] = {
+    "CreateComputeEnvironment": {
+        "eksConfiguration": _EKS,
+        "ecsSettings": "Container Insights",
+        "computeResources.managedInstancesProvider": "ECS managed instances",
+        "computeResources.capacityTags": "ECS managed instances",
+    },
+    "UpdateComputeEnvironment": {
+        "eksConfiguration": _EKS,
+        "ecsSettings": "Container Insights",
+        "unmanagedvCpus": "unmanaged compute environments",
+        "computeResources.managedInstancesProvider": "ECS managed instances",
+        "computeResources.capacityTags": "ECS managed instances",
+    },
+    "CreateJobQueue": {
+        "schedulingPolicyArn": "scheduling policies",
+        "serviceEnvironmentOrder": "service environments",
+        "jobStateTimeLimitActions": "time limits of job states",
+    },
+    "UpdateJobQueue": {
+        "schedulingPolicyArn": "scheduling policies",
+        "serviceEnvironmentOrder": "service environments",
+        "jobStateTimeLimitActions": "time limits of job states",
+    },
+    "RegisterJobDefinition": {
+        "nodeProperties": _MULTI_NODE,
+        "eksProperties": _EKS,
+        "ecsProperties": _ECS,
+        "consumableResourceProperties": _CONSUMABLE,
+        "containerProperties.secrets": "Secrets Manager and parameter secrets",
+        "containerProperties.logConfiguration.secretOptions": "Secrets Manager and parameter secrets",
+        "containerProperties.enableExecuteCommand": _CONTAINERS,
+        "containerProperties.volumes[].efsVolumeConfiguration": "EFS volumes",
+        "containerProperties.volumes[].s3filesVolumeConfiguration": "S3 Files volumes",
+    },
+    "SubmitJob": {
+        "nodeOverrides": _MULTI_NODE,
+        "eksPropertiesOverride": _EKS,
+        "ecsPropertiesOverride": _ECS,
+        "consumableResourcePropertiesOverride": _CONSUMABLE,
+    },
+    "ListJobs": {"multiNodeJobId": _MULTI_NODE},
+}
+
+# These values (in any case) are refused, others are looked at elsewhere.
+VALUES_NOT_YET: dict[str, dict[str, dict[str, str]]] = {
+    "CreateComputeEnvironment": {
+        "type": {"UNMANAGED": "unmanaged compute environments"},
+        "computeResources.type": {
+            "FARGATE": "Fargate",
+            "FARGATE_SPOT": "Fargate",
+            "ECS_MANAGED_INSTANCES": "ECS managed instances",
+        },
+        "computeResources.allocationStrategy": {
+            "BEST_FIT_PROGRESSIVE_ORDERED": "ordered allocation strategies",
+            "SPOT_CAPACITY_OPTIMIZED_PRIORITIZED": "ordered allocation strategies",
+        },
+    },
+    "UpdateComputeEnvironment": {
+        "computeResources.type": {
+            "FARGATE": "Fargate",
+            "FARGATE_SPOT": "Fargate",
+            "ECS_MANAGED_INSTANCES": "ECS managed instances",
+        },
+        "computeResources.allocationStrategy": {
+            "BEST_FIT_PROGRESSIVE_ORDERED": "ordered allocation strategies",
+            "SPOT_CAPACITY_OPTIMIZED_PRIORITIZED": "ordered allocation strategies",
+        },
+    },
+    "CreateJobQueue": {
+        "jobQueueType": {
+            "EKS": _EKS,
+            "ECS_FARGATE": "Fargate",
+            "ECS_MANAGED_INSTANCES": "ECS managed instances",
+            "SAGEMAKER_TRAINING": "service jobs",
+        },
+    },
+    "RegisterJobDefinition": {
+        "type": {"MULTINODE": _MULTI_NODE},
+        "platformCapabilities[]": {"FARGATE": "Fargate", "MANAGED_INSTANCES": "ECS managed instances"},
+        "containerProperties.runtimePlatform.operatingSystemFamily": {
+            f"WINDOWS_SERVER_{version}": "Windows containers" for version in ("2019_CORE", "2019_FULL", "2022_CORE", "2022_FULL")
+        },
+        "containerProperties.logConfiguration.logDriver": {
+            driver.upper(): "log drivers other than awslogs"
+            for driver in ("json-file", "syslog", "journald", "gelf", "fluentd", "splunk", "awsfirelens")
+        },
+    },
+}
+
+
+def refuse_not_yet(operation: str, params: Mapping[str, Any]) -> None:
+    """Raise a ClientException that names the first member of a request which this version does not serve."""
+    for path, what in FIELDS_NOT_YET.get(operation, {}).items():
+        for where, value in _values(params, path):
+            if not is_empty(value):
+                raise client_fault(f"{where} is not available in this version of Batchyard: {what} cannot be used yet. Leave it out.")
+    for path, values in VALUES_NOT_YET.get(operation, {}).items():
+        for where, value in _values(params, path):
+            if isinstance(value, str) and value.upper() in values:
+                raise client_fault(
+                    f"{where} {value} is not available in this version of Batchyard: {values[value.upper()]} cannot be used yet."
+                )
+
+
+def is_empty(value: Any) -> bool:
+    """Whether a value says nothing: null, false, "", and maps and lists that hold nothing else."""
+    if isinstance(value, Mapping):
+        return all(is_empty(inner) for inner in value.values())
+    if isinstance(value, list):
+        return all(is_empty(inner) for inner in value)
+    return value is None or value is False or value == ""
+
+
+def _values(params: Any, path: str) -> Iterator[tuple[str, Any]]:
+    """Every value at a path, with the place where it stands."""
+    found = [("", params)]
+    for step in path.split("."):
+        name = step.removesuffix("[]")
+        found = [
+            (f"{where}.{name}".lstrip("."), holder[name])
+            for where, holder in found
+            if isinstance(holder, Mapping) and holder.get(name) is not None
+        ]
+        if step.endswith("[]"):
+            found = [(f"{where}[{number}]", entry) for where, entries in found for number, entry in enumerate(entries or ())]
+    yield from found

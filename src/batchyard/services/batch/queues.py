@@ -1,0 +1,193 @@
+"""Job queues: create, change, show, delete, and a look at their front."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from msgspec.structs import replace
+
+from batchyard.model.capacity import Environment, Health, Queue, State
+from batchyard.model.fault import client_fault
+from batchyard.model.requests import Catalogue, Edit
+from batchyard.model.tags import QUEUE, SPILL, value_of
+from batchyard.services import Caller, Params
+from batchyard.services.batch.environment_rules import architecture
+from batchyard.services.batch.fields_not_yet import refuse_not_yet
+from batchyard.services.batch.names import arn_of, check_name, find_environment, find_queue
+from batchyard.services.batch.tag_rules import check_tags
+from batchyard.services.batch.tokens import page
+from batchyard.services.batch.validation import one_of, page_size
+from batchyard.services.desk import Desk
+
+MOST = 100
+MAX_ENVIRONMENTS = 3
+SNAPSHOT_JOBS = 100
+_STATES = ("ENABLED", "DISABLED")
+
+
+async def create_job_queue(desk: Desk, caller: Caller, params: Params) -> Params:
+    """A new queue, VALID at once. Answers its name and ARN."""
+    refuse_not_yet("CreateJobQueue", params)
+    name, tags = params["jobQueueName"], params.get("tags") or {}
+    check_name("jobQueueName", name)
+    check_tags(QUEUE, tags)
+    one_of("jobQueueType", params.get("jobQueueType"), ("ECS",))
+    state = State(one_of("state", params.get("state"), _STATES) or "ENABLED")
+    priority = _priority(params["priority"])
+    arn = arn_of(caller, "job-queue", name)
+
+    def act(catalogue: Catalogue) -> Queue:
+        if arn in catalogue.queues:
+            raise client_fault("Object already exists")
+        queue = Queue(
+            arn=arn,
+            name=name,
+            account=caller.account,
+            region=caller.region,
+            priority=priority,
+            state=state,
+            spill_idle=spills_into_idle_room(tags),
+            tags=tags,
+            created_at_ms=catalogue.now_ms,
+            **_order(catalogue.environments, caller, params.get("computeEnvironmentOrder")),
+        )
+        catalogue.put(queue)
+        return queue
+
+    return _named(await desk.ask(Edit(act)))
+
+
+async def update_job_queue(desk: Desk, caller: Caller, params: Params) -> Params:
+    """Changes what is sent and nothing else. Answers the queue's name and ARN."""
+    refuse_not_yet("UpdateJobQueue", params)
+    state = one_of("state", params.get("state"), _STATES)
+
+    def act(catalogue: Catalogue) -> Queue:
+        queue = _require(catalogue.queues, caller, params["jobQueue"])
+        if queue.health not in (Health.VALID, Health.INVALID):
+            raise client_fault("Cannot update, resource is being modified.")
+        fields: dict[str, Any] = {}
+        if state:
+            fields["state"] = State(state)
+        if params.get("priority") is not None:
+            fields["priority"] = _priority(params["priority"])
+        if params.get("computeEnvironmentOrder"):
+            fields |= _order(catalogue.environments, caller, params["computeEnvironmentOrder"])
+        changed = replace(queue, **fields)
+        catalogue.put(changed)
+        return changed
+
+    return _named(await desk.ask(Edit(act)))
+
+
+async def delete_job_queue(desk: Desk, caller: Caller, params: Params) -> Params:
+    """DELETING at once; the engine ends the queue's jobs and then takes it away. Needs state DISABLED."""
+
+    def act(catalogue: Catalogue) -> None:
+        queue = _require(catalogue.queues, caller, params["jobQueue"])
+        if queue.health not in (Health.VALID, Health.INVALID):
+            raise client_fault("Cannot delete, resource is being modified.")
+        if queue.state is not State.DISABLED:
+            raise client_fault("Cannot delete, job queue state must be disabled.")
+        catalogue.put(replace(queue, health=Health.DELETING, health_reason="JobQueue is being deleted"))
+
+    await desk.ask(Edit(act))
+    return {}
+
+
+async def describe_job_queues(desk: Desk, caller: Caller, params: Params) -> Params:
+    """Those asked for by name or ARN (unknown ones left out), or all in order of name, in pages."""
+    wanted = params.get("jobQueues") or []
+    if len(wanted) > MOST:
+        raise client_fault(f"jobQueues may hold at most {MOST} names or ARNs, not {len(wanted)}.")
+    size = page_size(params.get("maxResults"), MOST)
+    if wanted:
+        found = [find_queue(desk.read.queues, caller, name) for name in wanted]
+        unique = {queue.name: queue for queue in found if queue is not None}
+        return {"jobQueues": [_detail(queue) for queue in list(unique.values())[:size]]}
+    mine = sorted((q.name, q) for q in desk.read.queues.values() if (q.account, q.region) == (caller.account, caller.region))
+    shown, token = page(("DescribeJobQueues", caller.account, caller.region), mine, params.get("nextToken"), size)
+    result: Params = {"jobQueues": [_detail(queue) for queue in shown]}
+    if token:
+        result["nextToken"] = token
+    return result
+
+
+async def get_job_queue_snapshot(desk: Desk, caller: Caller, params: Params) -> Params:
+    """The first RUNNABLE jobs in the order in which they will start, since when each is where it is, and the vCPUs in use."""
+    queue = _require(desk.read.queues, caller, params["jobQueue"])
+    now_ms = desk.now_ms()
+    jobs = [
+        {"jobArn": arn_of(caller, "job", job_id), "earliestTimeAtPosition": since_ms}
+        for job_id, since_ms in desk.read.front(queue.arn, SNAPSHOT_JOBS)
+    ]
+    return {
+        "frontOfQueue": {"jobs": jobs, "lastUpdatedAt": now_ms},
+        "queueUtilization": {
+            "totalCapacityUsage": [{"capacityUnit": "VCPU", "quantity": float(desk.read.usage(queue.arn))}],
+            "lastUpdatedAt": now_ms,
+        },
+    }
+
+
+def spills_into_idle_room(tags: Mapping[str, str]) -> bool:
+    """Whether the tag `batchyard:spill` says that environments after the first only lend room that already runs."""
+    return value_of(SPILL, tags) == "idle"
+
+
+def _order(environments: Mapping[str, Environment], caller: Caller, entries: Sequence[Mapping[str, Any]] | None) -> dict[str, Any]:
+    """The queue's fields from computeEnvironmentOrder, after every check that needs the environments themselves."""
+    if not entries:
+        raise client_fault("computeEnvironmentOrder is required: name at least one compute environment.")
+    if len(entries) > MAX_ENVIRONMENTS:
+        raise client_fault(f"computeEnvironmentOrder may hold at most {MAX_ENVIRONMENTS} compute environments, not {len(entries)}.")
+    found: list[tuple[int, Environment]] = []
+    for entry in sorted(entries, key=lambda entry: int(entry["order"])):
+        environment = find_environment(environments, caller, entry["computeEnvironment"])
+        if environment is None:
+            raise client_fault(f"ComputeEnvironment {entry['computeEnvironment']} does not exist")
+        if environment.health is not Health.VALID:
+            raise client_fault(f"ComputeEnvironment {environment.name} is not VALID: its status is {environment.health.value}.")
+        if any(environment.arn == other.arn for _, other in found):
+            raise client_fault(f"computeEnvironmentOrder names {environment.name} more than once.")
+        found.append((int(entry["order"]), environment))
+    if len({architecture(name) for _, environment in found for name in environment.instance_types}) > 1:
+        raise client_fault("computeEnvironmentOrder cannot mix compute environments of x86 and of ARM instance types.")
+    return {"environments": tuple(environment.arn for _, environment in found), "orders": tuple(order for order, _ in found)}
+
+
+def _priority(priority: int) -> int:
+    if priority < 0:
+        raise client_fault(f"priority must be 0 or more, not {priority}.")
+    return priority
+
+
+def _detail(queue: Queue) -> Params:
+    orders = queue.orders or tuple(range(1, len(queue.environments) + 1))
+    return {
+        "jobQueueName": queue.name,
+        "jobQueueArn": queue.arn,
+        "state": queue.state.value,
+        "status": queue.health.value,
+        "statusReason": queue.health_reason,
+        "priority": queue.priority,
+        "computeEnvironmentOrder": [
+            {"order": order, "computeEnvironment": arn} for order, arn in zip(orders, queue.environments, strict=True)
+        ],
+        "serviceEnvironmentOrder": [],
+        "jobQueueType": "ECS",
+        "tags": queue.tags,
+        "jobStateTimeLimitActions": [],
+    }
+
+
+def _require(queues: Mapping[str, Queue], caller: Caller, name_or_arn: str) -> Queue:
+    queue = find_queue(queues, caller, name_or_arn)
+    if queue is None:
+        raise client_fault(f"JobQueue {name_or_arn} does not exist")
+    return queue
+
+
+def _named(queue: Queue) -> Params:
+    return {"jobQueueName": queue.name, "jobQueueArn": queue.arn}

@@ -1,0 +1,145 @@
+"""Shows jobs as AWS shows them: the detail of DescribeJobs and the summary of ListJobs.
+
+Members that say nothing are left out, lists and maps of the container are there even when empty (API reference, JobDetail).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from batchyard.model.job import Attempt, Job, Specification
+from batchyard.services.desk import Desk
+
+# What a record says of the operating system while jobs run as processes (docs/decisions/0004).
+PROCESS_MARK = "LINUX (process: image not used)"
+
+_decode = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+def job_detail(desk: Desk, job: Job, spec: Specification) -> dict[str, Any]:
+    """One entry of DescribeJobs."""
+    detail: dict[str, Any] = {
+        "jobArn": _arn(job, spec),
+        "jobName": spec.name,
+        "jobId": job.id,
+        "jobQueue": spec.queue,
+        "status": job.status.value,
+        "attempts": [_attempt(desk, spec, attempt) for attempt in job.attempts],
+        "createdAt": job.created_at_ms,
+        "jobDefinition": spec.definition,
+        "container": _container(desk, job, spec),
+        "tags": spec.tags if job.index is None else {},
+        "isCancelled": job.is_cancelled,
+        "isTerminated": job.is_terminated,
+    }
+    detail.update(_decode(spec.extras))
+    _add_outcome(desk, job, spec, detail)
+    if job.is_array:
+        detail["arrayProperties"] = {
+            "statusSummary": _status_summary(desk, job),
+            "statusSummaryLastUpdatedAt": desk.now_ms(),
+            "size": spec.array_size,
+        }
+    elif job.index is not None:
+        detail["arrayProperties"] = {"statusSummary": {}, "index": job.index}
+    return detail
+
+
+def job_summary(desk: Desk, job: Job, spec: Specification) -> dict[str, Any]:
+    """One entry of ListJobs."""
+    summary: dict[str, Any] = {
+        "jobArn": _arn(job, spec),
+        "jobId": job.id,
+        "jobName": spec.name,
+        "createdAt": job.created_at_ms,
+        "status": job.status.value,
+        "jobDefinition": spec.definition,
+        "isCancelled": job.is_cancelled,
+        "isTerminated": job.is_terminated,
+    }
+    _add_outcome(desk, job, spec, summary)
+    container = {} if job.is_array else _exit(job.latest)
+    if container:
+        summary["container"] = container
+    if job.is_array:
+        summary["arrayProperties"] = {"size": spec.array_size, "statusSummary": _status_summary(desk, job)}
+    elif job.index is not None:
+        summary["arrayProperties"] = {"index": job.index}
+    return summary
+
+
+def _arn(job: Job, spec: Specification) -> str:
+    return f"arn:aws:batch:{spec.region}:{spec.account}:job/{job.id}"
+
+
+def _add_outcome(desk: Desk, job: Job, spec: Specification, shown: dict[str, Any]) -> None:
+    reason = job.status_reason
+    if not reason and job.status.is_waiting:
+        reason = desk.read.waiting_reason(job, spec)
+    if reason:
+        shown["statusReason"] = reason
+    if job.started_at_ms is not None:
+        shown["startedAt"] = job.started_at_ms
+    if job.stopped_at_ms is not None:
+        shown["stoppedAt"] = job.stopped_at_ms
+
+
+def _status_summary(desk: Desk, job: Job) -> dict[str, int]:
+    return {status.value: count for status, count in desk.read.summary(job).items()}
+
+
+def _container(desk: Desk, job: Job, spec: Specification) -> dict[str, Any]:
+    """The effective container, and what the latest attempt made of it."""
+    container = _decode(spec.effective)
+    container["networkInterfaces"] = []
+    if desk.settings.runtime == "process":
+        container["runtimePlatform"] = {**container.get("runtimePlatform", {}), "operatingSystemFamily": PROCESS_MARK}
+    latest = job.latest
+    if latest is not None and not job.is_array:
+        container.update(_run(desk, spec, latest))
+    return container
+
+
+def _attempt(desk: Desk, spec: Specification, attempt: Attempt) -> dict[str, Any]:
+    shown: dict[str, Any] = {"container": {**_run(desk, spec, attempt), "networkInterfaces": []}}
+    if attempt.started_at_ms is not None:
+        shown["startedAt"] = attempt.started_at_ms
+    if attempt.stopped_at_ms is not None:
+        shown["stoppedAt"] = attempt.stopped_at_ms
+    if attempt.status_reason:
+        shown["statusReason"] = attempt.status_reason
+    return shown
+
+
+def _run(desk: Desk, spec: Specification, attempt: Attempt) -> dict[str, Any]:
+    """Where an attempt ran and how it ended. The log stream shows once the attempt has started."""
+    prefix = f"arn:aws:ecs:{spec.region}:{spec.account}"
+    cluster = _cluster(desk, attempt.environment)
+    shown: dict[str, Any] = {
+        "taskArn": f"{prefix}:task/{cluster}/{attempt.id}",
+        "containerInstanceArn": f"{prefix}:container-instance/{cluster}/{attempt.instance}",
+        **_exit(attempt),
+    }
+    if attempt.started_at_ms is not None:
+        shown["logStreamName"] = attempt.log_stream
+    return shown
+
+
+def _exit(attempt: Attempt | None) -> dict[str, Any]:
+    shown: dict[str, Any] = {}
+    if attempt is not None:
+        if attempt.exit_code is not None:
+            shown["exitCode"] = attempt.exit_code
+        if attempt.reason:
+            shown["reason"] = attempt.reason[:255]
+    return shown
+
+
+def _cluster(desk: Desk, environment_arn: str) -> str:
+    """The name of an environment's ECS cluster; of a deleted environment, the part of it that is still known."""
+    environment = desk.read.environments.get(environment_arn)
+    if environment is not None:
+        return environment.ecs_cluster_arn.rpartition("/")[2]
+    return f"AWSBatch-{environment_arn.rpartition('/')[2]}"

@@ -1,0 +1,161 @@
+"""SubmitJob: from a request to a specification that the engine takes. The busiest path of all, so what can be prepared is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from batchyard.core.submission import Prepared, dependencies, prepare, specify
+from batchyard.model.capacity import Health, Queue, State
+from batchyard.model.definition import Definition
+from batchyard.model.fault import client_fault
+from batchyard.model.job import Dependency, DependencyKind, Status
+from batchyard.model.requests import Submit
+from batchyard.services import Caller, Params
+from batchyard.services.batch.container_rules import check_resources
+from batchyard.services.batch.fields_not_yet import FIELDS_NOT_YET, refuse_not_yet
+from batchyard.services.batch.names import JOB_NAME, find_queue, job_id_of, latest_active, parse_definition, revision_of
+from batchyard.services.batch.tag_rules import check_tags
+from batchyard.services.batch.validation import (
+    check_command,
+    check_environment_variables,
+    check_retry_strategy,
+    check_timeout,
+    executing,
+    one_of,
+)
+from batchyard.services.desk import Desk
+
+MAX_DEPENDENCIES = 20
+MIN_ARRAY, MAX_ARRAY = 2, 10_000
+MAX_BYTES = 30 * 1024
+KIND = "job"
+
+_NOT_YET = frozenset(FIELDS_NOT_YET["SubmitJob"])
+_CHECKED = frozenset(
+    {"retryStrategy", "timeout", "tags", "containerOverrides", "arrayProperties", "shareIdentifier", "schedulingPriorityOverride"}
+)
+_MOST_PREPARED = 10_000
+
+
+async def submit_job(desk: Desk, caller: Caller, params: Params) -> Params:
+    """Makes a job, or an array of jobs. Answers its ARN, name and id once it is durable; DescribeJobs shows it from then on."""
+    if not _NOT_YET.isdisjoint(params):
+        refuse_not_yet("SubmitJob", params)
+    if not JOB_NAME.fullmatch(params["jobName"]):
+        raise executing("Job name should match valid pattern", caller.request_id)
+    queue = _open_queue(desk, caller, params["jobQueue"])
+    prepared = _prepared(desk, _definition(desk, caller, params["jobDefinition"]))
+    if not _CHECKED.isdisjoint(params):
+        _check_members(params)
+    if desk.settings.profile == "aws" and len(msgspec.json.encode(params)) > MAX_BYTES:
+        raise client_fault(f"The request is larger than {MAX_BYTES // 1024} KiB.")
+    depends_on, settled = _dependencies(desk, caller, params) if params.get("dependsOn") else ((), {})
+    job_id = desk.new_job_id()
+    spec = specify(prepared, params, job_id=job_id, queue=queue.arn, depends_on=depends_on, now_ms=desk.now_ms())
+    await desk.ask(Submit(spec, settled))
+    return {"jobArn": f"arn:aws:batch:{caller.region}:{caller.account}:job/{job_id}", "jobName": spec.name, "jobId": job_id}
+
+
+def _open_queue(desk: Desk, caller: Caller, name_or_arn: str) -> Queue:
+    queue = find_queue(desk.read.queues, caller, name_or_arn)
+    if queue is None:
+        raise client_fault(f"JobQueue {name_or_arn} not found.")
+    if queue.state is not State.ENABLED:
+        raise client_fault(f"JobQueue {name_or_arn} is DISABLED and takes no jobs. Enable it with UpdateJobQueue.")
+    if queue.health is not Health.VALID:
+        raise client_fault(f"JobQueue {name_or_arn} is not VALID: its status is {queue.health.value}.")
+    return queue
+
+
+def _definition(desk: Desk, caller: Caller, text: str) -> Definition:
+    """The active revision that a submission names. Raises a Fault in AWS's words, which differ between names and ARNs."""
+    named = parse_definition(caller, text)
+    if named is None and not text.startswith("arn:"):
+        raise client_fault(f"Provided name {text} is not supported pattern[a-zA-Z_0-9-]{{1,128}}")
+    definition = None
+    if named is not None:
+        if named.revision is None:
+            definition = latest_active(desk.read, caller, named.name)
+        else:
+            definition = revision_of(desk.read, caller, named.name, named.revision)
+    if definition is not None and definition.active:
+        return definition
+    if named is None or named.is_arn:
+        raise client_fault(f"JobDefinition {text} not found.")
+    raise client_fault(f"JobDefinition name {text} does not exist or is not in ACTIVE status")
+
+
+def _prepared(desk: Desk, definition: Definition) -> Prepared:
+    """The definition as submissions need it, kept for the next one; a changed record is prepared anew."""
+    prepared: Prepared | None = desk.prepared.get(definition.arn)
+    if prepared is None or prepared.definition is not definition:
+        if len(desk.prepared) >= _MOST_PREPARED:
+            desk.prepared.clear()
+        prepared = desk.prepared[definition.arn] = prepare(definition)
+    return prepared
+
+
+def _check_members(params: Params) -> None:
+    if params.get("shareIdentifier") or params.get("schedulingPriorityOverride") is not None:
+        raise client_fault(
+            "Job with shareIdentifier or schedulingPriority can onlybe submitted to job queue with fair share scheduling policy."
+        )
+    check_retry_strategy(params.get("retryStrategy"))
+    check_timeout(params.get("timeout"))
+    check_tags(KIND, params.get("tags") or {})
+    size = (params.get("arrayProperties") or {}).get("size")
+    if size is not None and not MIN_ARRAY <= size <= MAX_ARRAY:
+        raise client_fault(f"arrayProperties.size must be between {MIN_ARRAY} and {MAX_ARRAY}, not {size}.")
+    overrides = params.get("containerOverrides")
+    if overrides:
+        _check_overrides(overrides)
+
+
+def _check_overrides(overrides: Mapping[str, Any]) -> None:
+    if overrides.get("instanceType"):
+        raise client_fault("containerOverrides.instanceType is only for multi-node parallel jobs.")
+    check_command("containerOverrides", overrides.get("command"))
+    check_environment_variables("containerOverrides", overrides.get("environment"))
+    check_resources("containerOverrides", overrides.get("resourceRequirements") or ())
+
+
+def _dependencies(desk: Desk, caller: Caller, params: Params) -> tuple[tuple[Dependency, ...], dict[str, Status]]:
+    """dependsOn, checked, and the outcome of those jobs that have one already (which never changes)."""
+    entries: Sequence[Mapping[str, Any]] = params["dependsOn"]
+    if len(entries) > MAX_DEPENDENCIES:
+        raise client_fault(f"dependsOn may hold at most {MAX_DEPENDENCIES} entries, not {len(entries)}.")
+    array_size = (params.get("arrayProperties") or {}).get("size") or 0
+    settled: dict[str, Status] = {}
+    normal = []
+    for number, entry in enumerate(entries):
+        where = f"dependsOn[{number}]"
+        kind = one_of(f"{where}.type", entry.get("type"), ("N_TO_N", "SEQUENTIAL")) or ""
+        job_id = job_id_of(caller, entry.get("jobId") or "")
+        normal.append({"jobId": job_id, "type": kind})
+        if kind and not array_size:
+            raise client_fault(f"{where}.type {kind} is only for array jobs: give arrayProperties.size.")
+        if kind == DependencyKind.SEQUENTIAL:
+            if job_id:
+                raise client_fault(f"{where}: a SEQUENTIAL dependency has no jobId: the children wait for one another.")
+            continue
+        if not job_id:
+            raise client_fault(f"{where}.jobId is required.")
+        status = _status_of_dependency(desk, caller, where, job_id, array_size if kind else 0)
+        if status.is_final:
+            settled[job_id] = status
+    return dependencies(normal), settled
+
+
+def _status_of_dependency(desk: Desk, caller: Caller, where: str, job_id: str, equal_size: int) -> Status:
+    found = desk.read.job(job_id)
+    if found is None or (found[1].account, found[1].region) != (caller.account, caller.region):
+        raise client_fault(f"{where}: job {job_id} does not exist.")
+    job, spec = found
+    if equal_size and not job.is_array:
+        raise client_fault(f"{where}: an N_TO_N dependency must be an array job; {job_id} is not one.")
+    if equal_size and spec.array_size != equal_size:
+        raise client_fault(f"{where}: an N_TO_N dependency must have the same size: {job_id} has {spec.array_size}, this job {equal_size}.")
+    return job.status
