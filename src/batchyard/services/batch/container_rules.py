@@ -16,9 +16,9 @@ _USER = re.compile(r"([a-z0-9_][a-z0-9_-]{0,30})")
 _RESOURCE_KINDS = ("VCPU", "MEMORY", "GPU")
 _FARGATE_ONLY = ("networkConfiguration", "fargatePlatformConfiguration", "ephemeralStorage")
 _PERMISSIONS = ("READ", "WRITE", "MKNOD")
-_ULIMITS = frozenset(
-    ["core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile", "nproc", "rss"]
-    + ["rtprio", "rttime", "sigpending", "stack"]
+_ULIMITS = (
+    *("core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile", "nproc"),
+    *("rss", "rtprio", "rttime", "sigpending", "stack"),
 )
 
 
@@ -87,7 +87,7 @@ def _check_volumes(container: Mapping[str, Any]) -> None:
 def _check_ulimits(container: Mapping[str, Any]) -> None:
     for limit in container.get("ulimits") or ():
         if limit["name"] not in _ULIMITS:
-            raise client_fault(f"{_WHERE}.ulimits: {limit['name']} is not valid. Valid names are: {', '.join(sorted(_ULIMITS))}.")
+            raise client_fault(f"{_WHERE}.ulimits: {limit['name']} is not valid. Valid names are: {', '.join(_ULIMITS)}.")
 
 
 def _check_linux_parameters(parameters: Mapping[str, Any]) -> None:
