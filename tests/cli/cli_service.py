@@ -40,6 +40,7 @@ class FakeService:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            wbufsize = 65536  # head and body in one packet
 
             def do_GET(self) -> None:
                 self.send(200, b"{}")

@@ -148,7 +148,7 @@ def server(folder: Path) -> Iterator[Finding]:
         yield Finding("Server", "warn", f"does not answer at {where.netloc}{f' ({detail})' if detail else ''}", place.start_hint)
         return
     yield Finding("Server", "ok", f"answers at {place.endpoint_of('batch')} for {place.region}")
-    if date:
+    if date is not None:
         skew = abs(time.time() - date)
         result = "fail" if skew > SKEW_FAIL_S else "warn" if skew > SKEW_WARN_S else "ok"
         if result != "ok":

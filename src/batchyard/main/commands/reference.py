@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from batchyard.main.cli import COMMANDS, batchyard
@@ -29,12 +31,13 @@ it goes on (`logs --follow`, `jobs --watch`). On a terminal tables are fitted to
 
 def page() -> str:
     """The whole page, as Markdown."""
-    top = click.Context(batchyard, info_name="batchyard", terminal_width=WIDTH, max_content_width=WIDTH)
+    width: dict[str, Any] = {"terminal_width": WIDTH, "max_content_width": WIDTH}
+    top = click.Context(batchyard, info_name="batchyard", **{**batchyard.context_settings, **width})
     parts = [_HEAD, _block("batchyard", batchyard.get_help(top))]
     for name in COMMANDS:
         command = batchyard.get_command(top, name)
         if command is not None:
-            below = click.Context(command, info_name=name, parent=top, terminal_width=WIDTH, max_content_width=WIDTH)
+            below = click.Context(command, info_name=name, parent=top, **width)
             parts.append(_block(f"batchyard {name}", command.get_help(below)))
     return "\n".join(parts)
 

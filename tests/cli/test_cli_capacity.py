@@ -1,0 +1,168 @@
+"""What queues, compute, reclaim and doctor show, and that the reference page says what the commands say."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cli_service import FakeService, Refuse
+from click.testing import CliRunner, Result
+
+from batchyard.main.cli import COMMANDS, batchyard
+from batchyard.main.commands import checks
+from batchyard.main.commands.reference import page
+
+Call = Callable[..., Result]
+ARN = "arn:aws:batch:r:123456789012:compute-environment/"
+REFERENCE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "command-line.md"
+
+
+def queue(name: str, priority: int, **members: Any) -> dict[str, Any]:
+    order = [{"order": 2, "computeEnvironment": ARN + "base"}, {"order": 1, "computeEnvironment": ARN + "spot"}]
+    return {"jobQueueName": name, "priority": priority, "state": "ENABLED", "status": "VALID", "computeEnvironmentOrder": order, **members}
+
+
+def test_queues_come_by_priority_with_what_waits_and_runs(call: Call, service: FakeService) -> None:
+    pages = {None: [queue("low", 1)], "2": [queue("high", 10, status="INVALID", statusReason="no environment")]}
+    service.answers["DescribeJobQueues"] = lambda params: {
+        "jobQueues": pages[params.get("nextToken")],
+        **({} if params.get("nextToken") else {"nextToken": "2"}),
+    }
+    many = {"jobSummaryList": [{}] * 100, "nextToken": "more"}
+    service.answers["ListJobs"] = lambda params: many if params["jobStatus"] == "RUNNABLE" else {"jobSummaryList": [{}]}
+    header, first, second = call("queues").stdout.splitlines()
+    assert header.split() == ["QUEUE", "PRIORITY", "STATE", "STATUS", "WAITING", "RUNNING", "ENVIRONMENTS", "REASON"]
+    assert first.split()[:6] == ["high", "10", "ENABLED", "INVALID", "102+", "2"]
+    assert "no environment" in first
+    assert "spot > base" in second
+    listed = json.loads(call("queues", "--no-counts", "--json").stdout)["jobQueues"]
+    assert [found["jobQueueName"] for found in listed] == ["high", "low"]
+    assert "jobs" not in listed[0]
+
+
+def environment() -> dict[str, Any]:
+    resources = {"type": "SPOT", "minvCpus": 0, "desiredvCpus": 4, "maxvCpus": 16, "instanceTypes": ["c5", "optimal"]}
+    return {
+        "computeEnvironmentName": "spot",
+        "computeEnvironmentArn": ARN + "spot",
+        "state": "ENABLED",
+        "status": "VALID",
+        "computeResources": resources,
+    }
+
+
+def test_compute_shows_environments_and_their_instances(call: Call, service: FakeService) -> None:
+    service.answers["DescribeComputeEnvironments"] = lambda params: {"computeEnvironments": [environment()]}
+    instance = {
+        "id": "i-0abc",
+        "environment": "spot",
+        "typeName": "c5.xlarge",
+        "vcpus": 4.0,
+        "memoryMiB": 8192,
+        "spot": True,
+        "state": "running",
+    }
+    instance |= {"jobs": ["j1", "j2"], "pricePerHour": 0.17, "reclaimAt": None}
+    service.answers["own:instances"] = lambda params: {"instances": [instance]}
+    shown = call("compute").stdout
+    assert "c5 optimal" in shown
+    assert "c5.xlarge (Spot)  4      8192 MiB  running  0.1700  j1 j2" in shown
+    assert json.loads(call("compute", "--json").stdout)["instances"] == [instance]
+    service.answers["own:instances"] = lambda params: {"instances": []}
+    assert "No instances now" in call("compute").stderr
+
+
+def test_compute_elsewhere_says_where_instances_are_seen(call: Call, service: FakeService) -> None:
+    service.answers["DescribeComputeEnvironments"] = lambda params: {"computeEnvironments": [environment()]}
+    result = call("compute")
+    assert result.exit_code == 0
+    assert "ECS" in result.stderr
+    assert json.loads(call("compute", "--json").stdout)["instances"] is None
+
+
+def test_reclaim_names_the_instance_and_the_notice(call: Call, service: FakeService) -> None:
+    service.answers["own:reclaim"] = lambda params: {"reclaimAt": 1_700_000_000_000}
+    assert "i-0abc is taken away: 2023-11-1" in call("reclaim", "i-0abc", "--notice", "5").stderr
+    assert call("reclaim", "i-0abc").exit_code == 0
+    assert service.named("own:reclaim") == [{"instance": "i-0abc", "noticeSeconds": 5.0}, {"instance": "i-0abc"}]
+
+    def refuse(params: dict[str, Any]) -> dict[str, Any]:
+        raise Refuse(400, "ClientException", "i-0abc is no Spot instance")
+
+    service.answers["own:reclaim"] = refuse
+    result = call("reclaim", "i-0abc")
+    assert (result.exit_code, "is no Spot instance" in result.stderr) == (1, True)
+
+
+def test_what_aws_cannot_do_is_said_without_asking_it(bare: pytest.MonkeyPatch) -> None:
+    bare.setenv("AWS_ENDPOINT_URL", "https://batch.eu-west-1.amazonaws.com")
+    bare.setenv("AWS_ACCESS_KEY_ID", "AKID")
+    bare.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    result = CliRunner().invoke(batchyard, ["reclaim", "i-0abc"])
+    assert result.exit_code == 2
+    assert "cannot take an instance away" in result.stderr
+    assert "Fault Injection" in result.stderr
+
+
+def test_doctor_tells_each_finding_and_fails_only_for_what_must_be_mended(
+    call: Call, service: FakeService, bare: pytest.MonkeyPatch
+) -> None:
+    result = call("doctor", "--json")
+    document = json.loads(result.stdout)
+    found = {check["subject"]: check for check in document["checks"]}
+    assert {"Python", "SQLite", "Memory", "Disk", "Folder", "Users", "Cgroups", "Clock", "Ports", "Server", "Node"} <= set(found)
+    assert found["Server"]["result"] == "ok"
+    assert found["Node"]["result"] == "warn"
+    assert document["ok"] == (result.exit_code == 0)
+    bare.setattr(checks, "SQLITE", (99, 0, 0))
+    result = call("doctor")
+    assert result.exit_code == 1
+    assert "fail  SQLite" in result.stdout
+    assert "pip install --upgrade apsw" in result.stdout
+
+
+def test_doctor_names_a_port_that_somebody_else_holds(folder: Path, service: FakeService, bare: pytest.MonkeyPatch) -> None:
+    def findings() -> dict[str, checks.Finding]:
+        return {finding.subject: finding for check in (checks.ports, checks.server) for finding in check(folder)}
+
+    bare.setattr(checks, "_healthz", lambda host, port: ("other", "HTTP 404 to /healthz", None))
+    assert (findings()["Ports"].result, findings()["Server"].result) == ("fail", "warn")
+    bare.setattr(checks, "_healthz", lambda host, port: ("batchyard", "", 0.0))
+    assert (findings()["Ports"].result, findings()["Clock"].result) == ("ok", "fail")
+    service.close()
+    bare.undo()
+    assert "free" in findings()["Ports"].found
+
+
+def test_doctor_finds_a_full_disk_and_a_folder_that_cannot_be_written(tmp_path: Path, bare: pytest.MonkeyPatch) -> None:
+    bare.setattr(checks, "DISK_FAIL_MIB", 1 << 40)
+
+    def no_room(**where: Any) -> None:
+        raise OSError(30, "Read-only file system")
+
+    bare.setattr(checks.tempfile, "TemporaryFile", no_room)
+    found = list(checks.disk(tmp_path / "not" / "there"))
+    assert [finding.result for finding in found] == ["fail", "fail"]
+    assert "Read-only" in found[1].found
+
+
+def test_doctor_without_root_says_what_is_lost(tmp_path: Path, bare: pytest.MonkeyPatch) -> None:
+    bare.setattr(os, "geteuid", lambda: 1000)
+    bare.setattr(checks, "_memory_cgroup", lambda: ("", False))
+    assert [finding.result for finding in checks.isolation(tmp_path)] == ["warn", "warn"]
+
+
+def test_the_reference_page_says_what_the_commands_say() -> None:
+    told = "python -m batchyard.main.commands.reference > docs/reference/command-line.md"
+    assert REFERENCE.read_text() == page(), f"the page is stale; write it anew: {told}"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself(command: str) -> None:
+    result = CliRunner().invoke(batchyard, [command, "--help"])
+    assert result.exit_code == 0
+    assert len(result.stdout.splitlines()) > 4
