@@ -13,11 +13,12 @@ import apsw
 import msgspec
 
 from batchyard.model.fault import Fault
-from batchyard.services.s3.bodies import CHECKSUM_PREFIX, Promise, check_algorithm, promise_of, receive, refer
+from batchyard.services.s3.bodies import receive, refer
 from batchyard.services.s3.call import Call, invalid_argument
 from batchyard.services.s3.conditions import check_write
 from batchyard.services.s3.listing import speller
 from batchyard.services.s3.objects import check_key
+from batchyard.services.s3.promises import CHECKSUM_PREFIX, Promise, check_algorithm, promise_of
 from batchyard.services.s3.traits import checksum_headers, quoted, traits_of
 from batchyard.store import objects_keys as keys
 from batchyard.store import objects_uploads as uploads
@@ -65,7 +66,7 @@ async def create_multipart_upload(call: Call) -> HttpResponse:
 async def upload_part(call: Call) -> HttpResponse:
     """UploadPart."""
     number = part_number(call)
-    promise = promise_of(call)
+    promise = promise_of(call.request.headers)
     upload = await call.look(partial(find_upload, call))
     _check_part_algorithm(upload, promise)
     writer, written = await receive(call, promise, upload.algorithm)

@@ -11,9 +11,10 @@ import apsw
 import msgspec
 
 from batchyard.model.fault import Fault
-from batchyard.services.s3.bodies import promise_of, receive, refer, stream
+from batchyard.services.s3.bodies import receive, refer, stream
 from batchyard.services.s3.call import Call, http_date, invalid_argument, no_such_key
 from batchyard.services.s3.conditions import check_delete, check_write, not_modified
+from batchyard.services.s3.promises import promise_of
 from batchyard.services.s3.ranges import parse_range
 from batchyard.services.s3.traits import checksum_headers, object_headers, quoted, traits_of
 from batchyard.store import objects_keys as keys
@@ -42,7 +43,7 @@ _OVERRIDES = {
 async def put_object(call: Call) -> HttpResponse:
     """PutObject."""
     check_key(call.key)
-    traits, promise = traits_of(call.request.headers), promise_of(call)
+    traits, promise = traits_of(call.request.headers), promise_of(call.request.headers)
 
     def check(index: apsw.Connection) -> None:
         bucket = call.own_bucket(index)

@@ -65,6 +65,11 @@ def traits_of(headers: Mapping[str, str]) -> Traits:
     )
 
 
+def metadata_of(headers: Mapping[str, str]) -> dict[str, str]:
+    """The user's own metadata, without the prefix."""
+    return {name.removeprefix(METADATA_PREFIX): value for name, value in headers.items() if name.startswith(METADATA_PREFIX)}
+
+
 def content_headers(headers: Mapping[str, str]) -> dict[str, str]:
     """The content headers worth keeping; `aws-chunked` is the framing of the request, not the encoding of the object."""
     kept = {name: headers[name] for name in CONTENT_HEADERS if headers.get(name)}

@@ -1,0 +1,246 @@
+"""What is set on a bucket: documents that are checked, kept and given back.
+
+Some of them would have an effect on AWS that they do not have here. `RECORDED_ONLY` names these, for the documentation; what
+cannot honestly be recorded (a setting whose effect a user would rely on, such as versioning) is refused with 501.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import apsw
+import msgspec
+
+from batchyard.model.fault import Fault
+from batchyard.services.s3.call import Call
+from batchyard.services.s3.route import not_implemented
+from batchyard.services.s3.tagging import owner_acl, refuse_grants
+from batchyard.services.s3.traits import checked_tags
+from batchyard.store import objects_keys as keys
+from batchyard.wire.http import HttpResponse
+
+TAGS_PER_BUCKET = 50
+POLICY_LIMIT_BYTES = 20 * 1024
+
+# setting -> what it does on AWS and not here
+RECORDED_ONLY: dict[str, str] = {
+    "bucket encryption": "objects lie on the disk as they came: encrypt the disk. SSE-KMS is refused for single objects.",
+    "object encryption (AES256)": "the header is kept and given back; the bytes are not encrypted.",
+    "lifecycle configuration": "nothing expires, moves or is aborted by itself.",
+    "bucket policy": "only the account that owns a bucket may use it, whatever its policy says.",
+    "public access block": "anonymous requests are refused, whether it is set or not.",
+    "ownership controls": "the owner of the bucket owns all objects in it; ACLs are refused.",
+    "bucket tags": "they are kept and given back, and charge nothing to anyone.",
+    "storage class": "all objects lie on the same disk.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One recorded setting: the member of the request that holds it, and the fault when there is none."""
+
+    kind: str
+    member: str
+    missing_code: str
+    missing_message: str
+
+
+SETTINGS = {
+    setting.kind: setting
+    for setting in (
+        Setting("tagging", "Tagging", "NoSuchTagSet", "The TagSet does not exist"),
+        Setting(
+            "encryption",
+            "ServerSideEncryptionConfiguration",
+            "ServerSideEncryptionConfigurationNotFoundError",
+            "The server side encryption configuration was not found",
+        ),
+        Setting(
+            "publicAccessBlock",
+            "PublicAccessBlockConfiguration",
+            "NoSuchPublicAccessBlockConfiguration",
+            "The public access block configuration was not found",
+        ),
+        Setting(
+            "lifecycle",
+            "LifecycleConfiguration",
+            "NoSuchLifecycleConfiguration",
+            "The lifecycle configuration does not exist",
+        ),
+        Setting("policy", "Policy", "NoSuchBucketPolicy", "The bucket policy does not exist"),
+        Setting(
+            "ownershipControls",
+            "OwnershipControls",
+            "OwnershipControlsNotFoundError",
+            "The bucket ownership controls were not found",
+        ),
+    )
+}
+
+# settings that nobody can make here: reading them says truthfully that there is none
+_NEVER_SET = {
+    "GetBucketCors": ("NoSuchCORSConfiguration", "The CORS configuration does not exist"),
+    "GetBucketWebsite": ("NoSuchWebsiteConfiguration", "The specified bucket does not have a website configuration"),
+    "GetBucketReplication": (
+        "ReplicationConfigurationNotFoundError",
+        "The replication configuration was not found",
+    ),
+    "GetObjectLockConfiguration": (
+        "ObjectLockConfigurationNotFoundError",
+        "Object Lock configuration does not exist for this bucket",
+    ),
+}
+_TRANSITION = "x-amz-transition-default-minimum-object-size"
+_PLAIN: dict[str, dict[str, Any]] = {
+    "GetBucketLogging": {},
+    "GetBucketNotificationConfiguration": {},
+    "GetBucketAccelerateConfiguration": {},
+    "GetBucketRequestPayment": {"Payer": "BucketOwner"},
+}
+
+
+async def put_setting(call: Call) -> HttpResponse:
+    """Record a setting, once what S3 checks of it is checked."""
+    setting = _setting_of(call)
+    document = (await call.document()).get(setting.member)
+    if document is None:
+        raise Fault("MissingRequestBodyError", "Request Body is empty")
+    _check(setting.kind, document)
+    headers = _transition_header(call, setting.kind, document)
+    text = document if isinstance(document, str) else msgspec.json.encode(document).decode()
+    await call.change(lambda index: keys.put_setting(index, call.own_bucket(index).id, setting.kind, text))
+    return HttpResponse(204 if setting.kind in ("policy", "tagging") else 200, headers)
+
+
+async def get_setting(call: Call) -> HttpResponse:
+    """The recorded setting, or the fault that says that there is none."""
+    setting = _setting_of(call)
+    bucket = await call.look(call.own_bucket)
+    text = await call.look(lambda index: keys.setting(index, bucket.id, setting.kind))
+    if text is None:
+        raise Fault(setting.missing_code, setting.missing_message, BucketName=call.bucket)
+    if setting.kind == "policy":
+        return HttpResponse(200, {"content-type": "application/json"}, text.encode())
+    document = msgspec.json.decode(text)
+    wrapped = setting.kind not in ("tagging", "lifecycle")  # those two are not a payload in the model but the answer itself
+    headers = {_TRANSITION: document[_TRANSITION]} if _TRANSITION in document else {}
+    return call.answer({setting.member: document} if wrapped else document, headers)
+
+
+async def delete_setting(call: Call) -> HttpResponse:
+    """Forget a setting; also when there is none."""
+    setting = _setting_of(call)
+    await call.change(lambda index: keys.remove_setting(index, call.own_bucket(index).id, setting.kind))
+    return HttpResponse(204)
+
+
+async def get_never_set(call: Call) -> HttpResponse:
+    """A setting that cannot be made here: it is not there."""
+    await call.look(call.own_bucket)
+    code, message = _NEVER_SET[call.operation]
+    raise Fault(code, message, BucketName=call.bucket)
+
+
+async def delete_never_set(call: Call) -> HttpResponse:
+    """Removing what cannot be there."""
+    await call.look(call.own_bucket)
+    return HttpResponse(204)
+
+
+async def get_plain(call: Call) -> HttpResponse:
+    """A setting that is always at its default."""
+    await call.look(call.own_bucket)
+    return call.answer(_PLAIN[call.operation])
+
+
+async def get_bucket_policy_status(call: Call) -> HttpResponse:
+    """GetBucketPolicyStatus: a bucket here is never public."""
+    setting = SETTINGS["policy"]
+    bucket = await call.look(call.own_bucket)
+    if await call.look(lambda index: keys.setting(index, bucket.id, setting.kind)) is None:
+        raise Fault(setting.missing_code, setting.missing_message, BucketName=call.bucket)
+    return call.answer({"PolicyStatus": {"IsPublic": False}})
+
+
+async def put_bucket_versioning(call: Call) -> HttpResponse:
+    """PutBucketVersioning: `Suspended` is recorded, `Enabled` refused, since old versions would not be kept."""
+    configuration = (await call.document()).get("VersioningConfiguration", {})
+    status = configuration.get("Status")
+    if status not in ("Enabled", "Suspended") or configuration.get("MFADelete", "Disabled") != "Disabled":
+        raise Fault("IllegalVersioningConfigurationException", "The versioning configuration must name a Status: Suspended")
+    if status == "Enabled":
+        raise not_implemented("versioning (old versions of objects are not kept)")
+    await call.change(lambda index: keys.put_setting(index, call.own_bucket(index).id, "versioning", status))
+    return HttpResponse(200)
+
+
+async def get_bucket_versioning(call: Call) -> HttpResponse:
+    """GetBucketVersioning: nothing, or `Suspended`."""
+
+    def question(index: apsw.Connection) -> str | None:
+        return keys.setting(index, call.own_bucket(index).id, "versioning")
+
+    status = await call.look(question)
+    return call.answer({"Status": status} if status else {})
+
+
+async def put_off(call: Call) -> HttpResponse:
+    """PutBucketLogging and PutBucketNotificationConfiguration: switching off is done, switching on refused."""
+    document = await call.document()
+    if any(document.values()):
+        raise not_implemented(f"{call.operation} with a destination")
+    await call.look(call.own_bucket)
+    return HttpResponse(200)
+
+
+async def get_bucket_acl(call: Call) -> HttpResponse:
+    """GetBucketAcl: the owner may do everything, nobody else anything."""
+    bucket = await call.look(call.own_bucket)
+    return call.answer(owner_acl(call, bucket.account))
+
+
+async def put_bucket_acl(call: Call) -> HttpResponse:
+    """PutBucketAcl: `private` changes nothing, all else is refused as on a bucket without ACLs."""
+    await refuse_grants(call)
+    await call.look(call.own_bucket)
+    return HttpResponse(200)
+
+
+def _setting_of(call: Call) -> Setting:
+    return next(setting for kind, setting in SETTINGS.items() if kind in call.query)
+
+
+def _transition_header(call: Call, kind: str, document: Any) -> dict[str, str]:
+    """The one part of a lifecycle configuration that travels in a header: kept with the document, given back with it."""
+    if kind != "lifecycle":
+        return {}
+    document[_TRANSITION] = call.header(_TRANSITION) or "all_storage_classes_128K"
+    return {_TRANSITION: document[_TRANSITION]}
+
+
+def _check(kind: str, document: Any) -> None:
+    """What S3 checks of a document beyond its schema."""
+    if kind == "tagging":
+        checked_tags([(tag["Key"], tag["Value"]) for tag in document.get("TagSet", [])], TAGS_PER_BUCKET)
+    elif kind == "policy":
+        _check_policy(document)
+    elif kind == "encryption" and not document.get("Rules"):
+        raise Fault("MalformedXML", "The XML you provided was not well-formed or did not validate against our published schema")
+    elif kind == "lifecycle":
+        for rule in document.get("Rules", []):
+            if rule.get("Status") not in ("Enabled", "Disabled"):
+                raise Fault("MalformedXML", "LifecycleConfiguration.Rule.Status must be Enabled or Disabled")
+
+
+def _check_policy(text: str) -> None:
+    if len(text.encode()) > POLICY_LIMIT_BYTES:
+        raise Fault("PolicyTooLarge", "Policy exceeds the maximum allowed document size.")
+    try:
+        policy = msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        policy = None
+    if not isinstance(policy, dict):
+        raise Fault("MalformedPolicy", "Policies must be valid JSON and the first byte must be '{'")
+    if not policy.get("Statement"):
+        raise Fault("MalformedPolicy", "Missing required field Statement")
