@@ -21,9 +21,11 @@ from typing import Any, TypeVar
 
 import botocore.session
 from botocore.exceptions import BotoCoreError, ClientError, WaiterError
+from botocore.parsers import ResponseParserError
 
 TEMPLATE = Path(__file__).with_name("genomics.yaml")
 MARK = "genomics-environment-check"
+AwsError = (BotoCoreError, ClientError, ResponseParserError)
 OWN_BUCKET = ("ExistingResultsBucket", "ResultsPrefix")
 Found = TypeVar("Found")
 # Works in the starter image, which lacks the AWS CLI, and wherever the CLI is already there.
@@ -59,7 +61,7 @@ class Report:
         """Turns an error of AWS, or an answer that lacks what was looked for, into a FAIL of `promise`."""
         try:
             yield
-        except (BotoCoreError, ClientError) as error:
+        except AwsError as error:
             self.note(promise, False, error)
         except (KeyError, IndexError) as error:
             self.note(promise, False, f"AWS's answer holds no {error}")
@@ -100,7 +102,7 @@ def main(argv: list[str] | None = None, session: Any = None, ask: Callable[[str]
         vpc, subnets = network(account.client("ec2"), options)
         if not agreed(account, vpc, options, ask):
             return 2
-    except (BotoCoreError, ClientError, LookupError) as error:
+    except (*AwsError, LookupError) as error:
         say(f"Not run: {error}")
         return 2
     report = Report()
@@ -232,7 +234,7 @@ def create(account: Account, report: Report, parameters: dict[str, str]) -> bool
         ]
         report.note(promise, False, "; ".join(reasons) or error)
         return False
-    except ClientError as error:
+    except AwsError as error:
         report.note(promise, False, error)
         return False
     stack = cloudformation.describe_stacks(StackName=account.stack)["Stacks"][0]

@@ -6,11 +6,8 @@ import copy
 from typing import Any
 
 import pytest
-
-pytest.register_assert_rewrite("genomics_promises")
-
-from genomics_promises import BASELINE, PARAMETER_SETS, PROMISES  # noqa: E402
-from genomics_stack import TEMPLATE, load_template, parameter_values, resolve  # noqa: E402
+from genomics_promises import BASELINE, PARAMETER_SETS, PROMISES
+from genomics_stack import TEMPLATE, load_template, parameter_values, resolve
 
 GONE = object()
 LARGEST_INLINE_BODY = 51_200  # bytes; CreateStack takes no more without a bucket
