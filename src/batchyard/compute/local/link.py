@@ -1,0 +1,213 @@
+"""The server's side of the node: starts one where there is none, and stays connected to it whatever dies."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from batchyard.compute.local import protocol
+from batchyard.compute.local.protocol import Acknowledge, Frames, Hello, Refused, Saw, ShutDown, Up, Welcome
+from batchyard.compute.provider import Deliver
+from batchyard.model.messages import Effect
+
+_log = logging.getLogger(__name__)
+
+_AFTER_S = 0.02  # first pause between two tries to connect; doubles
+_AFTER_MOST_S = 2.0
+_START_S = 10.0  # a node that was started but does not answer for so long is started again
+_SOCKET_PATH_MOST = 100  # bytes; AF_UNIX takes 107 on Linux and 103 on macOS
+# What the node's own process gets of our environment: enough to find its modules. Never credentials.
+_PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "PYTHONDONTWRITEBYTECODE")
+
+
+class LocalProvider:
+    """This machine as a `Provider`. `facts` and `generation` are the node's, once it has answered; `trouble` says why it does not."""
+
+    def __init__(self, data_dir: str | Path, *, name: str = "local", node_options: Sequence[str] = ()) -> None:
+        self.name = name
+        self.facts: dict[str, Any] = {}
+        self.generation = ""
+        self.node_pid = 0
+        self.trouble = ""
+        self._directory = Path(data_dir).absolute()
+        self._options = tuple(node_options)
+        self._deliver: Deliver = lambda reports: None
+        self._epoch = 0
+        self._child = 0  # the node, if we are its parent
+        self._child_started_s = 0.0
+        self._keeping: asyncio.Task[None] | None = None
+        self._writer: asyncio.StreamWriter | None = None
+        self._up = asyncio.Event()
+
+    def spawn_ahead(self) -> None:
+        """Start the node now if none is there, before `start`: it gets ready while the server does."""
+        if not self._somebody_listens():
+            self._start_node()
+
+    async def start(self, deliver: Deliver, epoch: int) -> None:
+        """Connect in the background and begin to deliver; `connected` waits for it. A second call takes over with a new epoch."""
+        await self.close()
+        self._deliver, self._epoch = deliver, epoch
+        self._keeping = asyncio.create_task(self._keep_connected())
+
+    async def connected(self) -> None:
+        """Wait until the node has answered and its first report is delivered."""
+        await self._up.wait()
+
+    def carry_out(self, effects: Sequence[Effect]) -> None:
+        """Send effects. Without a connection they are dropped: the engine asks again after the next ProviderBack."""
+        if self._writer:
+            for frame in protocol.encoded_effects(effects):
+                self._writer.write(frame)
+
+    def acknowledge(self, attempts: Sequence[str]) -> None:
+        """The node may forget these. Without a connection it reports them again later."""
+        if self._writer and attempts:
+            self._writer.write(protocol.encoded(Acknowledge(list(attempts))))
+
+    def announce(self) -> None:
+        """Connect anew: the node then says all that it holds, and repeats what is not acknowledged."""
+        if self._writer:
+            self._writer.close()
+
+    async def close(self) -> None:
+        """Let go; the node and its jobs go on."""
+        if self._keeping:
+            self._keeping.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._keeping
+            self._keeping = None
+        self._reap()
+
+    async def shut_down(self, grace_s: float = 10.0) -> None:
+        """Have the node end all its jobs and itself, whoever started it, and wait for that. Nothing happens where there is none."""
+        await self.close()
+        try:
+            reader, writer = await self._connect()
+        except OSError:
+            return
+        writer.write(protocol.encoded(ShutDown(grace_s)))
+        with contextlib.suppress(OSError):
+            while await reader.read(65536):
+                pass
+        writer.close()
+        while self._child and not self._reap():
+            await asyncio.sleep(0.01)
+
+    # --- keeping the connection ---
+
+    async def _keep_connected(self) -> None:
+        pause_s = _AFTER_S
+        while True:
+            try:
+                reader, writer = await self._connect()
+            except OSError as error:
+                self._ensure_node(error)
+            else:
+                if await self._talk(reader, writer):
+                    pause_s = _AFTER_S
+            await asyncio.sleep(pause_s)
+            pause_s = min(pause_s * 1.5, _AFTER_MOST_S)
+
+    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        with _short(self._directory) as place:
+            return await asyncio.open_unix_connection(f"{place}/{protocol.SOCKET}")
+
+    async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        """Speak with the node until the connection ends; whether the node ever took us."""
+        frames = Frames()
+        welcome = False
+        try:
+            writer.write(protocol.encoded(Hello(protocol.VERSION, self._epoch)))
+            while received := await reader.read(1024 * 1024):
+                for body in frames.feed(received):
+                    welcome = self._take(protocol.up(body), writer) or welcome
+        except (OSError, ValueError, msgspec.MsgspecError) as error:
+            self.trouble = f"connection to the node: {error}"
+            _log.warning("%s", self.trouble)
+        finally:
+            self._writer = None
+            self._up.clear()
+            writer.close()
+        return welcome
+
+    def _take(self, message: Up, writer: asyncio.StreamWriter) -> bool:
+        match message:
+            case Welcome():
+                self.facts, self.generation, self.node_pid, self.trouble = message.facts, message.generation, message.pid, ""
+                self._writer = writer
+                return True
+            case Refused(code, reason):
+                self.trouble = f"the node refuses this server ({code}): {reason}"
+                _log.error("%s", self.trouble)
+            case Saw(reports):
+                self._deliver(reports)
+                self._up.set()
+        return False
+
+    # --- the node's process ---
+
+    def _somebody_listens(self) -> bool:
+        import socket
+
+        with socket.socket(socket.AF_UNIX) as probe, _short(self._directory) as place:
+            return probe.connect_ex(f"{place}/{protocol.SOCKET}") == 0
+
+    def _ensure_node(self, why: OSError) -> None:
+        """Nobody answers: start a node, unless one that we started is still getting ready."""
+        if self._child and not self._reap() and asyncio.get_running_loop().time() < self._child_started_s + _START_S:
+            return
+        if self._child_started_s:
+            _log.warning("starting a new node for %s: %s", self._directory, why)
+        self._start_node()
+        self._child_started_s = asyncio.get_running_loop().time()
+
+    def _start_node(self) -> None:
+        """Start it in a session of its own, so that neither our death nor our terminal touches it."""
+        self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        log = str(self._directory / protocol.LOG)
+        environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+        command = [sys.executable, "-m", "batchyard.compute.local.node", "--data", str(self._directory), *self._options]
+        self._child = os.posix_spawn(
+            sys.executable,
+            command,
+            environment,
+            file_actions=[
+                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                (os.POSIX_SPAWN_OPEN, 1, log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),
+                (os.POSIX_SPAWN_DUP2, 1, 2),
+            ],
+            setsid=True,
+        )
+
+    def _reap(self) -> bool:
+        """Take in our child, the node, if it has ended; whether there is none (any more)."""
+        if self._child:
+            try:
+                pid, _ = os.waitpid(self._child, os.WNOHANG)
+            except ChildProcessError:
+                pid = self._child
+            if pid:
+                self._child = 0
+        return not self._child
+
+
+@contextlib.contextmanager
+def _short(directory: Path) -> Iterator[str]:
+    """A path to a directory that is short enough for the address of a unix socket."""
+    if len(os.fsencode(directory)) + len(protocol.SOCKET) < _SOCKET_PATH_MOST:
+        yield str(directory)
+        return
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield f"/proc/self/fd/{descriptor}"
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,171 @@
+"""The node: a small process that starts and reaps the jobs of this machine, so that they outlive the server.
+
+    python -m batchyard.compute.local.node --data DIR
+
+There is one per DIR (a lock sees to it). It ends by itself when there has been neither a server nor work for a while.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import os
+import signal
+import sys
+from pathlib import Path
+
+from batchyard.compute.local import host, orphans, protocol
+from batchyard.compute.local.attempt import Place
+from batchyard.compute.local.door import Door
+from batchyard.compute.local.host import Ground
+from batchyard.compute.local.journal import NAME, Epoch, Journal
+from batchyard.compute.local.loop import Loop, boot_s
+from batchyard.compute.local.proc import boot_id
+from batchyard.compute.local.protocol import Acknowledge, Do, Down, ShutDown
+from batchyard.compute.local.slots import Slots
+from batchyard.compute.local.supervisor import Supervisor
+from batchyard.compute.local.sweep import Sweeper
+
+_SIGTERM_GRACE_S = 10.0
+_EXIT_CHECK_S = 0.05
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command. Exit code 0, also when another node has DIR already."""
+    options = _parser().parse_args(arguments)
+    directory = Path(options.data).absolute()
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    lock = _locked(directory)
+    if lock is None:
+        print(f"there is a node for {directory} already", flush=True)  # noqa: T201 - the node's log is its output
+        return 0
+    Node(directory, options).run()
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="batchyard node", description="Runs the jobs of this machine for the server of DIR.")
+    parser.add_argument("--data", required=True, metavar="DIR", help="the server's data directory")
+    parser.add_argument("--work", metavar="PATH", help="where jobs get their private directories (default: DIR/work)")
+    parser.add_argument("--idle-s", type=float, default=60.0, metavar="S", help="end after so long without server and work (default: 60)")
+    parser.add_argument("--uids", type=_range, default=host.DEFAULT_UIDS, metavar="A-B", help="user ids for jobs, as root")
+    parser.add_argument("--isolation", choices=("auto", "cgroup", "watch"), default="auto", help="watch: never use cgroups")
+    parser.add_argument("--same-user", action="store_true", help="as root: run jobs as root too (trusted users only)")
+    parser.add_argument("--allow-any-user", action="store_true", help="let jobs ask for any host user, root included")
+    return parser
+
+
+def _range(text: str) -> range:
+    first, dash, last = text.partition("-")
+    if not (dash and first.isdecimal() and last.isdecimal() and 0 < int(first) <= int(last)):
+        raise argparse.ArgumentTypeError("a range of user ids looks like 60706-61183")
+    return range(int(first), int(last) + 1)
+
+
+def _locked(directory: Path) -> int | None:
+    """The lock of DIR, held as long as this process lives; None if another node holds it."""
+    descriptor = os.open(directory / protocol.LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    return descriptor
+
+
+class Node:
+    """Puts the parts together and turns the loop."""
+
+    def __init__(self, directory: Path, options: argparse.Namespace) -> None:
+        self._idle_s = options.idle_s
+        self._exit_at_s: float | None = None  # when it was told to end: the time by which all jobs have to be gone
+        self._running = True
+        _settle_in()
+        self.loop = Loop(lambda: self.supervisor.reap())
+        self.journal = Journal(directory / NAME, boot_id())
+        self.ground: Ground = host.prepare(directory, options)
+        orphans.end(self.ground, self.journal)
+        sweeper = Sweeper()
+        host.clear_work(self.ground.work, sweeper)
+        generation = f"local-{os.urandom(8).hex()}"
+        self.door = Door(directory, self.loop, self.journal.epoch, self.ground.facts, generation)
+        self.sweeper = sweeper
+        place = Place(
+            node=self.ground.name,
+            work=str(self.ground.work),
+            logs=directory / "logs",
+            reserved=options.uids,
+            allow_any_user=options.allow_any_user,
+            sets_owner=self.ground.uids is not None,
+        )
+        slots = Slots(self.ground.tree, self.ground.uids)
+        self.supervisor = Supervisor(generation, place, self.ground.tree, slots, self.journal, sweeper, self.loop, self.door.send)
+        self.door.on_link = self._linked
+        self.door.on_message = self._received
+        signal.signal(signal.SIGTERM, lambda *_: self._end(_SIGTERM_GRACE_S))
+        self._work_seen_s = boot_s()
+
+    def run(self) -> None:
+        """Until there is nothing to live for."""
+        self._look_for_a_reason_to_live()
+        while self._running:
+            self.loop.once()
+            self.supervisor.settle()
+        self.door.close()
+        self.journal.close()
+        self.sweeper.close()
+        self.ground.tree.remove()
+
+    def _linked(self, epoch: int) -> None:
+        if epoch > self.journal.epoch:
+            self.journal.note(Epoch(epoch))
+        self.supervisor.resync()
+
+    def _received(self, message: Down) -> None:
+        match message:
+            case Do(effects):
+                for effect in effects:
+                    self.supervisor.carry_out(effect)
+            case Acknowledge(attempts):
+                self.supervisor.acknowledge(attempts)
+            case ShutDown(grace_s):
+                self._end(grace_s)
+
+    def _end(self, grace_s: float) -> None:
+        """End all jobs, as a machine does that is turned off, then exit."""
+        if self._exit_at_s is None:
+            self._exit_at_s = boot_s() + grace_s
+            self.supervisor.close_down(grace_s)
+            self._look_for_a_reason_to_live()
+
+    def _look_for_a_reason_to_live(self) -> None:
+        if self._exit_at_s is not None:
+            self._running = bool(self.supervisor.attempts)
+            self.loop.at(boot_s() + _EXIT_CHECK_S, self._look_for_a_reason_to_live)
+            return
+        now_s = boot_s()
+        if self.door.linked or self.supervisor.attempts:
+            self._work_seen_s = now_s
+        self._running = now_s < self._work_seen_s + self._idle_s
+        self.loop.at(now_s + min(1.0, self._idle_s / 4), self._look_for_a_reason_to_live)
+
+
+def _settle_in() -> None:
+    """Be a good parent: inherit what jobs leave behind, take nothing from the terminal, allow many descriptors."""
+    import resource
+
+    os.chdir("/")
+    os.umask(0o022)
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard) if sys.platform.startswith("linux") else (min(hard, 10240), hard))
+    if sys.platform.startswith("linux"):
+        host.become_subreaper()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,79 @@
+"""What an attempt writes: cut into lines, stamped as it is read, appended to the segment of its log stream."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from batchyard.store.logs import LINE_BYTES_MAX, frame, open_segment
+
+
+class Output:
+    """The one writer of a stream. Blank lines are left out and long ones cut, as the awslogs driver does; stamps never run backwards."""
+
+    def __init__(self, root: Path, account: str, region: str, group: str, stream: str, now_ms: int) -> None:
+        self._descriptor = open_segment(root, account, region, group, stream, now_ms)
+        self._end = os.lseek(self._descriptor, 0, os.SEEK_END)
+        self._partial = b""
+        self._last_ms = now_ms
+        self._lost = 0
+        self._lost_why = ""
+
+    def feed(self, read: bytes, now_ms: int) -> None:
+        """Append what is whole of it; the start of a line waits for the rest."""
+        lines = (self._partial + read).split(b"\n")
+        self._partial = lines.pop()
+        frames: list[bytes] = []
+        now_ms = self._last_ms = max(self._last_ms, now_ms)
+        for line in lines:
+            if len(line) <= LINE_BYTES_MAX:
+                if line:
+                    frames.append(frame(now_ms, line))
+            else:
+                pieces, last = cut(line)
+                frames.extend(frame(now_ms, piece) for piece in (*pieces, last))
+        if len(self._partial) > LINE_BYTES_MAX:
+            pieces, self._partial = cut(self._partial)
+            frames.extend(frame(now_ms, piece) for piece in pieces)
+        if frames:
+            self._append(frames)
+
+    def finish(self, now_ms: int, note: str = "") -> None:
+        """Append an unfinished last line and a `note` of the node, and close the segment."""
+        self.feed(b"\n" if self._partial else b"", now_ms)
+        if note:
+            self.feed(note.encode("utf-8", "backslashreplace") + b"\n", now_ms)
+        os.close(self._descriptor)
+
+    def _append(self, frames: list[bytes]) -> None:
+        if self._lost:
+            lost = f"[batchyard] {self._lost} lines were lost here: {self._lost_why}"
+            frames.insert(0, frame(self._last_ms, lost.encode()))
+        view = memoryview(b"".join(frames))
+        size = len(view)
+        try:
+            while view:
+                view = view[os.write(self._descriptor, view) :]
+        except OSError as error:
+            # A full disk must not stop the job nor leave half a frame, which would hide all that comes after it.
+            os.ftruncate(self._descriptor, self._end)
+            self._lost += len(frames) - (1 if self._lost else 0)
+            self._lost_why = error.strerror or str(error)
+            return
+        self._end += size
+        self._lost = 0
+
+
+def cut(line: bytes) -> tuple[list[bytes], bytes]:
+    """The full pieces of a line that is too long, and the rest of it; not within a character where it is UTF-8."""
+    pieces: list[bytes] = []
+    at = 0
+    while len(line) - at > LINE_BYTES_MAX:
+        end = at + LINE_BYTES_MAX
+        for back in range(4):
+            if line[end - back] & 0xC0 != 0x80:
+                end -= back
+                break
+        pieces.append(line[at:end])
+        at = end
+    return pieces, line[at:]

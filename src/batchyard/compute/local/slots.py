@@ -1,0 +1,79 @@
+"""Slots: what an attempt is lent while it runs, a user id of its own and a cage, used again by the next one.
+
+User ids come from a range that no distribution hands out (60706-61183; see docs/decisions/0003-how-jobs-are-spawned.md). Several
+nodes may live on one machine, so each id is claimed by a lock that the kernel takes back when its node dies.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections import deque
+from pathlib import Path
+
+from batchyard.compute.local import proc
+from batchyard.compute.local.cage import Cage, Tree
+
+CLAIMS = Path("/run/batchyard")
+DEFAULT_UIDS = range(60706, 61184)
+
+
+class Slot:
+    """A cage and, as root, a user id that nobody else has."""
+
+    __slots__ = ("cage", "number", "uid")
+
+    def __init__(self, number: int, uid: int | None, cage: Cage) -> None:
+        self.number = number
+        self.uid = uid
+        self.cage = cage
+
+
+class Slots:
+    """Lends slots; the one given back last goes out first, so that few of them are ever made."""
+
+    def __init__(self, tree: Tree, uids: range | None) -> None:
+        self._tree = tree
+        self._untried = deque(uids) if uids is not None else None
+        self._free: list[Slot] = []
+        self._made = 0
+        self._claims: list[int] = []
+
+    def take(self) -> Slot | None:
+        """A slot, or None if all user ids are taken: then it has to wait for one that is given back."""
+        if self._free:
+            return self._free.pop()
+        uid = None
+        if self._untried is not None:
+            uid = self._claimed()
+            if uid is None:
+                return None
+        slot = Slot(self._made, uid, self._tree.cage(self._made))
+        self._made += 1
+        return slot
+
+    def give_back(self, slot: Slot) -> None:
+        """The slot's attempt is over and nobody is left in its cage."""
+        self._free.append(slot)
+
+    def _claimed(self) -> int | None:
+        assert self._untried is not None
+        CLAIMS.mkdir(mode=0o755, exist_ok=True)
+        for _ in range(len(self._untried)):
+            uid = self._untried.popleft()
+            descriptor = os.open(CLAIMS / f"uid-{uid}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if not in_use(uid):  # it would be by an orphan of a node that has not come back yet
+                    self._claims.append(descriptor)
+                    return uid
+            except BlockingIOError:
+                pass
+            os.close(descriptor)
+            self._untried.append(uid)
+        return None
+
+
+def in_use(uid: int) -> bool:
+    """Whether a process of this user is alive."""
+    return any(proc.owner(seen.pid) == uid for seen in proc.processes() if seen.state != "Z")

@@ -1,0 +1,125 @@
+"""Removes the directories of ended attempts in a process of its own, because a large tree must not keep the node from its work."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+
+class Sweeper:
+    """A forked child that removes the paths written to its pipe, and ends when the node does."""
+
+    def __init__(self) -> None:
+        reading, self._writing = os.pipe()
+        self.pid = os.fork()
+        if self.pid == 0:
+            _live(reading, self._writing)
+        os.close(reading)
+        os.set_blocking(self._writing, False)
+        self._waiting = bytearray()
+
+    def remove(self, directory: str) -> None:
+        """Have a directory removed, soon."""
+        self._waiting += os.fsencode(directory) + b"\0"
+        self.push()
+
+    def push(self) -> bool:
+        """Hand over what did not fit into the pipe; True when nothing waits."""
+        while self._waiting:
+            try:
+                del self._waiting[: os.write(self._writing, self._waiting[:4096])]
+            except BlockingIOError:
+                return False
+            except BrokenPipeError:
+                self._waiting.clear()
+        return True
+
+    def close(self) -> None:
+        """Let it finish what it has been given and end by itself."""
+        os.close(self._writing)
+
+
+def _live(reading: int, writing: int) -> None:
+    """The child's life. It must not hold the node's lock, sockets and files open: the node's death has to be seen by others."""
+    try:
+        os.close(writing)
+        _close_all_but(reading)
+        os.nice(10)
+        waiting = b""
+        while received := os.read(reading, 65536):
+            *paths, waiting = (waiting + received).split(b"\0")
+            for path in paths:
+                remove_tree(os.fsdecode(path))
+    finally:
+        os._exit(0)
+
+
+def _close_all_but(kept: int) -> None:
+    os.closerange(3, kept)
+    os.closerange(kept + 1, 65536)
+
+
+def remove_tree(directory: str) -> list[str]:
+    """Remove a directory whatever its owner made of it: read-only, deeper than a path may be long. What could not be removed, as sentences.
+
+    Every subdirectory is first moved up, directly below `directory`, so that neither depth nor the length of a path matters. All
+    steps go through descriptors and never through a link, so that a process that is still alive in there cannot lead us astray.
+    """
+    failed: list[str] = []
+    try:
+        top = _opened(directory, None)
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        return [f"{directory}: {error.strerror}"]
+    try:
+        waiting = list(_emptied(top, top, failed))
+        for name in waiting:  # grows while we walk it
+            try:
+                place = _opened(name, top)
+                try:
+                    waiting.extend(_emptied(place, top, failed))
+                finally:
+                    os.close(place)
+                os.rmdir(name, dir_fd=top)
+            except OSError as error:
+                failed.append(f"{directory}/{name}: {error.strerror}")
+    finally:
+        os.close(top)
+    try:
+        Path(directory).rmdir()
+    except OSError as error:
+        failed.append(f"{directory}: {error.strerror}")
+    return failed
+
+
+def _emptied(place: int, top: int, failed: list[str]) -> list[str]:
+    """Unlink the files of a directory and move its subdirectories up: their names in `top`."""
+    with os.scandir(place) as entries:
+        found = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
+    below: list[str] = []
+    for name, is_directory in found:
+        try:
+            if not is_directory:
+                os.unlink(name, dir_fd=place)
+            elif place == top:
+                below.append(name)
+            else:
+                aside = f".sweep-{os.urandom(8).hex()}"
+                if os.geteuid():
+                    os.chmod(name, 0o700, dir_fd=place)  # moving a directory rewrites its "..": it has to be writable
+                os.rename(name, aside, src_dir_fd=place, dst_dir_fd=top)
+                below.append(aside)
+        except OSError as error:
+            failed.append(f"{name}: {error.strerror}")
+    return below
+
+
+def _opened(name: str, within: int | None) -> int:
+    """A descriptor of a directory whose permissions no longer keep us out."""
+    if os.geteuid():
+        # Without root there is nobody to protect from, and a directory that its owner closed cannot be opened at all.
+        with contextlib.suppress(OSError):
+            os.chmod(name, 0o700, dir_fd=within)
+    return os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=within)

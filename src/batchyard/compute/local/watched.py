@@ -1,0 +1,148 @@
+"""Cages without cgroups: memory is looked at four times a second, and whoever left the process group is found by its marker.
+
+A job can outrun this (allocate fast, drop its environment): it is for machines where nothing better is allowed, and `host.facts` says so.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import signal
+import sys
+
+from batchyard.compute.local import proc, spawn
+from batchyard.compute.local.cage import Usage
+from batchyard.compute.local.spawn import Order
+from batchyard.model.capacity import Resources
+
+MARKER = "BATCHYARD_ATTEMPT"
+_PAGE_BYTES = resource.getpagesize()
+_MAXRSS_BYTES = 1 if sys.platform == "darwin" else 1024
+_MIB = 1024 * 1024
+
+
+class WatchedTree:
+    """All cages of a node without cgroups."""
+
+    outlives_us = False
+
+    def __init__(self) -> None:
+        self._cages: dict[int, WatchedCage] = {}
+
+    def cage(self, number: int) -> WatchedCage:
+        return self._cages.setdefault(number, WatchedCage())
+
+    def end_orphans(self) -> int:
+        return 0  # there is nothing that outlives us here: the journal and the markers tell who is left
+
+    def remove(self) -> None:
+        self._cages.clear()
+
+    def tick(self) -> None:
+        """Measure every attempt; kill those above their limit."""
+        running = {cage.pid: cage for cage in self._cages.values() if cage.pid}
+        if not running:
+            return
+        seen = {process.pid: process for process in proc.processes()}
+        members: dict[int, list[proc.Seen]] = {pid: [] for pid in running}
+        for process in seen.values():
+            leader = _leader(process, running, seen)
+            if leader:
+                members[leader].append(process)
+        for pid, cage in running.items():
+            cage.measure(members[pid])
+
+
+def _leader(process: proc.Seen, running: dict[int, WatchedCage], seen: dict[int, proc.Seen]) -> int:
+    """The attempt's first process, found by session, group or ancestry; 0 if it is none of ours."""
+    for _ in range(64):
+        for number in (process.session, process.group, process.pid):
+            if number in running:
+                return number
+        above = seen.get(process.parent)
+        if above is None:
+            return 0
+        process = above
+    return 0
+
+
+class WatchedCage:
+    """One attempt: its session, its process group, and what it left to us as orphans."""
+
+    def __init__(self) -> None:
+        self.pid = 0
+        self._marker = b""
+        self._limit_bytes = 0
+        self._peak_bytes = 0
+        self._oom = False
+
+    def start(self, order: Order, needs: Resources) -> int:
+        self._limit_bytes = needs.memory_mib * _MIB
+        self._marker = order.environment.get(MARKER, "").encode()
+        self._peak_bytes, self._oom = 0, False
+        self.pid = spawn.start(order)
+        return self.pid
+
+    def measure(self, members: list[proc.Seen]) -> None:
+        """Compare what the members hold with the limit: resident pages, and where that is too much, only their share of common ones."""
+        used = sum(member.rss_pages for member in members) * _PAGE_BYTES
+        if used > self._limit_bytes:
+            used = sum(_share_bytes(member) for member in members)
+        self._peak_bytes = max(self._peak_bytes, used)
+        if used > self._limit_bytes and self.pid:
+            self._oom = True
+            for member in members:
+                with contextlib.suppress(OSError):
+                    os.kill(member.pid, signal.SIGKILL)
+
+    def end_all(self) -> bool:
+        left = False
+        if self.pid:
+            # Only a look: the supervisor has killed the group while the number could not yet name another one.
+            try:
+                os.killpg(self.pid, 0)
+                left = True
+            except ProcessLookupError:
+                pass
+            except PermissionError:
+                left = sys.platform != "darwin"  # macOS answers so when only ended processes are left
+        for pid in _children():
+            seen = proc.process(pid)
+            if seen is None or seen.state == "Z" or pid == self.pid:
+                continue
+            if seen.session == self.pid or (self._marker and proc.environment(pid).get(MARKER.encode()) == self._marker):
+                left = True
+                with contextlib.suppress(OSError):
+                    os.kill(pid, signal.SIGKILL)
+        return not left
+
+    def usage(self, waited: resource.struct_rusage) -> Usage:
+        peak_bytes = self._peak_bytes
+        # Until its exec, a child counts the pages that it shares with us: a figure below our own says nothing.
+        if waited.ru_maxrss > resource.getrusage(resource.RUSAGE_SELF).ru_maxrss:
+            peak_bytes = max(peak_bytes, waited.ru_maxrss * _MAXRSS_BYTES)
+        return Usage(peak_bytes / _MIB if peak_bytes else None, waited.ru_utime + waited.ru_stime, self._oom)
+
+    def release(self) -> None:
+        self.pid = 0
+
+
+def _children() -> list[int]:
+    """Our children; as the reaper of our descendants we inherit those whose parents are gone."""
+    try:
+        with open(f"/proc/self/task/{os.getpid()}/children") as file:
+            return [int(pid) for pid in file.read().split()]
+    except OSError:
+        return []
+
+
+def _share_bytes(member: proc.Seen) -> int:
+    try:
+        with open(f"/proc/{member.pid}/smaps_rollup", "rb") as file:
+            for line in file:
+                if line.startswith(b"Pss:"):
+                    return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    return member.rss_pages * _PAGE_BYTES
