@@ -119,9 +119,9 @@ def test_job_shows_everything_and_the_way_on(call: Call, service: FakeService) -
             timeout={"attemptDurationSeconds": 90},
         )
     )
-    service.answers["own:usage"] = lambda params: {
-        "costUSD": 0.001234,
-        "attempts": [{"peakMemoryMiB": 511.6, "cpuSeconds": 9.5, "costUSD": 0.001}],
+    service.answers["own:cost"] = lambda params: {
+        "usd": 0.001234,
+        "attempts": [{"number": 1, "peakMemoryMiB": 511.6, "cpuSeconds": 9.5, "usd": 0.001}],
     }
     shown = call("job", ONE).stdout
     for words in (
@@ -139,7 +139,7 @@ def test_job_shows_everything_and_the_way_on(call: Call, service: FakeService) -
     assert "batchyard logs " + ONE in shown
     document = json.loads(call("job", ONE, "--json").stdout)
     assert document["jobId"] == ONE
-    assert document["usage"]["costUSD"] == 0.001234
+    assert document["cost"]["usd"] == 0.001234
 
 
 def test_a_job_of_several_containers_is_shown_by_the_one_that_failed(call: Call, service: FakeService) -> None:
@@ -239,6 +239,7 @@ def test_explain_draws_the_reasons_as_a_tree(call: Call, service: FakeService) -
         ],
         "position": 3,
         "aheadOf": 2,
+        "awsReason": "UNDETERMINED - Batch job is blocked",
     }
     service.answers["own:explain"] = lambda params: answer
     result = call("explain", ONE)
@@ -246,6 +247,7 @@ def test_explain_draws_the_reasons_as_a_tree(call: Call, service: FakeService) -
         f"{ONE}  align  RUNNABLE",
         "├── No compute environment can hold 64 vCPUs.",
         "├── position 3 in its queue, ahead of 2",
+        "├── in AWS's words: UNDETERMINED - Batch job is blocked",
         "├── spot",
         "│   ├── short: 60 vCPUs",
         "│   └── fix:   raise maxvCpus to 64",

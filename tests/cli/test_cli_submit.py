@@ -26,6 +26,7 @@ ONE = "11111111-1111-4111-8111-111111111111"
 def taking(service: FakeService) -> FakeService:
     """A service that takes submissions and definitions."""
     service.answers["SubmitJob"] = lambda params: {"jobArn": "arn", "jobName": params["jobName"], "jobId": ONE}
+    service.answers["DescribeJobQueues"] = lambda params: {"jobQueues": [{}] if params["jobQueues"] == ["default"] else []}
     service.answers["DescribeJobDefinitions"] = lambda params: {"jobDefinitions": []}
     service.answers["RegisterJobDefinition"] = lambda params: {"jobDefinitionName": params["jobDefinitionName"], "revision": 1}
     return service
@@ -84,6 +85,10 @@ def test_a_plain_command_gets_a_small_definition_once(call: Call, taking: FakeSe
     assert taking.named("SubmitJob")[1]["jobDefinition"] == "batchyard-cli-default:10"
     assert len(taking.named("RegisterJobDefinition")) == 1
     assert call("submit", "--queue", "default", "--image", "other", "--", "true").exit_code == 0
+    assert len(taking.named("RegisterJobDefinition")) == 2
+    result = call("submit", "--queue", "deafult", "--", "true")
+    assert result.exit_code == 1
+    assert "no job queue deafult" in result.stderr
     assert len(taking.named("RegisterJobDefinition")) == 2
 
 

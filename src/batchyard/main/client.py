@@ -27,6 +27,7 @@ READ_TRIES = 4
 _BACK_OFF_S = 0.3
 _BUSY = frozenset({429, 500, 502, 503, 504})
 _DROPPED = (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError)
+_OWN_READS = ("explain", "instances", "cost")
 _READS = ("Describe", "List", "Get", "Filter")
 _LOGS_TARGET = "Logs_20140328."
 
@@ -127,7 +128,7 @@ class Client:
             params["nextToken"] = token
 
     def _call(self, service: str, operation: str, path: str, headers: dict[str, str], params: dict[str, Any]) -> dict[str, Any]:
-        is_read = operation.startswith(_READS) or (service == "batchyard" and operation in ("explain", "instances"))
+        is_read = operation.startswith(_READS) or (service == "batchyard" and operation in _OWN_READS)
         body = json.dumps(params).encode()
         give_up_at = time.monotonic() + self.patience_s
         tries = 0

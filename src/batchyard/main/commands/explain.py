@@ -44,6 +44,8 @@ def _branches(answer: dict[str, Any]) -> list[Branch]:
         ahead = answer.get("aheadOf")
         behind = f", ahead of {len(ahead) if isinstance(ahead, list) else ahead}" if ahead else ""
         branches.append((f"position {answer['position']} in its queue{behind}", []))
+    if answer.get("awsReason"):
+        branches.append((f"in AWS's words: {answer['awsReason']}", []))
     for reason in answer.get("reasons") or []:
         below: list[Branch] = [(f"short: {reason['shortfall']}", [])] if reason.get("shortfall") else []
         if reason.get("fix"):

@@ -18,7 +18,7 @@ from batchyard.main.commands.times import moment, span
 
 @click.command()
 @click.argument("job_id", metavar="JOB")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document: AWS's JobDetail, and `usage` where it is known.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document: AWS's JobDetail, and `cost` where it is known.")
 @talks
 def job(client: Client, *, job_id: str, as_json: bool) -> None:
     """Show everything about one job.
@@ -28,9 +28,9 @@ def job(client: Client, *, job_id: str, as_json: bool) -> None:
     JOB is an id, a child's id (ID:3) or an ARN.
     """
     found = detail(client, job_id)
-    usage = _usage(client, found["jobId"])
+    cost = _cost(client, found["jobId"])
     if as_json:
-        emit(found | ({"usage": usage} if usage else {}))
+        emit(found | ({"cost": cost} if cost else {}))
         return
     now_ms = int(time.time() * 1000)
     pairs(_identity(found))
@@ -45,18 +45,18 @@ def job(client: Client, *, job_id: str, as_json: bool) -> None:
         pairs(_container(found))
     if found.get("attempts"):
         heading("Attempts")
-        table(*_attempts(found["attempts"], usage.get("attempts") or []))
-    if usage.get("costUSD") is not None:
-        heading(f"Cost: {usage['costUSD']:.6f} USD")
+        table(*_attempts(found["attempts"], cost.get("attempts") or []))
+    if cost.get("usd") is not None:
+        heading(f"Cost: {cost['usd']:.6f} USD")
     _next_steps(found)
 
 
-def _usage(client: Client, job_id: str) -> dict[str, Any]:
+def _cost(client: Client, job_id: str) -> dict[str, Any]:
     """What the service measured and reckoned (cost, memory, CPU); empty where nobody does."""
     if not client.place.is_near:
         return {}
     try:
-        return client.own("usage", jobId=job_id)
+        return client.own("cost", jobId=job_id)
     except Trouble:  # an extra: AWS's own answer is shown all the same
         return {}
 
@@ -132,11 +132,13 @@ def _attempts(attempts: Sequence[JobDetail], used: Sequence[dict[str, Any]]) -> 
         )
     if used:
         columns[4:4] = ["PEAK", "CPU", "USD"]
-        for row, measured in zip(rows, [*used, *({} for _ in rows)], strict=False):
+        by_number = {measured["number"]: measured for measured in used}
+        for row in rows:
+            measured = by_number.get(int(row[0]), {})
             row[4:4] = [
                 f"{measured['peakMemoryMiB']:.0f} MiB" if measured.get("peakMemoryMiB") is not None else "",
                 span(1000 * measured["cpuSeconds"]) if measured.get("cpuSeconds") is not None else "",
-                f"{measured['costUSD']:.6f}" if measured.get("costUSD") is not None else "",
+                f"{measured['usd']:.6f}" if measured.get("usd") is not None else "",
             ]
     return columns, rows
 

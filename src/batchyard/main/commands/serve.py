@@ -32,8 +32,8 @@ _CONFUSING = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SESSION_TOKEN", "AWS_SE
 @click.option("--profile", type=click.Choice(["open", "aws"]), help="`aws` enforces AWS's quotas, `open` lifts them  [open]")
 @click.option("--region", help="The region that it stands for. Sticky in the folder.")
 @click.option("--account", help="The account that it stands for: 12 digits. Sticky in the folder.")
-@click.option("--spot-notice", type=click.FloatRange(min=0), metavar="SECONDS", help="Notice before a Spot instance is reclaimed")
-@click.option("--idle", type=click.FloatRange(min=0), metavar="SECONDS", help="How long an instance without jobs is kept")
+@click.option("--spot-notice", type=click.FloatRange(min=0), metavar="SECONDS", help="Notice before a Spot instance is reclaimed  [120]")
+@click.option("--idle", type=click.FloatRange(min=0), metavar="SECONDS", help="How long an instance without jobs is kept  [60]")
 def serve(
     data: Path | None,
     host: str | None,
@@ -52,7 +52,7 @@ def serve(
     Jobs go on when it stops (Ctrl-C, SIGTERM, a crash) and are found again at the next start; `batchyard down` ends them.
     """
     from batchyard.main.serve import serve as run
-    from batchyard.main.settings import Settings
+    from batchyard.main.settings import Settings, SettingsError
 
     given: dict[str, Any] = {
         "data": data,
@@ -67,7 +67,10 @@ def serve(
         "spot_notice_s": spot_notice,
         "idle_s": idle,
     }
-    raise SystemExit(run(Settings(**{name: value for name, value in given.items() if value is not None})))
+    try:
+        raise SystemExit(run(Settings(**{name: value for name, value in given.items() if value is not None})))
+    except SettingsError as error:
+        raise Trouble(str(error), exit_code=EXIT_CANNOT) from error
 
 
 @click.command()

@@ -125,6 +125,8 @@ def _small_definition(client: Client, queue: str, image: str) -> str:
     name = f"batchyard-cli-{last_of(queue)}"[:NAME_LENGTH]
     if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
         raise Trouble(f"{queue!r} is no queue's name or ARN.", "`batchyard queues` lists them.", exit_code=EXIT_CANNOT)
+    if not client.batch("DescribeJobQueues", jobQueues=[queue]).get("jobQueues"):  # before a definition is left behind for nothing
+        raise Trouble(f"{client.place.name} has no job queue {queue}.", "`batchyard queues` lists them.")
     known = client.pages("DescribeJobDefinitions", "jobDefinitions", jobDefinitionName=name, status="ACTIVE")
     latest = max(known, key=lambda definition: int(definition["revision"]), default=None)
     if latest and (latest.get("containerProperties") or {}).get("image") == image:
