@@ -39,15 +39,21 @@ def open_body(request: HttpRequest, verified: Verified | None) -> AsyncIterator[
             "x-amz-content-sha256 must be UNSIGNED-PAYLOAD, STREAMING-AWS4-HMAC-SHA256-PAYLOAD, or a valid sha256 value.",
         )
     wanted_sha256 = stated if _SHA256.fullmatch(stated) else None
-    return _checked(request, framing, _expected_length(request, framing), wanted_sha256, _Expected(request))
+    # The body is taken here and now: the caller puts what we return in its place.
+    return _checked(request, request.body, framing, _expected_length(request, framing), wanted_sha256, _Expected(request))
 
 
 async def _checked(
-    request: HttpRequest, framing: ChunkedBody | None, length: int | None, sha256: str | None, expected: _Expected
+    request: HttpRequest,
+    received_body: AsyncIterator[bytes],
+    framing: ChunkedBody | None,
+    length: int | None,
+    sha256: str | None,
+    expected: _Expected,
 ) -> AsyncIterator[bytes]:
     received = 0
     hash_of_all = hashlib.sha256() if sha256 is not None else None
-    async for raw in request.body:
+    async for raw in received_body:
         for piece in (raw,) if framing is None else framing.feed(raw):
             received += len(piece)
             if length is not None and received > length:

@@ -1,0 +1,273 @@
+"""The door: one ASGI application for every AWS service, each request walking the same few steps.
+
+    read - identify - match - parse - authorize - call - serialize - log
+
+`/healthz` and `/metrics` answer anybody who may connect, without a signature; S3 buckets cannot have these names in path style.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import msgspec
+
+from batchyard.model.fault import Fault
+from batchyard.server.exchange import Receive, Scope, Send, read_whole, refuse_unsendable, request_of, send_response
+from batchyard.server.identity import caller_of, refuse_web_pages, unproven_caller
+from batchyard.server.metrics import CONTENT_TYPE, Collector, DoorMetrics
+from batchyard.services import Caller, Handler
+from batchyard.wire import errors, routes, shapes, sigv4
+from batchyard.wire.foreign import refusal
+from batchyard.wire.http import HttpRequest, HttpResponse
+from batchyard.wire.ownjson import OwnService
+from batchyard.wire.payload import open_body
+from batchyard.wire.sigv4 import Verified
+
+log = logging.getLogger("batchyard.door")
+access_log = logging.getLogger("batchyard.access")
+
+BODY_LIMIT = 1024 * 1024
+BODY_LIMITS = {"logs": 2 * 1024 * 1024}
+OWN_PAGES = ("/healthz", "/metrics")
+
+S3Handler = Callable[[Any, Caller | None, HttpRequest], Awaitable[HttpResponse]]
+Authorize = Callable[[Caller, str, str], None]
+
+
+class ServiceModule(Protocol):
+    """What a service brings: its operations, and why the others of AWS's model are not there."""
+
+    @property
+    def OPERATIONS(self) -> Mapping[str, Handler]: ...
+    @property
+    def NOT_YET(self) -> Mapping[str, str]: ...
+
+
+class Codec(Protocol):
+    """A service's language: `shapes.Service`, or `OwnService` for the routes that AWS does not have."""
+
+    def match(self, request: HttpRequest, body: bytes = b"", /) -> tuple[str, dict[str, str]]: ...
+    def decode(self, operation: str, request: HttpRequest, body: bytes, /) -> dict[str, Any]: ...
+    def encode(self, operation: str, result: dict[str, Any], request_id: str, /) -> HttpResponse: ...
+    def encode_fault(self, fault: Fault, request_id: str, /) -> HttpResponse: ...
+
+
+@dataclass(frozen=True, slots=True)
+class DoorSettings:
+    """What the door must know. With `is_open` (`--auth off`) nobody proves anything and everybody is root; `known_hosts` are
+    names besides localhost and IP addresses that requests may then be addressed to."""
+
+    account: str
+    region: str
+    is_open: bool = False
+    read_timeout_s: float = 60.0
+    known_hosts: frozenset[str] = field(default_factory=frozenset)
+
+
+def everybody_may(caller: Caller, service: str, operation: str) -> None:
+    """Whoever has credentials of this service may call all of it, until there are policies to ask."""
+
+
+def always_ready() -> Mapping[str, Any]:
+    """The health of a service that has nothing to wait for."""
+    return {"ready": True}
+
+
+class _Visit:
+    """One request on its way through the house, and what has become known of it."""
+
+    __slots__ = ("asked_for", "codec", "operation", "receive", "request", "request_id", "service")
+
+    def __init__(self, request: HttpRequest, receive: Receive) -> None:
+        self.request = request
+        self.receive = receive
+        self.request_id = _new_request_id()
+        # Until they are found: what a stranger writes must not become a metric's label.
+        self.service, self.operation = "none", "-"
+        self.asked_for = ""
+        self.codec: Codec | None = None
+
+
+class App:
+    """The ASGI application.
+
+    `services` maps botocore's service names ("batch", "logs", "sts", ... and "batchyard" for our own routes) to their modules;
+    `credentials(access_key_id, token)` gives whom a key belongs to; `health` tells `/healthz` what to say, with "ready" in it.
+    """
+
+    def __init__(
+        self,
+        desk: Any,
+        services: Mapping[str, ServiceModule],
+        s3: S3Handler | None,
+        credentials: sigv4.Lookup,
+        settings: DoorSettings,
+        *,
+        health: Callable[[], Mapping[str, Any]] = always_ready,
+        authorize: Authorize = everybody_may,
+        collectors: Iterable[Collector] = (),
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.metrics = DoorMetrics(collectors)
+        self._desk = desk
+        self._services = services
+        self._s3 = s3
+        self._credentials = credentials
+        self._settings = settings
+        self._health = health
+        self._authorize = authorize
+        self._clock = clock
+        self._codecs: dict[str, Codec] = {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        started = time.perf_counter()
+        request = request_of(scope, receive, self._settings.read_timeout_s)
+        visit = _Visit(request, receive)
+        response = await self._answer(visit)
+        is_head = request.method == "HEAD"
+        try:
+            await send_response(response, is_head, receive, send)
+        except Fault as fault:
+            # The head is out already: all that is left is to break off, so that nobody takes a part for the whole.
+            log.warning("%s %s broke off after its head: %s", visit.service, visit.operation, fault.message)
+            self.metrics.count(visit.service, visit.operation, 599, time.perf_counter() - started)
+            return
+        elapsed = time.perf_counter() - started
+        self.metrics.count(visit.service, visit.operation, response.status, elapsed)
+        if access_log.isEnabledFor(logging.DEBUG):
+            access_log.debug(
+                "%s %s %s %s.%s %d %.1f ms %s",
+                request.remote,
+                request.method,
+                request.raw_path,
+                visit.service,
+                visit.operation,
+                response.status,
+                elapsed * 1000,
+                visit.request_id,
+            )
+
+    async def _answer(self, visit: _Visit) -> HttpResponse:
+        """The response, whatever happens."""
+        try:
+            if visit.request.raw_path in OWN_PAGES and visit.request.method in ("GET", "HEAD"):
+                return self._own_page(visit)
+            response = await self._walk(visit)
+            refuse_unsendable(response)
+            return response
+        except Fault as fault:
+            return self._refusal(visit, fault)
+        except Exception:
+            log.exception("%s %s failed (request %s)", visit.service, visit.operation, visit.request_id)
+            self.metrics.count_unexpected(visit.service, visit.operation)
+            return self._refusal(visit, errors.server_fault(visit.service))
+
+    async def _walk(self, visit: _Visit) -> HttpResponse:
+        """The steps that every request takes."""
+        request = visit.request
+        service, form = await self._route(visit)
+        visit.service, visit.codec = service, self._codec(service)
+        if service == "s3":
+            return await self._walk_s3(visit)
+        # 1 read
+        limit = BODY_LIMITS.get(service, BODY_LIMIT)
+        body = await read_whole(request, visit.receive, limit, self._settings.read_timeout_s) if form is None else form
+        # 2 identify
+        caller = self._identify(visit, body)
+        # 3 match
+        module = self._services[service]
+        operation, _ = visit.codec.match(request, body)
+        visit.operation = operation
+        handler = module.OPERATIONS.get(operation)
+        if handler is None:
+            raise errors.not_available(service, operation, module.NOT_YET.get(operation, ""))
+        # 4 parse
+        params = visit.codec.decode(operation, request, body)
+        # 5 authorize
+        self._authorize(caller, service, operation)
+        # 6 call
+        result = await handler(self._desk, caller, params)
+        # 7 serialize
+        return visit.codec.encode(operation, result, visit.request_id)
+
+    async def _walk_s3(self, visit: _Visit) -> HttpResponse:
+        """The same steps for S3, whose bodies stream through the last of them; it parses and serializes by itself."""
+        request = visit.request
+        visit.operation = request.method
+        if self._s3 is None:
+            raise errors.not_available("s3", "S3", "")
+        caller, verified = None, None
+        if self._settings.is_open:
+            caller = self._identify(visit, b"")
+        elif sigv4.is_signed(request):
+            verified = sigv4.verify(request, self._credentials, self._clock())
+            caller = caller_of(verified, visit.request_id)
+            self._authorize(caller, "s3", request.method)
+        request.body = open_body(request, verified)
+        response = await self._s3(self._desk, caller, request)
+        response.headers.setdefault("x-amz-request-id", visit.request_id)
+        response.headers.setdefault("x-amz-id-2", errors.host_id(visit.request_id))
+        return response
+
+    async def _route(self, visit: _Visit) -> tuple[str, bytes | None]:
+        """(service, the form if it had to be read to know)."""
+        request = visit.request
+        service, form = routes.service_of(request), None
+        if service is None:
+            form = await read_whole(request, visit.receive, BODY_LIMIT, self._settings.read_timeout_s)
+            service = routes.service_of_form(form.decode("latin-1")) or "sts"
+        if service != "s3" and service not in self._services:
+            visit.asked_for = service
+            raise Fault(
+                "UnsupportedOperationException",
+                f"The service {service[:64]!r} is not available in this version of Batchyard.",
+            )
+        return service, form
+
+    def _identify(self, visit: _Visit, body: bytes) -> Caller:
+        """Who asks. Raises a `Fault` when a signature is missing, wrong or late."""
+        if self._settings.is_open:
+            refuse_web_pages(visit.request, self._settings.known_hosts)
+            return unproven_caller(visit.request, self._settings.account, self._settings.region, visit.request_id)
+        verified: Verified = sigv4.verify(visit.request, self._credentials, self._clock(), body)
+        return caller_of(verified, visit.request_id)
+
+    def _codec(self, service: str) -> Codec:
+        codec = self._codecs.get(service)
+        if codec is None:
+            if service == routes.OWN:
+                codec = OwnService(self._services[service].OPERATIONS)
+            else:
+                codec = shapes.load(service)
+            self._codecs[service] = codec
+        return codec
+
+    def _refusal(self, visit: _Visit, fault: Fault) -> HttpResponse:
+        if visit.service == "s3" and "Resource" not in fault.fields:
+            fault.fields["Resource"] = visit.request.raw_path
+        if visit.codec is not None:
+            response = visit.codec.encode_fault(fault, visit.request_id)
+        else:
+            response = refusal(visit.asked_for, visit.request, fault, visit.request_id)
+        if fault.code == "RequestTimeoutException":
+            response.headers["connection"] = "close"
+        return response
+
+    def _own_page(self, visit: _Visit) -> HttpResponse:
+        visit.service, visit.operation = routes.OWN, visit.request.raw_path[1:]
+        if visit.operation == "metrics":
+            return HttpResponse(200, {"content-type": CONTENT_TYPE}, self.metrics.render())
+        return HttpResponse(200, {"content-type": "application/json"}, msgspec.json.encode(self._health()))
+
+
+def _new_request_id() -> str:
+    """A random UUID; 1 µs less than `uuid.uuid4()`, and nobody's secret."""
+    text = f"{random.getrandbits(128):032x}"
+    return f"{text[:8]}-{text[8:12]}-4{text[13:16]}-a{text[17:20]}-{text[20:]}"

@@ -1,0 +1,139 @@
+"""The two ends of one exchange over ASGI: a request as the house knows it, and a response on its way out."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+from batchyard.model.fault import Fault
+from batchyard.wire.http import HttpRequest, HttpResponse
+
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+
+
+def request_of(scope: Scope, receive: Receive, read_timeout_s: float) -> HttpRequest:
+    """The request that `scope` describes; its body is not read yet."""
+    headers: dict[str, str] = {}
+    for raw_name, raw_value in scope["headers"]:
+        name = raw_name.decode("latin-1")
+        value = raw_value.decode("latin-1")
+        headers[name] = f"{headers[name]},{value}" if name in headers else value
+    client = scope.get("client")
+    return HttpRequest(
+        scope["method"],
+        scope["raw_path"].decode("latin-1"),
+        scope["query_string"].decode("latin-1"),
+        headers,
+        _chunks(receive, read_timeout_s),
+        client[0] if client else "",
+    )
+
+
+async def _chunks(receive: Receive, read_timeout_s: float) -> AsyncIterator[bytes]:
+    """The body as it comes. A client that stays silent or goes away gets a `Fault`, not our patience."""
+    while True:
+        try:
+            async with asyncio.timeout(read_timeout_s):
+                message = await receive()
+        except TimeoutError as error:
+            raise _timed_out() from error
+        if message["type"] != "http.request":
+            raise Fault("IncompleteBody", "The connection was closed before the body of the request was complete.")
+        if message.get("body"):
+            yield message["body"]
+        if not message.get("more_body"):
+            return
+
+
+async def read_whole(request: HttpRequest, receive: Receive, limit: int, read_timeout_s: float) -> bytes:
+    """The body of a request that does not stream. Raises a `Fault` when it is larger than `limit` bytes or does not come."""
+    stated = request.headers.get("content-length", "")
+    if stated.isdigit() and (len(stated) > 18 or int(stated) > limit):
+        raise too_large(limit)
+    if not stated and "transfer-encoding" not in request.headers:
+        return b""
+    body = b""
+    try:
+        async with asyncio.timeout(read_timeout_s):
+            while True:
+                message = await receive()
+                if message["type"] != "http.request":
+                    raise Fault("IncompleteBody", "The connection was closed before the body of the request was complete.")
+                received: bytes = message.get("body", b"")
+                body = body + received if body else received
+                if len(body) > limit:
+                    raise too_large(limit)
+                if not message.get("more_body"):
+                    return body
+    except TimeoutError as error:
+        raise _timed_out() from error
+
+
+def too_large(limit: int) -> Fault:
+    """The fault for a body of more than `limit` bytes."""
+    return Fault("RequestEntityTooLargeException", f"The body of the request is larger than {limit} bytes.")
+
+
+def _timed_out() -> Fault:
+    return Fault(
+        "RequestTimeoutException",
+        "Your socket connection to the server was not read from or written to within the timeout period. Idle connections will be closed.",
+    )
+
+
+def refuse_unsendable(response: HttpResponse) -> None:
+    """Raises a `Fault` when a header would break the frame of the response, as a value taken from a query string might."""
+    for name, value in response.headers.items():
+        if _CONTROL.search(value):
+            raise Fault("InvalidArgument", f"The value of the header {name} holds control characters.")
+
+
+async def send_response(response: HttpResponse, is_head: bool, receive: Receive, send: Send) -> None:
+    """Sends all of it. A streamed body is left off as soon as the client is gone."""
+    body = response.body
+    headers = response.headers
+    if isinstance(body, bytes):
+        if is_head or response.status in (204, 304):
+            body = b""
+        else:
+            headers["content-length"] = str(len(body))
+        await send({"type": "http.response.start", "status": response.status, "headers": _raw(headers)})
+        await send({"type": "http.response.body", "body": body})
+        return
+    try:
+        await send({"type": "http.response.start", "status": response.status, "headers": _raw(headers)})
+        if not is_head:
+            await _stream(body, receive, send)
+        await send({"type": "http.response.body", "body": b""})
+    finally:
+        if hasattr(body, "aclose"):
+            await body.aclose()
+
+
+async def _stream(body: AsyncIterator[bytes], receive: Receive, send: Send) -> None:
+    gone = asyncio.ensure_future(_until_gone(receive))
+    try:
+        async for chunk in body:
+            if gone.done():
+                return
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+    finally:
+        gone.cancel()
+
+
+async def _until_gone(receive: Receive) -> None:
+    while (await receive())["type"] == "http.request":
+        pass
+
+
+def _raw(headers: dict[str, str]) -> list[tuple[bytes, bytes]]:
+    try:
+        return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+    except UnicodeEncodeError:
+        return [(name.encode(), value.encode()) for name, value in headers.items()]
