@@ -50,10 +50,10 @@ class Prepared(Struct, frozen=True, kw_only=True):
     attempts: int
     retry_rules: tuple[RetryRule, ...]
     timeout_s: int | None
+    log_group: str
+    log_prefix: str
     effective: Raw | None
     extras: Raw
-    log_group: str = ""
-    log_prefix: str = ""
 
 
 def prepare(definition: Definition) -> Prepared:
@@ -70,10 +70,10 @@ def prepare(definition: Definition) -> Prepared:
         attempts=int(retry.get("attempts") or 1),
         retry_rules=retry_rules(retry),
         timeout_s=_timeout_s(definition.properties),
-        effective=None if has_references(container["command"]) else Raw(_encode(container)),
-        extras=Raw(_encode(extras)),
         log_group=log_options.get("awslogs-group", ""),
         log_prefix=log_options.get("awslogs-stream-prefix", ""),
+        effective=None if has_references(container["command"]) else Raw(_encode(container)),
+        extras=Raw(_encode(extras)),
     )
 
 
@@ -113,10 +113,10 @@ def specify(
         timeout_s=timeout_s,
         depends_on=depends_on,
         array_size=int(array.get("size") or 0) if array else 0,
-        created_at_ms=now_ms,
-        tags=submission.get("tags") or {},
         log_group=prepared.log_group,
         log_prefix=prepared.log_prefix,
+        created_at_ms=now_ms,
+        tags=submission.get("tags") or {},
         effective=effective,
         extras=extras,
     )

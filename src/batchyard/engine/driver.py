@@ -52,6 +52,10 @@ class Driver:
             await provider.start(self.deliver, self.engine.store.epoch)
         self._kick()
 
+    async def settled(self) -> None:
+        """Wait until all that has arrived is decided and written."""
+        await self._idle.wait()
+
     async def close(self) -> None:
         """Finish the turn that is being written, then let go of the providers; jobs go on."""
         self._closing = True
@@ -96,7 +100,7 @@ class Driver:
             turn = self.engine.decide([request for request, _ in asked], reports, self.engine.world.now_ms())
             if turn.changes:
                 self.engine.store.stage(turn.changes)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  (logged and told to all who waited, in _failed)
             self._failed(asked, error)
             return
         if not turn.changes:

@@ -121,7 +121,7 @@ class EngineReader:
 
     def waiting_reason(self, job: Job, spec: Specification) -> str:
         """AWS's words for a head that cannot start as things are; else, in profile open, our own sentence."""
-        if job.status is not Status.RUNNABLE:
+        if job.status is not Status.RUNNABLE or self._is_moving(job):
             return ""
         is_head = self._engine.blocked.get(spec.queue) == job.id
         queue = self._engine.yard.queues.get(spec.queue)
@@ -129,6 +129,14 @@ class EngineReader:
             return ""
         words = reasons.aws_words(self._engine.yard, queue, spec.needs)
         return words or (self._why(queue, job.id, spec.needs)[0] if self._open_profile else "")
+
+    def _is_moving(self, job: Job) -> bool:
+        """Whether the turn that is being written takes the job out of RUNNABLE: then there is nothing left to wait for."""
+        children = self._engine.yard.arrays.get(job.spec_id) if job.index is not None else None
+        ahead = self._engine.yard.jobs.get(job.id)
+        if ahead is not None:
+            return ahead.status is not Status.RUNNABLE
+        return children is None or job.index is None or not children.ready() >> job.index & 1
 
     def explain(self, job_id: str) -> Explanation | None:
         found = self.job(job_id)
@@ -140,6 +148,8 @@ class EngineReader:
         queue = self._engine.yard.queues.get(spec.queue)
         if queue is None:
             return Explanation(job_id, str(job.status), "its job queue is gone")
+        if not job.is_array and self._is_moving(job):
+            return Explanation(job_id, str(job.status), "is about to start")
         summary, why = self._why(queue, job_id, spec.needs)
         if job.is_array:
             counts = ", ".join(f"{n} {s}" for s, n in self.summary(job).items() if n)

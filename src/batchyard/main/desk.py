@@ -1,0 +1,67 @@
+"""The desk of a server: what its handlers may reach."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from batchyard.compute.catalogue import Catalogue
+from batchyard.engine.driver import Driver
+from batchyard.engine.reader import EngineReader
+from batchyard.model.requests import Request
+from batchyard.store.logs_store import LogStore
+from batchyard.store.objects import ObjectStore
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSettings:
+    """The settings that handlers may ask for (`services.desk.DeskSettings`)."""
+
+    profile: str
+    region: str
+    account: str
+    runtime: str = "process"
+
+
+@dataclass(slots=True)
+class ServerDesk:
+    """Implements `services.desk.Desk` over a running engine."""
+
+    driver: Driver
+    read: EngineReader
+    settings: ServerSettings
+    catalogue: Catalogue
+    logs: LogStore
+    objects: ObjectStore
+    stop: asyncio.Event
+    end_node: bool = False
+    prepared: dict[str, Any] = field(default_factory=dict)
+    tagging: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def ask(self, request: Request) -> Awaitable[Any]:
+        return self.driver.ask(request)
+
+    def now_ms(self) -> int:
+        return self.driver.engine.world.now_ms()
+
+    def new_job_id(self) -> str:
+        return self.driver.engine.world.job_id(self.now_ms())
+
+    @property
+    def known_type(self) -> Callable[[str], bool]:
+        return self.catalogue.knows
+
+    def placed(self) -> Iterator[tuple[str, str]]:
+        """(job, instance) of every attempt that is held."""
+        yard = self.driver.engine.yard
+        for job_id in yard.attempts.values():
+            current = yard.jobs[job_id].current
+            if current is not None:
+                yield job_id, current.instance
+
+    def shut_down(self, keep_jobs: bool) -> None:
+        """End the server once what is being answered is answered, and the node too unless jobs are kept."""
+        self.end_node = not keep_jobs
+        asyncio.get_running_loop().call_later(0.1, self.stop.set)

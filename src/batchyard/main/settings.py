@@ -1,0 +1,118 @@
+"""What the operator decides, and what stays decided: a folder's port, account, region and keys are sticky, so that jobs that run
+across a restart keep their endpoint."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from batchyard.model.capacity import Resources
+
+DEFAULT_DATA = Path(".batchyard")
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+# Some memory of the machine is left to the system and the server itself.
+KEPT_MEMORY_PART = 0.1
+KEPT_MEMORY_MIB = 512
+
+
+class SettingsError(Exception):
+    """A setting that cannot be; the message names it and the fix."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What was given on the command line; None means: as it was before in this folder, else the default."""
+
+    data: Path = DEFAULT_DATA
+    host: str = "127.0.0.1"
+    port: int | None = None
+    auth: str = "sigv4"
+    vcpus: float | None = None
+    memory_mib: int | None = None
+    profile: str = "open"
+    region: str | None = None
+    account: str | None = None
+    spot_notice_s: float = 120.0
+    idle_s: float = 60.0
+    node_idle_s: float = 60.0
+
+    def host_room(self) -> Resources:
+        """What jobs may have of this machine in all."""
+        memory_mib = self.memory_mib or _usable_memory_mib()
+        return Resources(self.vcpus or os.cpu_count() or 1, memory_mib)
+
+    def check(self) -> None:
+        """Refuse what would be unsafe or could not work."""
+        loopback = self.host in LOOPBACK
+        if self.auth == "off" and not loopback:
+            raise SettingsError(
+                f"--auth off is for tests on this machine only: use --host 127.0.0.1, or --auth sigv4 with --host {self.host}"
+            )
+        if not loopback and os.geteuid() != 0:
+            raise SettingsError(
+                "Without root all jobs run as the user of the server and can read its keys, so it listens on 127.0.0.1 only:"
+                " leave --host out, or run as root"
+            )
+        if self.account is not None and not (self.account.isdigit() and len(self.account) == 12):
+            raise SettingsError(f"--account {self.account} must be 12 digits")
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What sticks to a folder. `port` is 0 until one was bound."""
+
+    account: str
+    region: str
+    access_key_id: str
+    secret_access_key: str
+    port: int
+
+
+def identity_of(settings: Settings) -> Identity:
+    """The folder's identity: read, or made and kept on first use. What the command line says wins and sticks; a port of 0 takes the one
+    that the folder had, so that jobs that run across a restart keep their endpoint, or else a free one."""
+    path = settings.data / "identity.json"
+    kept: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    identity = Identity(
+        account=settings.account or kept.get("account") or "000000000000",
+        region=settings.region or kept.get("region") or "us-east-1",
+        access_key_id=kept.get("access_key_id") or "AKIA" + "".join(secrets.choice("ABCDEFGHIJKLMNOPQRSTUVWXYZ234567") for _ in range(16)),
+        secret_access_key=kept.get("secret_access_key") or secrets.token_urlsafe(30),
+        port=settings.port or int(kept.get("port") or 0),
+    )
+    keep_identity(settings.data, identity)
+    return identity
+
+
+def keep_identity(data: Path, identity: Identity) -> None:
+    write_private(
+        data / "identity.json",
+        {
+            "account": identity.account,
+            "region": identity.region,
+            "access_key_id": identity.access_key_id,
+            "secret_access_key": identity.secret_access_key,
+            "port": identity.port,
+        },
+    )
+
+
+def write_private(path: Path, document: dict[str, Any]) -> None:
+    """Write JSON that only the owner can read, all or nothing, and synced: a crash leaves the old file or the new one."""
+    partial = path.with_name(path.name + ".partial")
+    partial.unlink(missing_ok=True)
+    with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
+        json.dump(document, out, indent=1)
+        out.write("\n")
+        out.flush()
+        os.fsync(out.fileno())
+    partial.rename(path)
+
+
+def _usable_memory_mib() -> int:
+    whole_mib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
+    return max(256, int(whole_mib - max(KEPT_MEMORY_MIB, whole_mib * KEPT_MEMORY_PART)))

@@ -1,0 +1,117 @@
+"""What the operator may ask that AWS has no API for: why a job waits, what instances there are, reclaim one, end it all.
+
+Served as JSON under `/batchyard/v1/<operation>` with the root key only: a job's credentials get nowhere here.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from batchyard.core import costing
+from batchyard.model.fault import Fault
+from batchyard.model.requests import EndAll, Reclaim
+from batchyard.services import Caller, Handler
+
+
+async def explain(desk: Any, caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
+    """Why a job is where it is: a sentence, and per environment the shortfall and the fix."""
+    _root_only(caller)
+    job_id = _text(params, "jobId")
+    explanation = desk.read.explain(job_id)
+    if explanation is None:
+        raise Fault("ClientException", f"Job {job_id} does not exist.")
+    return {
+        "jobId": explanation.job_id,
+        "status": explanation.status,
+        "summary": explanation.summary,
+        "awsReason": explanation.aws_reason,
+        "position": explanation.position,
+        "reasons": [{"environment": r.environment, "shortfall": r.shortfall, "fix": r.fix} for r in explanation.reasons],
+    }
+
+
+async def instances(desk: Any, caller: Caller, _params: dict[str, Any]) -> dict[str, Any]:
+    """Every instance with what runs on it."""
+    _root_only(caller)
+    jobs: dict[str, list[str]] = {}
+    for job_id, instance in desk.placed():
+        jobs.setdefault(instance, []).append(job_id)
+    environments = desk.read.environments
+    found = [
+        {
+            "id": i.id,
+            "environment": environments[i.environment].name,
+            "typeName": i.type_name,
+            "vcpus": i.room.vcpus,
+            "memoryMiB": i.room.memory_mib,
+            "spot": i.spot,
+            "state": str(i.state),
+            "jobs": sorted(jobs.get(i.id, [])),
+            "pricePerHour": round(i.price_per_hour, 6),
+            "reclaimAt": i.reclaim_at_ms,
+        }
+        for i in desk.read.instances.values()
+        if i.environment in environments
+    ]
+    return {"instances": found}
+
+
+async def reclaim(desk: Any, caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
+    """Take an instance away after a notice, as EC2 does with Spot."""
+    _root_only(caller)
+    notice_s = params.get("noticeSeconds")
+    if notice_s is not None and (not isinstance(notice_s, int | float) or isinstance(notice_s, bool) or not 0 <= notice_s <= 86400):
+        raise Fault("ClientException", "noticeSeconds must be a number from 0 to 86400.")
+    instance = await desk.ask(Reclaim(_text(params, "instance"), notice_s))
+    return {"instance": instance.id, "reclaimAt": instance.reclaim_at_ms}
+
+
+async def cost(desk: Any, caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
+    """What a job's attempts have cost so far, at the catalogue's prices."""
+    _root_only(caller)
+    job_id = _text(params, "jobId")
+    found = desk.read.job(job_id)
+    if found is None:
+        raise Fault("ClientException", f"Job {job_id} does not exist.")
+    job, _spec = found
+    attempts = [*job.attempts, *([job.current] if job.current else [])]
+    now_ms = desk.now_ms()
+    return {
+        "jobId": job_id,
+        "usd": costing.job_cost(job, now_ms),
+        "attempts": [
+            {
+                "number": a.number,
+                "usd": costing.attempt_cost(a, now_ms),
+                "instance": a.instance,
+                "peakMemoryMiB": a.peak_memory_mib,
+                "cpuSeconds": a.cpu_s,
+            }
+            for a in attempts
+        ],
+    }
+
+
+async def down(desk: Any, caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
+    """End the jobs (unless `keepJobs`) and the server. Answered before the server goes."""
+    _root_only(caller)
+    keep = params.get("keepJobs", False) is True
+    ended = 0 if keep else await desk.ask(EndAll("batchyard down"))
+    desk.shut_down(keep)
+    return {"jobsEnded": ended, "keepJobs": keep}
+
+
+def _root_only(caller: Caller) -> None:
+    if caller.is_job:
+        raise Fault("AccessDeniedException", f"User: {caller.arn} is not authorized to perform: batchyard operations.")
+
+
+def _text(params: dict[str, Any], name: str) -> str:
+    value = params.get(name)
+    if not isinstance(value, str) or not value:
+        raise Fault("ClientException", f"{name} is required and must be a string.")
+    return value
+
+
+OPERATIONS: dict[str, Handler] = {"explain": explain, "instances": instances, "reclaim": reclaim, "cost": cost, "down": down}
+NOT_YET: dict[str, str] = {}
