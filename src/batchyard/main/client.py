@@ -141,7 +141,8 @@ class Client:
                     raise
                 time.sleep(_BACK_OFF_S)
                 continue
-            if status in _BUSY and tries < READ_TRIES and (is_read or status == 429):
+            is_foreign = service == "batchyard" and not answer.lstrip().startswith(b"{")  # no service of ours: trying again is no use
+            if status in _BUSY and tries < READ_TRIES and (is_read or status == 429) and not is_foreign:
                 time.sleep(_BACK_OFF_S * 2 ** (tries - 1))
                 continue
             return _decoded(self.place, service, operation, status, answer_headers, answer)
