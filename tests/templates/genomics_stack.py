@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import re
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,12 @@ _Loader.add_multi_constructor("!", _function)
 
 
 def load_template() -> dict[str, Any]:
-    """The template with its functions in their long form."""
+    """The template with its functions in their long form; the caller may change it."""
+    return copy.deepcopy(_parsed())
+
+
+@cache
+def _parsed() -> dict[str, Any]:
     loaded = yaml.load(TEMPLATE.read_text(encoding="utf-8"), Loader=_Loader)
     assert isinstance(loaded, dict)
     return loaded
