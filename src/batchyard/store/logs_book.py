@@ -156,12 +156,15 @@ class Book:
         rows = self._ask("SELECT name FROM stream WHERE account = ? AND region = ? AND log_group = ?", (*namespace, group))
         return [str(row[0]) for row in rows]
 
+    def streams(self, namespace: Namespace, group: str) -> list[PutStream]:
+        """The streams that clients created in a group."""
+        rows = self._ask(f"SELECT {_STREAM} FROM stream WHERE account = ? AND region = ? AND log_group = ?", (*namespace, group))
+        return [PutStream(*row) for row in rows]
+
     def stream(self, namespace: Namespace, group: str, name: str) -> PutStream | None:
-        rows = self._ask(
-            "SELECT id, name, created_at_ms, ingested_at_ms, sequence, bytes FROM stream "
-            "WHERE account = ? AND region = ? AND log_group = ? AND name = ?",
-            (*namespace, group, name),
-        )
+        """The stream of that name, or None."""
+        where = "WHERE account = ? AND region = ? AND log_group = ? AND name = ?"
+        rows = self._ask(f"SELECT {_STREAM} FROM stream {where}", (*namespace, group, name))
         return PutStream(*rows[0]) if rows else None
 
     def note_stream(self, namespace: Namespace, group: str, name: str, now_ms: int) -> PutStream:
@@ -258,6 +261,7 @@ class Book:
         return removed
 
 
+_STREAM = "id, name, created_at_ms, ingested_at_ms, sequence, bytes"
 _GROUP = "name, created_at_ms, retention_days, class, is_protected, tags, is_deleted"
 
 

@@ -32,9 +32,11 @@ def wall_ms() -> int:
 
 
 class _Listing(NamedTuple):
+    """The segments of a directory: file names by the names of their streams, which are in order."""
+
     changed_ns: int
     inode: int
-    names: list[str]
+    files: dict[str, str]
 
 
 class LogStore:
@@ -163,9 +165,22 @@ class LogStore:
 
     def stream_names(self, namespace: Namespace, group: str) -> list[str]:
         """The names of all streams of a group, sorted."""
-        written = self._segment_names(group_path(self.root, *namespace, group))
+        written = self._segment_files(group_path(self.root, *namespace, group))
         put = self.book.stream_names(namespace, group)
-        return sorted({*written, *put}) if put else written
+        return sorted({*written, *put}) if put else list(written)
+
+    def streams(self, namespace: Namespace, group: str, prefix: str = "") -> list[Stream]:
+        """All streams of a group whose names begin with `prefix`, sorted by name; of many, quicker than one by one."""
+        directory = group_path(self.root, *namespace, group)
+        files = self._segment_files(directory)
+        put = {stream.name: stream for stream in self.book.streams(namespace, group)}
+        found = []
+        for name in sorted({*files, *put}) if put else files:
+            if name.startswith(prefix):
+                file = files.get(name)
+                segment = self.segment(directory / file) if file is not None else None
+                found.append(Stream(name, segment, put.get(name), self.book))
+        return found
 
     def stream(self, namespace: Namespace, group: str, name: str) -> Stream | None:
         """A stream, or None."""
@@ -221,38 +236,39 @@ class LogStore:
         with self._lock:
             self._segments.pop(path, None)
 
-    def _segment_names(self, directory: Path) -> list[str]:
-        """The names of the streams that have a segment, sorted; the directory is read again only when it has changed."""
+    def _segment_files(self, directory: Path) -> dict[str, str]:
+        """The segments in a directory, in the order of their streams' names; it is read again only when it has changed."""
         try:
             state = directory.stat()
             known = self._listings.get(directory)
             if known is not None and (known.changed_ns, known.inode) == (state.st_mtime_ns, state.st_ino):
-                return known.names
+                return known.files
             looked_at_ns = time.time_ns()
-            names, whole = self._read_directory(directory)
+            files, is_whole = _read_directory(directory)
         except FileNotFoundError:
-            return []
-        if whole and looked_at_ns - state.st_mtime_ns > _TICK_NS:
+            return {}
+        if is_whole and looked_at_ns - state.st_mtime_ns > _TICK_NS:
             with self._lock:
-                self._listings[directory] = _Listing(state.st_mtime_ns, state.st_ino, names)
+                self._listings[directory] = _Listing(state.st_mtime_ns, state.st_ino, files)
                 if len(self._listings) > LISTINGS_REMEMBERED:
                     self._listings.popitem(last=False)
-        return names
+        return files
 
-    def _read_directory(self, directory: Path) -> tuple[list[str], bool]:
-        """(sorted names, whether none was left out because its header is not there yet)."""
-        names, whole = [], True
-        with os.scandir(directory) as found:
-            for entry in found:
-                if not entry.name.endswith(SUFFIX):
-                    continue
-                name = plain_name(entry.name[: -len(SUFFIX)]) or _name_inside(Path(entry.path))
-                if name is None:
-                    whole = False
-                else:
-                    names.append(name)
-        names.sort()
-        return names, whole
+
+def _read_directory(directory: Path) -> tuple[dict[str, str], bool]:
+    """(the segments, whether none was left out because its header is not there yet)."""
+    named: list[tuple[str, str]] = []
+    is_whole = True
+    with os.scandir(directory) as found:
+        for entry in found:
+            if not entry.name.endswith(SUFFIX):
+                continue
+            name = plain_name(entry.name[: -len(SUFFIX)]) or _name_inside(Path(entry.path))
+            if name is None:
+                is_whole = False
+            else:
+                named.append((name, entry.name))
+    return dict(sorted(named)), is_whole
 
 
 def _name_inside(path: Path) -> str | None:

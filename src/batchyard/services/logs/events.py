@@ -148,10 +148,7 @@ def _streams_asked_for(logs: LogStore, caller: Caller, group: LogGroup, params: 
         raise refusal("logStreamNames and logStreamNamePrefix are mutually exclusive parameters.")
     if names:
         return [stream_asked_for(logs, caller, group, name) for name in dict.fromkeys(names)]
-    namespace = namespace_of(caller)
-    matching = (name for name in logs.stream_names(namespace, group.name) if name.startswith(prefix or ""))
-    found = (logs.stream(namespace, group.name, name) for name in matching)
-    return [stream for stream in found if stream is not None]
+    return logs.streams(namespace_of(caller), group.name, prefix or "")
 
 
 def _shown(event: Event) -> Params:

@@ -40,11 +40,11 @@ def describe_log_streams(logs: LogStore, caller: Caller, params: Params) -> Para
     group = group_asked_for(logs, caller, params)
     limit, descending = params.get("limit", 50), bool(params.get("descending", False))
     purpose = ("DescribeLogStreams", namespace_of(caller), group.name, order, prefix, descending)
-    names = logs.stream_names(namespace_of(caller), group.name)
+    token = params.get("nextToken")
     if order == "LogStreamName":
-        page, last = _page_by_name(names, prefix, descending, limit, params.get("nextToken"), purpose)
+        page, last = _page_by_name(logs.stream_names(namespace_of(caller), group.name), prefix, descending, limit, token, purpose)
     else:
-        page, last = _page_by_time(logs, caller, group, names, descending, limit, params.get("nextToken"), purpose)
+        page, last = _page_by_time(logs.streams(namespace_of(caller), group.name), descending, limit, token, purpose)
     cutoff_ms = group.cutoff_ms(logs.now_ms())
     described = (_described(logs, caller, group, name, cutoff_ms) for name in page)
     result: Params = {"logStreams": [stream for stream in described if stream is not None]}
@@ -70,17 +70,10 @@ def _page_by_name(
 
 
 def _page_by_time(
-    logs: LogStore,
-    caller: Caller,
-    group: LogGroup,
-    names: list[str],
-    descending: bool,
-    limit: int,
-    token: str | None,
-    purpose: tuple[Any, ...],
+    streams: list[Stream], descending: bool, limit: int, token: str | None, purpose: tuple[Any, ...]
 ) -> tuple[list[str], str | None]:
     """(names, token of the next page)."""
-    ordered = sorted(((_last_ms(logs, caller, group, name), name) for name in names), reverse=descending)
+    ordered = sorted(((_last_ms(stream), stream.name) for stream in streams), reverse=descending)
     if token is not None:
         last_ms, last_name = unseal(token, int, str, purpose=purpose)
         place = (last_ms, last_name)
@@ -89,10 +82,9 @@ def _page_by_time(
     return [name for _, name in page], seal(*page[-1], purpose=purpose) if len(page) < len(ordered) else None
 
 
-def _last_ms(logs: LogStore, caller: Caller, group: LogGroup, name: str) -> int:
-    stream = logs.stream(namespace_of(caller), group.name, name)
+def _last_ms(stream: Stream) -> int:
     try:
-        span = stream.span_ms() if stream is not None else None
+        span = stream.span_ms()
     except FileNotFoundError:  # deleted since it was listed
         return 0
     return span[1] if span is not None else 0
