@@ -245,7 +245,7 @@ def _decoded(place: Place, service: str, operation: str, status: int, headers: h
     message = str(answer.get("message") or answer.get("Message") or f"HTTP {status} without a message")
     if service == "batchyard" and status in (404, 501) and code in ("", "UnknownOperationException", "NotFound"):
         raise _beyond(place)
-    fix, exit_code = _advice(place, code, status, operation)
+    fix, exit_code = _advice(place, code, status, message)
     raise Trouble(f"{operation} was refused: {message} ({code or f'HTTP {status}'})", fix, exit_code=exit_code, code=code, status=status)
 
 
@@ -269,7 +269,7 @@ _KEY_CODES = {
 }
 
 
-def _advice(place: Place, code: str, status: int, operation: str) -> tuple[str, int]:
+def _advice(place: Place, code: str, status: int, message: str) -> tuple[str, int]:
     known = _KEY_ADVICE.get(_KEY_CODES.get(code, code))
     if known:
         return known, EXIT_NO_KEYS
@@ -278,6 +278,6 @@ def _advice(place: Place, code: str, status: int, operation: str) -> tuple[str, 
     if status >= 500:
         where = f" (its log is in {place.folder})" if place.folder else ""
         return f"That is a fault of the service, not of the request{where}: try again.", EXIT_FAILED
-    if operation == "SubmitJob":
-        return "`batchyard queues` lists the queues; a definition is named NAME or NAME:REVISION.", EXIT_FAILED
+    if "queue" in message.lower():
+        return "`batchyard queues` lists the queues.", EXIT_FAILED
     return "", EXIT_FAILED

@@ -179,22 +179,28 @@ def _healthz(host: str, port: int) -> tuple[str, str, float | None]:
 def node(folder: Path) -> Iterator[Finding]:
     """Whether the process that starts and reaps jobs is there; without a server and without work there need be none."""
     try:
-        from batchyard.compute.local.protocol import SOCKET
+        from batchyard.compute.local.protocol import LOG, SOCKET
     except ImportError:
         yield Finding("Node", "fail", "the local provider is not installed", "Install batchyard anew.")
         return
-    path = folder / SOCKET
+    try:
+        where = urlsplit(from_folder(folder).endpoint_of("batch"))
+        served = _healthz(where.hostname or "", where.port or 80)[0] == "batchyard"
+    except Trouble:
+        served = False
     try:
         with socket.socket(socket.AF_UNIX) as probe:
             probe.settimeout(ANSWER_WITHIN_S)
-            probe.connect(str(path))
+            probe.connect(str(folder / SOCKET))
+    except (FileNotFoundError, ConnectionRefusedError):
+        if served:
+            yield Finding("Node", "warn", "is not running", f"The server starts it anew; if it does not, look into {folder / LOG}.")
+        else:
+            yield Finding("Node", "ok", "is not running: without a server and without work there is none")
     except OSError as error:
-        state = "does not answer" if path.exists() else "is not running"
-        yield Finding(
-            "Node", "warn", f"{state} ({error.strerror or error})", "It starts with the server, and ends itself when there is no work."
-        )
+        yield Finding("Node", "fail", f"does not answer ({error.strerror or error})", f"Look into {folder / LOG}.")
     else:
-        yield Finding("Node", "ok", "runs")
+        yield Finding("Node", "ok", "runs" if served else "runs, and its jobs with it; the server will find them")
 
 
 def isolation(folder: Path) -> Iterator[Finding]:

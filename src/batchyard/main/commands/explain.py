@@ -47,7 +47,9 @@ def _branches(answer: dict[str, Any]) -> list[Branch]:
     if answer.get("awsReason"):
         branches.append((f"in AWS's words: {answer['awsReason']}", []))
     for reason in answer.get("reasons") or []:
-        below: list[Branch] = [(f"short: {reason['shortfall']}", [])] if reason.get("shortfall") else []
+        below: list[Branch] = (
+            [(f"short: {reason['shortfall']}", [])] if reason.get("shortfall", "") not in answer.get("summary", "") else []
+        )
         if reason.get("fix"):
             below.append((f"fix:   {reason['fix']}", []))
         branches.append((last_of(str(reason.get("environment") or "the queue")), below))

@@ -46,8 +46,8 @@ def job(client: Client, *, job_id: str, as_json: bool) -> None:
     if found.get("attempts"):
         heading("Attempts")
         table(*_attempts(found["attempts"], cost.get("attempts") or []))
-    if cost.get("usd") is not None:
-        heading(f"Cost: {cost['usd']:.6f} USD")
+    if cost.get("usd"):
+        heading(f"Cost: {usd(cost['usd'])} USD")
     _next_steps(found)
 
 
@@ -138,9 +138,14 @@ def _attempts(attempts: Sequence[JobDetail], used: Sequence[dict[str, Any]]) -> 
             row[4:4] = [
                 f"{measured['peakMemoryMiB']:.0f} MiB" if measured.get("peakMemoryMiB") is not None else "",
                 span(1000 * measured["cpuSeconds"]) if measured.get("cpuSeconds") is not None else "",
-                f"{measured['usd']:.6f}" if measured.get("usd") is not None else "",
+                usd(measured["usd"]) if measured.get("usd") else "",
             ]
     return columns, rows
+
+
+def usd(amount: float) -> str:
+    """US dollars to the millionth."""
+    return f"{amount:.6f}" if amount >= 1e-6 else "< 0.000001"
 
 
 def _next_steps(job: JobDetail) -> None:

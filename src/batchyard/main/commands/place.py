@@ -84,7 +84,7 @@ def _from_environment() -> Place | None:
         return urls.get(service) or urls["batch"]
 
     hint = "AWS_ENDPOINT_URL names it: is the service up? (`batchyard serve`, `batchyard doctor`)"
-    return Place(_kind(urls["batch"]), "The service of AWS_ENDPOINT_URL", region, endpoint_of, lambda: keys, None, hint)
+    return Place(_kind(urls["batch"]), _name(urls["batch"], region), region, endpoint_of, lambda: keys, None, hint)
 
 
 def from_aws() -> Place:
@@ -120,8 +120,7 @@ def from_aws() -> Place:
         return Keys(frozen.access_key, frozen.secret_key, frozen.token or "")
 
     kind = _kind(urls["batch"])
-    name = f"AWS Batch in {region}" if kind == "aws" else f"The service at {urls['batch']}"
-    return Place(kind, name, region, endpoint_of if kind == "aws" else _or_batch(endpoint_of), keys)
+    return Place(kind, _name(urls["batch"], region), region, endpoint_of if kind == "aws" else _or_batch(endpoint_of), keys)
 
 
 def _or_batch(endpoint_of: Callable[[str], str]) -> Callable[[str], str]:
@@ -132,3 +131,7 @@ def _or_batch(endpoint_of: Callable[[str], str]) -> Callable[[str], str]:
 def _kind(url: str) -> str:
     host = url.partition("//")[2].partition("/")[0].partition(":")[0]
     return "aws" if host.endswith((".amazonaws.com", ".amazonaws.com.cn", ".api.aws")) else "endpoint"
+
+
+def _name(url: str, region: str) -> str:
+    return f"AWS Batch in {region}" if _kind(url) == "aws" else f"The service at {url}"

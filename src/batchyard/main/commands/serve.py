@@ -52,7 +52,7 @@ def serve(
     Jobs go on when it stops (Ctrl-C, SIGTERM, a crash) and are found again at the next start; `batchyard down` ends them.
     """
     from batchyard.main.serve import serve as run
-    from batchyard.main.settings import Settings, SettingsError
+    from batchyard.main.settings import Settings
 
     given: dict[str, Any] = {
         "data": data,
@@ -67,10 +67,7 @@ def serve(
         "spot_notice_s": spot_notice,
         "idle_s": idle,
     }
-    try:
-        raise SystemExit(run(Settings(**{name: value for name, value in given.items() if value is not None})))
-    except SettingsError as error:
-        raise Trouble(str(error), exit_code=EXIT_CANNOT) from error
+    raise SystemExit(run(Settings(**{name: value for name, value in given.items() if value is not None})))
 
 
 @click.command()
