@@ -86,7 +86,7 @@ def _loop_factory() -> type[asyncio.AbstractEventLoop] | None:
         import uvloop
     except ImportError:
         return None
-    return uvloop.Loop  # type: ignore[no-any-return]
+    return uvloop.Loop
 
 
 def _listen(host: str, port: int, *, is_sticky: bool) -> socket.socket:
