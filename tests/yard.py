@@ -1,0 +1,167 @@
+"""A real service for tests: `batchyard serve` as a process of its own, driven by the real boto3."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import boto3
+from botocore.config import Config
+
+FINAL = ("SUCCEEDED", "FAILED")
+T = TypeVar("T")
+
+
+class Yard:
+    """One service on a folder of its own. `start` may be called again after `kill` or `stop`: the folder stays."""
+
+    def __init__(self, data: Path, *options: str) -> None:
+        self.data = data
+        self.options = options
+        self.process: subprocess.Popen[str] | None = None
+        self._clients: dict[str, Any] = {}
+
+    def start(self) -> Yard:
+        command = [sys.executable, "-m", "batchyard.main", "serve", "--data", str(self.data), "--port", "0", *self.options]
+        self.errors = open(self.data.with_suffix(".log"), "a")
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self.errors, text=True, start_new_session=True)
+        assert self.process.stdout is not None
+        readable, _, _ = select.select([self.process.stdout], [], [], 30)
+        line = self.process.stdout.readline() if readable else ""
+        assert line.startswith("ready "), self.log()
+        self.url = line.split()[1]
+        self._clients.clear()
+        return self
+
+    def log(self) -> str:
+        return self.data.with_suffix(".log").read_text()
+
+    def kill(self) -> None:
+        """kill -9: no goodbye."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+    def stop(self) -> int:
+        assert self.process is not None
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(20)
+
+    def down(self) -> None:
+        """End server, node and jobs, whatever state they are in."""
+        if self.process is not None and self.process.poll() is None:
+            self.cli("down", "--data", str(self.data))
+            self.process.wait(60)
+        self.errors.close()
+
+    def cli(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "batchyard.main", *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=check, timeout=120)
+
+    @property
+    def endpoint(self) -> dict[str, str]:
+        return json.loads((self.data / "endpoint.json").read_text())  # type: ignore[no-any-return]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What an AWS tool needs to find the service."""
+        e = self.endpoint
+        return {
+            **{k: v for k, v in os.environ.items() if not k.startswith("AWS_")},
+            "AWS_ENDPOINT_URL": e["endpoint_url"],
+            "AWS_ACCESS_KEY_ID": e["access_key_id"],
+            "AWS_SECRET_ACCESS_KEY": e["secret_access_key"],
+            "AWS_DEFAULT_REGION": e["region"],
+            "AWS_REGION": e["region"],
+        }
+
+    def client(self, service: str, **options: Any) -> Any:
+        if service not in self._clients or options:
+            e = self.endpoint
+            made = boto3.client(
+                service,
+                endpoint_url=options.pop("endpoint_url", e["endpoint_url"]),
+                region_name=options.pop("region_name", e["region"]),
+                aws_access_key_id=options.pop("aws_access_key_id", e["access_key_id"]),
+                aws_secret_access_key=options.pop("aws_secret_access_key", e["secret_access_key"]),
+                config=Config(retries={"max_attempts": 1, "mode": "standard"}, max_pool_connections=20),
+                **options,
+            )
+            if options:
+                return made
+            self._clients[service] = made
+        return self._clients[service]
+
+    @property
+    def batch(self) -> Any:
+        return self.client("batch")
+
+    @property
+    def node_pid(self) -> int:
+        return int((self.data / "node.lock").read_text())
+
+    # --- the usual things ---
+
+    def environment_of(self, name: str, *, kind: str = "EC2", max_vcpus: int = 8, min_vcpus: int = 0, types: Iterable[str] = ("optimal",)) -> str:
+        resources = {
+            "type": kind,
+            "minvCpus": min_vcpus,
+            "maxvCpus": max_vcpus,
+            "instanceTypes": list(types),
+            "subnets": ["subnet-12345678"],
+            "securityGroupIds": ["sg-12345678"],
+            "instanceRole": "ecsInstanceRole",
+            "allocationStrategy": "SPOT_PRICE_CAPACITY_OPTIMIZED" if kind == "SPOT" else "BEST_FIT_PROGRESSIVE",
+        }
+        answer = self.batch.create_compute_environment(computeEnvironmentName=name, type="MANAGED", computeResources=resources)
+        return str(answer["computeEnvironmentArn"])
+
+    def queue_of(self, name: str, *environments: str, priority: int = 1, **options: Any) -> str:
+        order = [{"order": n, "computeEnvironment": e} for n, e in enumerate(environments, 1)]
+        return str(
+            self.batch.create_job_queue(jobQueueName=name, priority=priority, computeEnvironmentOrder=order, **options)["jobQueueArn"]
+        )
+
+    def definition_of(self, name: str, *command: str, vcpus: int = 1, memory_mib: int = 64, **options: Any) -> str:
+        container = {
+            "image": "busybox",
+            "command": list(command),
+            "resourceRequirements": [{"type": "VCPU", "value": str(vcpus)}, {"type": "MEMORY", "value": str(memory_mib)}],
+        }
+        answer = self.batch.register_job_definition(jobDefinitionName=name, type="container", containerProperties=container, **options)
+        return str(answer["jobDefinitionArn"])
+
+    def submit(self, definition: str, queue: str = "queue", name: str = "job", **options: Any) -> str:
+        return str(self.batch.submit_job(jobName=name, jobQueue=queue, jobDefinition=definition, **options)["jobId"])
+
+    def job(self, job_id: str) -> dict[str, Any]:
+        return self.batch.describe_jobs(jobs=[job_id])["jobs"][0]  # type: ignore[no-any-return]
+
+    def until(self, job_id: str, *statuses: str, patience_s: float = 30) -> dict[str, Any]:
+        """The job once it is in one of `statuses` (by default: final)."""
+        wanted = statuses or FINAL
+        return until(lambda: j if (j := self.job(job_id))["status"] in wanted else None, f"{job_id} to be {wanted}", patience_s)
+
+    def logs(self, job: dict[str, Any]) -> list[str]:
+        stream = job["container"]["logStreamName"]
+        events = self.client("logs").get_log_events(logGroupName="/aws/batch/job", logStreamName=stream, startFromHead=True)["events"]
+        return [e["message"] for e in events]
+
+
+def until(ask: Callable[[], T | None], what: str, patience_s: float = 30) -> T:
+    """Ask until there is an answer."""
+    deadline = time.monotonic() + patience_s
+    while time.monotonic() < deadline:
+        answer = ask()
+        if answer is not None:
+            return answer
+        time.sleep(0.03)
+    raise AssertionError(f"waited {patience_s} s for {what}")
