@@ -1,57 +1,265 @@
-"""What this machine can give: who we are, which cgroups can be used, where jobs may live. Decided once, when the node starts."""
+"""What this machine can give: who we are, which cgroups can be used, where jobs may live. `facts` tells it to people."""
 
 from __future__ import annotations
 
-import argparse
 import os
+import re
+import stat
+import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from batchyard.compute.local import cgroup1, cgroup2, knobs
 from batchyard.compute.local.cage import Tree
-from batchyard.compute.local.slots import DEFAULT_UIDS
-from batchyard.compute.local.sweep import Sweeper
 from batchyard.compute.local.watched import WatchedTree
 
-__all__ = ["DEFAULT_UIDS", "Ground", "become_subreaper", "clear_work", "facts", "prepare"]
-
+DEFAULT_UIDS = range(60706, 61184)
 _PR_SET_CHILD_SUBREAPER = 36
+_PR_SET_NO_NEW_PRIVS = 38
+_MIB = 1024 * 1024
+_NAME_FILE = "node.id"
+_ELSEWHERE = Path("/var/tmp")  # only ever a directory of our own in it, see `_work_elsewhere`
 
 
-class Ground(NamedTuple):
-    """What the node stands on."""
+class Groups(NamedTuple):
+    """The cgroups that can be used: of version 1 or 2, or none (0) with the reason."""
 
-    name: str
-    work: Path
-    tree: Tree
-    uids: range | None
-    facts: dict[str, Any]
+    version: int
+    places: dict[str, Path]  # where to make our part, by controller; version 2 has all in one
+    why_not: str = ""
 
 
-def facts(directory: Path) -> dict[str, Any]:
-    raise NotImplementedError
+def node_name(directory: Path) -> str:
+    """The name of the node of DIR: made once, it marks its processes and its cgroups."""
+    path = directory / _NAME_FILE
+    found = knobs.read(path).strip()
+    if not re.fullmatch(r"[0-9a-f]{12}", found):
+        found = os.urandom(6).hex()
+        path.write_text(found + "\n")
+    return found
 
 
-def prepare(directory: Path, options: argparse.Namespace) -> Ground:
-    name = directory.name
-    work = Path(options.work) if options.work else directory / "work"
-    uids = options.uids if os.geteuid() == 0 and not options.same_user else None
-    if uids is not None:
-        os.setgroups([])
-        directory.chmod(0o711)
-    work.mkdir(mode=0o711, exist_ok=True)
+# --- cgroups ---
+
+
+def usable_groups(system: Path = Path("/")) -> Groups:
+    """Which cgroups we may use. Only memory has to be there; what else there is, is used too. Looks, but leaves nothing changed."""
+    if not sys.platform.startswith("linux"):
+        return Groups(0, {}, "this system has no cgroups")
+    own = knobs.own_groups(system)
+    places: dict[str, Path] = {}
+    unified: list[knobs.Mount] = []
+    for mount in knobs.mounts(system):
+        if mount.kind == "cgroup2":
+            unified.append(mount)
+        for controller in cgroup1.CONTROLLERS:
+            if mount.kind == "cgroup" and controller in mount.options and controller not in places:
+                place = next((place for place in (mount.place, knobs.place_in(mount, own.get(controller, "/"))) if _can_make(place)), None)
+                if place:
+                    places[controller] = place
+    if "memory" in places:
+        return Groups(1, places)
+    for mount in unified:
+        for place in (mount.place, knobs.place_in(mount, own.get("", "/"))):
+            if "memory" in knobs.read(place / "cgroup.controllers").split() and _can_make(place) and _can_hand_down(place):
+                return Groups(2, {"memory": place})
+    if os.geteuid():
+        why = "no cgroup is delegated to this user (with systemd: `systemd-run --user --scope -p Delegate=yes batchyard serve`)"
+    else:
+        why = "no cgroup with a memory controller can be made here"
+    return Groups(0, {}, why)
+
+
+def _can_make(place: Path) -> bool:
+    probe = place / f"batchyard-probe-{os.getpid()}"
+    try:
+        probe.mkdir()
+        probe.rmdir()
+    except OSError:
+        return False
+    return True
+
+
+def _can_hand_down(place: Path) -> bool:
+    """Whether groups below may have controllers: not where processes live, unless it is the very top or they are our own line."""
+    if "memory" in knobs.read(place / "cgroup.subtree_control").split() or not (place / "cgroup.events").exists():
+        return True
+    return os.access(place / "cgroup.subtree_control", os.W_OK) and _only_our_line(place)
+
+
+def _only_our_line(place: Path) -> bool:
+    members = {int(pid) for pid in knobs.read(place / "cgroup.procs").split()}
+    return members <= _our_line()
+
+
+def _our_line() -> set[int]:
+    """We and our ancestors."""
+    from batchyard.compute.local import proc
+
+    line, pid = {os.getpid()}, os.getpid()
+    while seen := proc.process(pid):
+        pid = seen.parent
+        if pid <= 1:
+            break
+        line.add(pid)
+    return line
+
+
+def make_tree(groups: Groups, name: str) -> Tree:
+    """The cages that go with the usable cgroups. OSError if they cannot be made after all."""
+    if groups.version == 1:
+        return cgroup1.Tree1(groups.places, f"batchyard-{name}")
+    if groups.version == 2:
+        parent = groups.places["memory"]
+        if _only_our_line(parent) and "memory" not in knobs.read(parent / "cgroup.subtree_control").split():
+            # A group with processes in it may not hand down controllers: those in this one are ours, and step aside.
+            aside = parent / f"batchyard-{name}-server"
+            aside.mkdir(exist_ok=True)
+            for pid in knobs.read(parent / "cgroup.procs").split():
+                knobs.write(aside / "cgroup.procs", pid)
+        return cgroup2.Tree2(parent, f"batchyard-{name}")
+    return WatchedTree()
+
+
+# --- directories ---
+
+
+def make_work(directory: Path, wanted: Path | None, name: str, isolated: bool) -> Path:
+    """Make the place for the jobs' directories: `wanted`, or DIR/work, or, if other users cannot get there, one in /var/tmp.
+
+    Isolated jobs have user ids of their own and must get through to it: DIR lets them pass (0711) but not look, and all else in it
+    is closed to them.
+    """
+    work = wanted or directory / "work"
+    if isolated:
+        if wanted is None:
+            close_to_others(directory)
+            if closed_ancestor(directory):
+                work = _work_elsewhere(name)
+        work.mkdir(mode=0o711, exist_ok=True)
+        work.chmod(0o711)
+    else:
+        work.mkdir(mode=0o700, exist_ok=True)
     (work / "notices").mkdir(mode=0o711, exist_ok=True)
-    return Ground(name, work, WatchedTree(), uids, {})
+    return work
 
 
-def clear_work(work: Path, sweeper: Sweeper) -> None:
-    """Have what earlier attempts left removed."""
-    for entry in os.scandir(work):
-        if entry.name != "notices":
-            sweeper.remove(entry.path)
+def close_to_others(directory: Path) -> None:
+    """Let other users pass through DIR, but see nothing in it but `work`."""
+    directory.chmod(0o711)
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            mode = entry.stat(follow_symlinks=False).st_mode
+            if entry.name != "work" and mode & 0o077 and not stat.S_ISLNK(mode):
+                Path(entry.path).chmod(stat.S_IMODE(mode) & 0o700)
+
+
+def closed_ancestor(directory: Path) -> Path | None:
+    """The first directory above that other users may not pass through."""
+    for above in reversed(directory.parents):
+        if not above.stat().st_mode & stat.S_IXOTH:
+            return above
+    return None
+
+
+def _work_elsewhere(name: str) -> Path:
+    """A directory that is certainly ours in a place where everybody may write."""
+    work = _ELSEWHERE / f"batchyard-{name}"
+    work.mkdir(mode=0o711, exist_ok=True)
+    found = work.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+        raise PermissionError(f"{work} belongs to somebody else: name a place for the jobs' directories with --work")
+    return work
+
+
+# --- this process ---
 
 
 def become_subreaper() -> None:
     """Let orphaned descendants become our children, so that they can be found and do not stay as zombies."""
+    _prctl(_PR_SET_CHILD_SUBREAPER)
+
+
+def renounce_privileges() -> None:
+    """No job gains anything by a set-user-id program: ids of their own are worth little on a machine where `sudo` might know better."""
+    _prctl(_PR_SET_NO_NEW_PRIVS)
+
+
+def _prctl(option: int) -> None:
     import ctypes
 
-    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    ctypes.CDLL(None).prctl(option, 1, 0, 0, 0)
+
+
+# --- facts ---
+
+
+def facts(directory: Path, *, isolation: str = "auto", same_user: bool = False, work: Path | None = None) -> dict[str, Any]:
+    """What jobs get here: `root`, `isolation` ("cgroup v1", "cgroup v2", "watching"), `controllers`, `uid_isolation`, `vcpus`,
+    `memory_mib`, `gpus`, `work`, and `warnings`, each a sentence that says what is lost and how to get it."""
+    groups = usable_groups() if isolation != "watch" else Groups(0, {}, "the node was told to do without")
+    root = os.geteuid() == 0
+    isolated = root and not same_user
+    elsewhere = isolated and work is None and closed_ancestor(directory.absolute()) is not None
+    warnings: list[str] = []
+    if not groups.version:
+        warnings.append(
+            f"Memory limits are kept by watching, four times a second, because {groups.why_not}: a job that allocates quickly can "
+            "exceed its limit for a moment."
+        )
+    if not root:
+        warnings.append(
+            "Without root all jobs run as the user that started Batchyard and can read its files, keys included: run only jobs that "
+            "you trust (trusted user)."
+        )
+    elif same_user:
+        warnings.append("Jobs run as root, as asked for by --same-user: every job owns this machine.")
+    if elsewhere:
+        warnings.append(
+            f"Jobs' directories are made in {_ELSEWHERE}, because other users may not pass through "
+            f"{closed_ancestor(directory.absolute())}: choose another data directory or name a place with --work."
+        )
+    controllers = list(groups.places) if groups.version == 1 else _controllers2(groups)
+    return {
+        "root": root,
+        "isolation": f"cgroup v{groups.version}" if groups.version else "watching",
+        "controllers": controllers,
+        "uid_isolation": isolated,
+        "vcpus": _vcpus(),
+        "memory_mib": _memory_mib(),
+        "gpus": len(gpu_devices()),
+        "work": str(work or (_ELSEWHERE if elsewhere else directory.absolute() / "work")),
+        "warnings": warnings,
+    }
+
+
+def _controllers2(groups: Groups) -> list[str]:
+    if not groups.version:
+        return []
+    there = knobs.read(groups.places["memory"] / "cgroup.controllers").split()
+    return [controller for controller in cgroup2.CONTROLLERS if controller in there]
+
+
+def _vcpus() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _memory_mib() -> int:
+    """The machine's memory, or less if our own cgroup is limited."""
+    total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    own = knobs.own_groups()
+    for mount in knobs.mounts():
+        if mount.kind == "cgroup2" or "memory" in mount.options:
+            place = knobs.place_in(mount, own.get("" if mount.kind == "cgroup2" else "memory", "/"))
+            for above in (place, *place.parents):
+                limit = (knobs.read(above / "memory.max") or knobs.read(above / "memory.limit_in_bytes")).strip()
+                if limit.isdecimal():
+                    total = min(total, int(limit))
+                if above == mount.place:
+                    break
+    return total // _MIB
+
+
+def gpu_devices() -> list[int]:
+    """The numbers of NVIDIA's devices."""
+    return sorted(int(path.name[6:]) for path in Path("/dev").glob("nvidia[0-9]*") if path.name[6:].isdecimal())

@@ -46,7 +46,7 @@ class Loop:
 
     def __init__(self, on_children: Callable[[], None]) -> None:
         self._poller: _Epoll | _Selector = _Epoll() if hasattr(select, "epoll") else _Selector()
-        self._watched: dict[int, Callable[[int], None]] = {}
+        self._watched: dict[int, Callable[[int], object]] = {}
         self._timers: list[Timer] = []
         self._cancelled = 0
         self._order = itertools.count()
@@ -59,7 +59,7 @@ class Loop:
         self._signals = reading
         self.watch(reading, self._children)
 
-    def watch(self, descriptor: int, callback: Callable[[int], None], events: int = READ) -> None:
+    def watch(self, descriptor: int, callback: Callable[[int], object], events: int = READ) -> None:
         """Call back with the events that are ready, again and again while they are. For a watched descriptor: change it."""
         self._poller.set(descriptor, events, descriptor in self._watched)
         self._watched[descriptor] = callback

@@ -14,10 +14,9 @@ import signal
 import sys
 from pathlib import Path
 
-from batchyard.compute.local import host, orphans, protocol
+from batchyard.compute.local import host, orphans, protocol, sweep
 from batchyard.compute.local.attempt import Place
 from batchyard.compute.local.door import Door
-from batchyard.compute.local.host import Ground
 from batchyard.compute.local.journal import NAME, Epoch, Journal
 from batchyard.compute.local.loop import Loop, boot_s
 from batchyard.compute.local.proc import boot_id
@@ -84,24 +83,34 @@ class Node:
         self._running = True
         _settle_in()
         self.loop = Loop(lambda: self.supervisor.reap())
+        self.name = host.node_name(directory)
         self.journal = Journal(directory / NAME, boot_id())
-        self.ground: Ground = host.prepare(directory, options)
-        orphans.end(self.ground, self.journal)
-        sweeper = Sweeper()
-        host.clear_work(self.ground.work, sweeper)
+        isolated = os.geteuid() == 0 and not options.same_user
+        work = host.make_work(directory, Path(options.work) if options.work else None, self.name, isolated)
+        facts = host.facts(directory, isolation=options.isolation, same_user=options.same_user, work=work)
+        if isolated:
+            os.setgroups([])
+            host.renounce_privileges()
+        groups = host.usable_groups() if options.isolation != "watch" else host.Groups(0, {})
+        self.tree = host.make_tree(groups, self.name)
+        left = orphans.end(self.name, self.tree, self.journal, options.uids)
+        if left:
+            print(f"{left} processes of an earlier node cannot be killed", flush=True)  # noqa: T201 - the node's log is its output
+        self.sweeper = Sweeper()
+        sweep.clear(work, self.sweeper)
         generation = f"local-{os.urandom(8).hex()}"
-        self.door = Door(directory, self.loop, self.journal.epoch, self.ground.facts, generation)
-        self.sweeper = sweeper
+        self.door = Door(directory, self.loop, self.journal.epoch, facts, generation)
         place = Place(
-            node=self.ground.name,
-            work=str(self.ground.work),
+            node=self.name,
+            work=str(work),
             logs=directory / "logs",
             reserved=options.uids,
             allow_any_user=options.allow_any_user,
-            sets_owner=self.ground.uids is not None,
+            sets_owner=isolated,
         )
-        slots = Slots(self.ground.tree, self.ground.uids)
-        self.supervisor = Supervisor(generation, place, self.ground.tree, slots, self.journal, sweeper, self.loop, self.door.send)
+        slots = Slots(self.tree, options.uids if isolated else None)
+        self.supervisor = Supervisor(generation, place, self.tree, slots, self.journal, self.sweeper, self.loop, self.door.send)
+        self._directory, self._isolated = directory, isolated
         self.door.on_link = self._linked
         self.door.on_message = self._received
         signal.signal(signal.SIGTERM, lambda *_: self._end(_SIGTERM_GRACE_S))
@@ -116,9 +125,11 @@ class Node:
         self.door.close()
         self.journal.close()
         self.sweeper.close()
-        self.ground.tree.remove()
+        self.tree.remove()
 
     def _linked(self, epoch: int) -> None:
+        if self._isolated:
+            host.close_to_others(self._directory)  # a server has come, with files of its own
         if epoch > self.journal.epoch:
             self.journal.note(Epoch(epoch))
         self.supervisor.resync()

@@ -2,15 +2,68 @@
 
 from __future__ import annotations
 
-from batchyard.compute.local.host import Ground
-from batchyard.compute.local.journal import Journal, Outcome
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Iterable
+
+from batchyard.compute.local import proc
+from batchyard.compute.local.attempt import NODE_MARKER
+from batchyard.compute.local.cage import Tree
+from batchyard.compute.local.journal import Begun, Journal, Outcome
 from batchyard.compute.local.loop import wall_ms
 from batchyard.model.messages import AttemptEnded
 
+_PATIENCE_S = 10.0
+_AGAIN_S = 0.02
 
-def end(ground: Ground, journal: Journal) -> None:
-    """Kill the orphans and note their attempts as lost."""
-    ground.tree.end_orphans()
+
+def end(name: str, tree: Tree, journal: Journal, reserved: range) -> int:
+    """Kill the orphans, wait until they are gone, and note their attempts as lost. How many would not go within ten seconds."""
+    begun = [entry for entry in journal.intents.values() if entry is not None and entry.boot_id == proc.boot_id()]
+    give_up_s = time.monotonic() + _PATIENCE_S
+    while True:
+        left = tree.end_orphans() + _end_seen(name, begun, reserved)
+        if not left or time.monotonic() > give_up_s:
+            break
+        time.sleep(_AGAIN_S)
     for attempt in list(journal.intents):
-        journal.note(Outcome(AttemptEnded(attempt, wall_ms(), "lost", reason="the node that ran it has died")))
+        journal.note(Outcome(AttemptEnded(attempt, wall_ms(), "lost", reason="the node that ran it is gone")))
     journal.flush()
+    return left
+
+
+def _end_seen(name: str, begun: Iterable[Begun], reserved: range) -> int:
+    """Kill what /proc shows to be ours; how many there were.
+
+    Ours is what carries our marker, what belongs to a session whose first process is one that we noted (the same id and the same
+    start, so that a later process with a recycled id is safe), and what runs as a user id that only such an attempt had.
+    """
+    ticks = {entry.pid: entry.ticks for entry in begun if entry.ticks}
+    uids = {entry.uid for entry in begun if entry.uid in reserved}
+    seen = [process for process in proc.processes() if process.state != "Z" and process.pid != os.getpid()]
+    sessions = {process.pid for process in seen if ticks.get(process.pid) == process.ticks}
+    found = 0
+    for process in seen:
+        ours = process.session in sessions or process.group in sessions
+        ours = ours or proc.environment(process.pid).get(NODE_MARKER.encode()) == name.encode()
+        ours = ours or (bool(uids) and proc.owner(process.pid) in uids)
+        if ours:
+            found += 1
+            _kill(process)
+    return found
+
+
+def _kill(process: proc.Seen) -> None:
+    """SIGKILL, unless the id has come to mean another process since we looked."""
+    with contextlib.suppress(OSError):
+        if not hasattr(os, "pidfd_open"):
+            os.kill(process.pid, signal.SIGKILL)
+            return
+        held = os.pidfd_open(process.pid)
+        try:
+            if proc.start_ticks(process.pid) == process.ticks:
+                signal.pidfd_send_signal(held, signal.SIGKILL)
+        finally:
+            os.close(held)

@@ -79,8 +79,8 @@ Down = Hello | Do | Acknowledge | ShutDown
 Up = Welcome | Refused | Saw
 
 _encoder = msgspec.msgpack.Encoder()
-_down = msgspec.msgpack.Decoder(Down)
-_up = msgspec.msgpack.Decoder(Up)
+_down: msgspec.msgpack.Decoder[Down] = msgspec.msgpack.Decoder(Down)
+_up: msgspec.msgpack.Decoder[Up] = msgspec.msgpack.Decoder(Up)
 
 
 def encoded(message: Down | Up) -> bytes:

@@ -15,7 +15,6 @@ from batchyard.compute.local import proc
 from batchyard.compute.local.cage import Cage, Tree
 
 CLAIMS = Path("/run/batchyard")
-DEFAULT_UIDS = range(60706, 61184)
 
 
 class Slot:

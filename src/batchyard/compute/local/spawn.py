@@ -92,17 +92,19 @@ def _worn(identity: Identity | None) -> Iterator[None]:
         os.setresgid(0, 0, 0)
 
 
-def forking(order: Order, fork: Callable[[], int] = os.fork) -> int:
-    """Start by a real fork; `fork` may be another way to get a child (into a cgroup, see `cgroup2`)."""
+def forking(order: Order, fork: Callable[[], int] = os.fork, enter: Callable[[], object] | None = None) -> int:
+    """Start by a real fork; `fork` may be another way to get a child, and `enter` what the child does first (see `cgroup2`)."""
     reading, writing = os.pipe()
     try:
         pid = fork()
-    except OSError as error:
+    except (OSError, NotImplementedError) as error:
         os.close(reading)
         os.close(writing)
+        if isinstance(error, NotImplementedError):
+            raise
         raise CannotStart(sentence(order.argv, error)) from error
     if pid == 0:
-        _become(order, writing)
+        _become(order, writing, enter)
     os.close(writing)
     with os.fdopen(reading, "rb") as answer:
         failure = answer.read()
@@ -112,9 +114,11 @@ def forking(order: Order, fork: Callable[[], int] = os.fork) -> int:
     return pid
 
 
-def _become(order: Order, failure: int) -> None:
+def _become(order: Order, failure: int, enter: Callable[[], object] | None) -> None:
     """The child's side of `forking`: never returns."""
     try:
+        if enter:
+            enter()
         os.setsid()
         os.chdir(order.directory)
         os.umask(JOB_UMASK)

@@ -213,10 +213,10 @@ class Supervisor:
         if not attempt.pid or attempt.cause == "lost":
             return
         kill_at_s = boot_s() + grace_s
-        if attempt.kill_at_s is None:
+        if attempt.kill_at_s is None or cause == "lost":
             attempt.cause = cause
             attempt.signal(signal.SIGTERM)
-        elif kill_at_s >= attempt.kill_at_s:
+        if attempt.kill_at_s is not None and kill_at_s >= attempt.kill_at_s:
             return
         attempt.kill_at_s = kill_at_s
         attempt.timers.append(self._loop.at(kill_at_s, lambda: self._kill(attempt)))
@@ -346,6 +346,4 @@ class Supervisor:
             if not attempt.started_at_ms:
                 self._withdraw(attempt, "lost")
             elif attempt.pid:
-                attempt.cause = "lost"
-                attempt.signal(signal.SIGTERM)
-                attempt.timers.append(self._loop.at(boot_s() + grace_s, lambda attempt=attempt: self._kill(attempt)))
+                self._ask_to_end(attempt, "lost", grace_s)

@@ -7,6 +7,16 @@ import os
 from pathlib import Path
 
 
+def clear(work: Path, sweeper: Sweeper) -> None:
+    """Have what the attempts of an earlier node left removed, and its notices."""
+    for entry in work.iterdir():
+        if entry.name == "notices":
+            for notice in entry.iterdir():
+                notice.unlink()
+        else:
+            sweeper.remove(str(entry))
+
+
 class Sweeper:
     """A forked child that removes the paths written to its pipe, and ends when the node does."""
 
