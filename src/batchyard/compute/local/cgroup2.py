@@ -1,0 +1,195 @@
+"""Cages of cgroup version 2: a fresh group per attempt, into which the kernel puts the child as it makes it (clone3).
+
+Moving a whole process between groups makes version 2 wait for every processor, so nothing is moved; and its peak and its counts
+cannot be set back on most kernels, so no group is used twice.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+import struct
+import sys
+from pathlib import Path
+from resource import struct_rusage
+
+from batchyard.compute.local import spawn
+from batchyard.compute.local.cage import Usage
+from batchyard.compute.local.cgroup1 import SHARES_PER_VCPU, kill_all
+from batchyard.compute.local.knobs import number_after, read, write
+from batchyard.compute.local.spawn import CannotStart, Order
+from batchyard.model.capacity import Resources
+
+CONTROLLERS = ("memory", "cpu", "pids")
+_MIB = 1024 * 1024
+_CLONE3 = 435  # the same number on every processor that Linux was brought to before 2019
+_CLONE_INTO_CGROUP = 0x200000000
+_SIGCHLD = 17
+
+
+class Tree2:
+    """Our part of the hierarchy: `parent`/`name`, with one group per running attempt in it."""
+
+    outlives_us = True
+
+    def __init__(self, parent: Path, name: str) -> None:
+        """OSError if it may not be made. Controllers that `parent` does not hand down are not used."""
+        self.place = parent / name
+        self.place.mkdir(exist_ok=True)
+        for controller in CONTROLLERS:
+            write(parent / "cgroup.subtree_control", f"+{controller}")
+            write(self.place / "cgroup.subtree_control", f"+{controller}")
+        self.controllers = tuple(c for c in CONTROLLERS if c in read(self.place / "cgroup.subtree_control").split())
+        self._stale: list[Path] = []
+
+    def cage(self, number: int) -> Cage2:
+        return Cage2(self, str(number))
+
+    def end_orphans(self) -> int:
+        left = 0
+        for group in self.place.iterdir():
+            if group.is_dir():
+                if not empty(group):
+                    left += 1
+                    kill(group)
+                remove_below(group)
+        return left
+
+    def remove(self) -> None:
+        remove_below(self.place)
+
+    def discard(self, group: Path) -> None:
+        """Remove a group, now or when it can be."""
+        if not remove_below(group):
+            self._stale.append(group)
+
+    def tick(self) -> None:
+        stale, self._stale = self._stale, []
+        for group in stale:
+            self.discard(group)
+
+
+class Cage2:
+    """The group of one attempt after the other."""
+
+    def __init__(self, tree: Tree2, name: str) -> None:
+        self._tree = tree
+        self._name = name
+        self._made = 0
+        self.group: Path | None = None
+
+    def start(self, order: Order, needs: Resources) -> int:
+        self._made += 1
+        self.group = self._tree.place / f"{self._name}.{self._made}"
+        try:
+            self.group.mkdir()
+            self._limit(self.group, needs)
+            descriptor = os.open(self.group, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError as error:
+            raise CannotStart(f"CannotStartContainerError: cgroup {self.group}: {error.strerror}") from error
+        try:
+            return _start_in(order, self.group, descriptor)
+        finally:
+            os.close(descriptor)
+
+    def _limit(self, group: Path, needs: Resources) -> None:
+        if "memory" in self._tree.controllers:
+            (group / "memory.max").write_text(str(needs.memory_mib * _MIB))
+            write(group / "memory.swap.max", "0")
+        if "cpu" in self._tree.controllers:
+            write(group / "cpu.weight", str(weight(needs.vcpus)))
+
+    def end_all(self) -> bool:
+        if self.group is None or empty(self.group):
+            return True
+        kill(self.group)
+        return False
+
+    def usage(self, waited: struct_rusage) -> Usage:
+        if self.group is None:
+            return Usage(None, None, False)
+        peak = read(self.group / "memory.peak").strip()  # since Linux 5.19
+        used_us = number_after(b"usage_usec", read(self.group / "cpu.stat").encode())
+        oom_kills = number_after(b"oom_kill", read(self.group / "memory.events").encode())
+        cpu_s = used_us / 1e6 if used_us else waited.ru_utime + waited.ru_stime
+        return Usage(int(peak) / _MIB if peak else None, cpu_s, oom_kills > 0)
+
+    def release(self) -> None:
+        if self.group is not None:
+            self._tree.discard(self.group)
+            self.group = None
+
+
+def weight(vcpus: float) -> int:
+    """cpu.weight (1..10000) for so many vCPUs, in the proportion that container runtimes use for version 1's shares."""
+    shares = min(262144, max(2, round(SHARES_PER_VCPU * vcpus)))
+    return 1 + (shares - 2) * 9999 // 262142
+
+
+def empty(group: Path) -> bool:
+    """Whether no process lives in a group or below it."""
+    return "populated 1" not in read(group / "cgroup.events")
+
+
+def kill(group: Path) -> None:
+    """SIGKILL to all in a group and below it."""
+    if not write(group / "cgroup.kill", "1"):  # since Linux 5.14
+        write(group / "cgroup.freeze", "1")
+        for members in group.rglob("cgroup.procs"):
+            kill_all(members)
+        write(group / "cgroup.freeze", "0")
+
+
+def remove_below(group: Path) -> bool:
+    """Remove a group and those below it; False if somebody lives there still."""
+    for last in (False, True):
+        try:
+            group.rmdir()
+        except FileNotFoundError:
+            return True
+        except OSError:
+            if not last:
+                for below in [place for place in group.iterdir() if place.is_dir()]:
+                    remove_below(below)
+        else:
+            return True
+    return False
+
+
+def _start_in(order: Order, group: Path, descriptor: int) -> int:
+    """Start a program inside a group, from its first moment on."""
+    global _clone_into_works
+    if _clone_into_works:
+        try:
+            return spawn.forking(order, fork=lambda: clone_into(descriptor))
+        except NotImplementedError:
+            _clone_into_works = False
+    return spawn.forking(order, enter=lambda: (group / "cgroup.procs").write_text("0"))
+
+
+_clone_into_works = sys.platform.startswith("linux") and platform.machine() in ("x86_64", "aarch64", "ppc64le", "s390x", "riscv64")
+
+
+def clone_into(descriptor: int) -> int:
+    """Fork into the cgroup that is open as `descriptor`: 0 in the child. NotImplementedError where the kernel cannot (before 5.7)."""
+    arguments = struct.pack("=11Q", _CLONE_INTO_CGROUP, 0, 0, 0, _SIGCHLD, 0, 0, 0, 0, 0, descriptor)
+    # PyDLL keeps the interpreter's lock across the call, so that the child wakes up holding it.
+    pid: int = _library().syscall(ctypes.c_long(_CLONE3), arguments, ctypes.c_size_t(len(arguments)))
+    if pid < 0:
+        number = ctypes.get_errno()
+        if number in (38, 22, 7, 1):  # ENOSYS, EINVAL, E2BIG, EPERM: a kernel that knows less, or a container that forbids it
+            raise NotImplementedError("clone3 into a cgroup")
+        raise OSError(number, os.strerror(number))
+    return pid
+
+
+def _library() -> ctypes.PyDLL:
+    global _loaded
+    if _loaded is None:
+        _loaded = ctypes.PyDLL(None, use_errno=True)
+        _loaded.syscall.restype = ctypes.c_long
+    return _loaded
+
+
+_loaded: ctypes.PyDLL | None = None
