@@ -1,20 +1,19 @@
-"""A served object store, and boto3 as its client."""
+"""Served object stores, and boto3 as their client."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
-from botocore.config import Config
-from serving import Shim, open_store, served
+from s3_serving import client, open_store, served
 
 from batchyard.store.objects import ObjectStore
 
 
 @pytest.fixture
-def store(tmp_path: Any) -> Iterator[ObjectStore]:
+def store(tmp_path: Path) -> Iterator[ObjectStore]:
     """An empty store."""
     opened = open_store(tmp_path)
     yield opened
@@ -22,27 +21,28 @@ def store(tmp_path: Any) -> Iterator[ObjectStore]:
 
 
 @pytest.fixture(scope="module")
-def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Shim]]:
-    """The URL of a served store, and the application that serves it."""
+def shared_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStore]:
+    """A store that the tests of a module share."""
     opened = open_store(tmp_path_factory.mktemp("s3"))
-    with served(opened) as found:
-        yield found
+    yield opened
     opened.close()
 
 
-def client(url: str, **config: Any) -> Any:
-    """boto3's S3 client for `url`."""
-    return boto3.client(
-        "s3",
-        endpoint_url=url,
-        region_name="us-east-1",
-        aws_access_key_id="AKIATEST",
-        aws_secret_access_key="secret",
-        config=Config(retries={"max_attempts": 1}, s3={"addressing_style": "path"}, **config),
-    )
+@pytest.fixture(scope="module")
+def endpoint(shared_store: ObjectStore) -> Iterator[str]:
+    """The URL of the shared store, where requests must be signed."""
+    with served(shared_store) as url:
+        yield url
 
 
 @pytest.fixture(scope="module")
-def s3(endpoint: tuple[str, Shim]) -> Any:
-    """boto3's client of the served store."""
-    return client(endpoint[0])
+def open_endpoint(shared_store: ObjectStore) -> Iterator[str]:
+    """The URL of the same store without signatures, for requests that no SDK would make."""
+    with served(shared_store, is_open=True) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def s3(endpoint: str) -> Any:
+    """boto3's client of the shared store."""
+    return client(endpoint)

@@ -29,14 +29,6 @@ def in_base64(checksum: Checksum) -> str:
     return base64.b64encode(checksum.digest()).decode()
 
 
-def is_well_formed(algorithm: str, value: str) -> bool:
-    """Whether `value` is base64 of as many bytes as `algorithm` yields."""
-    try:
-        return len(base64.b64decode(value, validate=True)) == checksums.SIZES[algorithm.lower()]
-    except ValueError:
-        return False
-
-
 def composite(algorithm: str, parts: Sequence[str]) -> str:
     """S3's COMPOSITE checksum of an object of parts: the checksum of the parts' checksums (base64), and `-` their number."""
     whole = new_checksum(algorithm)

@@ -6,13 +6,14 @@ import asyncio
 import errno
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future
+from dataclasses import replace
 from typing import TypeVar
 
 import apsw
 
 from batchyard.model.fault import Fault
 from batchyard.services.s3.call import Call
-from batchyard.services.s3.promises import CHECKSUM_PREFIX, Promise
+from batchyard.services.s3.checksums import Announced
 from batchyard.store.objects_bodies import BodyWriter, WrittenBody
 from batchyard.store.objects_reader import ObjectReader
 
@@ -23,19 +24,18 @@ READ_BYTES = 512 * 1024
 UPLOAD_LIMIT_BYTES = 5 * 1024**3  # of one PutObject or UploadPart, as on AWS
 
 
-async def receive(call: Call, promise: Promise, also: str = "") -> tuple[BodyWriter, WrittenBody]:
-    """Write the body of the request to the disk and check what was promised of it.
+async def receive(call: Call, checksum: Announced, also: str = "") -> tuple[BodyWriter, WrittenBody]:
+    """Write the body of the request to the disk.
 
-    Gives the writer (to abandon, should nothing come to refer to the body) and what was written, with the checksums that were
-    promised and that of the algorithm `also`. Nothing stays on the disk when it raises: `BadDigest`, `EntityTooLarge`, or
-    whatever the body itself raises.
+    Gives the writer (to abandon, should nothing come to refer to the body) and what was written, with the checksum that the
+    request brought and that of the algorithm `also`. Nothing stays on the disk when it raises: `EntityTooLarge`, or whatever the
+    body itself raises, such as `BadDigest`.
     """
-    wanted = {name for name in (promise.algorithm, also) if name and name != promise.trailer}
-    writer = await call.work(call.store.new_body, wanted)
+    writer = await call.work(call.store.new_body, {also} - {"", checksum.algorithm})
     try:
         await _write(call, writer)
         written = await call.work(writer.finish)
-        written = _kept(call, promise, written)
+        return writer, replace(written, checksums=written.checksums | checksum.value(call.request))
     except OSError as failure:
         call.store.work(writer.abandon)
         if failure.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -44,7 +44,6 @@ async def receive(call: Call, promise: Promise, also: str = "") -> tuple[BodyWri
     except BaseException:
         call.store.work(writer.abandon)
         raise
-    return writer, written
 
 
 async def refer(call: Call, writer: BodyWriter, change: Callable[[apsw.Connection], Answer]) -> Answer:
@@ -99,12 +98,3 @@ async def _write(call: Call, writer: BodyWriter) -> None:
     if under_way:
         await under_way
     await call.work(writer.write, b"".join(gathered))
-
-
-def _kept(call: Call, promise: Promise, written: WrittenBody) -> WrittenBody:
-    """What was written, with all its checksums. Raises `BadDigest` unless it is what was promised."""
-    promise.check(written.md5, written.checksums)
-    checksums = dict(written.checksums)
-    if promise.trailer:
-        checksums[promise.trailer] = call.request.trailers[f"{CHECKSUM_PREFIX}{promise.trailer.lower()}"]
-    return WrittenBody(written.body, written.size, written.md5, checksums)

@@ -12,7 +12,6 @@ import apsw
 
 from batchyard.model.fault import Fault
 from batchyard.services import Caller
-from batchyard.services.s3.promises import promise_of
 from batchyard.store import objects_keys as keys
 from batchyard.store.objects import ObjectStore
 from batchyard.store.objects_records import Bucket, ObjectRecord
@@ -80,7 +79,6 @@ class Call:
             body += chunk
             if len(body) > DOCUMENT_LIMIT_BYTES:
                 raise Fault("MaxMessageLengthExceeded", "Your request was too big.")
-        promise_of(self.request.headers).check_document(body)
         return restxml.decode_body(shapes.load("s3"), self.operation, bytes(body))
 
     async def no_body(self) -> None:

@@ -13,10 +13,10 @@ import msgspec
 from batchyard.model.fault import Fault
 from batchyard.services.s3.bodies import refer
 from batchyard.services.s3.call import Call, invalid_argument, no_such_key
+from batchyard.services.s3.checksums import check_algorithm
 from batchyard.services.s3.conditions import check_copy_source, check_write
 from batchyard.services.s3.multipart import enter_part, find_upload, part_number
 from batchyard.services.s3.objects import check_key
-from batchyard.services.s3.promises import check_algorithm
 from batchyard.services.s3.ranges import parse_copy_range
 from batchyard.services.s3.route import decode_key
 from batchyard.services.s3.traits import content_headers, metadata_of, quoted, traits_of

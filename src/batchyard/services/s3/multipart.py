@@ -15,10 +15,10 @@ import msgspec
 from batchyard.model.fault import Fault
 from batchyard.services.s3.bodies import receive, refer
 from batchyard.services.s3.call import Call, invalid_argument
+from batchyard.services.s3.checksums import CHECKSUM_PREFIX, Announced, announced, check_algorithm
 from batchyard.services.s3.conditions import check_write
 from batchyard.services.s3.listing import speller
 from batchyard.services.s3.objects import check_key
-from batchyard.services.s3.promises import CHECKSUM_PREFIX, Promise, check_algorithm, promise_of
 from batchyard.services.s3.traits import checksum_headers, quoted, traits_of
 from batchyard.store import objects_keys as keys
 from batchyard.store import objects_uploads as uploads
@@ -66,10 +66,10 @@ async def create_multipart_upload(call: Call) -> HttpResponse:
 async def upload_part(call: Call) -> HttpResponse:
     """UploadPart."""
     number = part_number(call)
-    promise = promise_of(call.request.headers)
+    checksum = announced(call.request)
     upload = await call.look(partial(find_upload, call))
-    _check_part_algorithm(upload, promise)
-    writer, written = await receive(call, promise, upload.algorithm)
+    _check_part_algorithm(upload, checksum)
+    writer, written = await receive(call, checksum, upload.algorithm)
     await refer(call, writer, partial(enter_part, call, number, written))
     return HttpResponse(200, {"etag": quoted(written.md5)} | checksum_headers(written.checksums, "") | upload.traits.recorded)
 
@@ -295,9 +295,9 @@ def _checksum_type(algorithm: str, asked: str) -> str:
     return chosen
 
 
-def _check_part_algorithm(upload: Upload, promise: Promise) -> None:
+def _check_part_algorithm(upload: Upload, checksum: Announced) -> None:
     """A part's checksum must be of the algorithm that its upload was created with."""
-    named = promise.algorithm or promise.trailer
+    named = checksum.algorithm
     if named and upload.algorithm and named != upload.algorithm:
         raise Fault(
             "InvalidRequest",

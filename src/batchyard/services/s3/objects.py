@@ -13,8 +13,8 @@ import msgspec
 from batchyard.model.fault import Fault
 from batchyard.services.s3.bodies import receive, refer, stream
 from batchyard.services.s3.call import Call, http_date, invalid_argument, no_such_key
+from batchyard.services.s3.checksums import announced
 from batchyard.services.s3.conditions import check_delete, check_write, not_modified
-from batchyard.services.s3.promises import promise_of
 from batchyard.services.s3.ranges import parse_range
 from batchyard.services.s3.traits import checksum_headers, object_headers, quoted, traits_of
 from batchyard.store import objects_keys as keys
@@ -43,14 +43,14 @@ _OVERRIDES = {
 async def put_object(call: Call) -> HttpResponse:
     """PutObject."""
     check_key(call.key)
-    traits, promise = traits_of(call.request.headers), promise_of(call.request.headers)
+    traits, checksum = traits_of(call.request.headers), announced(call.request)
 
     def check(index: apsw.Connection) -> None:
         bucket = call.own_bucket(index)
         check_write(keys.find_object(index, bucket, call.key), call.key, call.request.headers)
 
     await call.look(check)
-    writer, written = await receive(call, promise)
+    writer, written = await receive(call, checksum)
     traits = msgspec.structs.replace(traits, checksums=written.checksums, checksum_type="FULL_OBJECT" if written.checksums else "")
     await refer(call, writer, partial(_enter, call, traits, written))
     headers = {"etag": quoted(written.md5)} | checksum_headers(traits.checksums, traits.checksum_type) | traits.recorded

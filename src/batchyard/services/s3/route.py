@@ -111,6 +111,8 @@ _COPIES = {"PutObject": "CopyObject", "UploadPart": "UploadPartCopy"}
 _SUBRESOURCES = frozenset(sub for _, _, sub in _ROUTES if sub)
 SERVED = frozenset(operation for operation, _ in _ROUTES.values()) | frozenset(_COPIES.values())
 
+_SIGNATURE_V2 = frozenset(("AWSAccessKeyId", "Signature", "Expires"))
+
 NOT_IMPLEMENTED = "A header or query you provided implies functionality that is not implemented"
 _IP_ADDRESS = re.compile(r"\d{1,3}(\.\d{1,3}){3}|\[.*\]")
 
@@ -167,7 +169,7 @@ def decode_key(raw: str) -> str:
 
 def _is_ignored(name: str) -> bool:
     """Signature parameters, the SDKs' `x-id`, and whatever else starts with `x-`: AWS ignores those too."""
-    return name[:2].lower() == "x-"
+    return name[:2].lower() == "x-" or name in _SIGNATURE_V2
 
 
 def _query(raw: str) -> dict[str, str]:
