@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from cli_service import REGION, FakeService, Refuse, job
-from click.testing import CliRunner, Result
+from click.testing import Result
 
-from batchyard.main.cli import batchyard
 from batchyard.main.client import Trouble
+from batchyard.main.commands.draw import table_lines
 from batchyard.main.commands.times import since, span
 
 Call = Callable[..., Result]
@@ -58,8 +63,8 @@ def test_jobs_are_listed_unfinished_first_and_completed_where_the_list_is_bare(c
     assert rows[2].split()[0] == THREE
     shown = {row.split()[0]: row for row in rows}
     assert "too big" in shown[ONE]
-    assert "2 h 05 min" in shown[TWO]
-    assert "10 s" in shown[THREE]
+    assert "2h05m" in shown[TWO]
+    assert "10s" in shown[THREE]
     assert "Essential container in task exited; exit code 3" in shown[THREE]
 
 
@@ -303,10 +308,34 @@ def test_times_can_be_written_in_three_ways() -> None:
         since("yesterday", 0)
 
 
-def test_output_on_a_terminal_is_drawn_by_rich(service: FakeService, folder: Path, bare: pytest.MonkeyPatch) -> None:
-    listing(service, RUNNING=[summary(TWO, "RUNNING", startedAt=NOW_MS, jobName="a[b]c")])
-    bare.setattr("batchyard.main.commands.draw.is_terminal", lambda err=False: True)
-    result = CliRunner(env={"COLUMNS": "120", "FORCE_COLOR": "1"}).invoke(batchyard, ["jobs", "--data", str(folder)])
-    assert TWO in result.stdout
-    assert "a[b]c" in result.stdout
-    assert "\x1b[" in result.stdout
+@pytest.mark.parametrize("width", [200, 100, 80, 60])
+def test_a_table_fits_the_terminal_and_names_its_rows_whole(width: int) -> None:
+    reason = "MISCONFIGURATION:JOB_RESOURCE_REQUIREMENT - The job resource requirement (vCPU/memory/GPU) is higher than can be met"
+    lines = table_lines(
+        ["JOB", "NAME", "RAN", "STATUS", "REASON"],
+        [[ONE, "align-the-reads-of-sample-17-to-the-genome", "", "RUNNABLE", reason], [TWO, "merge", "", "FAILED", ""]],
+        width,
+    )
+    plain = [click.unstyle(line) for line in lines]
+    assert max(len(line) for line in plain) <= width
+    assert "RAN" not in plain[0]
+    assert [line.split()[0] for line in plain if line[0] != " "] == ["JOB", ONE, TWO]
+    assert reason in " ".join(" ".join(plain).split())
+    assert "\x1b[31m\x1b[1mFAILED" in lines[-1]
+
+
+def test_a_table_in_a_pipe_is_whole_and_plain() -> None:
+    lines = table_lines(["JOB", "RAN", "REASON"], [[ONE, "", "x" * 200]], None)
+    assert lines == [f"{'JOB':36}  RAN  REASON", f"{ONE}       {'x' * 200}"]
+
+
+def test_watching_goes_on_until_it_is_interrupted(service: FakeService, folder: Path, bare: pytest.MonkeyPatch) -> None:
+    listing(service, RUNNING=[summary(TWO, "RUNNING", startedAt=NOW_MS)])
+    asked = [sys.executable, "-m", "batchyard.main", "jobs", "--data", str(folder), "--watch", "--json"]
+    with subprocess.Popen(asked, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=dict(os.environ)) as child:
+        assert child.stdout is not None
+        assert json.loads(child.stdout.readline())["jobs"][0]["jobId"] == TWO
+        child.send_signal(signal.SIGINT)
+        _, errors = child.communicate(timeout=20)
+    assert child.returncode == 130
+    assert b"Traceback" not in errors

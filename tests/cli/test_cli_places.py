@@ -224,3 +224,25 @@ def test_commands_start_without_what_is_slow_to_import(command: str, service: Fa
 
 def test_a_wrong_command_names_the_nearest_one(call: Call) -> None:
     fails(call("jbos"), 2, "Did you mean 'jobs'?")
+
+
+def test_https_goes_through_the_proxy_of_the_environment(bare: pytest.MonkeyPatch) -> None:
+    """As other AWS clients do; what the proxy refuses is a sentence."""
+    with socket.create_server(("127.0.0.1", 0)) as proxy:
+        heard: list[bytes] = []
+
+        def refuse() -> None:
+            connection, _ = proxy.accept()
+            with connection:
+                heard.append(connection.recv(4096))
+                connection.sendall(b"HTTP/1.1 407 Proxy Authentication Required\r\ncontent-length: 0\r\n\r\n")
+
+        thread = threading.Thread(target=refuse)
+        thread.start()
+        bare.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.getsockname()[1]}")
+        bare.setenv("AWS_ENDPOINT_URL", "https://batch.eu-west-1.amazonaws.com")
+        bare.setenv("AWS_ACCESS_KEY_ID", KEY)
+        bare.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+        fails(CliRunner().invoke(batchyard, ["job", "x"]), 3, "AWS Batch in us-east-1 does not answer", "407")
+        thread.join()
+    assert heard[0].startswith(b"CONNECT batch.eu-west-1.amazonaws.com:443 ")

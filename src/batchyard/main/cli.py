@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -88,8 +89,11 @@ def _nearest(word: str, words: Sequence[str]) -> str | None:
 
 @click.group(cls=Commands, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, "--version", prog_name="batchyard", message="%(prog)s %(version)s")
-def batchyard() -> None:
+@click.pass_context
+def batchyard(ctx: click.Context) -> None:
     """An open AWS Batch that anyone can run: the same API, a real scheduler, real jobs."""
+    if os.environ.get("NO_COLOR"):
+        ctx.color = False
 
 
 def main() -> None:

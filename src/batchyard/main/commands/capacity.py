@@ -37,7 +37,7 @@ def queues(client: Client, *, counts: bool, as_json: bool) -> None:
         say("No job queues. Make one: aws batch create-job-queue")
         return
     columns = ["QUEUE", "PRIORITY", "STATE", "STATUS", *(["WAITING", "RUNNING"] if counts else []), "ENVIRONMENTS", "REASON"]
-    table(columns, [_queue_row(queue, counts=counts) for queue in found], keep=("QUEUE",))
+    table(columns, [_queue_row(queue, counts=counts) for queue in found])
 
 
 def _counts(client: Client, queue: str) -> dict[str, Any]:
@@ -94,7 +94,7 @@ def compute(client: Client, *, as_json: bool) -> None:
         return
     if environments:
         columns = ["ENVIRONMENT", "STATE", "STATUS", "KIND", "VCPUS", "MIN", "MAX", "TYPES", "REASON"]
-        table(columns, [_environment_row(environment) for environment in environments], keep=("ENVIRONMENT",))
+        table(columns, [_environment_row(environment) for environment in environments])
     else:
         say("No compute environments. Make one: aws batch create-compute-environment")
     if unseen:
@@ -102,7 +102,7 @@ def compute(client: Client, *, as_json: bool) -> None:
     elif instances:
         heading("Instances")
         columns = ["INSTANCE", "ENVIRONMENT", "TYPE", "VCPUS", "MEMORY", "STATE", "USD/H", "JOBS"]
-        table(columns, [_instance_row(instance) for instance in instances], keep=("INSTANCE",))
+        table(columns, [_instance_row(instance) for instance in instances])
     elif environments:
         say("\nNo instances now.")
 

@@ -1,9 +1,11 @@
-"""How commands show things: rich on a terminal, plain lines into a pipe, one JSON document for machines."""
+"""How commands show things: in colours and fitted to a terminal, whole into a pipe, as one JSON document for machines."""
 
 from __future__ import annotations
 
 import json
+import shutil
 import sys
+import textwrap
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +34,8 @@ STYLES = {
     "shutting-down": "yellow",
 }
 STATUSES = ("SUBMITTED", "PENDING", "RUNNABLE", "STARTING", "RUNNING", "SUCCEEDED", "FAILED")
+BELOW = "REASON"
+NARROWEST = 6
 FINAL = frozenset({"SUCCEEDED", "FAILED"})
 
 
@@ -56,29 +60,59 @@ def console(*, err: bool = False) -> Console:
     return Console(stderr=err, highlight=False)
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, keep: Sequence[str] = ()) -> None:
-    """A table on stdout. On a terminal `keep` names the columns that are never cut; in a pipe nothing is, and columns stand apart
-    by two spaces."""
-    held = [list(row) for row in rows]
-    if is_terminal():
-        _rich_table(columns, held, keep)
-        return
-    widths = [max(len(line[i]) for line in [list(columns), *held]) for i in range(len(columns))]
-    for line in [list(columns), *held]:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """A table on stdout: on a terminal fitted to its width, in a pipe whole."""
+    for line in table_lines(columns, rows, shutil.get_terminal_size().columns if is_terminal() else None):
+        click.echo(line)
 
 
-def _rich_table(columns: Sequence[str], rows: list[list[str]], keep: Sequence[str]) -> None:
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
+def table_lines(columns: Sequence[str], rows: Iterable[Sequence[str]], width: int | None) -> list[str]:
+    """The lines of a table whose columns stand two spaces apart.
 
-    drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold", show_edge=False)
-    for column in columns:
-        drawn.add_column(column, no_wrap=column in keep, overflow="fold")
-    for row in rows:
-        drawn.add_row(*(Text(cell, style=STYLES.get(cell, "")) for cell in row))
-    console().print(drawn)
+    With a `width`: in colours, without the columns that are empty; what does not fit goes below its row (the column BELOW), then
+    the widest columns are cut, but never the first, which names the row.
+    """
+    held = [list(columns), *(list(row) for row in rows)]
+    if width is None:
+        widths = _widths(held)
+        return ["  ".join(cell.ljust(size) for cell, size in zip(line, widths, strict=True)).rstrip() for line in held]
+    filled = [i for i in range(len(columns)) if i == 0 or any(line[i] for line in held[1:])]
+    held = [[line[i] for i in filled] for line in held]
+    below = [""] * len(held)
+    if _total(_widths(held)) > width and BELOW in held[0]:
+        at = held[0].index(BELOW)
+        below = ["", *(line[at] for line in held[1:])]
+        held = [line[:at] + line[at + 1 :] for line in held]
+    widths = _cut_to(_widths(held), width)
+    drawn = []
+    for number, (line, beneath) in enumerate(zip(held, below, strict=True)):
+        cells = [_fitted(cell, size, is_head=number == 0) for cell, size in zip(line, widths, strict=True)]
+        drawn.append("  ".join(cells).rstrip())
+        drawn += [click.style("  " + part, dim=True) for part in textwrap.wrap(beneath, max(20, width - 2))]
+    return drawn
+
+
+def _widths(lines: Sequence[Sequence[str]]) -> list[int]:
+    return [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
+
+
+def _total(widths: Sequence[int]) -> int:
+    return sum(widths) + 2 * (len(widths) - 1)
+
+
+def _cut_to(widths: list[int], width: int) -> list[int]:
+    """The widths with the widest taken down, one by one, until all fit or nothing is left to take."""
+    while _total(widths) > width and len(widths) > 1:
+        widest = max(range(1, len(widths)), key=widths.__getitem__)
+        if widths[widest] <= NARROWEST:
+            break
+        widths[widest] -= 1
+    return widths
+
+
+def _fitted(cell: str, width: int, *, is_head: bool) -> str:
+    text = cell if len(cell) <= width else cell[: width - 1] + "…"
+    return click.style(text.ljust(width), **({"bold": True} if is_head else _click_style(cell)))
 
 
 def pairs(rows: Iterable[tuple[str, str]]) -> None:
@@ -97,9 +131,11 @@ def heading(text: str) -> None:
 
 
 def _click_style(value: str) -> dict[str, Any]:
+    """click's words for the style of a status; none for any other text."""
     style = STYLES.get(value, "")
-    colour = style.removeprefix("bold ")
-    return {"fg": None if colour in ("", "dim") else colour, "bold": style.startswith("bold"), "dim": style == "dim"}
+    if style in ("", "dim"):
+        return {"dim": True} if style else {}
+    return {"fg": style.removeprefix("bold "), **({"bold": True} if style.startswith("bold") else {})}
 
 
 Branch = tuple[str, Sequence["Branch"]]

@@ -10,11 +10,11 @@ from typing import Any
 import click
 
 from batchyard.main.client import Client
-from batchyard.main.commands.draw import FINAL, STATUSES, STYLES, console, emit, is_terminal, say, table
+from batchyard.main.commands.draw import FINAL, STATUSES, console, emit, is_terminal, say, table, table_lines
 from batchyard.main.commands.lookup import JobDetail, bare_id, details, last_of, why
 from batchyard.main.commands.place import talks
+from batchyard.main.commands.times import brief
 from batchyard.main.commands.times import since as moment_ms
-from batchyard.main.commands.times import span
 
 COLUMNS = ("JOB", "NAME", "QUEUE", "STATUS", "AGE", "RAN", "REASON")
 UNFINISHED = tuple(status for status in STATUSES if status not in FINAL)
@@ -71,7 +71,7 @@ def jobs(
     if not found:
         say("No jobs." if parent or statuses else f"No jobs that wait or run, and none since {since} that have ended.")
         return
-    table(COLUMNS, rows(found, _now_ms()), keep=("JOB", "STATUS"))
+    table(COLUMNS, rows(found, _now_ms()))
     _say_what_is_left_out(found, limit)
 
 
@@ -124,7 +124,7 @@ def rows(found: Sequence[JobDetail], now_ms: int) -> list[tuple[str, ...]]:
             job["jobName"] + (f" [{job['arrayProperties']['size']}]" if (job.get("arrayProperties") or {}).get("size") else ""),
             job["jobQueue"],
             job["status"],
-            span(now_ms - job["createdAt"]),
+            brief(now_ms - job["createdAt"]),
             ran(job, now_ms),
             why(job) if job["status"] in ("RUNNABLE", "FAILED") else "",
         )
@@ -137,7 +137,7 @@ def ran(job: JobDetail, now_ms: int) -> str:
     started = job.get("startedAt")
     if not started or job["status"] in ("SUBMITTED", "PENDING", "RUNNABLE", "STARTING"):
         return ""
-    return span((job.get("stoppedAt") or now_ms) - started)
+    return brief((job.get("stoppedAt") or now_ms) - started)
 
 
 def _say_what_is_left_out(found: Sequence[JobDetail], limit: int) -> None:
@@ -161,17 +161,13 @@ def _watch(look: Callable[[], list[JobDetail]], as_json: bool) -> None:
                 click.echo("")
             time.sleep(WATCH_EVERY_S)
     from rich.live import Live
-    from rich.table import Table
     from rich.text import Text
 
-    with Live(console=console(), screen=True, auto_refresh=False) as live:
+    screen = console()
+    with Live(console=screen, screen=True, auto_refresh=False) as live:
         while True:
-            drawn = Table(box=None, header_style="bold", title=time.strftime("%H:%M:%S"), title_justify="left")
-            for column in COLUMNS:
-                drawn.add_column(column, no_wrap=True)
-            for row in rows(look(), _now_ms()):
-                drawn.add_row(*(Text(cell, style=STYLES.get(cell, "")) for cell in row))
-            live.update(drawn, refresh=True)
+            lines = table_lines(COLUMNS, rows(look(), _now_ms()), screen.width)
+            live.update(Text.from_ansi("\n".join([time.strftime("%H:%M:%S"), *lines])), refresh=True)
             time.sleep(WATCH_EVERY_S)
 
 

@@ -13,7 +13,8 @@ import click
 def node(data: Path, options: tuple[str, ...]) -> None:
     """Run the node of a service.
 
-    `batchyard serve` starts it by itself; there is no need to. Its further options are those of `python -m batchyard.compute.local.node --help`.
+    `batchyard serve` starts it by itself; there is no need to. Its further options:
+    `python -m batchyard.compute.local.node --help`.
     """
     from batchyard.compute.local.node import main
 

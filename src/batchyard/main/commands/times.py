@@ -29,6 +29,11 @@ def span(milliseconds: float | None) -> str:
     return f"{days} d {hours} h"
 
 
+def brief(milliseconds: float | None) -> str:
+    """`span` for the cells of a table: `850ms`, `12s`, `3m05s`, `2h07m`, `4d3h`."""
+    return span(milliseconds).replace("min", "m").replace(" m", "m").replace(" ", "")
+
+
 def moment(milliseconds: int | None) -> str:
     """Local date and time to the second; empty for None."""
     if not milliseconds:

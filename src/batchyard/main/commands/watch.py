@@ -11,13 +11,14 @@ import click
 
 from batchyard.main.client import EXIT_FAILED, Client, Trouble
 from batchyard.main.commands.draw import STATUSES, console, emit, is_terminal, say
-from batchyard.main.commands.lookup import JobDetail, detail, is_array_parent, is_final, last_lines, why
+from batchyard.main.commands.lookup import JobDetail, detail, details, is_array_parent, is_final, last_lines, unknown, why
 from batchyard.main.commands.times import span
 
 NAPS_NEAR_S = (0.1, 1.0)  # the first nap between two looks, and the longest
 NAPS_AWS_S = (2.0, 10.0)
 PATIENCE_S = 120.0  # a service that is started again is waited for
 LAST_LINES = 20
+KNOWN_WITHIN_S = 10.0
 REASON_EVERY_S = 3.0
 FAILED_CHILDREN_SHOWN = 5
 
@@ -31,6 +32,9 @@ def see_through(client: Client, job_id: str, *, as_json: bool = False) -> int:
         job = _watched(client, job_id, None if as_json else started)
     except KeyboardInterrupt:
         return _interrupted(client, job_id)
+    except Trouble:
+        say(f"The watch ends, {job_id} does not:")
+        raise
     if as_json:
         emit(job)
     else:
@@ -51,12 +55,24 @@ def _until_end(client: Client, job_id: str, show: Show, started: float) -> JobDe
     nap, longest = NAPS_NEAR_S if client.place.is_near else NAPS_AWS_S
     reasons = _Reasons(client)
     while True:
-        job = detail(client, job_id)
+        job = _submitted(client, job_id)
         show(reasons.added(job), time.monotonic() - started)
         if is_final(job):
             return job
         time.sleep(nap)
         nap = min(longest, nap * 1.3)
+
+
+def _submitted(client: Client, job_id: str) -> JobDetail:
+    """The job, also where it takes the service a moment to know what it has just accepted."""
+    give_up_at = time.monotonic() + KNOWN_WITHIN_S
+    while True:
+        found = details(client, [job_id]).get(job_id)
+        if found:
+            return found
+        if time.monotonic() >= give_up_at:
+            raise unknown(client, job_id)
+        time.sleep(NAPS_NEAR_S[1])
 
 
 class _Reasons:
@@ -107,7 +123,7 @@ def standing(job: JobDetail) -> str:
 def _with_rich(client: Client, job_id: str, started: float) -> JobDetail:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-    first = detail(client, job_id)
+    first = _submitted(client, job_id)
     size = int((first.get("arrayProperties") or {}).get("size") or 0)
     bar: list[ProgressColumn] = [BarColumn(bar_width=30), MofNCompleteColumn()] if size else []
     text = TextColumn("{task.description}", markup=False)
