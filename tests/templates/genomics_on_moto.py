@@ -129,13 +129,13 @@ class DressedAccount:
     It speaks through botocore's own events, so the script runs as it is.
     """
 
-    def __init__(self, mark: str) -> None:
+    def __init__(self, stack_name: str, mark: str) -> None:
+        self.stack_name = stack_name
         self.mark = mark
         self.plain = session()
         self.session = session()
         self.calls: list[str] = []
         self.given: dict[str, str] = {}
-        self.stack_name = ""
         self.runs_on: dict[str, str] = {}  # job id -> ARN of the environment that it should seem to run in
         self.job_leaves = {"log", "result"}
         self.submitted: dict[str, Any] = {}
@@ -159,7 +159,6 @@ class DressedAccount:
 
     def _create_stack(self, params: dict[str, Any], **_: Any) -> dict[str, Any]:
         self.given = {entry["ParameterKey"]: entry["ParameterValue"] for entry in params["Parameters"]}
-        self.stack_name = params["StackName"]
         return params | {"TemplateBody": body_for_moto(), "Parameters": parameters_for_moto(self.given)}
 
     def _stack_created(self, parsed: dict[str, Any], **_: Any) -> None:

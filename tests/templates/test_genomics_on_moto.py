@@ -12,10 +12,18 @@ from genomics_promises import BASELINE, OWN_BUCKET
 from moto import mock_aws
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def aws() -> Iterator[Any]:
+    """A session on one stand-in for all tests, since starting it takes longer than a test."""
     with mock_aws(config=CONFIG):
         yield session()
+
+
+@pytest.fixture(scope="module")
+def outputs(aws: Any) -> dict[str, str]:
+    """Outputs of the stack `genomics`."""
+    given = {"SpotMaxvCpus": "32", "SpotBidPercentage": "60", "JobLogRetentionDays": "30", "RootVolumeGiB": "300"}
+    return deploy(aws, "genomics", given)
 
 
 def queue_order(aws: Any, arn: str) -> list[str]:
@@ -26,8 +34,12 @@ def queue_order(aws: Any, arn: str) -> list[str]:
     return [entry["computeEnvironment"] for entry in entries]
 
 
-def test_the_stack_holds_two_queues_on_two_environments(aws: Any) -> None:
-    outputs = deploy(aws, "genomics", {"SpotMaxvCpus": "32", "SpotBidPercentage": "60"})
+def buckets(s3: Any, stack: str) -> set[str]:
+    """Names of the buckets that belong to a stack."""
+    return {bucket["Name"] for bucket in s3.list_buckets()["Buckets"] if bucket["Name"].startswith(f"{stack}-")}
+
+
+def test_the_stack_holds_two_queues_on_two_environments(aws: Any, outputs: dict[str, str]) -> None:
     spot, on_demand = (outputs[f"GenomicsEnv{name}ComputeEnvironmentArn"] for name in ("Spot", "OnDemand"))
     assert queue_order(aws, outputs["GenomicsEnvDefaultJobQueueArn"]) == [spot, on_demand]
     assert queue_order(aws, outputs["GenomicsEnvHighPriorityJobQueueArn"]) == [on_demand, spot]
@@ -38,7 +50,7 @@ def test_the_stack_holds_two_queues_on_two_environments(aws: Any) -> None:
 
 
 def test_with_a_baseline_the_default_queue_never_scales_on_demand(aws: Any) -> None:
-    outputs = deploy(aws, "genomics", BASELINE)
+    outputs = deploy(aws, "with-baseline", BASELINE)
     spot, on_demand, baseline = (outputs[f"GenomicsEnv{n}ComputeEnvironmentArn"] for n in ("Spot", "OnDemand", "Baseline"))
     assert queue_order(aws, outputs["GenomicsEnvDefaultJobQueueArn"]) == [spot, baseline]
     assert queue_order(aws, outputs["GenomicsEnvHighPriorityJobQueueArn"]) == [baseline, on_demand, spot]
@@ -47,8 +59,8 @@ def test_with_a_baseline_the_default_queue_never_scales_on_demand(aws: Any) -> N
     assert found["computeResources"]["minvCpus"] == found["computeResources"]["maxvCpus"] == 64
 
 
-def test_a_job_in_each_queue_uses_the_starter_definition(aws: Any) -> None:
-    outputs, batch = deploy(aws, "genomics", {}), aws.create_client("batch")
+def test_a_job_in_each_queue_uses_the_starter_definition(aws: Any, outputs: dict[str, str]) -> None:
+    batch = aws.create_client("batch")
     for queue in ("Default", "HighPriority"):
         job_id = batch.submit_job(
             jobName="hello",
@@ -63,8 +75,7 @@ def test_a_job_in_each_queue_uses_the_starter_definition(aws: Any) -> None:
         assert container["logConfiguration"]["options"]["awslogs-group"] == outputs["GenomicsEnvLogGroup"]
 
 
-def test_others_find_the_environment_by_parameter_and_export(aws: Any) -> None:
-    outputs = deploy(aws, "genomics", {})
+def test_others_find_the_environment_by_parameter_and_export(aws: Any, outputs: dict[str, str]) -> None:
     ssm, cloudformation = aws.create_client("ssm"), aws.create_client("cloudformation")
     exports = {entry["Name"]: entry["Value"] for entry in cloudformation.list_exports()["Exports"]}
     for parameter, export, output in (
@@ -79,16 +90,16 @@ def test_others_find_the_environment_by_parameter_and_export(aws: Any) -> None:
         assert value == exports[f"genomics-Genomics-{export}"] == outputs[output]
 
 
-def test_instances_logs_and_buckets_are_as_promised(aws: Any) -> None:
-    outputs = deploy(aws, "genomics", {"JobLogRetentionDays": "30", "RootVolumeGiB": "300"})
+def test_instances_logs_and_buckets_are_as_promised(aws: Any, outputs: dict[str, str]) -> None:
     ec2, logs, s3 = (aws.create_client(name) for name in ("ec2", "logs", "s3"))
-    (launch,) = ec2.describe_launch_templates()["LaunchTemplates"]
-    versions = ec2.describe_launch_template_versions(LaunchTemplateId=launch["LaunchTemplateId"])["LaunchTemplateVersions"]
+    summaries = aws.create_client("cloudformation").list_stack_resources(StackName="genomics")["StackResourceSummaries"]
+    (launch,) = (entry["PhysicalResourceId"] for entry in summaries if entry["ResourceType"].endswith("LaunchTemplate"))
+    versions = ec2.describe_launch_template_versions(LaunchTemplateId=launch)["LaunchTemplateVersions"]
     data = versions[0]["LaunchTemplateData"]
     disk = data["BlockDeviceMappings"][0]["Ebs"]
     assert (disk["Encrypted"], disk["VolumeType"], disk["VolumeSize"]) == (True, "gp3", 300)
     assert data["MetadataOptions"]["HttpTokens"] == "required"
-    (group,) = logs.describe_log_groups(logGroupNamePrefix="/aws/batch/")["logGroups"]
+    (group,) = logs.describe_log_groups(logGroupNamePrefix="/aws/batch/genomics")["logGroups"]
     assert (group["logGroupName"], group["retentionInDays"]) == ("/aws/batch/genomics", 30)
     for name in ("GenomicsEnvS3Bucket", "GenomicsEnvLogBucket"):
         rules = s3.get_bucket_encryption(Bucket=outputs[name])["ServerSideEncryptionConfiguration"]["Rules"]
@@ -97,16 +108,15 @@ def test_instances_logs_and_buckets_are_as_promised(aws: Any) -> None:
 
 def test_an_existing_bucket_is_used_and_only_the_log_bucket_is_made(aws: Any) -> None:
     s3 = aws.create_client("s3")
-    outputs = deploy(aws, "genomics", OWN_BUCKET)
+    outputs = deploy(aws, "own-bucket", OWN_BUCKET)
     assert outputs["GenomicsEnvS3Bucket"] == "our-results"
-    assert [bucket["Name"] for bucket in s3.list_buckets()["Buckets"]] == [outputs["GenomicsEnvLogBucket"]]
+    assert buckets(s3, "own-bucket") == {outputs["GenomicsEnvLogBucket"]}
 
 
 def test_deleting_the_stack_leaves_the_buckets(aws: Any) -> None:
-    outputs = deploy(aws, "genomics", {})
+    outputs = deploy(aws, "short-lived", {})
     s3, cloudformation = aws.create_client("s3"), aws.create_client("cloudformation")
-    cloudformation.delete_stack(StackName="genomics")
-    left = {bucket["Name"] for bucket in s3.list_buckets()["Buckets"]}
-    assert left == {outputs["GenomicsEnvS3Bucket"], outputs["GenomicsEnvLogBucket"]}
+    cloudformation.delete_stack(StackName="short-lived")
+    assert buckets(s3, "short-lived") == {outputs["GenomicsEnvS3Bucket"], outputs["GenomicsEnvLogBucket"]}
     with pytest.raises(ClientError, match="does not exist"):
-        cloudformation.describe_stacks(StackName="genomics")
+        cloudformation.describe_stacks(StackName="short-lived")
