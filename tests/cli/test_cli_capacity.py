@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -114,7 +113,7 @@ def test_doctor_tells_each_finding_and_fails_only_for_what_must_be_mended(
     result = call("doctor", "--json")
     document = json.loads(result.stdout)
     found = {check["subject"]: check for check in document["checks"]}
-    assert {"Python", "SQLite", "Memory", "Disk", "Folder", "Users", "Cgroups", "Clock", "Ports", "Server", "Node"} <= set(found)
+    assert {"Python", "SQLite", "Memory", "Disk", "Folder", "Machine", "Clock", "Ports", "Server", "Node"} <= set(found)
     assert found["Server"]["result"] == "ok"
     assert found["Node"]["result"] == "warn"
     assert document["ok"] == (result.exit_code == 0)
@@ -150,10 +149,20 @@ def test_doctor_finds_a_full_disk_and_a_folder_that_cannot_be_written(tmp_path: 
     assert "Read-only" in found[1].found
 
 
-def test_doctor_without_root_says_what_is_lost(tmp_path: Path, bare: pytest.MonkeyPatch) -> None:
-    bare.setattr(os, "geteuid", lambda: 1000)
-    bare.setattr(checks, "_memory_cgroup", lambda: ("", False))
-    assert [finding.result for finding in checks.isolation(tmp_path)] == ["warn", "warn"]
+def test_doctor_tells_what_is_lost_without_root_and_cgroups(tmp_path: Path, bare: pytest.MonkeyPatch) -> None:
+    seen = {
+        "uid_isolation": False,
+        "isolation": "watching",
+        "controllers": [],
+        "vcpus": 2,
+        "memory_mib": 900,
+        "gpus": 0,
+        "warnings": ["Lost."],
+    }
+    bare.setattr("batchyard.compute.local.facts", lambda directory: seen)
+    assert [(finding.subject, finding.result) for finding in checks.isolation(tmp_path)] == [("Machine", "ok"), ("Isolation", "warn")]
+    seen |= {"uid_isolation": True, "isolation": "cgroup v2", "controllers": ["memory", "pids"], "warnings": []}
+    assert {finding.result for finding in checks.isolation(tmp_path)} == {"ok"}
 
 
 def test_the_reference_page_says_what_the_commands_say() -> None:

@@ -204,42 +204,18 @@ def node(folder: Path) -> Iterator[Finding]:
 
 
 def isolation(folder: Path) -> Iterator[Finding]:
-    """What separates jobs from each other here: users, and limits of memory."""
-    if os.geteuid() == 0:
-        yield Finding("Users", "ok", "root: jobs run under users of their own")
-    else:
-        yield Finding(
-            "Users",
-            "warn",
-            f"not root (uid {os.geteuid()}): jobs run as you and can read what you can read",
-            "Serve as root to separate jobs; else run only jobs that you trust.",
-        )
-    version, writable = _memory_cgroup()
-    if writable:
-        yield Finding("Cgroups", "ok", f"{version}: memory limits by the kernel")
-    else:
-        yield Finding(
-            "Cgroups",
-            "warn",
-            f"{version or 'none'}: memory is watched, and jobs above their limit are ended a moment late",
-            "Serve as root, or in a delegated cgroup (systemd-run --user --scope -p Delegate=yes).",
-        )
+    """What separates jobs from each other here, as the node will see it: users, limits, room."""
+    from batchyard.compute.local import facts
 
-
-def _memory_cgroup() -> tuple[str, bool]:
-    """("v1" | "v2" | "", whether groups with a memory limit can be made there)."""
-    if sys.platform != "linux":
-        return "", False
-    first = Path("/sys/fs/cgroup/memory")
-    if first.is_dir():
-        return "v1", os.access(first, os.W_OK)
-    try:
-        own = Path("/proc/self/cgroup").read_text().strip().rpartition("::")[2].lstrip("/")
-        root = Path("/sys/fs/cgroup")
-        at = root if os.access(root, os.W_OK) else root / own
-        return "v2", "memory" in (at / "cgroup.controllers").read_text().split() and os.access(at, os.W_OK)
-    except OSError:
-        return "", False
+    seen = facts(folder)
+    if seen["uid_isolation"]:
+        yield Finding("Users", "ok", "jobs run under users of their own")
+    if seen["isolation"] != "watching":
+        yield Finding("Cgroups", "ok", f"{seen['isolation']} ({', '.join(seen['controllers'])}): the kernel keeps jobs within their limits")
+    gpus = f", {seen['gpus']} GPUs" if seen["gpus"] else ""
+    yield Finding("Machine", "ok", f"{seen['vcpus']:g} vCPUs, {seen['memory_mib']} MiB{gpus}")
+    for warning in seen["warnings"]:
+        yield Finding("Isolation", "warn", warning)
 
 
 def surroundings(folder: Path) -> Iterator[Finding]:
