@@ -36,6 +36,8 @@ from variant_calling import (
 FEWEST_SHARDS = 4
 MOST_SHARDS = 8
 WITHIN_S = 600.0
+PIPE_WIDTH = 132
+"""Columns where the output goes to a file or a pipe."""
 PLOT = "results/variants.png"
 
 
@@ -206,17 +208,22 @@ def report(result: Result, console: rich.console.Console, service_folder: pathli
         display.table_of_places(
             [
                 ("results", results),
-                ("", f"{result.folder / 'results'}/"),
-                ("picture", str(result.folder / "results" / "variants.png")),
+                ("", f"{_shown(result.folder / 'results')}/"),
+                ("picture", _shown(result.folder / "results" / "variants.png")),
                 ("logs", f"log group {collection.LOG_GROUP}: {streams} streams, one per attempt"),
                 ("", f"s3://{result.environment.log_bucket}/jobs/{result.run.name}/"),
-                ("", f"{result.folder / 'logs'}/"),
-                ("service", str(service_folder)),
+                ("", f"{_shown(result.folder / 'logs')}/"),
+                ("service", _shown(service_folder)),
             ]
         )
     )
     for problem in result.problems:
         console.print(f"[bold red]{problem}[/]", highlight=False)
+
+
+def _shown(path: pathlib.Path) -> str:
+    """The path as it is shortest to type from here."""
+    return str(path.relative_to(pathlib.Path.cwd())) if path.is_relative_to(pathlib.Path.cwd()) else str(path)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -228,6 +235,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--keep", action="store_true", default=os.environ.get("KEEP") == "1", help="leave the service running (KEEP=1)")
     options = parser.parse_args(arguments)
     console = rich.console.Console(highlight=False)
+    if not console.is_terminal:
+        console.width = PIPE_WIDTH
     seed = secrets.randbelow(1_000_000) if options.seed is None else options.seed
     began = datetime.datetime.now(datetime.UTC)
     out = _fresh_folder(options.out, f"{began:%Y%m%d-%H%M%S}-seed-{seed}")
@@ -258,9 +267,9 @@ def _taken_down(yard: service.Service, console: rich.console.Console, *, keep: b
     finally:
         if yard.process is not None and yard.process.poll() is None:
             if keep:
-                console.print(
-                    f'\nthe service stays: eval "$(batchyard env --data {yard.folder})"; end it: batchyard down --data {yard.folder}'
-                )
+                folder = _shown(yard.folder)
+                console.print(f'\nthe service stays: eval "$(batchyard env --data {folder})"')
+                console.print(f"end it with: batchyard down --data {folder}")
             else:
                 yard.stop()
 

@@ -20,14 +20,16 @@ def records(
     """A record of every job of the run, in the order of the steps and their children."""
     single = submission.single_jobs(run, job_ids)
     details = submission.describe(clients, single)
-    steps = {each: step for step in run.steps for each in submission.children(job_ids[step.name], step)}
-
-    def one(job_id: str) -> reckoning.Record:
-        cost_usd = service.cost_usd(service_folder, job_id)
-        return reckoning.record(steps[job_id].name, details[job_id], cost_usd, spot=not steps[job_id].urgent)
-
     with concurrent.futures.ThreadPoolExecutor(CALLS_AT_ONCE) as pool:
-        return list(pool.map(one, single))
+        costs = dict(zip(single, pool.map(lambda job_id: service.cost_usd(service_folder, job_id), single), strict=True))
+    made: dict[str, list[reckoning.Record]] = {}
+    for step in run.steps:
+        made[step.name] = []
+        for index, job_id in enumerate(submission.children(job_ids[step.name], step)):
+            after = [record for earlier in step.after for record in made[earlier]]
+            after += [made[step.lockstep_after][index]] if step.lockstep_after else []
+            made[step.name].append(reckoning.record(step.name, details[job_id], costs[job_id], spot=not step.urgent, after=after))
+    return [record for step in run.steps for record in made[step.name]]
 
 
 def archive_logs(

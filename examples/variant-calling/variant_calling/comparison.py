@@ -83,6 +83,7 @@ def read_variants(vcf: pathlib.Path, reference: pathlib.Path) -> set[sample.Vari
     ValueError when one of them is written twice: a gather that overlaps is a wrong gather.
     """
     normed = vcf.with_name(f"{vcf.name}.normed.vcf")
+    pysam.set_verbosity(1)  # errors only: a header line of bcftools call is not to the taste of bcftools norm
     pysam.bcftools.norm("-f", str(reference), "-m", "-any", "-Ov", "-o", str(normed), str(vcf), catch_stdout=False)
     variants: set[sample.Variant] = set()
     with pysam.VariantFile(str(normed)) as records:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import typing
 
+import rich.box
 import rich.console
 import rich.live
 import rich.table
@@ -61,15 +62,13 @@ class Progress:
             self.console.print(f"{elapsed_s:6.1f} s  {remark}", highlight=False)
         self.last = picture
 
-    def _drawn(self, picture: watch.Picture, elapsed_s: float) -> rich.table.Table:
-        table = rich.table.Table(box=None, pad_edge=False, title=f"{elapsed_s:.0f} s", title_justify="left", title_style="bright_black")
-        for heading in ("step", "", "jobs", "status"):
+    def _drawn(self, picture: watch.Picture, elapsed_s: float) -> rich.console.Group:
+        table = rich.table.Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+        for heading in ("step", f"{elapsed_s:.0f} s", "jobs", ""):
             table.add_column(heading, header_style="bright_black")
         for step in self.steps:
             table.add_row(step.name, self._bar(picture[step.name]), *self._counts(picture[step.name]))
-        for remark in self.remarks:
-            table.add_row("", rich.text.Text(remark, style="magenta"))
-        return table
+        return rich.console.Group("", table, *(rich.text.Text(remark, style="magenta") for remark in self.remarks))
 
     def _bar(self, standing: watch.Standing) -> rich.text.Text:
         bar = rich.text.Text()
@@ -94,7 +93,14 @@ class Progress:
 
 def table_of_jobs(records: list[reckoning.Record]) -> rich.table.Table:
     """Every job with its times, attempts and cost, and the sums."""
-    table = rich.table.Table(title="Jobs", title_justify="left", title_style="bold", header_style="bright_black", show_footer=True)
+    table = rich.table.Table(
+        caption="queued: from when a job could have started to when it did",
+        caption_justify="left",
+        header_style="bright_black",
+        box=rich.box.SIMPLE_HEAD,
+        pad_edge=False,
+        show_footer=True,
+    )
     ran_s = sum(record.ran_s for record in records)
     cost_usd = sum(record.cost_usd for record in records)
     starts = sum(len(record.attempts) for record in records)
@@ -114,7 +120,7 @@ def table_of_jobs(records: list[reckoning.Record]) -> rich.table.Table:
         table.add_row(
             record.label,
             rich.text.Text(record.status, style=STYLES[record.status]),
-            f"{record.waited_s:.1f} s",
+            f"{record.queued_s:.1f} s",
             f"{record.ran_s:.1f} s",
             str(len(record.attempts)),
             f"{record.cost_usd * 100:.4f} ¢",

@@ -40,6 +40,8 @@ def draw(
     style: dict[typing.Any, typing.Any] = {
         "font.family": "DejaVu Sans",
         "font.size": 10,
+        "figure.constrained_layout.h_pad": 0.1,
+        "figure.constrained_layout.w_pad": 0.1,
         "axes.edgecolor": PALE,
         "axes.labelcolor": INK,
         "text.color": INK,
@@ -50,7 +52,6 @@ def draw(
         figure, (tracks, coverage) = matplotlib.pyplot.subplots(
             2, 1, figsize=(12, 6), dpi=150, sharex=True, height_ratios=(1.0, 1.15), layout="constrained"
         )
-        figure.get_layout_engine().set(h_pad=0.1, w_pad=0.1)
         _draw_tracks(tracks, planted, called)
         _draw_coverage(coverage, depth, doubtful)
         figure.suptitle(title, x=0.012, ha="left", fontsize=15, fontweight="bold")

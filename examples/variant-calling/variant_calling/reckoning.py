@@ -5,6 +5,9 @@ from __future__ import annotations
 import dataclasses
 import typing
 
+if typing.TYPE_CHECKING:
+    import collections.abc
+
 ON_DEMAND_USD_PER_VCPU_HOUR = 0.048
 SPOT_SHARE = 0.35
 """Where the service tells no price: the on-demand price of a vCPU of the m6i family (us-east-1, 2025), and a usual Spot share."""
@@ -36,15 +39,21 @@ class Record:
     step: str
     status: str
     reason: str
-    created_at_ms: int
+    ready_at_ms: int
+    """When it was submitted, or when the last job that it waits for ended, if that is later."""
     attempts: tuple[Attempt, ...]
     cost_usd: float
 
     @property
-    def waited_s(self) -> float:
-        """From submission to the start of the first attempt, in seconds: dependencies and queue together."""
+    def queued_s(self) -> float:
+        """Seconds from when it could have started to when it first did."""
         starts = [attempt.started_at_ms for attempt in self.attempts if attempt.started_at_ms]
-        return max(0, min(starts) - self.created_at_ms) / 1_000 if starts else 0.0
+        return max(0, min(starts) - self.ready_at_ms) / 1_000 if starts else 0.0
+
+    @property
+    def ended_at_ms(self) -> int:
+        """When its last attempt ended; 0 when there was none."""
+        return max((attempt.stopped_at_ms or 0 for attempt in self.attempts), default=0)
 
     @property
     def ran_s(self) -> float:
@@ -52,8 +61,13 @@ class Record:
         return sum(attempt.ran_s for attempt in self.attempts)
 
 
-def record(step: str, detail: dict[str, typing.Any], cost_usd: float | None, *, spot: bool) -> Record:
-    """The record of a job from DescribeJobs' detail of it; without a cost of the service it is estimated."""
+def record(
+    step: str, detail: dict[str, typing.Any], cost_usd: float | None, *, spot: bool, after: collections.abc.Iterable[Record] = ()
+) -> Record:
+    """The record of a job from DescribeJobs' detail of it; without a cost of the service it is estimated.
+
+    `after` are the records of the jobs that it waited for.
+    """
     attempts = tuple(_attempt(each) for each in detail.get("attempts") or [])
     index = (detail.get("arrayProperties") or {}).get("index")
     needs = {each["type"]: each["value"] for each in (detail.get("container") or {}).get("resourceRequirements") or []}
@@ -63,7 +77,7 @@ def record(step: str, detail: dict[str, typing.Any], cost_usd: float | None, *, 
         step=step,
         status=detail["status"],
         reason=detail.get("statusReason", ""),
-        created_at_ms=detail["createdAt"],
+        ready_at_ms=max([detail["createdAt"], *(earlier.ended_at_ms for earlier in after)]),
         attempts=attempts,
         cost_usd=estimated_cost(attempts, float(needs.get("VCPU", 1)), spot=spot) if cost_usd is None else cost_usd,
     )

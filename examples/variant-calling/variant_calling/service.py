@@ -9,8 +9,12 @@ import subprocess
 import sys
 import time
 
+from variant_calling import patience
+
 READY_WITHIN_S = 30.0
 COMMAND_WITHIN_S = 90.0
+NO_SERVICE = 3
+"""The exit status by which `batchyard` says that nobody answers."""
 CONFUSING = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN", "AWS_CONFIG_FILE")
 """Settings of the user's own AWS account, which has no part in this."""
 
@@ -66,8 +70,8 @@ class Service:
 
     def stop(self) -> None:
         """`batchyard down`: jobs, node and server end; what is stored stays."""
-        _run("down", "--data", str(self.folder))
-        if self.process is not None:
+        if self.process is not None and self.process.poll() is None:
+            _run("down", "--data", str(self.folder))
             self.process.wait(timeout=COMMAND_WITHIN_S)
 
     def kill(self) -> None:
@@ -90,16 +94,20 @@ def cost_usd(folder: pathlib.Path, job_id: str) -> float | None:
 
 
 def _run(*arguments: str) -> str:
-    """One command of the command line: what it printed. ServiceError with its complaint when it fails."""
-    done = subprocess.run(
-        [*command(), *arguments],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        env=without_aws_settings(),
-        timeout=COMMAND_WITHIN_S,
-        check=False,
-    )
-    if done.returncode != 0:
-        raise ServiceError(f"batchyard {' '.join(arguments)} ended with status {done.returncode}: {done.stderr.strip()}")
-    return done.stdout
+    """One command of the command line, repeated while nobody answers: what it printed. ServiceError when it fails."""
+    deadline = time.monotonic() + patience.PATIENCE_S
+    while True:
+        done = subprocess.run(
+            [*command(), *arguments],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            env=without_aws_settings(),
+            timeout=COMMAND_WITHIN_S,
+            check=False,
+        )
+        if done.returncode == 0:
+            return done.stdout
+        if done.returncode != NO_SERVICE or time.monotonic() > deadline:
+            raise ServiceError(f"batchyard {' '.join(arguments)} ended with status {done.returncode}: {done.stderr.strip()}")
+        time.sleep(patience.LONGEST_PAUSE_S)

@@ -236,7 +236,7 @@ def shrink(view: YardView, now_ms: int, idle_s: float, busy: set[str]) -> tuple[
                 continue
             if staying - instance.room.vcpus < environment.min_vcpus:
                 continue
-            since_ms = instance.launched_at_ms if instance.idle_since_ms is None else instance.idle_since_ms
+            since_ms = now_ms if instance.idle_since_ms is None else instance.idle_since_ms
             due_ms = since_ms + int(keep_s * 1000)
             if due_ms <= now_ms:
                 stops.append(instance.id)

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from batchyard.model.fault import Fault
 from batchyard.services import Caller
-from batchyard.wire import sigv4
+from batchyard.wire import sigclaims
 from batchyard.wire.http import HttpRequest
 from batchyard.wire.sigv4 import Credential, Verified
 
@@ -33,9 +33,9 @@ def caller_of(verified: Verified, request_id: str) -> Caller:
 def unproven_caller(request: HttpRequest, account: str, region: str, request_id: str) -> Caller:
     """With `--auth off`: the root identity, in the region that the request claims, else in `region`."""
     claimed_region, access_key_id = region, ANYBODY
-    if sigv4.is_signed(request):
+    if sigclaims.is_signed(request):
         try:
-            claim = sigv4.read_signature(request)
+            claim = sigclaims.read_signature(request)
         except Fault:
             pass  # whatever is wrong with a signature that nobody asks for
         else:

@@ -16,8 +16,6 @@ _FOLDERS = {
     "monitoring": "cloudwatch",
     "tagging": "resourcegroupstaggingapi",
     "elasticmapreduce": "emr",
-    "s3express": "s3",
-    "s3-object-lambda": "s3",
 }
 
 # X-Amz-Target prefix -> service; Version of a form -> service. A test compares both with the models.
