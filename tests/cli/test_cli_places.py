@@ -199,6 +199,11 @@ def test_env_and_down_need_a_service_of_this_machine(call: Call, service: FakeSe
     fails(CliRunner().invoke(batchyard, ["down"]), 2, "No service to end", "cannot be taken down")
 
 
+def test_down_says_when_there_is_nothing_to_end(call: Call, service: FakeService) -> None:
+    service.close()
+    fails(call("down"), 3, "does not run: there is nothing to end")
+
+
 def test_down_asks_once_and_waits_until_nobody_answers(call: Call, service: FakeService) -> None:
     def end(params: dict[str, object]) -> dict[str, object]:
         threading.Timer(0.3, service.close).start()

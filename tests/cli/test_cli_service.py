@@ -165,5 +165,19 @@ def test_doctor_is_content_with_a_service_that_runs(shell: Shell) -> None:
     assert found["Server"] == found["Node"] == found["Ports"] == "ok"
 
 
+def test_down_ends_the_node_of_a_server_that_was_killed(tmp_path: Path) -> None:
+    shell = Shell(tmp_path / ("deep-" * 30))  # too deep for a plain unix socket's address
+    shell.folder.mkdir()
+    shell.serve()
+    assert shell.server is not None
+    shell.server.kill()
+    shell.server.communicate()
+    found = {check["subject"]: check for check in json.loads(shell("doctor", "--json"))["checks"]}
+    assert "runs" in found["Node"]["found"]
+    assert "its node does" in shell("down")
+    assert "is not running" in shell("doctor")
+    assert "nothing to end" in shell("down", code=3)
+
+
 def test_a_second_server_of_the_same_folder_is_refused(shell: Shell) -> None:
     assert "is served already" in shell("serve", "--data", str(shell.folder / "yard"), code=1)

@@ -27,6 +27,7 @@ DISK_FAIL_MIB = 200
 SKEW_FAIL_S = 300
 SKEW_WARN_S = 30
 SENSIBLE_YEAR = 2025
+SOCKET_PATH_BYTES = 104  # what the address of a unix socket may hold, on the strictest system
 ANSWER_WITHIN_S = 3.0
 
 
@@ -178,29 +179,44 @@ def _healthz(host: str, port: int) -> tuple[str, str, float | None]:
 
 def node(folder: Path) -> Iterator[Finding]:
     """Whether the process that starts and reaps jobs is there; without a server and without work there need be none."""
-    try:
-        from batchyard.compute.local.protocol import LOG, SOCKET
-    except ImportError:
-        yield Finding("Node", "fail", "the local provider is not installed", "Install batchyard anew.")
-        return
+    from batchyard.compute.local.protocol import LOG
+
     try:
         where = urlsplit(from_folder(folder).endpoint_of("batch"))
         served = _healthz(where.hostname or "", where.port or 80)[0] == "batchyard"
     except Trouble:
         served = False
     try:
-        with socket.socket(socket.AF_UNIX) as probe:
-            probe.settimeout(ANSWER_WITHIN_S)
-            probe.connect(str(folder / SOCKET))
-    except (FileNotFoundError, ConnectionRefusedError):
-        if served:
-            yield Finding("Node", "warn", "is not running", f"The server starts it anew; if it does not, look into {folder / LOG}.")
-        else:
-            yield Finding("Node", "ok", "is not running: without a server and without work there is none")
+        there = node_answers(folder)
     except OSError as error:
         yield Finding("Node", "fail", f"does not answer ({error.strerror or error})", f"Look into {folder / LOG}.")
-    else:
+        return
+    if there:
         yield Finding("Node", "ok", "runs" if served else "runs, and its jobs with it; the server will find them")
+    elif served:
+        yield Finding("Node", "warn", "is not running", f"The server starts it anew; if it does not, look into {folder / LOG}.")
+    else:
+        yield Finding("Node", "ok", "is not running: without a server and without work there is none")
+
+
+def node_answers(folder: Path) -> bool:
+    """Whether a node takes connections in `folder`; OSError if it is there and does not."""
+    from batchyard.compute.local.protocol import SOCKET
+
+    try:
+        held = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except FileNotFoundError:
+        return False
+    try:
+        path = str(folder / SOCKET)
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.settimeout(ANSWER_WITHIN_S)
+            probe.connect(path if len(os.fsencode(path)) < SOCKET_PATH_BYTES else f"/proc/self/fd/{held}/{SOCKET}")
+    except (FileNotFoundError, ConnectionRefusedError):
+        return False
+    finally:
+        os.close(held)
+    return True
 
 
 def isolation(folder: Path) -> Iterator[Finding]:

@@ -18,6 +18,7 @@ from batchyard.main.commands.draw import emit, say
 from batchyard.main.commands.place import NEAREST, from_folder, nearest
 
 DOWN_PATIENCE_S = 60.0
+GRACE_S = 30.0
 ANSWER_WITHIN_S = 3.0
 _CONFUSING = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS")
 
@@ -82,8 +83,12 @@ def down(data: Path | None, keep_jobs: bool, as_json: bool) -> None:
     Only a service of this machine can be ended, and only by who can read its folder. What it has stored stays.
     """
     place = _here(data, "end")
-    with Client(place) as client:
-        answer = client.own("down", keepJobs=keep_jobs)
+    try:
+        with Client(place) as client:
+            answer = client.own("down", keepJobs=keep_jobs)
+    except Unreachable as unreachable:
+        _end_the_node_alone(place, unreachable, keep_jobs=keep_jobs, as_json=as_json)
+        return
     waited_from = time.monotonic()
     if not as_json:
         say("The server ends; jobs go on." if keep_jobs else "Jobs, node and server end (jobs get up to 30 s) ...")
@@ -132,6 +137,27 @@ def env(data: Path | None, as_json: bool) -> None:
     if sys.stdout.isatty():
         call = "batchyard env" + (f" --data {shlex.quote(str(data))}" if data else "")
         say(f'# For this shell: eval "$({call})"')
+
+
+def _end_the_node_alone(place: Place, unreachable: Unreachable, *, keep_jobs: bool, as_json: bool) -> None:
+    """The server has died, its node and jobs have not: end those. Raises `unreachable` if there is nothing to end."""
+    from batchyard.main.commands.checks import node_answers
+
+    if keep_jobs or place.folder is None or not node_answers(place.folder):
+        unreachable.message = f"{place.name} does not run: there is nothing to end."
+        unreachable.fix = ""
+        raise unreachable
+    import asyncio
+
+    from batchyard.compute.local.link import LocalProvider
+
+    if not as_json:
+        say("The server does not run, but its node does: it and its jobs end (up to 30 s) ...")
+    asyncio.run(LocalProvider(place.folder).shut_down(GRACE_S))
+    if as_json:
+        emit({"down": True, "data": str(place.folder), "keepJobs": False})
+    else:
+        say("Down. The jobs that it ran are tried again, if their retry strategy says so, or have FAILED at the next start.")
 
 
 def _here(folder: Path | None, verb: str) -> Place:
