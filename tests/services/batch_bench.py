@@ -19,7 +19,6 @@ from batchyard.model.messages import AttemptEnded, AttemptStarted, InstanceGone,
 from batchyard.model.requests import Request
 from batchyard.services import Caller
 from batchyard.services.batch import OPERATIONS
-from batchyard.services.desk import Desk
 from batchyard.store.sql import Store
 from batchyard.wire import shapes
 from batchyard.wire.http import HttpRequest
@@ -74,6 +73,28 @@ class ManualWorld:
         return self.catalogue.price(shape, room, spot)
 
 
+class BenchDesk:
+    """Implements `services.desk.Desk` on a bench."""
+
+    def __init__(self, bench: Bench) -> None:
+        self._bench = bench
+        self.read = EngineReader(bench.engine, open_profile=bench.settings.profile == "open")
+        self.settings = bench.settings
+        self.known_type = bench.world.catalogue.knows
+        self.now_ms = bench.world.now_ms
+        self.prepared: dict[str, Any] = {}
+        self.tagging = asyncio.Lock()
+
+    async def ask(self, request: Request) -> Any:
+        (answer,) = self._bench.turn([request], [])
+        if isinstance(answer, Fault):
+            raise answer
+        return answer
+
+    def new_job_id(self) -> str:
+        return self._bench.world.job_id(self._bench.world.now)
+
+
 class Bench:
     """`call` runs an operation as the door would; `report` and the verbs on it play the provider."""
 
@@ -82,25 +103,12 @@ class Bench:
         self.engine = Engine(Store(":memory:"), self.world)
         self.settings = SimpleNamespace(profile=profile, region=REGION, account=ACCOUNT, runtime="process")
         self.caller = Caller(ACCOUNT, REGION, "AKIA", f"arn:aws:iam::{ACCOUNT}:root", ACCOUNT, "request-1")
-        self.desk = Desk(
-            ask=self.ask,
-            read=EngineReader(self.engine, open_profile=profile == "open"),
-            new_job_id=lambda: self.world.job_id(self.world.now),
-            now_ms=self.world.now_ms,
-            settings=self.settings,
-            known_type=self.world.catalogue.knows,
-        )
-
-    async def ask(self, request: Request) -> Any:
-        (answer,) = self._turn([request], [])
-        if isinstance(answer, Fault):
-            raise answer
-        return answer
+        self.desk = BenchDesk(self)
 
     def report(self, *reports: Report) -> None:
-        self._turn([], reports)
+        self.turn([], reports)
 
-    def _turn(self, requests: Sequence[Request], reports: Sequence[Report]) -> list[Any]:
+    def turn(self, requests: Sequence[Request], reports: Sequence[Report]) -> list[Any]:
         turn = self.engine.decide(requests, reports, self.world.now)
         self.engine.store.stage(turn.changes)
         self.engine.store.commit()

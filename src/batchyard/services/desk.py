@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from batchyard.model.requests import Request
@@ -16,7 +15,7 @@ class DeskSettings(Protocol):
 
     @property
     def profile(self) -> str:
-        """ "open", or "aws" with AWS's own limits enforced."""
+        """`open`, or `aws` with AWS's own limits enforced."""
         ...
 
     @property
@@ -25,26 +24,40 @@ class DeskSettings(Protocol):
     def account(self) -> str: ...
     @property
     def runtime(self) -> str:
-        """How jobs run: "process"."""
+        """How jobs run: `process`."""
         ...
 
 
-@dataclass(slots=True)
-class Desk:
-    """`ask` answers once the request is durable and may raise a Fault; `read` sees committed state only.
+class Desk(Protocol):
+    """What the handlers of Batch need; other services ask for the members that they need themselves."""
 
-    `known_type` says whether an instance type or family is known. `logs` and `objects` are the stores of other services.
-    `prepared` holds job definitions in the form that submissions need (see `batch/submit.py`), by ARN.
-    `tagging` makes one step of "read a job's tags, change them, write them back".
-    """
+    @property
+    def read(self) -> Reader:
+        """Committed state."""
+        ...
 
-    ask: Callable[[Request], Awaitable[Any]]
-    read: Reader
-    new_job_id: Callable[[], str]
-    now_ms: Callable[[], int]
-    settings: DeskSettings
-    known_type: Callable[[str], bool]
-    logs: Any = None
-    objects: Any = None
-    prepared: dict[str, Any] = field(default_factory=dict)
-    tagging: asyncio.Lock = field(default_factory=asyncio.Lock)
+    @property
+    def settings(self) -> DeskSettings: ...
+
+    @property
+    def known_type(self) -> Callable[[str], bool]:
+        """Whether an instance type or family is known."""
+        ...
+
+    @property
+    def prepared(self) -> dict[str, Any]:
+        """Job definitions in the form that submissions need, by ARN (see `batch/submit.py`)."""
+        ...
+
+    @property
+    def tagging(self) -> asyncio.Lock:
+        """Makes one step of "read a job's tags, change them, write them back"."""
+        ...
+
+    def ask(self, request: Request) -> Awaitable[Any]:
+        """The engine's answer once it is durable; raises a Fault if it was refused."""
+        ...
+
+    def new_job_id(self) -> str: ...
+
+    def now_ms(self) -> int: ...
