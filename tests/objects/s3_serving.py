@@ -42,6 +42,7 @@ def served(store: ObjectStore, is_open: bool = False) -> Iterator[str]:
     """The URL of a server of `store`."""
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
+    listener.listen()
     server = uvicorn.Server(listener_config(door(store, is_open)))
     thread = threading.Thread(target=lambda: asyncio.run(server.serve([listener])), daemon=True)
     thread.start()
