@@ -86,11 +86,6 @@ def log_streams(job: JobDetail) -> list[str]:
     return streams
 
 
-def log_events(client: Client, group: str, stream: str, start_ms: int | None = None) -> Iterator[dict[str, Any]]:
-    """The events of a stream, oldest first, up to now; none if the stream does not exist (yet)."""
-    yield from LogReader(client, group, stream, start_ms).read()
-
-
 def last_lines(client: Client, job: JobDetail, count: int) -> list[str]:
     """The last lines that the job's latest attempt wrote; none if it wrote none or nobody keeps them."""
     streams = log_streams(job)
