@@ -33,7 +33,6 @@ class Place(NamedTuple):
     logs: Path
     reserved: range
     allow_any_user: bool
-    sets_owner: bool  # root: directories are given to the job's user
 
 
 class Attempt:
@@ -41,13 +40,13 @@ class Attempt:
 
     __slots__ = (
         "cause",
-        "directories",
         "exited_s",
         "kill_at_s",
         "launch",
         "output",
         "pid",
         "reading",
+        "shared",
         "slot",
         "started_at_ms",
         "started_s",
@@ -64,7 +63,7 @@ class Attempt:
         self.kill_at_s: float | None = None  # set once it was asked to stop
         self.reading = -1
         self.output: Output | None = None
-        self.directories: list[str] = []
+        self.shared = False  # it runs as a user that may have other processes here
         self.started_at_ms = 0
         self.started_s = 0.0
         self.exited_s = 0.0
@@ -83,8 +82,9 @@ class Attempt:
                     "images, so the job definition or the submission has to name the command"
                 )
             who = identity(launch.user, slot.uid, place.reserved, place.allow_any_user)
-            home, temporary = self._make_directories(place, who.uid if who else -1, who.gid if who else -1)
             self.slot = slot
+            self.shared = who is not None and who.shared
+            home, temporary = slot.quarters.move_in(self._directory_name(), who)
             self.reading, writing = os.pipe()
             try:
                 os.set_blocking(self.reading, False)
@@ -97,17 +97,10 @@ class Attempt:
             raise CannotStart(f"CannotStartContainerError: {error.strerror or error}{where}") from error
         self.started_at_ms, self.started_s = now_ms, now_s
 
-    def _make_directories(self, place: Place, uid: int, gid: int) -> tuple[str, str]:
+    def _directory_name(self) -> str:
         name = self.launch.attempt
-        if not (name.islower() and name.replace("-", "").isalnum() and name.isascii()):
-            name = file_name(name)
-        home = f"{place.work}/{name}"
-        for path in (home, home + ".tmp"):
-            os.mkdir(path, 0o700)  # noqa: PTH102 - a Path costs more than the call
-            self.directories.append(path)
-            if place.sets_owner:
-                os.chown(path, uid, gid)
-        return home, home + ".tmp"
+        plain = name.islower() and name.isascii() and name.replace("-", "").isalnum()
+        return name if plain else file_name(name)
 
     def _environment(self, place: Place, home: str, temporary: str) -> dict[str, str]:
         """Exactly what the launch says, and what only the node knows. Nothing of our own environment."""

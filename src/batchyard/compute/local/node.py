@@ -106,9 +106,8 @@ class Node:
             logs=directory / "logs",
             reserved=options.uids,
             allow_any_user=options.allow_any_user,
-            sets_owner=isolated,
         )
-        slots = Slots(self.tree, options.uids if isolated else None)
+        slots = Slots(self.tree, options.uids if isolated else None, str(work))
         self.supervisor = Supervisor(generation, place, self.tree, slots, self.journal, self.sweeper, self.loop, self.door.send)
         self._directory, self._isolated = directory, isolated
         self.door.on_link = self._linked

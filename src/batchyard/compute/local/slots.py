@@ -13,25 +13,28 @@ from pathlib import Path
 
 from batchyard.compute.local import proc
 from batchyard.compute.local.cage import Cage, Tree
+from batchyard.compute.local.quarters import Quarters
 
 CLAIMS = Path("/run/batchyard")
 
 
 class Slot:
-    """A cage and, as root, a user id that nobody else has."""
+    """A cage, directories and, as root, a user id that nobody else has."""
 
-    __slots__ = ("cage", "number", "uid")
+    __slots__ = ("cage", "number", "quarters", "uid")
 
-    def __init__(self, number: int, uid: int | None, cage: Cage) -> None:
+    def __init__(self, number: int, uid: int | None, cage: Cage, quarters: Quarters) -> None:
         self.number = number
         self.uid = uid
         self.cage = cage
+        self.quarters = quarters
 
 
 class Slots:
     """Lends slots; the one given back last goes out first, so that few of them are ever made."""
 
-    def __init__(self, tree: Tree, uids: range | None) -> None:
+    def __init__(self, tree: Tree, uids: range | None, work: str) -> None:
+        self._work = work
         self._tree = tree
         self._untried = deque(uids) if uids is not None else None
         self._free: list[Slot] = []
@@ -47,7 +50,7 @@ class Slots:
             uid = self._claimed()
             if uid is None:
                 return None
-        slot = Slot(self._made, uid, self._tree.cage(self._made))
+        slot = Slot(self._made, uid, self._tree.cage(self._made), Quarters(self._work, self._made))
         self._made += 1
         return slot
 

@@ -179,9 +179,7 @@ class Supervisor:
         except CannotStart as why:
             attempt.close_pipe()
             attempt.finish_output(now_ms, str(why))
-            self._remove_directories(attempt)
-            slot.cage.release()
-            self._slots.give_back(slot)
+            self._give_back(slot, reusable=False)
             del self.attempts[name]
             self._over(attempt.not_started(str(why), now_ms))
             self._instance_gone_if_empty(attempt.launch.instance)
@@ -270,33 +268,28 @@ class Supervisor:
         attempt.finish_output(wall_ms())
         ended = attempt.ended(slot.cage.usage(waited))
         if empty:
-            slot.cage.release()
-            self._slots.give_back(slot)
-            self._remove_directories(attempt)
+            self._give_back(slot, reusable=self._tree.outlives_us and not attempt.shared)
         else:
             self._quarantine.append(slot)
         del self.attempts[attempt.launch.attempt]
         self._over(ended)
         self._instance_gone_if_empty(attempt.launch.instance)
 
+    def _give_back(self, slot: Slot, reusable: bool) -> None:
+        slot.quarters.move_out(self._sweeper, reusable)
+        slot.cage.release()
+        self._slots.give_back(slot)
+
     def _over(self, ended: AttemptEnded) -> None:
         self._journal.note(Outcome(ended))
         self._reports.append(ended)
-
-    def _remove_directories(self, attempt: Attempt) -> None:
-        for path in attempt.directories:
-            try:
-                os.rmdir(path)  # noqa: PTH106 - in the path of every end
-            except OSError:
-                self._sweeper.remove(path)
 
     def _tick(self) -> None:
         self._tree.tick()
         for slot in list(self._quarantine):
             if slot.cage.end_all():
                 self._quarantine.remove(slot)
-                slot.cage.release()
-                self._slots.give_back(slot)
+                self._give_back(slot, reusable=False)
         self._sweeper.push()
         self._ticking = bool(self.attempts or self._quarantine)
         if self._ticking:
