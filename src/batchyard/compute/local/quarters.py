@@ -1,0 +1,75 @@
+"""The private directories of an attempt: WORK/<attempt>/home, where it starts, and WORK/<attempt>/tmp.
+
+A slot's directories are used again if the attempt left them as it found them: making and removing them for every attempt slows down
+file systems that avoid the numbers of freshly removed files (ext4 looks past each of them). Since a slot's user id is nobody
+else's, what is used again was never within reach of another job. All else is removed by the sweeper.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+
+from batchyard.compute.local.spawn import Identity
+from batchyard.compute.local.sweep import Sweeper
+
+_OURS = 0o711  # the outer directory is ours: jobs pass through it, and cannot change what lies in it
+_THEIRS = 0o700
+_PARTS = ("home", "tmp")
+
+
+class Quarters:
+    """One slot's directories, or those of one attempt that names a user of its own."""
+
+    __slots__ = ("_idle", "_path", "_work")
+
+    def __init__(self, work: str, number: int) -> None:
+        self._work = work
+        self._idle = f"{work}/.slot-{number}"
+        self._path = ""  # where they are now; "" if they have to be made
+
+    def move_in(self, name: str, who: Identity | None) -> tuple[str, str]:
+        """Have them ready as WORK/`name`, owned by `who` (None: by us): the paths of home and tmp. OSError with the path in it."""
+        path = f"{self._work}/{name}"
+        if self._path and not (who and who.shared):
+            os.rename(self._path, path)  # noqa: PTH104 - in the path of every start
+            self._path = path
+        else:
+            self._make(path, who)
+        return f"{path}/home", f"{path}/tmp"
+
+    def _make(self, path: str, who: Identity | None) -> None:
+        os.mkdir(path, _OURS)  # noqa: PTH102 - in the path of every start
+        self._path = path
+        for part in _PARTS:
+            os.mkdir(f"{path}/{part}", _THEIRS)  # noqa: PTH102 - in the path of every start
+            if who:
+                os.chown(f"{path}/{part}", who.uid, who.gid)
+
+    def move_out(self, sweeper: Sweeper, reusable: bool) -> None:
+        """The attempt is over and, if `reusable`, nobody is left who could still write here."""
+        if not self._path:
+            return
+        if reusable and all(_untouched(f"{self._path}/{part}") for part in _PARTS):
+            with contextlib.suppress(OSError):
+                os.rename(self._path, self._idle)  # noqa: PTH104 - in the path of every end
+                self._path = self._idle
+                return
+        sweeper.remove(self._path)
+        self._path = ""
+
+
+def _untouched(path: str) -> bool:
+    """Whether a directory is as empty and as closed as when it was made."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        closed = os.fstat(descriptor).st_mode & 0o7777 == _THEIRS
+        plain = not hasattr(os, "listxattr") or not os.listxattr(descriptor)
+        return closed and plain and not os.listdir(descriptor)  # noqa: PTH208 - a descriptor, not a path
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
