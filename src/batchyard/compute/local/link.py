@@ -7,6 +7,8 @@ import contextlib
 import logging
 import os
 import sys
+import threading
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -41,8 +43,7 @@ class LocalProvider:
         self._options = tuple(node_options)
         self._deliver: Deliver = lambda reports: None
         self._epoch = 0
-        self._child = 0  # the node, if we are its parent
-        self._child_started_s = 0.0
+        self._child: _Child | None = None  # the node that we started last
         self._keeping: asyncio.Task[None] | None = None
         self._writer: asyncio.StreamWriter | None = None
         self._up = asyncio.Event()
@@ -85,7 +86,6 @@ class LocalProvider:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._keeping
             self._keeping = None
-        self._reap()
 
     async def shut_down(self, grace_s: float = 10.0) -> None:
         """Have the node end all its jobs and itself, whoever started it, and wait for that. Nothing happens where there is none."""
@@ -99,7 +99,7 @@ class LocalProvider:
             while await reader.read(65536):
                 pass
         writer.close()
-        while self._child and not self._reap():
+        while self._child and self._child.alive():
             await asyncio.sleep(0.01)
 
     # --- keeping the connection ---
@@ -163,23 +163,27 @@ class LocalProvider:
 
     def _ensure_node(self, why: OSError) -> None:
         """Nobody answers: start a node, unless one that we started is still getting ready."""
-        if self._child and not self._reap() and asyncio.get_running_loop().time() < self._child_started_s + _START_S:
+        if self._child and self._child.alive() and time.monotonic() < self._child.started_s + _START_S:
             return
-        if self._child_started_s:
+        if self._child:
             _log.warning("starting a new node for %s: %s", self._directory, why)
         self._start_node()
-        self._child_started_s = asyncio.get_running_loop().time()
 
     def _start_node(self) -> None:
-        """Start it in a session of its own, so that neither our death nor our terminal touches it."""
         self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        log = str(self._directory / protocol.LOG)
-        environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
-        command = [sys.executable, "-m", "batchyard.compute.local.node", "--data", str(self._directory), *self._options]
-        self._child = os.posix_spawn(
+        self._child = _Child(self._directory, self._options)
+
+
+class _Child:
+    """A node that we started: in a session of its own, so that neither our death nor our terminal touches it."""
+
+    def __init__(self, directory: Path, options: Sequence[str]) -> None:
+        log = str(directory / protocol.LOG)
+        self.started_s = time.monotonic()
+        pid = os.posix_spawn(
             sys.executable,
-            command,
-            environment,
+            [sys.executable, "-m", "batchyard.compute.local.node", "--data", str(directory), *options],
+            {name: os.environ[name] for name in _PASSED_ON if name in os.environ},
             file_actions=[
                 (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
                 (os.POSIX_SPAWN_OPEN, 1, log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),
@@ -187,17 +191,17 @@ class LocalProvider:
             ],
             setsid=True,
         )
+        self._waiting = threading.Thread(target=_reap, args=(pid,), name="node-reaper", daemon=True)
+        self._waiting.start()
 
-    def _reap(self) -> bool:
-        """Take in our child, the node, if it has ended; whether there is none (any more)."""
-        if self._child:
-            try:
-                pid, _ = os.waitpid(self._child, os.WNOHANG)
-            except ChildProcessError:
-                pid = self._child
-            if pid:
-                self._child = 0
-        return not self._child
+    def alive(self) -> bool:
+        return self._waiting.is_alive()
+
+
+def _reap(pid: int) -> None:
+    """Take in the node when it ends; a thread may wait for that, and then no zombie stays for as long as the server runs."""
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(pid, 0)
 
 
 @contextlib.contextmanager
