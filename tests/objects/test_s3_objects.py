@@ -285,6 +285,14 @@ def test_an_upload_that_breaks_off_leaves_nothing(open_endpoint: str, s3: Any) -
     assert refused(s3.head_object, Key="torn")[1] == 404
 
 
+def test_a_refused_upload_does_not_spoil_the_next_request(s3: Any) -> None:
+    """boto3 holds the body back (`Expect: 100-continue`) and keeps the connection."""
+    for _ in range(3):
+        assert refused(s3.put_object, Key="x" * 2000, Body=b"y" * 100_000) == ("KeyTooLongError", 400)
+        s3.put_object(Bucket=BUCKET, Key="next", Body=b"x")
+        assert body_of(s3, "next") == b"x"
+
+
 def test_delete_many(s3: Any) -> None:
     for key in ("d1", "d2", ODD_KEY):
         s3.put_object(Bucket=BUCKET, Key=key, Body=b"x")

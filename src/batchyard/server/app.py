@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import msgspec
 
 from batchyard.model.fault import Fault
-from batchyard.server.exchange import Receive, Scope, Send, read_whole, refuse_unsendable, request_of, send_response
+from batchyard.server.exchange import BodyAsked, Receive, Scope, Send, read_whole, refuse_unsendable, request_of, send_response
 from batchyard.server.identity import caller_of, refuse_web_pages, unproven_caller
 from batchyard.server.metrics import CONTENT_TYPE, Collector, DoorMetrics
 from batchyard.services import Caller, Handler
@@ -129,9 +129,13 @@ class App:
         if scope["type"] != "http":
             return
         started = time.perf_counter()
-        request = request_of(scope, receive, self._settings.read_timeout_s)
-        visit = _Visit(request, receive)
+        asked = BodyAsked(receive)
+        request = request_of(scope, asked, self._settings.read_timeout_s)
+        visit = _Visit(request, asked)
         response = await self._answer(visit)
+        if "expect" in request.headers and not asked.yet:
+            # The client will not send the body now, and what follows on this connection would be taken for it.
+            response.headers["connection"] = "close"
         is_head = request.method == "HEAD"
         try:
             await send_response(response, is_head, receive, send)

@@ -17,6 +17,20 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
+class BodyAsked:
+    """`receive`, and whether anybody has called it yet: a client that sent `Expect: 100-continue` holds its body back until then."""
+
+    __slots__ = ("_receive", "yet")
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self.yet = False
+
+    def __call__(self) -> Awaitable[dict[str, Any]]:
+        self.yet = True
+        return self._receive()
+
+
 def request_of(scope: Scope, receive: Receive, read_timeout_s: float) -> HttpRequest:
     """The request that `scope` describes; its body is not read yet."""
     headers: dict[str, str] = {}
