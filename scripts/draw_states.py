@@ -1,7 +1,7 @@
 """Prints the diagram of a job's states, drawn from the table itself, as it stands in ARCHITECTURE.md.
 
-    python scripts/draw_states.py          print it
-    python scripts/draw_states.py --write  put it into ARCHITECTURE.md
+python scripts/draw_states.py          print it
+python scripts/draw_states.py --write  put it into ARCHITECTURE.md
 """
 
 from __future__ import annotations

@@ -110,7 +110,9 @@ class Yard:
 
     # --- the usual things ---
 
-    def environment_of(self, name: str, *, kind: str = "EC2", max_vcpus: int = 8, min_vcpus: int = 0, types: Iterable[str] = ("optimal",)) -> str:
+    def environment_of(
+        self, name: str, *, kind: str = "EC2", max_vcpus: int = 8, min_vcpus: int = 0, types: Iterable[str] = ("optimal",)
+    ) -> str:
         resources = {
             "type": kind,
             "minvCpus": min_vcpus,

@@ -10,6 +10,7 @@ from typing import Any
 from batchyard.core import costing
 from batchyard.model.fault import Fault
 from batchyard.model.requests import EndAll, Reclaim
+from batchyard.model.view import JobQuery
 from batchyard.services import Caller, Handler
 
 
@@ -67,18 +68,19 @@ async def reclaim(desk: Any, caller: Caller, params: dict[str, Any]) -> dict[str
 
 
 async def cost(desk: Any, caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
-    """What a job's attempts have cost so far, at the catalogue's prices."""
+    """What a job's attempts have cost so far, at the catalogue's prices; of an array: those of all its children."""
     _root_only(caller)
     job_id = _text(params, "jobId")
     found = desk.read.job(job_id)
     if found is None:
         raise Fault("ClientException", f"Job {job_id} does not exist.")
-    job, _spec = found
+    job, spec = found
     attempts = [*job.attempts, *([job.current] if job.current else [])]
     now_ms = desk.now_ms()
+    jobs = [j for j, _ in desk.read.jobs(JobQuery(array=job_id, limit=spec.array_size)).jobs] if job.is_array else [job]
     return {
         "jobId": job_id,
-        "usd": costing.job_cost(job, now_ms),
+        "usd": sum(costing.job_cost(j, now_ms) for j in jobs),
         "attempts": [
             {
                 "number": a.number,
