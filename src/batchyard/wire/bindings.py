@@ -34,13 +34,14 @@ class Route(NamedTuple):
 
 
 class Router:
-    """Finds the operation of a REST request: whole paths first, then templates; among several, the most demanding that fits."""
+    """Finds the operation of a REST request: whole paths first, then templates; among several, the most demanding that fits, and
+    a deprecated one only when nothing else does."""
 
     def __init__(self, model: ServiceModel) -> None:
         self._static: dict[tuple[str, str], list[Route]] = {}
         self._templates: list[tuple[str, re.Pattern[str], list[Route]]] = []
         by_template: dict[tuple[str, str], list[Route]] = {}
-        for name, operation in model.operations.items():
+        for name, operation in sorted(model.operations.items(), key=lambda item: item[1].deprecated):
             path, _, literal = operation.http.request_uri.partition("?")
             route = _route(name, path, literal, model.input_shape(name))
             by_template.setdefault((operation.http.method, path), []).append(route)

@@ -9,6 +9,8 @@ from batchyard.wire.servicemodel import Member, ServiceModel, Shape, namespace_u
 from batchyard.wire.xmlshapes import BadValue, XmlWriter, is_flattened, parse_scalar
 
 MAX_FIELDS = 20_000
+# No member of any model lies deeper; what does is unknown, and unknown fields are ignored.
+MAX_DEPTH = 40
 
 
 def parse_form(form: bytes | str) -> dict[str, str]:
@@ -29,6 +31,8 @@ def decode_query(model: ServiceModel, operation: str, fields: dict[str, str]) ->
     """The members of `operation`'s input in `fields`. Unknown fields are ignored. Raises `BadValue`."""
     tree: dict[str, Any] = {}
     for name, text in fields.items():
+        if name.count(".") > MAX_DEPTH:
+            continue
         node = tree
         for part in name.split("."):
             inner = node.get(part)

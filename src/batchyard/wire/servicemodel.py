@@ -86,6 +86,7 @@ class Operation(msgspec.Struct, rename="camel", frozen=True):
     http: Http
     input: ShapeRef | None = None
     output: ShapeRef | None = None
+    deprecated: bool = False
 
 
 class Metadata(msgspec.Struct, rename="camel", frozen=True):
