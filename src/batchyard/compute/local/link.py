@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from batchyard.compute.local import protocol
-from batchyard.compute.local.protocol import Acknowledge, Frames, Hello, Refused, Saw, ShutDown, Up, Welcome
+from batchyard.compute.local.protocol import Acknowledge, Announce, Frames, Hello, Refused, Saw, ShutDown, Up, Welcome
 from batchyard.compute.provider import Deliver
 from batchyard.model.messages import Effect
 
@@ -78,6 +78,11 @@ class LocalProvider:
         """Connect anew: the node then says all that it holds, and repeats what is not acknowledged."""
         if self._writer:
             self._writer.close()
+
+    def announce(self) -> None:
+        """Have the node say again all that it holds. Without a connection nothing is to be done: it will say so when it is back."""
+        if self._writer:
+            self._writer.write(protocol.encoded(Announce()))
 
     async def close(self) -> None:
         """Let go; the node and its jobs go on."""
@@ -182,7 +187,7 @@ class _Child:
         self.started_s = time.monotonic()
         pid = os.posix_spawn(
             sys.executable,
-            [sys.executable, "-m", "batchyard.compute.local.node", "--data", str(directory), *options],
+            [sys.executable, "-P", "-m", "batchyard.compute.local.node", "--data", str(directory), *options],
             {name: os.environ[name] for name in _PASSED_ON if name in os.environ},
             file_actions=[
                 (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),

@@ -20,7 +20,7 @@ from batchyard.compute.local.door import Door
 from batchyard.compute.local.journal import NAME, Epoch, Journal
 from batchyard.compute.local.loop import Loop, boot_s
 from batchyard.compute.local.proc import boot_id
-from batchyard.compute.local.protocol import Acknowledge, Do, Down, ShutDown
+from batchyard.compute.local.protocol import Acknowledge, Announce, Do, Down, ShutDown
 from batchyard.compute.local.slots import Slots
 from batchyard.compute.local.supervisor import Supervisor
 from batchyard.compute.local.sweep import Sweeper
@@ -140,6 +140,8 @@ class Node:
                     self.supervisor.carry_out(effect)
             case Acknowledge(attempts):
                 self.supervisor.acknowledge(attempts)
+            case Announce():
+                self.supervisor.resync()
             case ShutDown(grace_s):
                 self._end(grace_s)
 

@@ -47,6 +47,10 @@ class Acknowledge(Struct, frozen=True, tag=True):
     attempts: list[str]
 
 
+class Announce(Struct, frozen=True, tag=True):
+    """Say again all that is held, as after a connection."""
+
+
 class ShutDown(Struct, frozen=True, tag=True):
     """End all jobs (SIGTERM, then SIGKILL after `grace_s`) and exit."""
 
@@ -75,7 +79,7 @@ class Saw(Struct, frozen=True, tag=True):
     reports: list[Report]
 
 
-Down = Hello | Do | Acknowledge | ShutDown
+Down = Hello | Do | Acknowledge | Announce | ShutDown
 Up = Welcome | Refused | Saw
 
 _encoder = msgspec.msgpack.Encoder()
