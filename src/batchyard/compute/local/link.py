@@ -75,11 +75,6 @@ class LocalProvider:
             self._writer.write(protocol.encoded(Acknowledge(list(attempts))))
 
     def announce(self) -> None:
-        """Connect anew: the node then says all that it holds, and repeats what is not acknowledged."""
-        if self._writer:
-            self._writer.close()
-
-    def announce(self) -> None:
         """Have the node say again all that it holds. Without a connection nothing is to be done: it will say so when it is back."""
         if self._writer:
             self._writer.write(protocol.encoded(Announce()))
