@@ -31,7 +31,7 @@ class Yard:
 
     def start(self) -> Yard:
         command = [sys.executable, "-m", "batchyard.main", "serve", "--data", str(self.data), "--port", "0", *self.options]
-        self.errors = open(self.data.with_suffix(".log"), "a")
+        self.errors = open(self.data.with_suffix(".log"), "a")  # noqa: SIM115 (closed in `down`)
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self.errors, text=True, start_new_session=True)
         assert self.process.stdout is not None
         readable, _, _ = select.select([self.process.stdout], [], [], 30)

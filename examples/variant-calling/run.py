@@ -23,7 +23,6 @@ from variant_calling import (
     display,
     endpoint,
     genome,
-    interpreter,
     reckoning,
     sample,
     service,
@@ -246,7 +245,7 @@ def main(arguments: list[str] | None = None) -> int:
     yard = service.Service(out / "yard")
     try:
         with _taken_down(yard, console, keep=options.keep):
-            url = yard.start(*interpreter.for_jobs().serve_options)
+            url = yard.start()
             took_s = (datetime.datetime.now(datetime.UTC) - began).total_seconds()
             console.print(f"service ready at {url}  [bright_black]{took_s:.1f} s[/]")
             result = run_demo(yard.folder, seed, out=out, reclaim=not options.no_reclaim, console=console)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 from botocore.exceptions import ClientError
+
 from yard import Yard, until
 
 NEXTFLOW = {

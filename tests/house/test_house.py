@@ -82,4 +82,6 @@ def test_every_operation_is_there_or_said_not_to_be(service: str) -> None:
     known = set(shapes.load(service).operations)
     served, not_yet = set(module.OPERATIONS), set(module.NOT_YET)
     assert not served & not_yet
-    assert served | not_yet == known, f"unaccounted: {sorted(known - served - not_yet)}; unknown to AWS: {sorted((served | not_yet) - known)}"
+    assert served | not_yet == known, (
+        f"unaccounted: {sorted(known - served - not_yet)}; unknown to AWS: {sorted((served | not_yet) - known)}"
+    )

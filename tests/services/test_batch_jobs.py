@@ -360,6 +360,23 @@ def test_profile_aws_bounds_the_payload() -> None:
     ready_bench("open").submit(containerOverrides={"command": command})
 
 
+def test_more_tags_than_can_be_propagated_fail_the_job(ready: Bench) -> None:
+    ready.definition("tagged", tags={f"d{n}": "v" for n in range(30)}, propagateTags=True)
+    tags = {f"j{n}": "v" for n in range(21)}
+    job = ready.job(ready.submit(jobDefinition="tagged", tags=tags))
+    assert job["status"] == "FAILED" and "51 tags" in job["statusReason"]
+    assert ready.job(ready.submit(jobDefinition="tagged", tags=tags, propagateTags=False))["status"] == "RUNNABLE"
+    tags.popitem()
+    assert ready.job(ready.submit(jobDefinition="tagged", tags=tags))["status"] == "RUNNABLE"
+
+
+def test_profile_aws_fails_jobs_with_long_overrides() -> None:
+    long = {"command": ["x" * 8192]}
+    strict = ready_bench("aws")
+    assert strict.job(strict.submit(containerOverrides=long))["statusReason"] == "Container Overrides length must be at most 8192"
+    assert strict.job(strict.submit(containerOverrides={"command": ["x"]}))["status"] == "RUNNABLE"
+
+
 def test_log_group_and_stream_prefix(ready: Bench) -> None:
     log = {"logDriver": "awslogs", "options": {"awslogs-group": "mine", "awslogs-stream-prefix": "pre"}}
     ready.definition("logged", containerProperties={"logConfiguration": log})

@@ -202,7 +202,9 @@ def test_forms_are_checked_too() -> None:
     assert refusal("MalformedQueryString", assume, b"&a=1" * 30_000)
     assert refusal("MalformedQueryString", assume, body, {"content-type": "application/json"})
     assert assume(body + b"&" + b"a." * 400_000 + b"=1")
-    tags = b"&Tags.member.2.Key=b&Tags.member.2.Value=2&Tags.member.10.Key=c&Tags.member.10.Value=&Tags.member.1.Key=a&Tags.member.1.Value=1"
+    tags = (
+        b"&Tags.member.2.Key=b&Tags.member.2.Value=2&Tags.member.10.Key=c&Tags.member.10.Value=&Tags.member.1.Key=a&Tags.member.1.Value=1"
+    )
     assert [tag["Key"] for tag in assume(body + tags)["Tags"]] == ["a", "b", "c"]
 
 

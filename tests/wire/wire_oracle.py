@@ -27,9 +27,7 @@ async def no_body() -> AsyncIterator[bytes]:
     yield b""
 
 
-def request(
-    method: str = "POST", path: str = "/", query: str = "", headers: dict[str, str] | None = None
-) -> HttpRequest:
+def request(method: str = "POST", path: str = "/", query: str = "", headers: dict[str, str] | None = None) -> HttpRequest:
     """A request without a body."""
     return HttpRequest(method, path, query, headers or {}, no_body())
 
@@ -55,10 +53,7 @@ def as_botocore_sends(service: str, operation: str, params: dict[str, Any]) -> t
     body = prepared.body or b""
     if not isinstance(body, bytes | str):
         body = body.read()
-    headers = {
-        name.lower(): value.decode() if isinstance(value, bytes) else str(value)
-        for name, value in prepared.headers.items()
-    }
+    headers = {name.lower(): value.decode() if isinstance(value, bytes) else str(value) for name, value in prepared.headers.items()}
     return request(prepared.method, url.path, url.query, headers), body.encode() if isinstance(body, str) else body
 
 
@@ -144,9 +139,7 @@ class Values:
             return st.lists(self.of(shape.member.shape), min_size=low, max_size=min(max(low, 3), max(high, low)))
         if shape.type == "map":
             low = max(low, 1) if self.xml else low
-            return st.dictionaries(
-                self.of(shape.key.shape), self.of(shape.value.shape), min_size=low, max_size=min(max(low, 3), high)
-            )
+            return st.dictionaries(self.of(shape.key.shape), self.of(shape.value.shape), min_size=low, max_size=min(max(low, 3), high))
         return self._scalar(shape, low, high)
 
     def _scalar(self, shape: Shape, low: int, high: int) -> st.SearchStrategy[Any]:

@@ -67,7 +67,7 @@ def definition(step: workflow.Step) -> dict[str, typing.Any]:
     python = interpreter.for_jobs()
     command = [*python.command, step.name, "--at", "Ref::run"]
     command += ["--shards", "Ref::shards", "--regions", "Ref::regions", "--hold-shard", "Ref::held"]
-    environment = {"PYTHONUNBUFFERED": "1"} | dict(python.environment)
+    environment = {"PYTHONUNBUFFERED": "1"} | python.environment
     return {
         "jobDefinitionName": f"variant-calling-{step.name}",
         "type": "container",
@@ -77,7 +77,6 @@ def definition(step: workflow.Step) -> dict[str, typing.Any]:
             "command": command,
             "resourceRequirements": [{"type": "VCPU", "value": "1"}, {"type": "MEMORY", "value": str(step.memory_mib)}],
             "environment": [{"name": name, "value": value} for name, value in environment.items()],
-            **({"user": python.user} if python.user else {}),
         },
         "retryStrategy": {
             "attempts": ATTEMPTS,

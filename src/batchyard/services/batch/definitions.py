@@ -118,8 +118,9 @@ def _listed(desk: Desk, caller: Caller, wanted: list[str]) -> Params:
 def _revisions(desk: Desk, caller: Caller, name: str, active: bool | None, token: str | None, size: int) -> Params:
     """Walks down from the newest revision, so that a name with thousands of them costs no more than what is shown."""
     question = ("DescribeJobDefinitions", caller.account, caller.region, name, active)
-    cursor = read_token(question, token)
-    start = int(cursor) - 1 if cursor else desk.read.latest_revision(caller.account, caller.region, name)
+    cursor = read_token(question, token, is_number=True)
+    latest = desk.read.latest_revision(caller.account, caller.region, name)
+    start = min(int(cursor) - 1, latest) if cursor else latest
     shown: list[Definition] = []
     for revision in range(start, 0, -1):
         definition = revision_of(desk.read, caller, name, revision)

@@ -57,9 +57,6 @@ def new_settings(resources: Mapping[str, Any], known_type: KnownType, request_id
     AWS shows what was sent; of the defaults it fills in only desiredvCpus, ec2Configuration and the launch template's version.
     """
     settings = {name: value for name, value in resources.items() if value is not None}
-    settings["type"] = one_of("computeResources.type", resources.get("type"), KINDS)
-    if settings["type"] is None:
-        raise client_fault("computeResources.type is required: EC2 or SPOT.")
     if not settings.get("instanceRole"):
         raise executing("Instance role is required.", request_id)
     if "minvCpus" not in settings:
@@ -81,6 +78,9 @@ def new_settings(resources: Mapping[str, Any], known_type: KnownType, request_id
 def checked(settings: Mapping[str, Any], known_type: KnownType) -> dict[str, Any]:
     """The settings of an environment, new or changed, after every check on the whole; names in AWS's spelling."""
     result = dict(settings)
+    result["type"] = one_of("computeResources.type", result.get("type"), KINDS)
+    if result["type"] is None:
+        raise client_fault("computeResources.type is required: EC2 or SPOT.")
     _check_vcpus(result)
     _check_instance_types(result.get("instanceTypes") or (), known_type)
     strategy = one_of("computeResources.allocationStrategy", result.get("allocationStrategy"), STRATEGIES)

@@ -42,7 +42,8 @@ async def list_jobs(desk: Desk, caller: Caller, params: Params) -> Params:
 
 def _page(desk: Desk, fields: dict[str, Any], size: int, token: str | None) -> Params:
     question = ("ListJobs", fields)
-    found = desk.read.jobs(JobQuery(**fields, limit=size, cursor=read_token(question, token)))
+    cursor = read_token(question, token, is_number="array" in fields)
+    found = desk.read.jobs(JobQuery(**fields, limit=size, cursor=cursor))
     result: Params = {"jobSummaryList": [job_summary(desk, job, spec) for job, spec in found.jobs]}
     if found.cursor:
         result["nextToken"] = write_token(question, found.cursor)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,12 +12,13 @@ from batchyard.core.submission import Prepared, dependencies, prepare, specify
 from batchyard.model.capacity import Health, Queue, State
 from batchyard.model.definition import Definition
 from batchyard.model.fault import client_fault
-from batchyard.model.job import Dependency, DependencyKind, Status
-from batchyard.model.requests import Submit
+from batchyard.model.job import Dependency, DependencyKind, Specification, Status
+from batchyard.model.requests import Submit, Terminate
 from batchyard.services import Caller, Params
 from batchyard.services.batch.container_rules import check_resources
 from batchyard.services.batch.fields_not_yet import FIELDS_NOT_YET, refuse_not_yet
 from batchyard.services.batch.names import JOB_NAME, find_queue, job_id_of, latest_active, parse_definition, revision_of
+from batchyard.services.batch.tag_rules import MOST as MAX_TAGS
 from batchyard.services.batch.tag_rules import check_tags
 from batchyard.services.batch.validation import (
     check_command,
@@ -31,6 +33,7 @@ from batchyard.services.desk import Desk
 MAX_DEPENDENCIES = 20
 MIN_ARRAY, MAX_ARRAY = 2, 10_000
 MAX_BYTES = 30 * 1024
+MAX_OVERRIDES_BYTES = 8192
 KIND = "job"
 
 _NOT_YET = frozenset(FIELDS_NOT_YET["SubmitJob"])
@@ -55,7 +58,12 @@ async def submit_job(desk: Desk, caller: Caller, params: Params) -> Params:
     depends_on, settled = _dependencies(desk, caller, params) if params.get("dependsOn") else ((), {})
     job_id = desk.new_job_id()
     spec = specify(prepared, params, job_id=job_id, queue=queue.arn, depends_on=depends_on, now_ms=desk.now_ms())
-    await desk.ask(Submit(spec, settled))
+    accepted = desk.ask(Submit(spec, settled))
+    fate = _fate(desk, prepared, spec, params)
+    if fate:
+        await asyncio.gather(accepted, desk.ask(Terminate(job_id, fate)))
+    else:
+        await accepted
     return {"jobArn": f"arn:aws:batch:{caller.region}:{caller.account}:job/{job_id}", "jobName": spec.name, "jobId": job_id}
 
 
@@ -96,6 +104,21 @@ def _prepared(desk: Desk, definition: Definition) -> Prepared:
             desk.prepared.clear()
         prepared = desk.prepared[definition.arn] = prepare(definition)
     return prepared
+
+
+def _fate(desk: Desk, prepared: Prepared, spec: Specification, params: Params) -> str:
+    """Why a job that AWS accepts is FAILED at once; "" if it is not."""
+    tags = prepared.definition.tags
+    if tags and spec.tags:
+        propagate = params.get("propagateTags")
+        if prepared.definition.properties.get("propagateTags") if propagate is None else propagate:
+            together = len(tags.keys() | spec.tags.keys())
+            if together > MAX_TAGS:
+                return f"The job and its definition have {together} tags together; at most {MAX_TAGS} can be propagated."
+    overrides = params.get("containerOverrides")
+    if overrides and desk.settings.profile == "aws" and len(msgspec.json.encode(overrides)) > MAX_OVERRIDES_BYTES:
+        return f"Container Overrides length must be at most {MAX_OVERRIDES_BYTES}"
+    return ""
 
 
 def _check_members(params: Params) -> None:
