@@ -133,7 +133,8 @@ class ChunkedBody:
             return
         name, colon, value = line.partition(b":")
         key = name.strip().lower().decode("latin-1")
-        if not colon or len(self.trailers) >= _MAX_TRAILERS or self._mode == SIGNED:
+        is_extra = key in self.trailers or len(self.trailers) >= _MAX_TRAILERS or self._mode == SIGNED
+        if not colon or is_extra:
             raise _malformed(f"{line[:40]!r} is not an expected trailer")
         self.trailers[key] = value.strip().decode("latin-1")
         if key != "x-amz-trailer-signature":
