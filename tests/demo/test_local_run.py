@@ -17,6 +17,17 @@ def test_precision_and_recall_are_one(tmp_path, seed: int, shards: int, regions:
     assert len(depth) == 48_502
     assert 27 < sum(depth) / len(depth) < 31
     assert list(tmp_path.glob("step-*")) == []
+    spoil_one_call(tmp_path)
+    assert local._run_apart("compare", 0, tmp_path, shards, regions) == 1
+
+
+def spoil_one_call(folder) -> None:
+    """Take one variant out of the VCF: the judge must not let it pass."""
+    vcf = folder / workflow.VCF
+    lines = gzip.decompress(vcf.read_bytes()).decode().splitlines(keepends=True)
+    passed = [line for line in lines if "\tPASS\t" in line]
+    lines.remove(passed[len(passed) // 2])
+    vcf.write_bytes(gzip.compress("".join(lines).encode()))
 
 
 def test_a_step_that_fails_is_told(tmp_path, monkeypatch) -> None:
