@@ -135,6 +135,8 @@ async def _serve(settings: Settings, identity: Identity, listener: socket.socket
     await driver.start()
     await provider.connected()
     await driver.settled()
+    for warning in provider.facts.get("warnings", ()):
+        print(f"batchyard serve: {warning}", file=sys.stderr)  # noqa: T201 (what the operator must know at the start)
     gc.collect()
     gc.freeze()
     server = uvicorn.Server(listener_config(app, timeout_graceful_shutdown=5))
