@@ -170,3 +170,48 @@ def test_the_life_of_an_environment_and_its_queue(new_yard: Callable[..., Yard])
     yard.batch.delete_compute_environment(computeEnvironment="ce")
     until(lambda: not yard.batch.describe_compute_environments(computeEnvironments=["ce"])["computeEnvironments"] or None, "it to be gone")
     assert yard.job(job_id)["status"] == "FAILED", "finished jobs outlive their queue"
+
+
+def test_children_of_an_array_are_listed_by_state_and_page_by_page(new_yard: Callable[..., Yard]) -> None:
+    yard = new_yard("--vcpus", "2", "--memory-mib", "1024")
+    yard.environment_of("ce", max_vcpus=2)
+    yard.queue_of("queue", "ce")
+    yard.definition_of(
+        "work", "sh", "-c", '[ "$AWS_BATCH_JOB_ARRAY_INDEX" -lt 6 ] || sleep 600; exit $((AWS_BATCH_JOB_ARRAY_INDEX % 3 == 2))'
+    )
+    parent = yard.submit("work", arrayProperties={"size": 2500})
+
+    def listed(**question: Any) -> list[int]:
+        pages = yard.batch.get_paginator("list_jobs").paginate(arrayJobId=parent, **question)
+        return [j["arrayProperties"]["index"] for page in pages for j in page["jobSummaryList"]]
+
+    until(lambda: listed() == [6, 7] or None, "the seventh and eighth to run")
+    assert listed(jobStatus="SUCCEEDED") == [0, 1, 3, 4]
+    assert listed(jobStatus="FAILED") == [2, 5]
+    assert listed(jobStatus="RUNNABLE", PaginationConfig={"PageSize": 700}) == list(range(8, 2500))
+    assert listed(jobStatus="PENDING") == []
+    summary = yard.job(parent)["arrayProperties"]["statusSummary"]
+    assert {s: n for s, n in summary.items() if n} == {"SUCCEEDED": 4, "FAILED": 2, "RUNNING": 2, "RUNNABLE": 2492}
+    yard.batch.cancel_job(jobId=parent, reason="no more")
+    assert yard.job(f"{parent}:2000")["statusReason"] == "no more"
+    assert yard.job(f"{parent}:6")["status"] == "RUNNING", "cancel leaves what runs"
+    yard.batch.terminate_job(jobId=parent, reason="the end")
+    job = yard.until(parent)
+    assert (job["status"], job["statusReason"]) == ("FAILED", "no more"), "the first word stays"
+    assert yard.job(f"{parent}:6")["statusReason"] == "the end"
+    assert len(listed(jobStatus="FAILED")) == 2496
+
+
+def test_the_services_own_figures(yard: Yard) -> None:
+    import urllib.request
+
+    job_id = yard.submit("sleep")
+    yard.until(job_id, "RUNNING")
+    with urllib.request.urlopen(f"{yard.url}/metrics") as answer:
+        figures = answer.read().decode()
+    assert 'batchyard_jobs{queue="queue",status="RUNNING"}' in figures
+    assert 'batchyard_requests_total{operation="SubmitJob",service="batch",status="200"}' in figures
+    assert "batchyard_unexpected" not in figures or 'service="batch"' not in figures.partition("batchyard_unexpected")[2]
+    with urllib.request.urlopen(f"{yard.url}/healthz") as answer:
+        assert json.load(answer)["ready"] is True
+    yard.batch.terminate_job(jobId=job_id, reason="seen")

@@ -106,11 +106,14 @@ class EngineReader:
         if found is None or not found[1].array_size:
             return Page([], "")
         parent, spec = found
-        stored = {j.index: j for j, _ in self._engine.store.page(JobQuery(array=parent.id, limit=spec.array_size)).jobs}
+        recorded = dict(self._engine.store.children_of(parent.id))
         jobs: list[tuple[Job, Specification]] = []
         for index in range(int(query.cursor or -1) + 1, spec.array_size):
-            job = stored.get(index) or self._child_without_record(parent, index)
-            if query.status is not None and job.status is not query.status:
+            status = recorded.get(index)
+            if query.status is not None and status is not None and status is not query.status:
+                continue
+            job = self._engine.store.job(child_id(parent.id, index)) if status is not None else self._child_without_record(parent, index)
+            if job is None or (query.status is not None and job.status is not query.status):
                 continue
             if len(jobs) == query.limit:
                 return Page(jobs, str(jobs[-1][0].index))

@@ -45,13 +45,13 @@ def _leading(job_id: str) -> int:
 
 
 class RealWorld:
-    """The wall clock and the system's randomness. `now_ms` never runs backwards, not even behind what was last committed."""
+    """The wall clock and the system's randomness. `now_ms` never runs backwards, not even behind the last submission committed."""
 
     def __init__(self, host: Resources, catalogue: Catalogue, last_job_id: str = "") -> None:
         self._host = host
         self._catalogue = catalogue
         self._ids = JobIds(last_job_id)
-        self._last_ms = 0
+        self._last_ms = _leading(last_job_id) >> 12 if last_job_id else 0
 
     def now_ms(self) -> int:
         self._last_ms = max(self._last_ms, time.time_ns() // 1_000_000)

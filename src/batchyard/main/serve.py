@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import functools
 import gc
 import logging
 import os
@@ -17,6 +18,7 @@ from pathlib import Path
 
 import uvicorn
 
+from batchyard import __version__
 from batchyard.compute.catalogue import Catalogue
 from batchyard.compute.local.link import LocalProvider
 from batchyard.core.scheduling import Rules
@@ -26,6 +28,7 @@ from batchyard.engine.launching import Launcher
 from batchyard.engine.reader import EngineReader
 from batchyard.engine.world import RealWorld
 from batchyard.main.desk import ServerDesk, ServerSettings
+from batchyard.main.figures import EngineFigures
 from batchyard.main.keys import KeyRing
 from batchyard.main.settings import Identity, Settings, SettingsError, identity_of, keep_identity, write_private
 from batchyard.server.app import App, DoorSettings
@@ -37,6 +40,8 @@ from batchyard.store.objects import ObjectStore
 from batchyard.store.sql import NewerStore, Store
 
 log = logging.getLogger(__name__)
+
+NODE_PATIENCE_S = 30.0
 
 # What of the server's own environment a job gets to see; everything else, the operator's AWS keys above all, stays here.
 INHERITED = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ")
@@ -131,9 +136,10 @@ async def _serve(settings: Settings, identity: Identity, listener: socket.socket
     )
     door = DoorSettings(identity.account, identity.region, is_open=settings.auth == "off")
     services = {"batch": batch, "logs": logs, "sts": sts, "batchyard": operator}
-    app = App(desk, services, s3.handle, keys.lookup, door)
+    health = functools.partial(_health, provider)
+    app = App(desk, services, s3.handle, keys.lookup, door, health=health, collectors=[EngineFigures(driver)])
     await driver.start()
-    await provider.connected()
+    await _node_answers(provider)
     await driver.settled()
     for warning in provider.facts.get("warnings", ()):
         print(f"batchyard serve: {warning}", file=sys.stderr)  # noqa: T201 (what the operator must know at the start)
@@ -165,6 +171,19 @@ async def _serve(settings: Settings, identity: Identity, listener: socket.socket
     objects.close()
     log_store.close()
     return 0
+
+
+async def _node_answers(provider: LocalProvider) -> None:
+    """Wait for the node: `ready` means that a job submitted now would be placed."""
+    try:
+        await asyncio.wait_for(provider.connected(), NODE_PATIENCE_S)
+    except TimeoutError:
+        raise SettingsError(f"the node does not answer: {provider.trouble or 'see node.log in the data folder'}") from None
+
+
+def _health(provider: LocalProvider) -> dict[str, object]:
+    """What `/healthz` says: not ready while the node is away, for then no job starts."""
+    return {"ready": not provider.trouble, "version": __version__, **({"trouble": provider.trouble} if provider.trouble else {})}
 
 
 def _job_of(engine: Engine) -> Callable[[str], str | None]:

@@ -1,0 +1,42 @@
+"""The engine's figures for `/metrics`: jobs by state, instances, vCPUs, turns, and reports that concerned nothing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from batchyard.engine.driver import Driver
+
+if TYPE_CHECKING:
+    from prometheus_client.core import Metric
+
+
+class EngineFigures:
+    """A collector of prometheus_client; counts only when it is asked."""
+
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
+
+    def collect(self) -> Iterator[Metric]:
+        """The figures as they are now."""
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+        engine = self._driver.engine
+        jobs = GaugeMetricFamily("batchyard_jobs", "Jobs that have a record and are not finished.", labels=("queue", "status"))
+        counts = Counter((engine.ledger.specifications[j.spec_id].queue, str(j.status)) for j in engine.ledger.jobs.values())
+        for (queue, status), count in sorted(counts.items()):
+            jobs.add_metric((queue.rpartition("/")[2], status), count)
+        yield jobs
+        vcpus = GaugeMetricFamily("batchyard_instance_vcpus", "vCPUs of instances.", labels=("environment", "state"))
+        rooms: Counter[tuple[str, str]] = Counter()
+        for instance in engine.ledger.instances.values():
+            rooms[instance.environment.rpartition("/")[2], str(instance.state)] += int(instance.room.vcpus)
+        for labels, total in sorted(rooms.items()):
+            vcpus.add_metric(labels, total)
+        yield vcpus
+        yield CounterMetricFamily("batchyard_turns", "Turns of the engine.", value=self._driver.turns)
+        dropped = CounterMetricFamily("batchyard_reports_dropped", "Reports of providers that concerned nothing we hold.", labels=("kind",))
+        for kind, count in sorted(engine.observer.dropped.items()):
+            dropped.add_metric((kind,), count)
+        yield dropped
