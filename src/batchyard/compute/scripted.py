@@ -96,8 +96,8 @@ class ScriptedProvider:
         """An attempt that was launched runs."""
         if attempt in self.launches and attempt not in self._started_at_ms:
             self.begun.append(attempt)
-            self._started_at_ms[attempt] = self._now_ms()
-            self._report(AttemptStarted(attempt, self._now_ms()))
+            at_ms = self._started_at_ms[attempt] = self._now_ms()
+            self._report(AttemptStarted(attempt, at_ms))
 
     def end(self, attempt: str, exit_code: int | None = 0, *, cause: str = "exited", oom: bool = False) -> None:
         """An attempt is over."""

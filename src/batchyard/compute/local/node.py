@@ -32,6 +32,7 @@ _EXIT_CHECK_S = 0.05
 def main(arguments: list[str] | None = None) -> int:
     """The command. Exit code 0, also when another node has DIR already."""
     options = _parser().parse_args(arguments)
+    os.closerange(3, 65536)  # whatever our parents left open must not end up in jobs
     directory = Path(options.data).absolute()
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     lock = _locked(directory)
