@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -29,13 +29,16 @@ Asked = tuple[Request, "asyncio.Future[Any]"]
 
 
 class Driver:
-    """One per server. `start` connects the providers; `ask` is the only way to change anything."""
+    """One per server. `start` connects the providers; `ask` is the only way to change anything. `give_up` is called when the store is lost."""
 
-    def __init__(self, engine: Engine, providers: Mapping[str, Provider], launcher: Launcher) -> None:
+    def __init__(
+        self, engine: Engine, providers: Mapping[str, Provider], launcher: Launcher, give_up: Callable[[], None] = lambda: None
+    ) -> None:
         self.engine = engine
         self.turns = 0
         self._providers = providers
         self._launcher = launcher
+        self._give_up = give_up
         self._asked: list[Asked] = []
         self._reports: list[Report] = []
         self._writing = False
@@ -138,7 +141,14 @@ class Driver:
         for _request, future in asked:
             if not future.done():
                 future.set_exception(Fault("ServerException", f"The request could not be stored and was not accepted: {error}"))
-        self.engine.rebuild()
+        try:
+            self.engine.rebuild()
+        except Exception:
+            log.critical("the store cannot be read either: the server gives up", exc_info=True)
+            self._closing = True
+            self._idle.set()
+            self._give_up()
+            return
         for provider in self._providers.values():
             provider.announce()
         self._rest(None)

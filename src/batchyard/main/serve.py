@@ -122,8 +122,8 @@ async def _serve(settings: Settings, identity: Identity, listener: socket.socket
     base = {name: os.environ[name] for name in INHERITED if name in os.environ}
     provider = LocalProvider(settings.data)
     provider.spawn_ahead()
-    driver = Driver(engine, {"local": provider}, Launcher(base, url, keys.mint))
     stop = asyncio.Event()
+    driver = Driver(engine, {"local": provider}, Launcher(base, url, keys.mint), stop.set)
     objects, log_store = ObjectStore(settings.data / "objects", region=identity.region), LogStore(settings.data / "logs")
     desk = ServerDesk(
         driver=driver,
