@@ -1,0 +1,1 @@
+"""Benchmarks beside peers: `python -m bench` from the repository's root (see bench/README.md)."""
