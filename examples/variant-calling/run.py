@@ -60,13 +60,10 @@ class Result:
     took_s: float
 
     @property
-    def retried_after_reclaim(self) -> bool:
-        """Whether a job lost the reclaimed instance and succeeded in a later attempt."""
-        return any(
-            record.status == "SUCCEEDED"
-            and any(a.instance == self.reclaimed and a.reason.startswith("Host EC2") for a in record.attempts[:-1])
-            for record in self.records
-        )
+    def shard_came_back(self) -> bool:
+        """Whether the shard that was to lose its Spot instance lost one, and succeeded in a later attempt."""
+        label = f"align[{self.run.held_shard}]"
+        return any(r.label == label and any(a.reason.startswith("Host EC2") for a in r.attempts[:-1]) for r in self.records)
 
     @property
     def problems(self) -> list[str]:
@@ -74,8 +71,8 @@ class Result:
         found = [f"{r.label} is {r.status}: {r.reason}" for r in self.records if r.status != "SUCCEEDED"]
         if self.comparison["precision"] != 1.0 or self.comparison["recall"] != 1.0 or self.comparison["found"] < 200:
             found.append(f"precision {self.comparison['precision']:.4f}, recall {self.comparison['recall']:.4f}")
-        if self.reclaimed and not self.retried_after_reclaim:
-            found.append(f"no job came back after the loss of instance {self.reclaimed}")
+        if self.run.held_shard >= 0 and not self.shard_came_back:
+            found.append(f"align[{self.run.held_shard}] did not come back from the loss of a Spot instance")
         return found
 
 

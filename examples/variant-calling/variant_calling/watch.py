@@ -41,7 +41,7 @@ Picture = dict[str, Standing]
 
 
 class Reclaim:
-    """Takes the instance of one job away as soon as the job runs there for the first time."""
+    """Takes the instance of one job away as soon as the job runs there, unless it has lost another one before."""
 
     def __init__(self, clients: endpoint.Clients, service_folder: pathlib.Path, job_id: str) -> None:
         self.clients = clients
@@ -55,7 +55,7 @@ class Reclaim:
             return None
         job = submission.describe(self.clients, [self.job_id]).get(self.job_id, {})
         arn = (job.get("container") or {}).get("containerInstanceArn", "")
-        if job.get("status") != "RUNNING" or not arn:
+        if job.get("status") != "RUNNING" or not arn or job.get("attempts"):
             return None
         self.instance = arn.rpartition("/")[2]
         service.reclaim(self.service_folder, self.instance, RECLAIM_NOTICE_S)
