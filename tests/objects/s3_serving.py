@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
 import threading
 from collections.abc import Iterator
@@ -44,7 +43,7 @@ def served(store: ObjectStore, is_open: bool = False) -> Iterator[str]:
     listener.bind(("127.0.0.1", 0))
     listener.listen()
     server = uvicorn.Server(listener_config(door(store, is_open)))
-    thread = threading.Thread(target=lambda: asyncio.run(server.serve([listener])), daemon=True)
+    thread = threading.Thread(target=lambda: server.run([listener]), daemon=True)
     thread.start()
     try:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"

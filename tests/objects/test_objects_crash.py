@@ -28,7 +28,7 @@ with served(open_store(Path(sys.argv[1])), is_open=True) as url:
     time.sleep(60)
 """
 PART = bytes(5 * 1024 * 1024)
-ROUNDS = 4
+ROUNDS = 3
 
 
 class Clients:

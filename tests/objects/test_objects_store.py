@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -239,3 +240,47 @@ def test_a_bucket_goes_with_its_uploads_and_settings(tmp_path: Path, store: Obje
     eventually(lambda: files(tmp_path) == 0)
     again = make_bucket(store)
     assert store.ask(lambda index: keys.setting(index, again.id, "tagging")) is None
+
+
+def test_everything_on_the_way_to_a_body_is_synced_before_it_is_referred_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A power cut may take any folder entry and any byte that was not synced."""
+    synced: list[Path] = []
+    sync = os.fsync
+
+    def recording(handle: int) -> None:
+        synced.append(Path(f"/proc/self/fd/{handle}").readlink())
+        sync(handle)
+
+    monkeypatch.setattr(os, "fsync", recording)
+    store = open_store(tmp_path)
+    bucket = make_bucket(store)
+    piece = write_piece(store, b"bytes")
+    [body] = [path for path in (tmp_path / "objects" / "bodies").rglob("*") if path.is_file()]
+    way = list(body.parents)
+    needed = {body, *way[: way.index(tmp_path) + 1]}
+    assert needed <= set(synced)
+    assert synced.index(body) < len(synced) - 1 - synced[::-1].index(body.parent)
+    manifest = store.next_manifest()
+    store.change(lambda index: keys.put_object(index, manifest, bucket.id, "k", piece.etag, Traits(), [piece], 1)).result()
+    assert store.ask(lambda index: (index.pragma("synchronous"), index.pragma("journal_mode"))) == (2, "wal")
+    store.close()
+
+
+def test_a_forgotten_reader_lets_go(tmp_path: Path, store: ObjectStore) -> None:
+    bucket = make_bucket(store)
+    put(store, bucket, "k", b"bytes")
+    reader = store.open(BUCKET, "k")
+    assert reader is not None
+    assert reader.read(0, 2) == b"by"
+    del reader
+    store.change(lambda index: keys.remove_object(index, bucket.id, "k")).result()
+    eventually(lambda: files(tmp_path) == 0)
+
+
+def test_a_closed_reader_reads_no_more(store: ObjectStore) -> None:
+    put(store, make_bucket(store), "k", b"bytes")
+    reader = store.open(BUCKET, "k")
+    assert reader is not None
+    reader.close()
+    with pytest.raises(ValueError, match="closed"):
+        reader.read(0, 1)

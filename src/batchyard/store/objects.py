@@ -22,7 +22,7 @@ from typing import ParamSpec, TypeVar
 import apsw
 
 from . import objects_keys as keys
-from .objects_bodies import BodyFolder, BodyWriter
+from .objects_bodies import BodyFolder, BodyWriter, sync_folder
 from .objects_ledger import Ledger
 from .objects_reader import ObjectReader
 from .objects_reaper import Reaper
@@ -46,7 +46,9 @@ class ObjectStore:
     def __init__(self, root: Path, region: str = "us-east-1", now_ms: Callable[[], int] | None = None) -> None:
         self.region = region
         self.now_ms = now_ms or (lambda: time.time_ns() // 1_000_000)
-        root.mkdir(parents=True, exist_ok=True)
+        if not root.exists():
+            root.mkdir(parents=True)
+            sync_folder(root.parent)
         self._lock_file = _hold(root)
         self._ledger = Ledger(root / "index.sqlite")
         self._bodies = BodyFolder(root / "bodies")

@@ -42,7 +42,7 @@ class BodyFolder:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._lock = threading.Lock()
-        self._gate = threading.Lock()
+        self._gate = threading.RLock()  # a forgotten reader may let go in the midst of anything
         self._made: set[Path] = set()
         self._counter = 0
         self._readers: Counter[int] = Counter()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from bisect import bisect_right
 from itertools import accumulate
 from types import TracebackType
@@ -12,7 +13,7 @@ from .objects_records import ObjectRecord, Piece
 
 
 class ObjectReader:
-    """The bytes of one object: `record` says what it is, `pieces` where it lies. Close it; not for several threads at once."""
+    """The bytes of one object: `record` says what it is, `pieces` where it lies. Close it; one that is forgotten closes itself."""
 
     def __init__(self, folder: BodyFolder, record: ObjectRecord, pieces: list[Piece]) -> None:
         self.record = record
@@ -23,6 +24,10 @@ class ObjectReader:
         self._file = -1
         self._open_body = 0
         self._closed = False
+        self._lock = threading.Lock()
+
+    def __del__(self) -> None:
+        self.close()
 
     def __enter__(self) -> ObjectReader:
         return self
@@ -35,27 +40,32 @@ class ObjectReader:
         return self._offsets[position]
 
     def read(self, offset: int, size: int) -> bytes:
-        """The `size` bytes at `offset`; fewer only at the end of the object."""
+        """The `size` bytes at `offset`; fewer only at the end of the object. Raises `ValueError` when the reader is closed."""
         chunks = []
-        while size > 0 and offset < self.record.size:
-            at = bisect_right(self._offsets, offset) - 1
-            piece = self.pieces[at]
-            within = offset - self._offsets[at]
-            chunk = os.pread(self._handle(piece.body), min(size, piece.size - within), within)
-            if not chunk:
-                raise OSError(f"body {piece.body:x} is shorter than the index says")
-            chunks.append(chunk)
-            offset += len(chunk)
-            size -= len(chunk)
+        with self._lock:
+            if self._closed:
+                raise ValueError("this reader is closed")
+            while size > 0 and offset < self.record.size:
+                at = bisect_right(self._offsets, offset) - 1
+                piece = self.pieces[at]
+                within = offset - self._offsets[at]
+                chunk = os.pread(self._handle(piece.body), min(size, piece.size - within), within)
+                if not chunk:
+                    raise OSError(f"body {piece.body:x} is shorter than the index says")
+                chunks.append(chunk)
+                offset += len(chunk)
+                size -= len(chunk)
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
     def close(self) -> None:
-        """Let go of the files; harmless when done before."""
-        if self._closed:
-            return
-        self._closed = True
-        if self._file >= 0:
-            os.close(self._file)
+        """Let go of the files; harmless when done before. Waits for a `read` under way in another thread."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            if self._file >= 0:
+                os.close(self._file)
+                self._file = -1
         self._folder.let_go(self.bodies)
 
     def _handle(self, body: int) -> int:

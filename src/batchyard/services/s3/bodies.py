@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import threading
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future
 from dataclasses import replace
@@ -31,18 +32,16 @@ async def receive(call: Call, checksum: Announced, also: str = "") -> tuple[Body
     request brought and that of the algorithm `also`. Nothing stays on the disk when it raises: `EntityTooLarge`, or whatever the
     body itself raises, such as `BadDigest`.
     """
-    writer = await call.work(call.store.new_body, {also} - {"", checksum.algorithm})
+    intake = _Intake(call, {also} - {"", checksum.algorithm})
     try:
-        await _write(call, writer)
-        written = await call.work(writer.finish)
+        async for chunk in call.request.body:
+            await intake.take(chunk)
+        writer, written = await intake.finish()
         return writer, replace(written, checksums=written.checksums | checksum.value(call.request))
-    except OSError as failure:
-        call.store.work(writer.abandon)
-        if failure.errno in (errno.ENOSPC, errno.EDQUOT):
+    except BaseException as failure:
+        intake.abandon()
+        if isinstance(failure, OSError) and failure.errno in (errno.ENOSPC, errno.EDQUOT):
             raise Fault("ServiceUnavailable", "The disk of the object store is full: free some space and try again.") from failure
-        raise
-    except BaseException:
-        call.store.work(writer.abandon)
         raise
 
 
@@ -75,26 +74,68 @@ async def stream(call: Call, reader: ObjectReader, offset: int, size: int) -> As
         call.store.work(reader.close)
 
 
-async def _write(call: Call, writer: BodyWriter) -> None:
-    gathered: list[bytes] = []
-    gathered_bytes = total = 0
-    under_way: asyncio.Future[None] | None = None
-    async for chunk in call.request.body:
-        gathered.append(chunk)
-        gathered_bytes += len(chunk)
-        total += len(chunk)
-        if total > UPLOAD_LIMIT_BYTES:
+class _Intake:
+    """Gathers small chunks into large ones and has them written while the next are on their way. A body of less than one large
+    chunk takes a single trip to a disk thread."""
+
+    def __init__(self, call: Call, algorithms: set[str]) -> None:
+        self._call = call
+        self._algorithms = algorithms
+        self._writer: BodyWriter | None = None
+        self._gathered: list[bytes] = []
+        self._gathered_bytes = 0
+        self._total_bytes = 0
+        self._under_way: asyncio.Future[BodyWriter] | None = None
+        self._lock = threading.Lock()  # between `_write` and `_remove`, which may meet when a client goes away
+        self._is_over = False
+
+    async def take(self, chunk: bytes) -> None:
+        """More of the body. Waits while what came before is still being written. Raises `EntityTooLarge`."""
+        self._gathered.append(chunk)
+        self._gathered_bytes += len(chunk)
+        self._total_bytes += len(chunk)
+        if self._total_bytes > UPLOAD_LIMIT_BYTES:
             raise Fault(
                 "EntityTooLarge",
                 "Your proposed upload exceeds the maximum allowed size",
-                ProposedSize=str(total),
+                ProposedSize=str(self._total_bytes),
                 MaxSizeAllowed=str(UPLOAD_LIMIT_BYTES),
             )
-        if gathered_bytes >= CHUNK_BYTES:
-            if under_way:
-                await under_way
-            under_way = asyncio.wrap_future(call.store.work(writer.write, b"".join(gathered)))
-            gathered, gathered_bytes = [], 0
-    if under_way:
-        await under_way
-    await call.work(writer.write, b"".join(gathered))
+        if self._gathered_bytes >= CHUNK_BYTES:
+            await self._settle()
+            self._under_way = asyncio.wrap_future(self._call.store.work(self._write, b"".join(self._gathered)))
+            self._gathered, self._gathered_bytes = [], 0
+
+    async def finish(self) -> tuple[BodyWriter, WrittenBody]:
+        """The writer, and what lies on the disk for good."""
+        await self._settle()
+        return await self._call.work(self._write_last, b"".join(self._gathered))
+
+    def abandon(self) -> None:
+        """Remove what was written, once the write under way is over."""
+        if self._under_way is not None:
+            self._under_way.add_done_callback(lambda write: write.cancelled() or write.exception())  # nobody waits for it now
+        self._call.store.work(self._remove)
+
+    async def _settle(self) -> None:
+        if self._under_way is not None:
+            await self._under_way
+
+    def _write(self, chunk: bytes) -> BodyWriter:
+        with self._lock:
+            if self._is_over:
+                raise ValueError("this upload is abandoned")
+            if self._writer is None:
+                self._writer = self._call.store.new_body(self._algorithms)
+        self._writer.write(chunk)
+        return self._writer
+
+    def _write_last(self, chunk: bytes) -> tuple[BodyWriter, WrittenBody]:
+        writer = self._write(chunk)
+        return writer, writer.finish()
+
+    def _remove(self) -> None:
+        with self._lock:
+            self._is_over = True
+        if self._writer is not None:
+            self._writer.abandon()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from batchyard.services.s3 import buckets, copying, listing, multipart, objects, settings, tagging
+from batchyard.services.s3 import buckets, completion, copying, listing, multipart, objects, settings, tagging
 from batchyard.services.s3.call import Call
 from batchyard.wire.http import HttpResponse
 
@@ -12,7 +12,7 @@ Operation = Callable[[Call], Awaitable[HttpResponse]]
 
 OPERATIONS: dict[str, Operation] = {
     "AbortMultipartUpload": multipart.abort_multipart_upload,
-    "CompleteMultipartUpload": multipart.complete_multipart_upload,
+    "CompleteMultipartUpload": completion.complete_multipart_upload,
     "CopyObject": copying.copy_object,
     "CreateBucket": buckets.create_bucket,
     "CreateMultipartUpload": multipart.create_multipart_upload,
