@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from batchyard.compute.local import cgroup1, cgroup2, knobs
 from batchyard.compute.local.cage import Tree
+from batchyard.compute.local.slots import claim
 from batchyard.compute.local.watched import WatchedTree
 
 DEFAULT_UIDS = range(60706, 61184)
@@ -18,6 +19,8 @@ _PR_SET_CHILD_SUBREAPER = 36
 _PR_SET_NO_NEW_PRIVS = 38
 _MIB = 1024 * 1024
 _NAME_FILE = "node.id"
+_TREE = "batchyard-"
+_claims: list[int | None] = []  # kept for as long as this process lives
 _ELSEWHERE = Path("/var/tmp")  # only ever a directory of our own in it, see `_work_elsewhere`
 
 
@@ -107,18 +110,33 @@ def _our_line() -> set[int]:
 
 def make_tree(groups: Groups, name: str) -> Tree:
     """The cages that go with the usable cgroups. OSError if they cannot be made after all."""
+    if os.geteuid() == 0 and groups.version:
+        _claims.append(claim(f"{_TREE}{name}"))
+        for place in groups.places.values():
+            remove_dead_trees(place)
     if groups.version == 1:
-        return cgroup1.Tree1(groups.places, f"batchyard-{name}")
+        return cgroup1.Tree1(groups.places, f"{_TREE}{name}")
     if groups.version == 2:
         parent = groups.places["memory"]
         if _only_our_line(parent) and "memory" not in knobs.read(parent / "cgroup.subtree_control").split():
             # A group with processes in it may not hand down controllers: those in this one are ours, and step aside.
-            aside = parent / f"batchyard-{name}-server"
+            aside = parent / f"{_TREE}{name}-server"
             aside.mkdir(exist_ok=True)
             for pid in knobs.read(parent / "cgroup.procs").split():
                 knobs.write(aside / "cgroup.procs", pid)
-        return cgroup2.Tree2(parent, f"batchyard-{name}")
+        return cgroup2.Tree2(parent, f"{_TREE}{name}")
     return WatchedTree()
+
+
+def remove_dead_trees(place: Path) -> None:
+    """Take away what nodes of other data directories left when they died, as far as nobody lives there."""
+    for tree in place.glob(f"{_TREE}*"):
+        if re.fullmatch(r"[0-9a-f]{12}", tree.name.removeprefix(_TREE)):
+            held = claim(tree.name)
+            if held is not None:
+                if not any(knobs.read(members).strip() for members in tree.rglob("cgroup.procs")):
+                    cgroup2.remove_below(tree)
+                os.close(held)
 
 
 # --- directories ---

@@ -92,12 +92,12 @@ class Node:
         if isolated:
             os.setgroups([])
             host.renounce_privileges()
+        self.sweeper = Sweeper()  # before we move into a cgroup of our own, which it would keep from being removed
         groups = host.usable_groups() if options.isolation != "watch" else host.Groups(0, {})
         self.tree = host.make_tree(groups, self.name)
         left = orphans.end(self.name, self.tree, self.journal, options.uids)
         if left:
             print(f"{left} processes of an earlier node cannot be killed", flush=True)  # noqa: T201 - the node's log is its output
-        self.sweeper = Sweeper()
         sweep.clear(work, self.sweeper)
         generation = f"local-{os.urandom(8).hex()}"
         self.door = Door(directory, self.loop, self.journal.epoch, facts, generation)

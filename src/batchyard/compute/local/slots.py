@@ -60,20 +60,28 @@ class Slots:
 
     def _claimed(self) -> int | None:
         assert self._untried is not None
-        CLAIMS.mkdir(mode=0o755, exist_ok=True)
         for _ in range(len(self._untried)):
             uid = self._untried.popleft()
-            descriptor = os.open(CLAIMS / f"uid-{uid}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            held = claim(f"uid-{uid}")
+            if held is not None:
                 if not in_use(uid):  # it would be by an orphan of a node that has not come back yet
-                    self._claims.append(descriptor)
+                    self._claims.append(held)
                     return uid
-            except BlockingIOError:
-                pass
-            os.close(descriptor)
+                os.close(held)
             self._untried.append(uid)
         return None
+
+
+def claim(name: str) -> int | None:
+    """Reserve a name for this process on this machine: a descriptor to keep open, or None if another process has it."""
+    CLAIMS.mkdir(mode=0o755, exist_ok=True)
+    descriptor = os.open(CLAIMS / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    return descriptor
 
 
 def in_use(uid: int) -> bool:
