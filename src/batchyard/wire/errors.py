@@ -71,6 +71,7 @@ S3_STATUS = {
     "InvalidAccessKeyId": 403,
     "InvalidBucketState": 409,
     "InvalidObjectState": 403,
+    "InvalidPartNumber": 416,
     "InvalidRange": 416,
     "MethodNotAllowed": 405,
     "MissingContentLength": 411,
@@ -107,6 +108,7 @@ _NAMES: dict[Protocol, dict[str, str]] = {
     "rest-json": {},
     "json": {},
     "query": {
+        "AccessDeniedException": "AccessDenied",
         "ExpiredTokenException": "ExpiredToken",
         "IncompleteSignatureException": "IncompleteSignature",
         "InvalidSignatureException": "SignatureDoesNotMatch",
@@ -116,6 +118,8 @@ _NAMES: dict[Protocol, dict[str, str]] = {
         "UnrecognizedClientException": "InvalidClientTokenId",
     },
     "rest-xml": {
+        "AccessDeniedException": "AccessDenied",
+        "ExpiredTokenException": "ExpiredToken",
         "InternalFailure": "InternalError",
         "MissingAuthenticationTokenException": "AccessDenied",
         "RequestEntityTooLargeException": "EntityTooLarge",

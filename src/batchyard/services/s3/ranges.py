@@ -6,7 +6,7 @@ import re
 
 from batchyard.model.fault import Fault
 
-_RANGE = re.compile(r"bytes=(\d*)-(\d*)", re.IGNORECASE)
+_RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.IGNORECASE | re.ASCII)
 
 
 def parse_range(text: str, size: int) -> tuple[int, int] | None:
