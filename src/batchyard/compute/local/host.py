@@ -180,9 +180,14 @@ def closed_ancestor(directory: Path) -> Path | None:
     return None
 
 
+def is_elsewhere(work: Path) -> bool:
+    """Whether the jobs' directories lie outside of DIR because other users cannot get into it."""
+    return work.parent == _ELSEWHERE and work.name.startswith(_TREE)
+
+
 def _work_elsewhere(name: str) -> Path:
     """A directory that is certainly ours in a place where everybody may write."""
-    work = _ELSEWHERE / f"batchyard-{name}"
+    work = _ELSEWHERE / f"{_TREE}{name}"
     work.mkdir(mode=0o711, exist_ok=True)
     found = work.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
@@ -218,7 +223,7 @@ def facts(directory: Path, *, isolation: str = "auto", same_user: bool = False, 
     groups = usable_groups() if isolation != "watch" else Groups(0, {}, "the node was told to do without")
     root = os.geteuid() == 0
     isolated = root and not same_user
-    elsewhere = isolated and work is None and closed_ancestor(directory.absolute()) is not None
+    elsewhere = isolated and (is_elsewhere(work) if work else closed_ancestor(directory.absolute()) is not None)
     warnings: list[str] = []
     if not groups.version:
         warnings.append(

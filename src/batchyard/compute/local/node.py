@@ -87,6 +87,7 @@ class Node:
         self.name = host.node_name(directory)
         self.journal = Journal(directory / NAME, boot_id())
         isolated = os.geteuid() == 0 and not options.same_user
+        (directory / "logs").mkdir(mode=0o700, exist_ok=True)
         work = host.make_work(directory, Path(options.work) if options.work else None, self.name, isolated)
         facts = host.facts(directory, isolation=options.isolation, same_user=options.same_user, work=work)
         if isolated:
@@ -110,7 +111,7 @@ class Node:
         )
         slots = Slots(self.tree, options.uids if isolated else None, str(work))
         self.supervisor = Supervisor(generation, place, self.tree, slots, self.journal, self.sweeper, self.loop, self.door.send)
-        self._directory, self._isolated = directory, isolated
+        self._directory, self._work, self._isolated = directory, work, isolated
         self.door.on_link = self._linked
         self.door.on_message = self._received
         signal.signal(signal.SIGTERM, lambda *_: self._end(_SIGTERM_GRACE_S))
@@ -124,6 +125,8 @@ class Node:
             self.supervisor.settle()
         self.door.close()
         self.journal.close()
+        if host.is_elsewhere(self._work):
+            self.sweeper.remove(str(self._work))
         self.sweeper.close()
         self.tree.remove()
 
