@@ -134,8 +134,9 @@ def _fetch_results(
     seed: int,
 ) -> tuple[dict[str, typing.Any], list[str]]:
     """Download the results and draw the picture: the judge's report and the calls that passed."""
-    broken = [record for record in records if record.status != "SUCCEEDED" and record.step != "compare"]
     judge = records[-1]
+    failed = [record for record in records if record.status != "SUCCEEDED" and record is not judge]
+    broken = [record for record in failed if record.attempts] or failed  # the others only waited for them
     if broken or not judge.attempts:
         raise WorkflowFailed("\n".join(_last_words(clients, record) for record in broken or [judge]))
     results = out / "results"
