@@ -24,7 +24,7 @@ def test_rubbish_is_refused(token: str) -> None:
         read_token("q", token)
 
 
-@given(st.lists(st.text(max_size=3), unique=True).map(sorted), st.integers(1, 4))
+@given(st.lists(st.text(min_size=1, max_size=3), unique=True).map(sorted), st.integers(1, 4))
 def test_pages_together_are_the_whole(keys: list[str], size: int) -> None:
     items = [(key, key) for key in keys]
     seen: list[str] = []

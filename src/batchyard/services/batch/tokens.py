@@ -43,7 +43,7 @@ def read_token(question: Any, token: str | None, *, is_number: bool = False) -> 
 
 
 def page(question: Any, items: Sequence[tuple[str, Item]], token: str | None, size: int) -> tuple[list[Item], str | None]:
-    """One page of `items`, (key, item) in ascending order of keys, and the token of the next page (None at the end)."""
+    """One page of `items`, (key, item) in ascending order of keys (none is empty), and the token of the next page (None at the end)."""
     cursor = read_token(question, token)
     rest = [entry for entry in items if entry[0] > cursor] if cursor else items
     found = [item for _, item in rest[:size]]
