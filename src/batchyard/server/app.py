@@ -21,7 +21,7 @@ from batchyard.server.exchange import BodyAsked, Receive, Scope, Send, read_whol
 from batchyard.server.identity import caller_of, refuse_web_pages, unproven_caller
 from batchyard.server.metrics import CONTENT_TYPE, Collector, DoorMetrics
 from batchyard.services import Caller, Handler
-from batchyard.wire import errors, routes, shapes, sigclaims, sigv4
+from batchyard.wire import errors, routes, shapes, sigclaims, sigv2, sigv4
 from batchyard.wire.foreign import refusal
 from batchyard.wire.http import HttpRequest, HttpResponse
 from batchyard.wire.ownjson import OwnService
@@ -211,9 +211,10 @@ class App:
         caller, verified = None, None
         if self._settings.is_open:
             caller = self._identify(visit, b"")
-        elif sigclaims.is_signed(request):
-            verified = sigv4.verify(request, self._credentials, self._clock())
-            caller = caller_of(verified, visit.request_id)
+        elif sigclaims.is_signed(request) or sigv2.is_presigned(request):
+            verify = sigv2.verify if sigv2.is_presigned(request) else sigv4.verify
+            verified = verify(request, self._credentials, self._clock())
+            caller = caller_of(verified, self._settings.region, visit.request_id)
             self._authorize(caller, "s3", request.method)
         request.body = open_body(request, verified)
         response = await self._s3(self._desk, caller, request)
@@ -242,7 +243,7 @@ class App:
             refuse_web_pages(visit.request, self._settings.known_hosts)
             return unproven_caller(visit.request, self._settings.account, self._settings.region, visit.request_id)
         verified: Verified = sigv4.verify(visit.request, self._credentials, self._clock(), body)
-        return caller_of(verified, visit.request_id)
+        return caller_of(verified, self._settings.region, visit.request_id)
 
     def _codec(self, service: str) -> Codec:
         codec = self._codecs.get(service)

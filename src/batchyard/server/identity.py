@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-from urllib.parse import urlsplit
 
 from batchyard.model.fault import Fault
 from batchyard.services import Caller
@@ -24,10 +23,10 @@ def job_arn(account: str, role: str, session: str) -> str:
     return f"arn:aws:sts::{account}:assumed-role/{role}/{session}"
 
 
-def caller_of(verified: Verified, request_id: str) -> Caller:
-    """Who signed. Any region of a credential scope is a namespace of its own, as on AWS."""
+def caller_of(verified: Verified, default_region: str, request_id: str) -> Caller:
+    """Who signed. Any region of a credential scope is a namespace of its own, as on AWS; old signatures of S3 name none."""
     held = verified.credential
-    return Caller(held.account, verified.region, held.access_key_id, held.arn, held.user_id, request_id, held.is_job)
+    return Caller(held.account, verified.region or default_region, held.access_key_id, held.arn, held.user_id, request_id, held.is_job)
 
 
 def unproven_caller(request: HttpRequest, account: str, region: str, request_id: str) -> Caller:
@@ -60,13 +59,13 @@ def refuse_web_pages(request: HttpRequest, known_hosts: frozenset[str]) -> None:
             f"Without signatures this server answers only to an IP address or to localhost, not to {host[:128]!r}.",
         )
     origin = headers.get("origin")
-    is_foreign = origin is not None and urlsplit(origin).netloc != host
+    is_foreign = origin is not None and origin.partition("://")[2] != host
     if is_foreign or headers.get("sec-fetch-site") in ("cross-site", "same-site"):
         raise Fault("AccessDeniedException", "Without signatures this server does not answer requests of web pages.")
 
 
 def _is_known_host(host: str, known_hosts: frozenset[str]) -> bool:
-    name = urlsplit("//" + host).hostname or "" if host else ""
+    name = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
     if name in ("", "localhost") or name.endswith(".localhost") or name in known_hosts:
         return True
     try:

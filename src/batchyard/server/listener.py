@@ -1,4 +1,4 @@
-"""How the door listens: uvicorn as we want it, and a connection that must say what it wants within a minute."""
+"""How the door listens: uvicorn as we want it, and connections that must say what they want within bounds."""
 
 from __future__ import annotations
 
@@ -9,32 +9,56 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 HEAD_TIMEOUT_S = 60.0
+MAX_HEAD_BYTES = 256 * 1024
 KEEP_ALIVE_S = 75
+
+_TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
 
 class DoorProtocol(HttpToolsProtocol):
-    """uvicorn's connection, closed when the head of its first request takes too long: silent connections would pile up."""
+    """uvicorn's connection with bounds on the head of a request, which the parser itself has none of: how long it may take to
+    come, and how large it may be. Otherwise silent or endless connections would pile up."""
 
     _head_timer: asyncio.TimerHandle | None = None
+    _head_bytes = 0
+    _is_in_head = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """A connection begins, and so does the time for the head of its first request."""
+        """A connection begins, and so does the time for its first request."""
         super().connection_made(transport)
         self._head_timer = self.loop.call_later(HEAD_TIMEOUT_S, self._give_up)
 
+    def data_received(self, data: bytes) -> None:
+        """Bytes came. Only a head that is not complete with them costs anything here."""
+        super().data_received(data)
+        if self._is_in_head:
+            self._head_bytes += len(data)
+            if self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
+                self.transport.write(_TOO_LARGE)
+                self.transport.close()
+            elif self._head_timer is None:
+                self._head_timer = self.loop.call_later(HEAD_TIMEOUT_S, self._give_up)
+
+    def on_message_begin(self) -> None:
+        """A head begins."""
+        self._is_in_head, self._head_bytes = True, 0
+        super().on_message_begin()
+
     def on_headers_complete(self) -> None:
         """The head is there."""
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
+        self._is_in_head = False
+        self._stop_timer()
         super().on_headers_complete()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is over."""
+        self._stop_timer()
+        super().connection_lost(exc)
+
+    def _stop_timer(self) -> None:
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
-        super().connection_lost(exc)
 
     def _give_up(self) -> None:
         if not self.transport.is_closing():

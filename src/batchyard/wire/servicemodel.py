@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import importlib.util
+import re
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -135,6 +136,9 @@ def model_folder() -> Path:
 @lru_cache(maxsize=64)
 def read_model(service: str) -> ServiceModel:
     """The newest model of `service` (botocore's name of it, e.g. "batch"). Raises `LookupError` for an unknown service."""
+    # The name may come from a request: it must not become a path.
+    if not re.fullmatch(r"[a-z0-9-]{1,64}", service):
+        raise LookupError(f"{service[:64]!r} is no name of a service")
     folder = model_folder() / service
     versions = sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
     if not versions:

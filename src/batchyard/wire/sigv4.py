@@ -88,9 +88,7 @@ def verify(request: HttpRequest, lookup: Lookup, now_s: float, body: bytes = b""
         require_current(claim.amz_date, now_s, is_s3=claim.service == "s3")
     else:
         require_within_term(claim.amz_date, claim.expires_s, now_s, is_s3=claim.service == "s3")
-    credential = lookup(claim.access_key_id, claim.token)
-    if credential is None or not _same_token(credential.session_token, claim.token):
-        raise _unknown_key(claim, known=credential is not None)
+    credential = credential_of(claim.service, claim.access_key_id, claim.token, lookup)
     payload = _payload_of(request, claim, body)
     key = signing_key(credential.secret_access_key, claim.day, claim.region, claim.service)
     scope = f"{claim.day}/{claim.region}/{claim.service}/aws4_request"
@@ -99,6 +97,25 @@ def verify(request: HttpRequest, lookup: Lookup, now_s: float, body: bytes = b""
         if hmac.compare_digest(_sign_text(key, claim.amz_date, scope, canonical), claim.signature):
             return Verified(claim.access_key_id, credential, claim.region, claim.service, payload, claim.amz_date, claim.signature)
     raise wrong_signature(claim.service)
+
+
+def credential_of(service: str, access_key_id: str, token: str | None, lookup: Lookup) -> Credential:
+    """The credential that a key and token stand for. Raises the service's `Fault` when there is none."""
+    credential = lookup(access_key_id, token)
+    if credential is not None and _same_token(credential.session_token, token):
+        return credential
+    if service != "s3":
+        raise Fault("UnrecognizedClientException", "The security token included in the request is invalid.")
+    if credential is not None:
+        raise Fault("InvalidToken", "The provided token is malformed or otherwise invalid.")
+    text = "The AWS Access Key Id you provided does not exist in our records."
+    raise Fault("InvalidAccessKeyId", text, AWSAccessKeyId=access_key_id)
+
+
+def _same_token(held: str | None, given: str | None) -> bool:
+    if held is None:
+        return given is None or given == ""
+    return hmac.compare_digest(held.encode(), (given or "").encode("utf-8", "replace"))
 
 
 # ---- the canonical request --------------------------------------------------------------------------------------
@@ -188,24 +205,6 @@ def signing_key(secret: str, day: str, region: str, service: str) -> bytes:
     for part in (region, service, "aws4_request"):
         key = hmac.digest(key, part.encode("latin-1", "replace"), "sha256")
     return key
-
-
-def _same_token(held: str | None, given: str | None) -> bool:
-    if held is None:
-        return given is None or given == ""
-    return hmac.compare_digest(held.encode(), (given or "").encode("utf-8", "replace"))
-
-
-def _unknown_key(claim: Signature, *, known: bool) -> Fault:
-    if claim.service != "s3":
-        return Fault("UnrecognizedClientException", "The security token included in the request is invalid.")
-    if known:
-        return Fault("InvalidToken", "The provided token is malformed or otherwise invalid.")
-    return Fault(
-        "InvalidAccessKeyId",
-        "The AWS Access Key Id you provided does not exist in our records.",
-        AWSAccessKeyId=claim.access_key_id,
-    )
 
 
 def _not_signed(claim: Signature, shown: str, name: str) -> Fault:
