@@ -57,12 +57,13 @@ class Call:
         bucket = keys.find_bucket(index, name or self.bucket)
         if bucket is None:
             raise Fault("NoSuchBucket", "The specified bucket does not exist", BucketName=name or self.bucket)
-        if bucket.account != self.caller.account:
-            raise access_denied()
-        expected = self.header("x-amz-source-expected-bucket-owner" if name else "x-amz-expected-bucket-owner")
-        if expected and expected != bucket.account:
-            raise access_denied()
+        self.check_owner(bucket, "x-amz-source-expected-bucket-owner" if name else "x-amz-expected-bucket-owner")
         return bucket
+
+    def check_owner(self, bucket: Bucket, expectation: str = "x-amz-expected-bucket-owner") -> None:
+        """Raises `AccessDenied` unless the bucket is the caller's, and of the account that the header `expectation` names, if any."""
+        if bucket.account != self.caller.account or self.header(expectation) not in ("", bucket.account):
+            raise access_denied()
 
     def own_object(self, index: apsw.Connection) -> ObjectRecord:
         """The object of the call. Raises `NoSuchBucket`, `AccessDenied`, `NoSuchKey`."""

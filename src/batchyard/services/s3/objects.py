@@ -154,10 +154,11 @@ def _enter(call: Call, traits: Traits, written: WrittenBody, index: apsw.Connect
 async def _open(call: Call) -> ObjectReader:
     """A reader of the object of the call, to be closed. Raises `NoSuchBucket`, `AccessDenied`, `NoSuchKey`."""
     check_version(call)
-    await call.look(call.own_bucket)
     reader = await asyncio.wrap_future(call.store.opening(call.bucket, call.key))
     if reader is None:
+        await call.look(call.own_bucket)
         raise no_such_key(call.key)
+    call.check_owner(reader.record.bucket)
     return reader
 
 
