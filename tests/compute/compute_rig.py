@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from batchyard.compute.local import proc
 from batchyard.compute.local.link import LocalProvider
 from batchyard.compute.provider import Provider
 from batchyard.compute.scripted import ScriptedProvider
@@ -21,6 +22,12 @@ ACCOUNT, REGION, GROUP = "123456789012", "us-east-1", "/aws/batch/job"
 AS_ROOT = os.geteuid() == 0
 _names = itertools.count(1)
 Kind = TypeVar("Kind")
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs; one that has ended and is only not yet reaped does not."""
+    seen = proc.process(pid)
+    return seen is not None and seen.state != "Z"
 
 
 def instance(name: str = "i-1") -> Instance:

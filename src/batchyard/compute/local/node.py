@@ -27,6 +27,7 @@ from batchyard.compute.local.sweep import Sweeper
 
 _SIGTERM_GRACE_S = 10.0
 _EXIT_CHECK_S = 0.05
+_UNKILLABLE_S = 10.0  # how long what does not die by SIGKILL keeps us from exiting
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -114,7 +115,8 @@ class Node:
         self._directory, self._work, self._isolated = directory, work, isolated
         self.door.on_link = self._linked
         self.door.on_message = self._received
-        signal.signal(signal.SIGTERM, lambda *_: self._end(_SIGTERM_GRACE_S))
+        self._told_to_end = False
+        signal.signal(signal.SIGTERM, self._note_sigterm)  # which also wakes the loop
         self._work_seen_s = boot_s()
 
     def run(self) -> None:
@@ -122,6 +124,8 @@ class Node:
         self._look_for_a_reason_to_live()
         while self._running:
             self.loop.once()
+            if self._told_to_end:
+                self._end(_SIGTERM_GRACE_S)
             self.supervisor.settle()
         self.door.close()
         self.journal.close()
@@ -129,6 +133,9 @@ class Node:
             self.sweeper.remove(str(self._work))
         self.sweeper.close()
         self.tree.remove()
+
+    def _note_sigterm(self, *_: object) -> None:
+        self._told_to_end = True
 
     def _linked(self, epoch: int) -> None:
         if self._isolated:
@@ -158,7 +165,7 @@ class Node:
 
     def _look_for_a_reason_to_live(self) -> None:
         if self._exit_at_s is not None:
-            self._running = bool(self.supervisor.attempts)
+            self._running = bool(self.supervisor.attempts) and boot_s() < self._exit_at_s + _UNKILLABLE_S
             self.loop.at(boot_s() + _EXIT_CHECK_S, self._look_for_a_reason_to_live)
             return
         now_s = boot_s()

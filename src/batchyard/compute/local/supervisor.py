@@ -13,10 +13,11 @@ import time
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
+from resource import struct_rusage
 
 from batchyard.compute.local import proc
 from batchyard.compute.local.attempt import Attempt, Place, notice_path
-from batchyard.compute.local.cage import Tree
+from batchyard.compute.local.cage import Tree, Usage
 from batchyard.compute.local.journal import Intent, Journal, Outcome
 from batchyard.compute.local.loop import Loop, boot_s, wall_ms
 from batchyard.compute.local.slots import Slot, Slots
@@ -81,8 +82,8 @@ class Supervisor:
             case StopAttempt(attempt, grace_s):
                 self._stop_attempt(attempt, grace_s)
             case StartInstance(instance):
-                self.instances.setdefault(instance.id, False)
-                self._reports.append(InstanceUp(instance.id, wall_ms()))
+                if not self.instances.setdefault(instance.id, False):
+                    self._reports.append(InstanceUp(instance.id, wall_ms()))
             case StopInstance(instance_id):
                 self._stop_instance(instance_id)
             case NoticeInstance(instance_id, reclaim_at_ms):
@@ -153,7 +154,7 @@ class Supervisor:
             draft.chmod(0o644)
             draft.replace(final)
         except OSError as error:
-            print(f"cannot write the notice for {instance}: {error}", flush=True)  # noqa: T201 - the node's log is its output
+            _say(f"cannot write the notice for {instance}: {error}")
 
     # --- starting ---
 
@@ -266,7 +267,7 @@ class Supervisor:
             self._loop.forget(attempt.reading)
             attempt.close_pipe()
         attempt.finish_output(wall_ms())
-        ended = attempt.ended(slot.cage.usage(waited))
+        ended = attempt.ended(self._usage(slot, waited))
         if empty:
             self._give_back(slot, reusable=self._tree.outlives_us and not attempt.shared)
         else:
@@ -275,10 +276,21 @@ class Supervisor:
         self._over(ended)
         self._instance_gone_if_empty(attempt.launch.instance)
 
+    def _usage(self, slot: Slot, waited: struct_rusage) -> Usage | None:
+        try:
+            return slot.cage.usage(waited)
+        except (OSError, ValueError) as error:
+            _say(f"cannot tell what was used in slot {slot.number}: {error}")
+            return None
+
     def _give_back(self, slot: Slot, reusable: bool) -> None:
         slot.quarters.move_out(self._sweeper, reusable)
-        slot.cage.release()
-        self._slots.give_back(slot)
+        try:
+            slot.cage.release()
+        except (OSError, ValueError) as error:
+            _say(f"slot {slot.number} is given up: {error}")
+        else:
+            self._slots.give_back(slot)
 
     def _over(self, ended: AttemptEnded) -> None:
         self._journal.note(Outcome(ended))
@@ -322,7 +334,7 @@ class Supervisor:
             self._start_waiting()
             self._journal.flush()
         except OSError as error:
-            print(f"cannot write the journal, trying again: {error}", flush=True)  # noqa: T201 - the node's log is its output
+            _say(f"cannot write the journal, trying again: {error}")
             self._loop.at(boot_s() + 1.0, lambda: None)
             return
         if self._reports:
@@ -340,3 +352,8 @@ class Supervisor:
                 self._withdraw(attempt, "lost")
             elif attempt.pid:
                 self._ask_to_end(attempt, "lost", grace_s)
+
+
+def _say(sentence: str) -> None:
+    """Into the node's log."""
+    print(sentence, flush=True)  # noqa: T201 - its log is its output
