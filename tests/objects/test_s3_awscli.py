@@ -19,11 +19,9 @@ Aws = Callable[..., str]
 def aws(endpoint: str, tmp_path_factory: pytest.TempPathFactory) -> Aws:
     """Runs `aws` with these words; gives what it prints."""
     home = tmp_path_factory.mktemp("home")
-    (home / "config").write_text("[default]\ns3 =\n  signature_version = s3v4\n")
     environment = {
         "PATH": os.environ["PATH"],
         "HOME": str(home),
-        "AWS_CONFIG_FILE": str(home / "config"),
         "AWS_ENDPOINT_URL": endpoint,
         "AWS_ACCESS_KEY_ID": KEYS[ACCOUNT].access_key_id,
         "AWS_SECRET_ACCESS_KEY": KEYS[ACCOUNT].secret_access_key,

@@ -248,15 +248,30 @@ def test_headers_of_the_owner_change_nothing(s3: Any) -> None:
     s3.put_object(Bucket=BUCKET, Key="owned", Body=b"x", ACL="private", ExpectedBucketOwner="123456789012")
 
 
-def test_presigned_get_overrides_headers(endpoint: str) -> None:
-    s3 = client(endpoint, signature_version="s3v4")
+@pytest.mark.parametrize("signature_version", ["s3v4", "s3"])
+def test_presigned_get_overrides_headers(s3: Any, endpoint: str, signature_version: str) -> None:
+    """With both kinds of signatures: boto3 takes the older one by itself in us-east-1."""
     s3.put_object(Bucket=BUCKET, Key="shown", Body=b"x", ContentType="text/plain")
     overrides = {"ResponseContentType": "application/x-bam", "ResponseContentDisposition": "attachment; filename=x y.bam"}
-    url = s3.generate_presigned_url("get_object", Params={"Bucket": BUCKET, "Key": "shown", **overrides})
+    signer = client(endpoint, signature_version=signature_version)
+    url = signer.generate_presigned_url("get_object", Params={"Bucket": BUCKET, "Key": "shown", **overrides})
     with urllib.request.urlopen(url) as answer:
         assert answer.read() == b"x"
         assert answer.headers["content-type"] == "application/x-bam"
         assert answer.headers["content-disposition"] == "attachment; filename=x y.bam"
+
+
+@pytest.mark.parametrize("signature_version", ["s3v4", "s3"])
+def test_presigned_put(s3: Any, endpoint: str, signature_version: str) -> None:
+    signer = client(endpoint, signature_version=signature_version)
+    url = signer.generate_presigned_url("put_object", Params={"Bucket": BUCKET, "Key": ODD_KEY})
+    path = url.removeprefix(endpoint)
+    assert raw(endpoint, "PUT", path, b"uploaded")[0].status == 200
+    assert body_of(s3, ODD_KEY) == b"uploaded"
+    for spoilt in (path.replace("Signature=", "Signature=0"), path.replace(BUCKET, "other")):
+        assert raw(endpoint, "PUT", spoilt, b"spoilt")[0].status == 403
+    assert raw(endpoint, "DELETE", path)[0].status == 403
+    assert body_of(s3, ODD_KEY) == b"uploaded"
 
 
 def test_aws_chunked_is_no_encoding_of_the_object(s3: Any, open_endpoint: str) -> None:
