@@ -167,6 +167,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--hold-shard", type=int, default=-1, help="the shard that waits to lose its instance")
     options = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, _stop)
+    where = f"job {os.environ.get('AWS_BATCH_JOB_ID', 'none')}, attempt {os.environ.get('AWS_BATCH_JOB_ATTEMPT', '1')}"
+    print(f"{options.step} begins ({where})", flush=True)
     with tempfile.TemporaryDirectory(prefix="step-", dir=pathlib.Path.cwd()) as folder:
         STEPS[options.step](Job(staging.open_shelf(options.at), pathlib.Path(folder), options))
 
