@@ -284,3 +284,15 @@ def test_a_closed_reader_reads_no_more(store: ObjectStore) -> None:
     reader.close()
     with pytest.raises(ValueError, match="closed"):
         reader.read(0, 1)
+
+
+def test_empty_folders_of_earlier_starts_go_too(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    bucket = make_bucket(store)
+    put(store, bucket, "k", b"bytes")
+    store.close()
+    store = open_store(tmp_path)
+    put(store, bucket, "k", b"newer bytes")
+    bodies = tmp_path / "objects" / "bodies"
+    eventually(lambda: [path.name for path in bodies.iterdir()] == ["2"])
+    store.close()

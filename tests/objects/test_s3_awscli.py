@@ -53,17 +53,15 @@ def test_a_tour(aws: Aws, tmp_path: Path) -> None:
         ["0", "reads/empty"],
         ["3", "reads/lane 1/é.fastq"],
     ]
-    assert "PRE reads/" in aws("s3", "ls", "s3://tour")
     aws("s3", "cp", "s3://tour/reads/big.bam", "s3://tour/copy.bam")
     aws("s3", "mv", "s3://tour/reads/lane 1/é.fastq", "s3://tour/moved")
     aws("s3", "sync", "s3://tour", tmp_path / "back")
     assert (tmp_path / "back" / "copy.bam").read_bytes() == big
     assert (tmp_path / "back" / "moved").read_text() == "@r\n"
-    assert aws("s3", "cp", "s3://tour/moved", "-") == "@r\n"
     url = aws("s3", "presign", "s3://tour/moved").strip()
     with urllib.request.urlopen(url) as answer:
         assert answer.read() == b"@r\n"
     aws("s3", "rm", "--recursive", "s3://tour/reads/")
     assert [line.split()[-1] for line in aws("s3", "ls", "--recursive", "s3://tour").splitlines()] == ["copy.bam", "moved"]
     aws("s3", "rb", "--force", "s3://tour")
-    assert "tour" not in aws("s3", "ls")
+    assert aws("s3", "ls") == ""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import random
 import time
 from collections.abc import AsyncIterator
@@ -10,12 +12,14 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import apsw
 import pytest
 from s3_serving import ACCOUNT, open_store
 
 from batchyard.model.fault import Fault
 from batchyard.services import Caller
 from batchyard.services.s3 import handle
+from batchyard.services.s3.call import Call
 from batchyard.store.objects import ObjectStore
 from batchyard.wire.http import HttpRequest
 
@@ -162,3 +166,56 @@ async def test_of_many_who_claim_a_key_one_gets_it(store: ObjectStore) -> None:
     winners = [number for number in await asyncio.gather(*(claim(number) for number in range(20))) if number >= 0]
     assert len(winners) == 1
     assert (await client.send("GET", "lock"))[1] == b"%d" % winners[0]
+
+
+async def test_a_full_disk_is_told_and_leaves_nothing(tmp_path: Path, store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = Client(store, 1, "full")
+    await client.send("PUT", "")
+    await client.send("PUT", "before", body=b"before")
+
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "write", full)
+    with pytest.raises(Fault, match="disk of the object store is full") as caught:
+        await client.send("PUT", "before", body=b"x" * 1000)
+    assert caught.value.code == "ServiceUnavailable"
+    monkeypatch.undo()
+    store.change(full).exception()  # the ledger goes on as well
+    assert (await client.send("GET", "before"))[1] == b"before"
+
+    def no_room(index: apsw.Connection) -> None:
+        raise apsw.FullError
+
+    with pytest.raises(Fault, match="disk of the object store is full"):
+        await Call(store, CALLER, HttpRequest("PUT", "/", "", {}, client.chunks(b"")), "PutObject", "", "", {}).change(no_room)
+
+
+async def test_a_body_that_is_gone_is_a_failure_and_no_short_answer(tmp_path: Path, store: ObjectStore) -> None:
+    client = Client(store, 1, "lost")
+    await client.send("PUT", "")
+    await client.send("PUT", "k", body=b"x" * 2_000_000)
+    [body] = [path for path in (tmp_path / "objects" / "bodies").rglob("*") if path.is_file()]
+    body.write_bytes(b"x" * 10)
+    with pytest.raises(OSError, match="shorter than the index says"):
+        await client.send("GET", "k")
+    body.unlink()
+    with pytest.raises(FileNotFoundError):
+        await client.send("GET", "k")
+
+
+async def test_a_client_that_leaves_lets_go_of_the_object(tmp_path: Path, store: ObjectStore) -> None:
+    client = Client(store, 1, "left")
+    await client.send("PUT", "")
+    await client.send("PUT", "k", body=b"x" * 3_000_000)
+    for reads in (0, 1, 2):
+        response = await handle(client.desk, CALLER, HttpRequest("GET", "/bucket/k", "", {}, client.chunks(b"")))
+        for _ in range(reads):
+            await anext(response.body)
+        await response.body.aclose()
+        del response
+    await client.send("DELETE", "k")
+    deadline = time.monotonic() + 10
+    while any(path.is_file() for path in (tmp_path / "objects" / "bodies").rglob("*")):
+        assert time.monotonic() < deadline, "the body of a deleted object is held for a client that is gone"
+        await asyncio.sleep(0.05)

@@ -7,6 +7,7 @@ files, and what a crash left behind can only lie in the folders of earlier epoch
 
 from __future__ import annotations
 
+import fcntl
 import os
 import threading
 from collections import Counter
@@ -44,6 +45,7 @@ class BodyFolder:
         self._lock = threading.Lock()
         self._gate = threading.RLock()  # a forgotten reader may let go in the midst of anything
         self._made: set[Path] = set()
+        self._epoch = 0
         self._counter = 0
         self._readers: Counter[int] = Counter()
 
@@ -55,6 +57,7 @@ class BodyFolder:
     def writer(self, epoch: int, algorithms: Iterable[str]) -> BodyWriter:
         """A writer for one new body, which also computes the checksums of `algorithms`."""
         with self._lock:
+            self._epoch = epoch
             self._counter += 1
             body = (epoch << COUNTER_BITS) | self._counter
         return BodyWriter(self, body, algorithms)
@@ -98,9 +101,20 @@ class BodyFolder:
             path.unlink(missing_ok=True)
             folders.add(path.parent)
         for folder in folders:
-            if folder.exists():
-                sync_folder(folder)
+            self._tidy(folder)
         return free
+
+    def _tidy(self, folder: Path) -> None:
+        """Make the removals in `folder` durable. An empty one goes too, unless bodies are still being written in its epoch."""
+        if folder.parent.name != f"{self._epoch:x}":
+            for empty in (folder, folder.parent):
+                try:
+                    empty.rmdir()
+                except OSError:  # not empty, or gone already
+                    break
+                folder = empty.parent
+        if folder.exists():
+            sync_folder(folder)
 
     def of_epoch(self, epoch: int) -> Iterator[list[int]]:
         """The ids of the files that lie in the folders of `epoch`, folder by folder."""
@@ -135,7 +149,7 @@ class BodyWriter:
                 raise ValueError("this body is finished or abandoned")
             self._append(chunk)
             if self._unsynced >= SYNC_EVERY_BYTES:
-                os.fdatasync(self._file)
+                _sync_bytes(self._file)
                 self._unsynced = 0
 
     def finish(self) -> WrittenBody:
@@ -143,7 +157,7 @@ class BodyWriter:
         with self._lock:
             self._over = True
             if self._file >= 0:
-                os.fsync(self._file)
+                _sync(self._file)
                 self._close()
                 sync_folder(self._path.parent)
             checksums = {name: in_base64(digest) for name, digest in self._digests.items()}
@@ -180,6 +194,17 @@ def sync_folder(folder: Path) -> None:
     """Make the entries of `folder` durable."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        os.fsync(handle)
+        _sync(handle)
     finally:
         os.close(handle)
+
+
+def _sync(handle: int) -> None:
+    """Everything about an open file or folder is on the medium after this; macOS needs to be asked more firmly."""
+    if hasattr(fcntl, "F_FULLFSYNC"):
+        fcntl.fcntl(handle, fcntl.F_FULLFSYNC)
+    else:
+        os.fsync(handle)
+
+
+_sync_bytes = getattr(os, "fdatasync", os.fsync)

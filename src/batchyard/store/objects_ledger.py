@@ -148,7 +148,7 @@ class Ledger:
             for change, future in live:
                 outcomes.append((future, *self._apply(change)))
             self._writer.execute("COMMIT")
-        except apsw.Error as failure:
+        except Exception as failure:  # noqa: BLE001 - handed to everyone who waits for this commit
             if self._writer.in_transaction:
                 self._writer.execute("ROLLBACK")
             for _, future in live:
@@ -176,4 +176,5 @@ def _connect(path: Path) -> apsw.Connection:
     connection.set_busy_timeout(10_000)
     connection.pragma("journal_mode", "wal")
     connection.pragma("synchronous", "full")
+    connection.pragma("fullfsync", True)  # has a meaning on macOS only
     return connection

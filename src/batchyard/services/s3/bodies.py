@@ -13,7 +13,7 @@ from typing import TypeVar
 import apsw
 
 from batchyard.model.fault import Fault
-from batchyard.services.s3.call import Call
+from batchyard.services.s3.call import Call, disk_full
 from batchyard.services.s3.checksums import Announced
 from batchyard.store.objects_bodies import BodyWriter, WrittenBody
 from batchyard.store.objects_reader import ObjectReader
@@ -41,7 +41,7 @@ async def receive(call: Call, checksum: Announced, also: str = "") -> tuple[Body
     except BaseException as failure:
         intake.abandon()
         if isinstance(failure, OSError) and failure.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise Fault("ServiceUnavailable", "The disk of the object store is full: free some space and try again.") from failure
+            raise disk_full() from failure
         raise
 
 
@@ -54,22 +54,19 @@ async def refer(call: Call, writer: BodyWriter, change: Callable[[apsw.Connectio
             call.store.work(writer.abandon)
 
     future.add_done_callback(clean_up)
-    return await asyncio.wrap_future(future)
+    return await call.settled(future)
 
 
-async def stream(call: Call, reader: ObjectReader, offset: int, size: int) -> AsyncIterator[bytes]:
-    """The `size` bytes at `offset`, read ahead by one chunk; closes the reader at the end, however that comes."""
-    upcoming: asyncio.Future[bytes] | None = None
+async def stream(call: Call, reader: ObjectReader, first: bytes, offset: int, size: int) -> AsyncIterator[bytes]:
+    """`first`, then the `size` bytes at `offset`, read ahead by one chunk; closes the reader at the end, however that comes."""
+    chunk = first
     try:
-        while size > 0 or upcoming:
-            chunk = await upcoming if upcoming else b""
-            upcoming = None
-            if size > 0:
-                length = min(READ_BYTES, size)
-                upcoming = asyncio.wrap_future(call.store.work(reader.read, offset, length))
-                offset, size = offset + length, size - length
-            if chunk:
-                yield chunk
+        while chunk:
+            length = min(READ_BYTES, size)
+            upcoming = asyncio.wrap_future(call.store.work(reader.read, offset, length))
+            yield chunk
+            chunk = await upcoming
+            offset, size = offset + length, size - length
     finally:
         call.store.work(reader.close)
 

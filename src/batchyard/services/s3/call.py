@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
 from email.utils import formatdate
 from typing import Any, TypeVar
@@ -46,7 +47,14 @@ class Call:
 
     async def change(self, change: Callable[[apsw.Connection], Answer]) -> Answer:
         """What `change` returns, once it is durable."""
-        return await asyncio.wrap_future(self.store.change(change))
+        return await self.settled(self.store.change(change))
+
+    async def settled(self, change: Future[Answer]) -> Answer:
+        """What a change under way returns, once it is durable. Raises `ServiceUnavailable` when there is no room to write it."""
+        try:
+            return await asyncio.wrap_future(change)
+        except apsw.FullError as failure:
+            raise disk_full() from failure
 
     async def work(self, task: Callable[..., Answer], *args: Any) -> Answer:
         """What `task` returns; it runs in one of the threads for disk work."""
@@ -122,6 +130,11 @@ def http_date(at_ms: int) -> str:
 def access_denied() -> Fault:
     """S3's 403."""
     return Fault("AccessDenied", "Access Denied")
+
+
+def disk_full() -> Fault:
+    """The 503 for a disk without room: SDKs try again, and then show the message."""
+    return Fault("ServiceUnavailable", "The disk of the object store is full: free some space and try again.")
 
 
 def no_such_key(key: str) -> Fault:

@@ -11,7 +11,7 @@ import apsw
 import msgspec
 
 from batchyard.model.fault import Fault
-from batchyard.services.s3.bodies import receive, refer, stream
+from batchyard.services.s3.bodies import READ_BYTES, receive, refer, stream
 from batchyard.services.s3.call import Call, http_date, invalid_argument, no_such_key
 from batchyard.services.s3.checksums import announced
 from batchyard.services.s3.conditions import check_delete, check_write, not_modified
@@ -62,13 +62,16 @@ async def get_object(call: Call) -> HttpResponse:
     reader = await _open(call)
     try:
         response, offset, size = _describe(call, reader)
+        # the first bytes before the head of the answer: what cannot be read is then a failure, not a broken answer
+        first = await call.work(reader.read, offset, min(size, READ_BYTES))
     except BaseException:
         call.store.work(reader.close)
         raise
-    if response.status == 304 or size == 0:
-        call.store.work(reader.close)
+    if len(first) < size:
+        response.body = stream(call, reader, first, offset + len(first), size - len(first))
     else:
-        response.body = stream(call, reader, offset, size)
+        response.body = first
+        call.store.work(reader.close)
     return response
 
 
