@@ -29,7 +29,10 @@ Asked = tuple[Request, "asyncio.Future[Any]"]
 
 
 class Driver:
-    """One per server. `start` connects the providers; `ask` is the only way to change anything. `give_up` is called when the store is lost."""
+    """One per server. `start` connects the providers; `ask` is the only way to change anything.
+
+    `give_up` is called when the store can be neither written nor read.
+    """
 
     def __init__(
         self, engine: Engine, providers: Mapping[str, Provider], launcher: Launcher, give_up: Callable[[], None] = lambda: None
