@@ -89,6 +89,9 @@ class Attempt:
             try:
                 os.set_blocking(self.reading, False)
                 order = Order(launch.command, self._environment(place, home, temporary), home, writing, who)
+                if slot.gpus:
+                    numbers = ",".join(str(number) for number in slot.gpus)
+                    order.environment["NVIDIA_VISIBLE_DEVICES"] = order.environment["CUDA_VISIBLE_DEVICES"] = numbers
                 self.pid = slot.cage.start(order, launch.needs)
             finally:
                 os.close(writing)

@@ -23,7 +23,13 @@ class Knob:
         os.write(self._descriptor, text)
 
     def close(self) -> None:
-        os.close(self._descriptor)
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+
+    def __del__(self) -> None:
+        if hasattr(self, "_descriptor"):
+            self.close()
 
 
 def number_after(word: bytes, text: bytes) -> int:

@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from batchyard.compute.local import protocol
 from batchyard.compute.local.protocol import Acknowledge, Announce, Frames, Hello, Refused, Saw, ShutDown, Up, Welcome
 from batchyard.compute.provider import Deliver
-from batchyard.model.messages import Effect
+from batchyard.model.messages import Effect, ProviderBack
 
 _log = logging.getLogger(__name__)
 
@@ -149,7 +150,8 @@ class LocalProvider:
                 self.trouble = f"the node refuses this server ({code}): {reason}"
                 _log.error("%s", self.trouble)
             case Saw(reports):
-                self._deliver(reports)
+                # The node does not know what we are called.
+                self._deliver([replace(report, provider=self.name) if isinstance(report, ProviderBack) else report for report in reports])
                 self._up.set()
         return False
 

@@ -86,9 +86,9 @@ class Loop:
             heapq.heapify(self._timers)
             self._cancelled = 0
 
-    def soon(self) -> None:
-        """Do not wait in the next round: there is more to do."""
-        self.at(0.0, _nothing)
+    def wake_at(self, when_s: float) -> None:
+        """Do not wait beyond that time."""
+        self.at(when_s, _nothing)
 
     def once(self) -> None:
         """Wait for something and handle all that is there."""

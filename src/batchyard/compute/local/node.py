@@ -51,6 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--idle-s", type=float, default=60.0, metavar="S", help="end after so long without server and work (default: 60)")
     parser.add_argument("--uids", type=_range, default=host.DEFAULT_UIDS, metavar="A-B", help="user ids for jobs, as root")
     parser.add_argument("--isolation", choices=("auto", "cgroup", "watch"), default="auto", help="watch: never use cgroups")
+    parser.add_argument("--gpus", type=int, nargs="*", metavar="N", help="the GPUs that jobs may have, by number (default: all)")
     parser.add_argument("--same-user", action="store_true", help="as root: run jobs as root too (trusted users only)")
     parser.add_argument("--allow-any-user", action="store_true", help="let jobs ask for any host user, root included")
     return parser
@@ -110,7 +111,8 @@ class Node:
             reserved=options.uids,
             allow_any_user=options.allow_any_user,
         )
-        slots = Slots(self.tree, options.uids if isolated else None, str(work))
+        gpus = host.gpu_devices() if options.gpus is None else options.gpus
+        slots = Slots(self.tree, options.uids if isolated else None, str(work), gpus)
         self.supervisor = Supervisor(generation, place, self.tree, slots, self.journal, self.sweeper, self.loop, self.door.send)
         self._directory, self._work, self._isolated = directory, work, isolated
         self.door.on_link = self._linked

@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections import deque
+from collections.abc import Iterable
 from pathlib import Path
 
 from batchyard.compute.local import proc
@@ -21,19 +22,21 @@ CLAIMS = Path("/run/batchyard")
 class Slot:
     """A cage, directories and, as root, a user id that nobody else has."""
 
-    __slots__ = ("cage", "number", "quarters", "uid")
+    __slots__ = ("cage", "gpus", "number", "quarters", "uid")
 
     def __init__(self, number: int, uid: int | None, cage: Cage, quarters: Quarters) -> None:
         self.number = number
         self.uid = uid
         self.cage = cage
         self.quarters = quarters
+        self.gpus: tuple[int, ...] = ()
 
 
 class Slots:
     """Lends slots; the one given back last goes out first, so that few of them are ever made."""
 
-    def __init__(self, tree: Tree, uids: range | None, work: str) -> None:
+    def __init__(self, tree: Tree, uids: range | None, work: str, gpus: Iterable[int] = ()) -> None:
+        self._gpus = sorted(gpus)
         self._work = work
         self._tree = tree
         self._untried = deque(uids) if uids is not None else None
@@ -54,8 +57,18 @@ class Slots:
         self._made += 1
         return slot
 
+    def equip(self, slot: Slot, count: int) -> bool:
+        """Lend the slot so many GPUs, which no other attempt has; False if there are not as many."""
+        if count > len(self._gpus):
+            return False
+        slot.gpus = tuple(self._gpus[:count])
+        del self._gpus[:count]
+        return True
+
     def give_back(self, slot: Slot) -> None:
         """The slot's attempt is over and nobody is left in its cage."""
+        self._gpus = sorted((*self._gpus, *slot.gpus))
+        slot.gpus = ()
         self._free.append(slot)
 
     def _claimed(self) -> int | None:

@@ -165,17 +165,26 @@ class Supervisor:
         self._over(AttemptEnded(attempt.launch.attempt, wall_ms(), cause))
 
     def _start_waiting(self) -> None:
-        for _ in range(min(STARTS_PER_TURN, len(self._to_start))):
-            slot = self._slots.take()
+        for _ in range(STARTS_PER_TURN):
+            if not self._to_start:
+                return
+            try:
+                slot = self._slots.take()
+            except OSError as error:
+                _say(f"cannot make another slot: {error}")
+                slot = None
             if slot is None:
-                self._loop.at(boot_s() + 1.0, lambda: None)
-                break
+                self._loop.wake_at(boot_s() + 1.0)  # or sooner, when one is given back
+                return
             self._start(self._to_start.popleft(), slot)
+        self._loop.wake_at(boot_s())
 
     def _start(self, attempt: Attempt, slot: Slot) -> None:
         now_ms = wall_ms()
         name = attempt.launch.attempt
         try:
+            if not self._slots.equip(slot, attempt.launch.needs.gpus):
+                raise CannotStart(f"CannotStartContainerError: {attempt.launch.needs.gpus} GPUs are wanted and fewer are free here")
             attempt.start(slot, self._place, now_ms, boot_s())
         except CannotStart as why:
             attempt.close_pipe()
@@ -335,13 +344,11 @@ class Supervisor:
             self._journal.flush()
         except OSError as error:
             _say(f"cannot write the journal, trying again: {error}")
-            self._loop.at(boot_s() + 1.0, lambda: None)
+            self._loop.wake_at(boot_s() + 1.0)
             return
         if self._reports:
             reports, self._reports = self._reports, []
             self._send(reports)
-        if self._to_start:
-            self._loop.soon()
 
     def close_down(self, grace_s: float) -> None:
         """End every attempt as lost: SIGTERM now, SIGKILL after the grace. No more are started."""

@@ -1,0 +1,333 @@
+"""The small parts of the node, each by itself: output, frames, timers, slots, directories, users, programs."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import resource
+import select
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from batchyard.compute.local import loop as loops
+from batchyard.compute.local import output, protocol, slots, spawn, sweep, users
+from batchyard.compute.local.host import DEFAULT_UIDS
+from batchyard.compute.local.loop import Loop, boot_s
+from batchyard.compute.local.output import Output
+from batchyard.compute.local.protocol import Acknowledge, Frames
+from batchyard.compute.local.spawn import CannotStart, Identity
+from batchyard.compute.local.watched import WatchedTree
+from batchyard.store import logs
+
+AS_ROOT = os.geteuid() == 0
+
+
+# --- output ---
+
+
+def logged(root: Path) -> list[tuple[int, bytes]]:
+    with logs.opened(logs.segment_path(root, "1", "r", "g", "s")) as segment:
+        return [(entry.timestamp_ms, entry.message) for entry in logs.entries(segment)]
+
+
+def test_lines_are_stamped_as_they_are_read_and_never_backwards(tmp_path: Path) -> None:
+    written = Output(tmp_path, "1", "r", "g", "s", 1000)
+    written.feed(b"one\ntw", 1005)
+    written.feed(b"o\n\n\nthree\n", 1003)
+    written.feed(b"fo", 1010)
+    written.finish(1009, "a note")
+    assert logged(tmp_path) == [(1005, b"one"), (1005, b"two"), (1005, b"three"), (1010, b"fo"), (1010, b"a note")]
+
+
+@given(st.binary(max_size=300), st.lists(st.integers(1, 40), max_size=20))
+def test_however_it_arrives_the_lines_are_the_same(tmp_path_factory: pytest.TempPathFactory, content: bytes, steps: list[int]) -> None:
+    root = tmp_path_factory.mktemp("logs")
+    written = Output(root, "1", "r", "g", "s", 0)
+    at = 0
+    for step in steps:
+        written.feed(content[at : at + step], 0)
+        at += step
+    written.feed(content[at:], 0)
+    written.finish(0)
+    assert [message for _, message in logged(root)] == [line for line in content.split(b"\n") if line]
+
+
+def test_long_lines_are_cut_but_not_within_a_character(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(output, "LINE_BYTES_MAX", 10)
+    written = Output(tmp_path, "1", "r", "g", "s", 0)
+    text = "aéé€€𝄞𝄞x" * 5
+    written.feed(text.encode() + b"\n", 0)
+    for byte in text.encode():
+        written.feed(bytes([byte]), 0)
+    written.feed(b"\n" + b"\xff" * 25, 0)
+    written.finish(0)
+    messages = [message for _, message in logged(tmp_path)]
+    assert all(len(message) <= 10 for message in messages)
+    assert b"".join(messages) == text.encode() * 2 + b"\xff" * 25
+    for message in messages:
+        if b"\xff" not in message:
+            message.decode()
+
+
+def test_a_full_disk_costs_lines_and_says_how_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written = Output(tmp_path, "1", "r", "g", "s", 0)
+    written.feed(b"before\n", 0)
+    real = os.write
+    calls = 0
+
+    def nearly_full(descriptor: int, content: bytes) -> int:
+        nonlocal calls
+        calls += 1
+        if calls % 2:
+            return real(descriptor, bytes(content)[:5])  # half a frame, as a full disk does it
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "write", nearly_full)
+    written.feed(b"lost 1\nlost 2\n", 0)
+    written.feed(b"lost 3\n", 0)
+    monkeypatch.setattr(os, "write", real)
+    written.feed(b"after\n", 0)
+    written.finish(0)
+    assert [message for _, message in logged(tmp_path)] == [
+        b"before",
+        b"[batchyard] 3 lines were lost here: No space left on device",
+        b"after",
+    ]
+
+
+# --- the protocol ---
+
+
+@given(st.lists(st.lists(st.text(max_size=5), max_size=3), max_size=5), st.integers(1, 7))
+def test_frames_come_out_as_they_went_in(messages: list[list[str]], step: int) -> None:
+    sent = b"".join(protocol.encoded(Acknowledge(attempts)) for attempts in messages)
+    frames = Frames()
+    received = [protocol.down(body) for at in range(0, len(sent), step) for body in frames.feed(sent[at : at + step])]
+    assert received == [Acknowledge(attempts) for attempts in messages]
+
+
+def test_what_is_no_frame_is_said_to_be_none() -> None:
+    with pytest.raises(ValueError, match="does not speak this protocol"):
+        Frames().feed(b"GET / HTTP/1.1")
+
+
+# --- the loop ---
+
+
+@pytest.fixture(params=["epoll", "selector"])
+def loop(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Loop:
+    import signal
+
+    if request.param == "selector":
+        monkeypatch.delattr(select, "epoll", raising=False)
+    monkeypatch.setattr(signal, "set_wakeup_fd", lambda *_, **__: -1)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    return Loop(lambda: None)
+
+
+def test_timers_come_in_order_and_may_be_cancelled(loop: Loop) -> None:
+    seen: list[int] = []
+    now_s = boot_s()
+    timers = [loop.at(now_s + delay / 1000, lambda delay=delay: seen.append(delay)) for delay in (9, 3, 6, 1)]
+    loop.cancel(timers[2])
+    loop.cancel(timers[2])
+    loop.cancel(None)
+    while len(seen) < 3:
+        loop.once()
+    assert seen == [1, 3, 9]
+    loop.cancel(timers[0])
+
+
+def test_cancelled_timers_do_not_pile_up(loop: Loop) -> None:
+    for _ in range(10_000):
+        loop.cancel(loop.at(boot_s() + 86_400, lambda: None))
+    assert len(loop._timers) <= 2001
+
+
+def test_descriptors_are_watched_for_what_was_asked(loop: Loop) -> None:
+    reading, writing = os.pipe()
+    seen: list[int] = []
+    loop.watch(writing, seen.append, loops.READ | loops.WRITE)
+    loop.once()
+    assert seen[-1] & loops.WRITE
+    loop.forget(writing)
+    loop.forget(writing)
+    loop.watch(reading, seen.append)
+    os.write(writing, b"x")
+    loop.once()
+    assert seen[-1] & loops.READ
+    loop.watch(reading, seen.append, loops.READ | loops.WRITE)
+    loop.forget(reading)
+    os.close(reading)
+    os.close(writing)
+
+
+# --- slots ---
+
+
+def test_slots_are_lent_and_used_again(tmp_path: Path) -> None:
+    lent = slots.Slots(WatchedTree(), None, str(tmp_path), gpus=[2, 0, 1])
+    first, second = lent.take(), lent.take()
+    assert first is not None
+    assert second is not None
+    assert first.number != second.number
+    assert lent.equip(first, 2)
+    assert first.gpus == (0, 1)
+    assert not lent.equip(second, 2)
+    assert lent.equip(second, 1)
+    lent.give_back(first)
+    assert lent.take() is first
+    assert lent.equip(first, 2)
+
+
+def test_user_ids_are_claimed_once_on_a_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slots, "CLAIMS", tmp_path / "claims")
+    monkeypatch.setattr(slots, "in_use", lambda uid: uid == 50_001)
+    one, other = (slots.Slots(WatchedTree(), range(50_000, 50_004), str(tmp_path)) for _ in range(2))
+    taken = [one.take(), other.take(), one.take(), other.take()]
+    assert [slot.uid if slot else None for slot in taken] == [50_000, 50_002, 50_003, None]
+    monkeypatch.setattr(slots, "in_use", lambda uid: False)
+    late = other.take()
+    assert late is not None
+    assert late.uid == 50_001
+
+
+# --- removing ---
+
+
+def test_whatever_a_job_made_is_removed(tmp_path: Path) -> None:
+    top, outside = tmp_path / "top", tmp_path / "outside"
+    outside.mkdir()
+    (outside / "kept").touch()
+    place = top
+    place.mkdir()
+    deep = os.open(place, os.O_RDONLY)
+    for _ in range(300):  # deeper than a path may be long
+        os.mkdir("d" * 20, dir_fd=deep)
+        below = os.open("d" * 20, os.O_RDONLY, dir_fd=deep)
+        os.close(deep)
+        deep = below
+    os.close(os.open("file", os.O_CREAT | os.O_WRONLY, dir_fd=deep))
+    os.close(deep)
+    (top / "link").symlink_to(outside)
+    (top / "closed").mkdir()
+    (top / "closed" / "x").touch()
+    (top / "closed").chmod(0)
+    (top / "empty").mkdir(mode=0o500)
+    os.mkfifo(top / "fifo")
+    top.chmod(0o500)
+    assert sweep.remove_tree(str(top)) == []
+    assert not top.exists()
+    assert (outside / "kept").exists()
+    assert sweep.remove_tree(str(top)) == []
+
+
+def test_what_cannot_be_removed_is_named(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path)
+    (refused,) = sweep.remove_tree(str(tmp_path / "link"))
+    assert "link" in refused
+
+
+# --- who and what ---
+
+
+@pytest.mark.parametrize(
+    ("wanted", "expected"),
+    [
+        ("", Identity(60706, 60706)),
+        ("4321", Identity(4321, 4321, (), True)),
+        ("4321:8765", Identity(4321, 8765, (), True)),
+    ],
+)
+def test_users_as_root(monkeypatch: pytest.MonkeyPatch, wanted: str, expected: Identity) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    assert users.identity(wanted, 60706, DEFAULT_UIDS, False) == expected
+
+
+@pytest.mark.parametrize(
+    ("wanted", "why"),
+    [
+        ("0", "owns parts of this machine"),
+        ("1000:4", "owns parts of this machine"),
+        ("60800", "kept for jobs"),
+        ("nobody-there", "passwd"),
+        ("1000:nobody-there", "group"),
+        (str(2**32 - 1), "below 4294967295"),
+    ],
+)
+def test_users_that_are_refused_as_root(monkeypatch: pytest.MonkeyPatch, wanted: str, why: str) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    with pytest.raises(CannotStart, match=why):
+        users.identity(wanted, 60706, DEFAULT_UIDS, False)
+
+
+def test_without_root_there_is_only_ourselves(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1234)
+    assert users.identity("", None, DEFAULT_UIDS, False) is None
+    assert users.identity("1234", None, DEFAULT_UIDS, False) is None
+    with pytest.raises(CannotStart, match="without root"):
+        users.identity("4321", None, DEFAULT_UIDS, False)
+
+
+def test_both_ways_to_start_a_program_agree(tmp_path: Path) -> None:
+    ways = [spawn.forking]
+    if spawn.CAN_BORROW:
+        ways.append(spawn.borrowing)
+    script = "pwd; umask; echo $X; cut -d' ' -f5,6 /proc/$$/stat; readlink /proc/$$/fd/0; grep SigIgn /proc/self/status; exit 3"
+    seen = []
+    for way in ways:
+        reading, writing = os.pipe()
+        pid = way(spawn.Order(("sh", "-c", script), {"X": "y"}, str(tmp_path), writing, None))
+        os.close(writing)
+        with os.fdopen(reading) as file:
+            lines = file.read().splitlines()
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 3
+        assert lines[3] == f"{pid} {pid}"
+        lines[5] = hex(int(lines[5].split()[1], 16) & 0x7FFF_FFFF)
+        seen.append(lines[:3] + lines[4:])
+        for command in (("no-such-tool",), ("/etc/passwd",), ("sh", "\0")):
+            with pytest.raises(CannotStart, match="CannotStartContainerError: exec: "):
+                way(spawn.Order(command, {}, str(tmp_path), 1, None))
+    assert seen == [[str(tmp_path), "0022", "y", "/dev/null", "0x0"]] * len(ways)
+
+
+@pytest.mark.skipif(not AS_ROOT, reason="other users take root")
+def test_both_ways_to_be_somebody_else_agree(tmp_path: Path) -> None:
+    tmp_path.chmod(0o777)
+    seen = []
+    for way in (spawn.forking, spawn.borrowing):
+        reading, writing = os.pipe()
+        pid = way(
+            spawn.Order(("grep", "-E", "[UG]id|Groups|Cap(Prm|Eff)", "/proc/self/status"), {}, "/", writing, Identity(50_000, 50_001))
+        )
+        os.close(writing)
+        with os.fdopen(reading) as file:
+            seen.append(file.read())
+        os.waitpid(pid, 0)
+    assert seen[0].split()[1:5] == ["50000"] * 4
+    borrowed, forked = (text.replace("Groups:\t \n", "Groups:\n") for text in seen)
+    assert [line for line in borrowed.splitlines() if "Groups" not in line] == [
+        line for line in forked.splitlines() if "Groups" not in line
+    ]
+    assert os.getresuid() == (0, 0, 0)
+
+
+def test_a_lock_is_not_inherited_by_the_sweeper(tmp_path: Path) -> None:
+    held = os.open(tmp_path / "lock", os.O_RDWR | os.O_CREAT)
+    fcntl.flock(held, fcntl.LOCK_EX)
+    sweeper = sweep.Sweeper()
+    (tmp_path / "tree" / "below").mkdir(parents=True)
+    sweeper.remove(str(tmp_path / "tree"))
+    os.close(held)
+    while (tmp_path / "tree").exists():
+        os.sched_yield()
+    again = os.open(tmp_path / "lock", os.O_RDWR)
+    fcntl.flock(again, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    os.close(again)
+    sweeper.close()
+    _, status, used = os.wait4(sweeper.pid, 0)
+    assert status == 0
+    assert isinstance(used, resource.struct_rusage)
