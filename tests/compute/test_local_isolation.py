@@ -7,11 +7,14 @@ from pathlib import Path
 
 import pytest
 from compute_rig import AS_ROOT, LocalRig
+from msgspec.structs import replace
 from test_local_processes import PYTHON
 
 from batchyard.compute.local import facts
 from batchyard.compute.local.host import DEFAULT_UIDS
 from batchyard.compute.local.link import LocalProvider
+from batchyard.model.capacity import Resources
+from batchyard.model.messages import Launch, StopAttempt
 
 needs_root = pytest.mark.skipif(not AS_ROOT, reason="user ids of their own take root")
 
@@ -144,3 +147,35 @@ def test_facts_say_what_this_machine_gives(folder: Path) -> None:
     assert told["memory_mib"] > 100
     assert all(warning.endswith(".") for warning in told["warnings"])
     assert not list(folder.iterdir()), "asking changes nothing"
+
+
+@needs_root
+@pytest.mark.parametrize("local", [["--uids", "61000-61001"]], indirect=True)
+async def test_attempts_wait_for_a_user_id_when_all_are_taken(local: LocalRig) -> None:
+    launches = [local.launch("sh", "-c", "id -u; sleep 0.1") for _ in range(6)]
+    local.provider.carry_out(launches)
+    for launch in launches:
+        assert (await local.ended(launch.attempt)).exit_code == 0
+    assert {local.log(launch.attempt)[0] for launch in launches} == {"61000", "61001"}
+
+
+@pytest.mark.parametrize("local", [["--gpus", "4", "6"]], indirect=True)
+async def test_a_gpu_belongs_to_one_job_at_a_time(local: LocalRig) -> None:
+    def wanting(gpus: int, then: str) -> Launch:
+        launch = local.launch("sh", "-c", f"echo $NVIDIA_VISIBLE_DEVICES $CUDA_VISIBLE_DEVICES $BATCHYARD_GPUS; {then}")
+        return replace(launch, needs=Resources(1, 64, gpus))
+
+    first, second = wanting(1, "sleep 600"), wanting(1, "sleep 600")
+    local.provider.carry_out([first, second])
+    assert {(await local.says(launch.attempt))[0] for launch in (first, second)} == {"4 4 1", "6 6 1"}
+    third = wanting(1, "true")
+    local.provider.carry_out([third])
+    assert "GPUs are wanted" in (await local.ended(third.attempt)).reason
+    local.provider.carry_out([StopAttempt(first.attempt), StopAttempt(second.attempt)])
+    for launch in (first, second):
+        await local.ended(launch.attempt)
+    both, none = wanting(2, "true"), wanting(0, "true")
+    local.provider.carry_out([both, none])
+    await local.ended(both.attempt)
+    await local.ended(none.attempt)
+    assert (local.log(both.attempt), local.log(none.attempt)) == (["4,6 4,6 2"], ["0"])

@@ -1,0 +1,236 @@
+"""Cgroups: which ones are used, and version 2, of which most machines for tests have only the part without controllers."""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from batchyard.compute.local import cgroup2, host, knobs, spawn
+from batchyard.compute.local.cgroup2 import Tree2
+from batchyard.compute.local.watched import WatchedTree
+from batchyard.model.capacity import Resources
+
+AS_ROOT = os.geteuid() == 0
+NO_USAGE = resource.struct_rusage([0.5, 0.25] + [0] * 14)
+
+
+# --- which ones ---
+
+
+def machine(root: Path, mountinfo: str, own: str) -> Path:
+    """A machine's root directory with what /proc says about cgroups."""
+    (root / "proc/self").mkdir(parents=True)
+    (root / "proc/self/mountinfo").write_text(mountinfo)
+    (root / "proc/self/cgroup").write_text(own)
+    return root
+
+
+def mount(place: str, kind: str, options: str = "rw", seen: str = "/") -> str:
+    return f"30 23 0:26 {seen} {place} rw,nosuid shared:9 - {kind} cgroup rw,{options}\n"
+
+
+def test_version_1_is_used_where_its_memory_controller_is(tmp_path: Path) -> None:
+    lines = [mount(f"/sys/fs/cgroup/{name}", "cgroup", name) for name in ("memory", "cpu,cpuacct", "freezer")]
+    system = machine(tmp_path, "".join(lines) + mount("/sys/fs/cgroup/unified", "cgroup2"), "4:memory:/\n3:cpu,cpuacct:/\n")
+    for name in ("memory", "cpu,cpuacct", "freezer", "unified"):
+        (tmp_path / "sys/fs/cgroup" / name).mkdir(parents=True)
+    both = tmp_path / "sys/fs/cgroup/cpu,cpuacct"
+    assert host.usable_groups(system) == host.Groups(1, {"memory": tmp_path / "sys/fs/cgroup/memory", "cpu": both, "cpuacct": both})
+
+
+def test_version_2_is_used_at_the_top_or_where_it_is_delegated(tmp_path: Path) -> None:
+    own = tmp_path / "sys/fs/cgroup/user.slice/mine.scope"
+    own.mkdir(parents=True)
+    system = machine(tmp_path, mount("/sys/fs/cgroup", "cgroup2"), "0::/user.slice/mine.scope\n")
+    assert host.usable_groups(system).version == 0
+    (own / "cgroup.controllers").write_text("cpu memory pids\n")
+    assert host.usable_groups(system) == host.Groups(2, {"memory": own})
+    (own / "cgroup.events").touch()
+    (own / "cgroup.subtree_control").touch()
+    (own / "cgroup.procs").write_text(f"{os.getpid()}\n{os.getppid()}\n")
+    assert host.usable_groups(system).version == 2, "only we and our parents live here: we can step aside"
+    (own / "cgroup.procs").write_text(f"{os.getpid()}\n999999999\n")
+    refused = host.usable_groups(system)
+    assert refused.version == 0
+    assert refused.why_not
+    (own / "cgroup.subtree_control").write_text("memory")
+    assert host.usable_groups(system).version == 2, "it is handed down already"
+    (tmp_path / "sys/fs/cgroup/cgroup.controllers").write_text("memory")
+    assert host.usable_groups(system) == host.Groups(2, {"memory": tmp_path / "sys/fs/cgroup"})
+
+
+def test_where_only_a_part_of_the_hierarchy_is_seen() -> None:
+    whole = knobs.Mount(Path("/cg"), "/", "cgroup", frozenset())
+    part = knobs.Mount(Path("/cg"), "/docker/abc", "cgroup", frozenset())
+    assert knobs.place_in(whole, "/docker/abc") == Path("/cg/docker/abc")
+    assert knobs.place_in(part, "/docker/abc/below") == Path("/cg/below")
+    assert knobs.place_in(part, "/docker/abc") == Path("/cg")
+    assert knobs.place_in(part, "/elsewhere") == Path("/cg")
+
+
+def test_without_any_there_is_watching(tmp_path: Path) -> None:
+    groups = host.usable_groups(machine(tmp_path, "", ""))
+    assert groups.version == 0
+    assert isinstance(host.make_tree(groups, "x"), WatchedTree)
+
+
+def test_dead_trees_are_removed_and_living_ones_are_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from batchyard.compute.local import slots
+
+    monkeypatch.setattr(slots, "CLAIMS", tmp_path / "claims")
+    groups = tmp_path / "memory"
+    for name in ("batchyard-00000000000a", "batchyard-00000000000b", "batchyard-00000000000c", "batchyard-mine"):
+        (groups / name / "home").mkdir(parents=True)
+    held = slots.claim("batchyard-00000000000b")
+    (groups / "batchyard-00000000000c/home/cgroup.procs").write_text("1\n")
+    host.remove_dead_trees(groups)
+    assert sorted(place.name for place in groups.iterdir()) == ["batchyard-00000000000b", "batchyard-00000000000c", "batchyard-mine"]
+    assert held is not None
+    os.close(held)
+
+
+# --- version 2 ---
+
+
+def order(*command: str) -> tuple[spawn.Order, int]:
+    reading, writing = os.pipe()
+    return spawn.Order(command, {}, "/", writing, None), reading
+
+
+@pytest.fixture
+def unified() -> Iterator[Tree2]:
+    """A real tree of version 2, with whatever controllers there are."""
+    for mounted in knobs.mounts():
+        if mounted.kind == "cgroup2" and host._can_make(mounted.place):
+            tree = Tree2(mounted.place, f"batchyard-test-{os.getpid()}")
+            yield tree
+            for _ in range(200):
+                if not tree.end_orphans():
+                    break
+                time.sleep(0.01)
+            tree.remove()
+            assert not tree.place.exists()
+            return
+    pytest.skip("no cgroup of version 2 may be made here")
+
+
+@pytest.mark.parametrize("clone", [True, False], ids=["clone3", "fork"])
+def test_a_child_is_in_its_group_from_its_first_moment(unified: Tree2, monkeypatch: pytest.MonkeyPatch, clone: bool) -> None:
+    if not clone:
+        monkeypatch.setattr(cgroup2, "_clone_into_works", False)
+    cage = unified.cage(3)
+    assert cage.end_all()
+    for turn in (1, 2):
+        asked, reading = order("grep", "^0:", "/proc/self/cgroup")
+        pid = cage.start(asked, Resources(1, 64))
+        os.close(asked.output)
+        with os.fdopen(reading) as file:
+            assert file.read().strip().endswith(f"/{unified.place.name}/3.{turn}")
+        os.waitpid(pid, 0)
+        assert cage.end_all()
+        assert cage.group is not None
+        assert cage.group.exists()
+        used = cage.usage(NO_USAGE)
+        assert used.cpu_s is not None
+        assert not used.oom
+        group = cage.group
+        cage.release()
+        assert not group.exists()
+    if clone:
+        assert cgroup2._clone_into_works, "clone3 is there on any kernel of these years"
+
+
+def test_all_in_a_group_are_ended_whoever_they_became(unified: Tree2) -> None:
+    cage = unified.cage(0)
+    asked, reading = order("sh", "-c", "setsid sleep 600 & sleep 600 & echo ready; sleep 600")
+    pid = cage.start(asked, Resources(1, 64))
+    os.close(asked.output)
+    with os.fdopen(reading) as file:
+        assert file.readline() == "ready\n"
+    assert not cage.end_all()
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -9
+    while not cage.end_all():
+        time.sleep(0.01)
+    cage.release()
+
+
+def test_orphans_of_an_earlier_node_are_ended(unified: Tree2) -> None:
+    asked, reading = order("sleep", "600")
+    pid = unified.cage(0).start(asked, Resources(1, 64))
+    os.close(asked.output)
+    os.close(reading)
+    assert unified.end_orphans() == 1
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -9
+
+
+@pytest.fixture
+def drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tree2:
+    """A tree on paper: its files are plain files, and jobs are started outside of it."""
+    monkeypatch.setattr(cgroup2, "_start_in", lambda order, group, descriptor: 4711)
+    tree = Tree2(tmp_path, "batchyard-x")
+    tree.controllers = ("memory", "cpu", "pids")
+    return tree
+
+
+def test_limits_are_written_before_the_start(drawn: Tree2) -> None:
+    assert (drawn.place.parent / "cgroup.subtree_control").read_text() == "+pids"
+    cage = drawn.cage(7)
+    asked, _ = order("true")
+    assert cage.start(asked, Resources(2, 100)) == 4711
+    assert cage.group == drawn.place / "7.1"
+    assert (cage.group / "memory.max").read_text() == str(100 << 20)
+    assert (cage.group / "memory.swap.max").read_text() == "0"
+    assert (cage.group / "cpu.weight").read_text() == "79"
+    assert not (cage.group / "memory.oom.group").exists(), "the kernel's victim is enough, as with containers"
+
+
+def test_usage_is_read_from_the_group(drawn: Tree2) -> None:
+    cage = drawn.cage(0)
+    assert cage.usage(NO_USAGE) == (None, None, False)
+    asked, _ = order("true")
+    cage.start(asked, Resources(1, 100))
+    assert cage.group is not None
+    assert cage.usage(NO_USAGE) == (None, 0.75, False)
+    (cage.group / "memory.peak").write_text("10485760\n")
+    (cage.group / "cpu.stat").write_text("usage_usec 1500000\nuser_usec 1000000\n")
+    (cage.group / "memory.events").write_text("low 0\nhigh 0\nmax 31\noom 1\noom_kill 0\n")
+    assert cage.usage(NO_USAGE) == (10.0, 1.5, False)
+    (cage.group / "memory.events").write_text("low 0\nhigh 0\nmax 31\noom 2\noom_kill 2\noom_group_kill 0\n")
+    assert cage.usage(NO_USAGE) == (10.0, 1.5, True)
+
+
+def test_a_kernel_without_cgroup_kill_is_helped(drawn: Tree2, monkeypatch: pytest.MonkeyPatch) -> None:
+    cage = drawn.cage(0)
+    asked, _ = order("true")
+    cage.start(asked, Resources(1, 100))
+    assert cage.group is not None
+    (cage.group / "cgroup.events").write_text("populated 1\nfrozen 0\n")
+    assert not cage.end_all()
+    assert (cage.group / "cgroup.kill").read_text() == "1"
+    (cage.group / "cgroup.kill").unlink()
+    (cage.group / "cgroup.kill").mkdir()  # cannot be written
+    killed: list[int] = []
+    (cage.group / "below").mkdir()
+    (cage.group / "cgroup.procs").write_text("12\n")
+    (cage.group / "below/cgroup.procs").write_text("13\n")
+    monkeypatch.setattr(os, "kill", lambda pid, _: killed.append(pid))
+    assert not cage.end_all()
+    assert sorted(killed) == [12, 13]
+    assert (cage.group / "cgroup.freeze").read_text() == "0"
+
+
+def test_weights_keep_the_proportion_of_shares() -> None:
+    assert [cgroup2.weight(vcpus) for vcpus in (0.001, 0.25, 1, 2, 256, 1000)] == [1, 10, 39, 79, 10000, 10000]
+
+
+def test_what_cannot_be_made_is_a_reason(drawn: Tree2) -> None:
+    shutil.rmtree(drawn.place)
+    asked, _ = order("true")
+    with pytest.raises(spawn.CannotStart, match="CannotStartContainerError: cgroup"):
+        drawn.cage(0).start(asked, Resources(1, 1))
