@@ -124,6 +124,8 @@ class Toys:
             for at in range(0, len(stored), 65536):
                 if request.raw_path.endswith("breaks") and at:
                     raise Fault("InternalError", "the disk is gone")
+                if request.raw_path.endswith("crashes") and at:
+                    raise ZeroDivisionError("the secret of the house")
                 yield stored[at : at + 65536]
 
         return HttpResponse(200, headers, pieces())

@@ -8,6 +8,7 @@ import json
 import socket
 import time
 import urllib.request
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from door_toys import ACCOUNT, JOB, ROOT, Door, Toys, lookup
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from batchyard.server import listener
+from batchyard.server import exchange, listener
 from batchyard.server.app import BODY_LIMIT, BODY_LIMITS, App, DoorSettings
 from batchyard.wire import sigv4
 from batchyard.wire.sigv4 import Credential
@@ -179,6 +180,29 @@ def test_a_reader_that_leaves_is_not_written_to_for_ever(door: Door) -> None:
             connection.sendall(head("/b/large", headers, "GET"))
             assert connection.recv(1000).startswith(b"HTTP/1.1 200")
     assert still_serves(door)
+
+
+def test_a_reader_that_stops_reading_is_left_after_a_while(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exchange, "STALLED_READER_S", 0.2)
+    client_of(door, "s3").put_object(Bucket="b", Key="stall", Body=b"x" * 30_000_000)
+    headers = sigv4.sign("GET", f"{door.url}/b/stall", {}, b"", ROOT, "us-east-1", "s3", time.time())
+    with socket.create_connection(("127.0.0.1", door.port), timeout=5) as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.sendall(head("/b/stall", headers, "GET"))
+        figure = 'batchyard_requests_total{operation="GET",service="s3",status="599"}'
+        give_up_at = time.monotonic() + 10
+        while figure not in urllib.request.urlopen(f"{door.url}/metrics").read().decode():
+            assert time.monotonic() < give_up_at
+            time.sleep(0.02)
+
+
+def test_a_body_that_fails_for_our_own_reasons_is_counted(door: Door, client: Callable[..., Any]) -> None:
+    s3 = client("s3")
+    s3.put_object(Bucket="b", Key="crashes", Body=b"x" * 100_000)
+    with pytest.raises(Exception, match=r"IncompleteRead|Connection broken"):
+        s3.get_object(Bucket="b", Key="crashes")["Body"].read()
+    figures = urllib.request.urlopen(f"{door.url}/metrics").read().decode()
+    assert 'batchyard_unexpected_exceptions_total{operation="GET",service="s3"} 1.0' in figures
 
 
 # ---- manners ----------------------------------------------------------------------------------------------------

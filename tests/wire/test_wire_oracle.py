@@ -23,8 +23,20 @@ PLAIN_JSON = [
     *(("batch", name) for name in shapes.load("batch").operations),
     *(("logs", name) for name in LOGS),
     *(("events", name) for name in EVENTS),
+    # services that are not served yet, for what their models have and Batch's and Logs' have not: payloads and members in headers,
+    # shapes that hold themselves, free documents
+    *(("lambda", name) for name in ("Invoke", "CreateFunction", "ListFunctions", "DeleteFunction")),
+    *(("efs", name) for name in ("DescribeFileSystems", "PutFileSystemPolicy")),
+    ("ssm", "GetInventory"),
+    ("ecs", "RegisterTaskDefinition"),
+    ("ecs", "DescribeTasks"),
 ]
-FORMS = [*(("sts", name) for name in STS), *(("iam", name) for name in IAM), *(("cloudformation", name) for name in STACKS)]
+FORMS = [
+    *(("sts", name) for name in STS),
+    *(("iam", name) for name in IAM),
+    *(("cloudformation", name) for name in STACKS),
+    *(("sns", name) for name in ("CreateTopic", "GetTopicAttributes", "Publish")),
+]
 S3_BODIES = [
     "CompleteMultipartUpload", "CreateBucket", "DeleteObjects", "PutBucketTagging", "PutBucketLifecycleConfiguration",
     "PutBucketEncryption", "PutObjectTagging", "PutBucketCors", "PutBucketVersioning", "PutPublicAccessBlock",
@@ -60,11 +72,16 @@ def test_json_responses_are_read_by_botocore_as_they_were_meant(service_name: st
     @QUICK
     @given(Values(service).structure(service.model.output_shape(operation)))
     def holds(result: dict) -> None:
+        if service_name == "lambda" and "StatusCode" in service.model.output_shape(operation).members:
+            # what botocore always finds
+            result |= {"StatusCode": 202} | ({"Payload": b"{}"} if operation == "Invoke" else {})
         meant = plain(result)
         assert shapes.check(service, operation, meant) == []
         found = as_botocore_reads(service_name, operation, service.encode(operation, meant, "id-1"))
         metadata = found.pop("ResponseMetadata")
         assert metadata["RequestId"] == "id-1"
+        if operation == "Invoke":
+            found["Payload"] = found["Payload"].encode()
         assert found == meant
 
     holds()

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from wire_oracle import request
 
 from batchyard.model.fault import Fault
-from batchyard.wire import sigv4
+from batchyard.wire import sigv2, sigv4
 from batchyard.wire.http import HttpRequest
 from batchyard.wire.sigv4 import Credential
 
@@ -356,3 +356,77 @@ def test_no_authorization_breaks_the_door(authorization: str, query: str) -> Non
         request("GET", "/b/k", "", {"host": "h", "authorization": f"AWS4-HMAC-SHA256 {authorization}", "date": authorization}),
     ):
         refused(signed)
+
+
+# ---- the older presigned requests of S3 -------------------------------------------------------------------------
+
+
+def old_presigned(**changes: str) -> HttpRequest:
+    """`GET /b/k` as boto3 presigns it by default, with parameters changed."""
+    keys = botocore.credentials.Credentials(JOB.access_key_id, JOB.secret_access_key, JOB.session_token)
+    unsigned = botocore.awsrequest.AWSRequest("GET", "http://h/b/k?versionId=a%20b&uploads&x-id=GetObject", headers={"content-type": "a/b"})
+    unsigned.context["auth_path"] = None
+    with patch("botocore.auth.time.time", lambda: NOW):
+        botocore.auth.HmacV1QueryAuth(keys, expires=60).add_auth(unsigned)
+    parts = urlsplit(unsigned.url)
+    query = parts.query
+    for name, value in changes.items():
+        query = re.sub(f"(^|&){name}=[^&]*", rf"\1{name}={value}" if value else r"\1", query)
+    return request("GET", parts.path, query, {"host": "h"})
+
+
+def test_boto3s_older_presigned_requests_are_believed_in_path_and_host_style() -> None:
+    verified = sigv2.verify(old_presigned(), lookup, NOW + 59)
+    assert (verified.credential, verified.region, verified.payload) == (JOB, "", "UNSIGNED-PAYLOAD")
+    in_host = old_presigned()
+    in_host.raw_path = "/k"
+    in_host.headers["host"] = "b.localhost:8000"
+    assert sigv2.verify(in_host, lookup, NOW).credential is JOB
+
+
+@pytest.mark.parametrize(
+    ("changes", "now_s", "code", "part"),
+    [
+        ({}, NOW + 61, "AccessDenied", "Request has expired"),
+        ({"Expires": "tomorrow"}, NOW, "AccessDenied", "Invalid date"),
+        ({"Expires": "9999999999"}, NOW, "SignatureDoesNotMatch", "Check your key"),
+        ({"Signature": "%FF"}, NOW, "SignatureDoesNotMatch", "Check your key"),
+        ({"Signature": ""}, NOW, "AccessDenied", "requires the Signature"),
+        ({"versionId": "other"}, NOW, "SignatureDoesNotMatch", "Check your key"),
+        ({"content-type": "x"}, NOW, "SignatureDoesNotMatch", "Check your key"),
+        ({"AWSAccessKeyId": "AKIASTRANGER"}, NOW, "InvalidAccessKeyId", "does not exist"),
+        ({"x-amz-security-token": "stale"}, NOW, "InvalidToken", "malformed"),
+    ],
+)
+def test_older_presigned_requests_end_and_cannot_be_changed(changes: dict[str, str], now_s: float, code: str, part: str) -> None:
+    with pytest.raises(Fault) as caught:
+        sigv2.verify(old_presigned(**changes), lookup, now_s)
+    assert caught.value.code == code
+    assert part in caught.value.message
+
+
+def test_older_presigned_requests_take_no_header_that_was_not_signed() -> None:
+    for name, text in (("x-amz-acl", "public-read"), ("content-md5", "x"), ("content-type", "other")):
+        signed = old_presigned()
+        signed.headers[name] = text
+        with pytest.raises(Fault, match="does not match"):
+            sigv2.verify(signed, lookup, NOW)
+
+
+def test_presigned_requests_of_other_services_end_too() -> None:
+    signed = botocore_signs("GET", "http://h/?Action=GetCallerIdentity", service="sts", presign_s=60)
+    assert "Request has expired" in refused(signed, b"", NOW + 61).message
+    assert "Request is not valid yet" in refused(signed, b"", NOW - 3600).message
+    signed.raw_query = signed.raw_query.replace("X-Amz-Algorithm=AWS4-HMAC-SHA256&", "")
+    assert refused(signed).code == "IncompleteSignatureException"
+
+
+def test_s3_dates_that_are_none() -> None:
+    for date in ("Sun, 99 Nov 2026 14:15:00 GMT", "nonsense", "20261122T141500Z"):
+        signed = header(f"AWS4-HMAC-SHA256 {HALVES}".replace("/batch/", "/s3/"), date=date)
+        del signed.headers["x-amz-date"]
+        assert refused(signed).code in ("AccessDenied", "InvalidRequest")
+    assert refused(header(f"AWS4-HMAC-SHA256 {HALVES}".replace("/batch/", "/s3/"), x_amz_date="20261122T141560Z")).code in (
+        "AccessDenied",
+        "InvalidRequest",
+    )

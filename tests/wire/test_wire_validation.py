@@ -246,3 +246,43 @@ def test_arbitrary_json_in_known_members_never_breaks_batch(data: st.DataObject)
         assert "'" in fault.message
     else:
         assert None not in decoded.values()
+
+
+def test_shapes_that_hold_themselves_are_checked_to_the_bottom_and_no_further() -> None:
+    service = shapes.load("ssm")
+    headers = {"content-type": "application/x-amz-json-1.1"}
+
+    def nested(depth: int, name: object) -> bytes:
+        inner: dict = {"Expression": name}
+        for _ in range(depth):
+            inner = {"Aggregators": [inner]}
+        return json.dumps({"Aggregators": [inner]}).encode()
+
+    assert service.decode("GetInventory", request(headers=headers), nested(3, "AWS:File.Name"))
+    message = refusal("SerializationException", service.decode, "GetInventory", request(headers=headers), nested(3, []))
+    assert "'Aggregators[0].Aggregators[0].Aggregators[0].Aggregators[0].Expression' must be a string" in message
+    deep = refusal("SerializationException", service.decode, "GetInventory", request(headers=headers), nested(200, "AWS:File.Name"))
+    assert "nested too deeply" in deep
+
+
+def test_blobs_must_be_base64() -> None:
+    service = shapes.load("lambda")
+
+    def create(code: object) -> dict:
+        body = json.dumps({"FunctionName": "f", "Role": "arn:aws:iam::123456789012:role/r", "Code": {"ZipFile": code}}).encode()
+        return service.decode("CreateFunction", request(headers=JSON), body)
+
+    assert create("aGVsbG8=")["Code"]["ZipFile"] == b"hello"
+    assert "must be a base64 string" in refusal("SerializationException", create, "no base64!")
+    assert "must be a base64 string" in refusal("SerializationException", create, 7)
+
+
+def test_maps_in_forms() -> None:
+    service = shapes.load("sns")
+    form = {"content-type": "application/x-www-form-urlencoded"}
+    body = (
+        b"Action=CreateTopic&Name=t&Attributes.entry.1.key=a&Attributes.entry.1.value=b&Attributes.entry.2.key=c&Attributes.entry.2.value="
+    )
+    assert service.decode("CreateTopic", request(headers=form), body) == {"Name": "t", "Attributes": {"a": "b", "c": ""}}
+    cut = body.replace(b"&Attributes.entry.2.value=", b"")
+    assert "needs a key and a value" in refusal("ValidationError", service.decode, "CreateTopic", request(headers=form), cut)

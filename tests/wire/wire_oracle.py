@@ -95,7 +95,19 @@ def without_empties(value: Any) -> Any:
 _TIMES = st.integers(0, 4_000_000_000_000).map(lambda millis: datetime.fromtimestamp(millis / 1000, UTC))
 _WHOLE_TIMES = st.integers(0, 4_000_000_000).map(lambda seconds: datetime.fromtimestamp(seconds, UTC))
 # Texts for patterns: making them up costs hypothesis seconds.
-_SAMPLES = ["abc-1", "Abc_2/d", "a", "/", "123456789012", "arn:aws:iam::123456789012:role/path/name", "/path/to/", "t" * 40, "1.0"]
+_SAMPLES = [
+    "abc-1",
+    "Abc_2/d",
+    "a",
+    "/",
+    "123456789012",
+    "arn:aws:iam::123456789012:role/path/name",
+    "/path/to/",
+    "t" * 40,
+    "1.0",
+    "fs-01234567",
+    "us-east-1",
+]
 _PLAIN = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_/.: "
 
 
@@ -178,7 +190,7 @@ class Values:
         shape = self.model.shapes[name]
         text = st.text(_PLAIN, min_size=1, max_size=12).filter(lambda t: t == t.strip() and t not in (".", ".."))
         if shape.type == "string" and not shape.enum:
-            return text
+            return self.of(name) if shape.pattern else text
         if shape.type == "list":
             return st.lists(self.outside(shape.member.shape), min_size=1, max_size=3)
         if shape.type == "map":

@@ -34,6 +34,7 @@ access_log = logging.getLogger("batchyard.access")
 BODY_LIMIT = 1024 * 1024
 # PutLogEvents takes 1 MiB counted as UTF-8, of which JSON may make six times as much ("\u00e4"), and 10,000 events around it.
 BODY_LIMITS = {"logs": 8 * 1024 * 1024}
+BROKEN_OFF = 599  # in the figures only
 OWN_PAGES = ("/healthz", "/metrics")
 
 S3Handler = Callable[[Any, Caller | None, HttpRequest], Awaitable[HttpResponse]]
@@ -136,16 +137,9 @@ class App:
         if "expect" in request.headers and not asked.yet:
             # The client will not send the body now, and what follows on this connection would be taken for it.
             response.headers["connection"] = "close"
-        is_head = request.method == "HEAD"
-        try:
-            await send_response(response, is_head, receive, send)
-        except Fault as fault:
-            # The head is out already: all that is left is to break off, so that nobody takes a part for the whole.
-            log.warning("%s %s broke off after its head: %s", visit.service, visit.operation, fault.message)
-            self.metrics.count(visit.service, visit.operation, 599, time.perf_counter() - started)
-            return
+        status = await self._send(visit, response, receive, send)
         elapsed = time.perf_counter() - started
-        self.metrics.count(visit.service, visit.operation, response.status, elapsed)
+        self.metrics.count(visit.service, visit.operation, status, elapsed)
         if access_log.isEnabledFor(logging.DEBUG):
             access_log.debug(
                 "%s %s %s %s.%s %d %.1f ms %s",
@@ -154,10 +148,24 @@ class App:
                 request.raw_path,
                 visit.service,
                 visit.operation,
-                response.status,
+                status,
                 elapsed * 1000,
                 visit.request_id,
             )
+
+    async def _send(self, visit: _Visit, response: HttpResponse, receive: Receive, send: Send) -> int:
+        """The status, once all is sent; `BROKEN_OFF` when the body failed after the head was out. Then all that is left is to stop
+        there, so that nobody takes a part for the whole."""
+        try:
+            await send_response(response, visit.request.method == "HEAD", receive, send)
+        except Fault as fault:
+            log.warning("%s %s broke off after its head: %s", visit.service, visit.operation, fault.message)
+            return BROKEN_OFF
+        except Exception:
+            log.exception("%s %s broke off after its head (request %s)", visit.service, visit.operation, visit.request_id)
+            self.metrics.count_unexpected(visit.service, visit.operation)
+            return BROKEN_OFF
+        return response.status
 
     async def _answer(self, visit: _Visit) -> HttpResponse:
         """The response, whatever happens."""

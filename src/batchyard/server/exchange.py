@@ -14,7 +14,14 @@ Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
+# How long a client may take no byte of an answer that streams; what it holds here is a file and a buffer.
+STALLED_READER_S = 600.0
+
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+
+
+class _TooLarge(Exception):
+    """More came than there is room for."""
 
 
 class BodyAsked:
@@ -68,25 +75,34 @@ async def _chunks(receive: Receive, read_timeout_s: float) -> AsyncIterator[byte
 async def read_whole(request: HttpRequest, receive: Receive, limit: int, read_timeout_s: float) -> bytes:
     """The body of a request that does not stream. Raises a `Fault` when it is larger than `limit` bytes or does not come."""
     stated = request.headers.get("content-length", "")
-    if stated.isdigit() and (len(stated) > 18 or int(stated) > limit):
+    if stated.isdecimal() and (len(stated) > 18 or int(stated) > limit):
         raise too_large(limit)
     if not stated and "transfer-encoding" not in request.headers:
         return b""
-    body = b""
     try:
         async with asyncio.timeout(read_timeout_s):
-            while True:
-                message = await receive()
-                if message["type"] != "http.request":
-                    raise Fault("IncompleteBody", "The connection was closed before the body of the request was complete.")
-                received: bytes = message.get("body", b"")
-                body = body + received if body else received
-                if len(body) > limit:
-                    raise too_large(limit)
-                if not message.get("more_body"):
-                    return body
+            body, more = await _next_part(receive, limit)
+            if not more:
+                return body
+            whole = bytearray(body)
+            while more:
+                body, more = await _next_part(receive, limit - len(whole))
+                whole += body
+            return bytes(whole)
     except TimeoutError as error:
         raise _timed_out() from error
+    except _TooLarge as error:
+        raise too_large(limit) from error
+
+
+async def _next_part(receive: Receive, room: int) -> tuple[bytes, bool]:
+    message = await receive()
+    if message["type"] != "http.request":
+        raise Fault("IncompleteBody", "The connection was closed before the body of the request was complete.")
+    part: bytes = message.get("body", b"")
+    if len(part) > room:
+        raise _TooLarge
+    return part, message.get("more_body", False)
 
 
 def too_large(limit: int) -> Fault:
@@ -136,7 +152,10 @@ async def _stream(body: AsyncIterator[bytes], receive: Receive, send: Send) -> N
         async for chunk in body:
             if gone.done():
                 return
-            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            async with asyncio.timeout(STALLED_READER_S):
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+    except TimeoutError as error:
+        raise _timed_out() from error
     finally:
         gone.cancel()
 

@@ -62,10 +62,10 @@ class JsonBodies:
     def _payload(self, operation: str, name: str, body: bytes) -> dict[str, Any]:
         """A body that is one member as a whole."""
         member_shape = self._model.shapes[self._model.input_shape(operation).members[name].shape]
-        if member_shape.type == "blob":
-            return {name: body}
         if not body:
             return {}
+        if member_shape.type == "blob":
+            return {name: body}
         if member_shape.type == "string":
             try:
                 return {name: body.decode()}

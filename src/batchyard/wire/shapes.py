@@ -14,7 +14,7 @@ from batchyard.wire.http import HttpRequest, HttpResponse
 from batchyard.wire.query import decode_query, encode_query, parse_form
 from batchyard.wire.restjson import JsonBodies, encode_json
 from batchyard.wire.restxml import decode_body, encode_body
-from batchyard.wire.servicemodel import ServiceModel, read_model
+from batchyard.wire.servicemodel import ServiceModel, Shape, read_model
 from batchyard.wire.validation import Checker, Problems
 from batchyard.wire.xmlshapes import BadValue, XmlWriter
 
@@ -37,6 +37,7 @@ class Service:
         self._json = JsonBodies(model, self._checker, self.malformed_code, self.validation_code)
         self._bindings = Bindings(model, self._checker)
         self._bound_inputs = {name for name in model.operations if _is_bound(model.input_shape(name))}
+        self._raw_inputs = {name for name in self._bound_inputs if _is_raw(model, model.input_shape(name))}
         self._plain_outputs = {name for name in model.operations if not _is_bound(model.output_shape(name))}
 
     @cached_property
@@ -82,7 +83,7 @@ class Service:
         if self.protocol == "rest-xml":
             params = decode_body(self, operation, body)
         else:
-            if body:
+            if body and operation not in self._raw_inputs:
                 self._require_json(request)
             params = self._json.decode(operation, body)
         if operation in self._bound_inputs:
@@ -174,8 +175,13 @@ def _payload_json(rest: dict[str, Any], payload: str | None) -> bytes:
     return b"" if value is None else encode_json(value)
 
 
-def _is_bound(shape: Any) -> bool:
+def _is_bound(shape: Shape) -> bool:
     return shape.payload is not None or any(member.location is not None for member in shape.members.values())
+
+
+def _is_raw(model: ServiceModel, shape: Shape) -> bool:
+    """Whether the body is one member that is no JSON."""
+    return shape.payload is not None and model.shapes[shape.members[shape.payload].shape].type in ("blob", "string")
 
 
 def action_of(request: HttpRequest, body: bytes) -> str | None:
