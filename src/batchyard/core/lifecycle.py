@@ -135,7 +135,8 @@ def _release(job: Job, _spec: Specification, _event: Event, now_ms: int) -> Job:
 
 def _doom(job: Job, spec: Specification, _event: Event, now_ms: int) -> Job:
     children = (0, spec.array_size) if job.is_array else (0, 0)
-    return replace(job, status=S.FAILED, status_reason=DEPENDENT_FAILED, stopped_at_ms=now_ms, waits_for=(), children=children)
+    reason = job.stop_reason or DEPENDENT_FAILED  # an array may have been stopped just before
+    return replace(job, status=S.FAILED, status_reason=reason, stopped_at_ms=now_ms, waits_for=(), children=children)
 
 
 def _place(job: Job, _spec: Specification, event: Event, _now_ms: int) -> Job:
@@ -234,10 +235,7 @@ def _mark_array(job: Job, _spec: Specification, event: Event, _now_ms: int) -> J
 
 def _settle(job: Job, _spec: Specification, event: Event, now_ms: int) -> Job:
     assert isinstance(event, Settled)
-    reason = ""
-    if event.failed:
-        # AWS says "Array Child Job failed"; a parent that never had a child run because of a dependency says that instead.
-        reason = job.stop_reason or CHILD_FAILED
+    reason = (job.stop_reason or CHILD_FAILED) if event.failed else ""
     return replace(
         job,
         status=S.FAILED if event.failed else S.SUCCEEDED,
