@@ -97,7 +97,7 @@ def _loop_factory() -> type[asyncio.AbstractEventLoop] | None:
 def _listen(host: str, port: int, *, is_sticky: bool) -> socket.socket:
     """The listening socket. A port that only sticks from the time before gives way to a free one if somebody else has it now."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # asyncio sets TCP_NODELAY only where it is named
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
