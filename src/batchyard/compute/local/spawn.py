@@ -17,8 +17,8 @@ from typing import NamedTuple
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 JOB_UMASK = 0o022
-# Python ignores these; ignored signals stay ignored across exec, and a job expects the defaults.
-_DEFAULTED = [getattr(signal, name) for name in ("SIGPIPE", "SIGXFSZ", "SIGHUP", "SIGINT") if hasattr(signal, name)]
+# Ignored signals stay ignored across exec, and a job expects the defaults: Python ignores some, `nohup` and a script's `&` others.
+_DEFAULTED = sorted(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
 CAN_BORROW = sys.platform.startswith("linux") and hasattr(os, "posix_spawn") and hasattr(os, "setresuid")
 
 

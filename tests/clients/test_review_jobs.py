@@ -1,0 +1,25 @@
+"""Jobs as their users see them, held to the specification line by line: how they start and end, what they may do, when."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+
+from yard import Yard
+
+
+def test_a_job_dies_of_every_signal_however_the_service_was_started(new_yard: Callable[..., Yard]) -> None:
+    """A script's `batchyard serve &` ignores SIGINT and SIGQUIT, `nohup` SIGHUP: jobs must not inherit that."""
+    numbers = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGUSR1)
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
+    try:
+        yard = new_yard("--vcpus", "4", "--memory-mib", "1024")
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    yard.environment_of("environment", max_vcpus=4)
+    yard.queue_of("queue", "environment")
+    jobs = {number: yard.submit(yard.definition_of(number.name, "sh", "-c", f"kill -{number} $$; sleep 5")) for number in numbers}
+    for number, job_id in jobs.items():
+        job = yard.until(job_id)
+        assert (job["status"], job["container"]["exitCode"]) == ("FAILED", 128 + number), number.name
