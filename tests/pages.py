@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
-import sys
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -13,6 +11,7 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).parent.parent
 NOT_RUN = "<!-- not run"
+SHELLS = {"bash": "{}", "python": "python - <<'END OF THE BLOCK'\n{}END OF THE BLOCK\n"}
 _FENCE = re.compile(r"^(?P<indent> *)```(?P<language>\w*)[^\n]*\n(?P<text>.*?)^(?P=indent)```$", re.MULTILINE | re.DOTALL)
 _COMMAND_LIMIT_S = 300
 
@@ -70,13 +69,13 @@ def prose(text: str) -> str:
 
 
 def steps(text: str) -> list[Step]:
-    """The commands (`bash` blocks) of a page or section in their order."""
+    """The commands (`bash` and `python` blocks) of a page or section in their order."""
     found: list[Step] = []
     previous: Block | None = None
     for block in blocks(text):
-        if block.language == "bash" and block.runs:
+        if block.language in SHELLS and block.runs:
             found.append(Step(block, None))
-        elif block.language == "text" and previous is not None and previous.language == "bash" and previous.runs:
+        elif block.language == "text" and previous is not None and previous.language in SHELLS and previous.runs:
             found[-1] = Step(previous, block.text)
         previous = block
     return found
@@ -85,7 +84,7 @@ def steps(text: str) -> list[Step]:
 def run(to_run: Sequence[Step], folder: Path, environment: Mapping[str, str]) -> list[Said]:
     """Run steps one after the other in one shell, as a reader does who copies them; the first command that fails ends it all."""
     mark = f"<<{uuid.uuid4().hex}>>"
-    script = "\n".join(["exec 2>&1; set -e -o pipefail", *(f"{step.block.text}\necho '{mark}'" for step in to_run)])
+    script = "\n".join(["exec 2>&1; set -e -o pipefail", *(f"{_typed(step.block)}\necho '{mark}'" for step in to_run)])
     done = subprocess.run(
         ["bash", "-c", script], cwd=folder, env=dict(environment), stdin=subprocess.DEVNULL, capture_output=True, timeout=_COMMAND_LIMIT_S
     )
@@ -93,6 +92,10 @@ def run(to_run: Sequence[Step], folder: Path, environment: Mapping[str, str]) ->
     failed = f"line {to_run[len(outputs) - 1].block.line} of the page" if len(outputs) <= len(to_run) else "the end"
     assert done.returncode == 0, f"exit code {done.returncode} at {failed}:\n{outputs[-1]}"
     return [Said(step, output) for step, output in zip(to_run, outputs, strict=False)]
+
+
+def _typed(block: Block) -> str:
+    return SHELLS[block.language].format(block.text)
 
 
 def check(said: Said) -> None:
@@ -109,10 +112,3 @@ def _pattern(line: str) -> str:
     if line.strip() == "...":
         return r"(?:[^\n]*\n)*?"
     return r"[^\n]*".join(map(re.escape, line.rstrip().split("..."))) + r"\n"
-
-
-def reader_environment(tools: Path | None = None) -> dict[str, str]:
-    """The environment of a reader who has activated the virtual environment, without any settings of AWS; `tools` come first."""
-    path = os.pathsep.join([*([str(tools)] if tools else []), str(Path(sys.executable).parent), os.environ["PATH"]])
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "BATCHYARD_"))}
-    return {**kept, "PATH": path, "COLUMNS": "100", "NO_COLOR": "1"}
