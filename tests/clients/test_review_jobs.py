@@ -5,6 +5,9 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable
 
+import pytest
+from botocore.exceptions import ClientError
+
 from yard import Yard
 
 
@@ -23,3 +26,19 @@ def test_a_job_dies_of_every_signal_however_the_service_was_started(new_yard: Ca
     for number, job_id in jobs.items():
         job = yard.until(job_id)
         assert (job["status"], job["container"]["exitCode"]) == ("FAILED", 128 + number), number.name
+
+
+@pytest.mark.parametrize("digits", [20, 400, 5000])
+@pytest.mark.parametrize("kind", ["VCPU", "MEMORY", "GPU"])
+def test_sizes_beyond_all_reason_are_the_callers_mistake(yard: Yard, kind: str, digits: int) -> None:
+    wanted = {"resourceRequirements": [{"type": kind, "value": "9" * digits}]}
+    with pytest.raises(ClientError, match=f"Value 9+.* for type {kind} in resourceRequirement is not valid") as refused:
+        yard.submit("true", containerOverrides=wanted)
+    assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 400
+
+
+@pytest.mark.parametrize("value", ["9" * 20, "9" * 5000, "-1", "yesterday", "1.5"])
+def test_a_filter_by_time_takes_milliseconds_and_nothing_else(yard: Yard, value: str) -> None:
+    with pytest.raises(ClientError, match="BEFORE_CREATED_AT takes milliseconds since 1970") as refused:
+        yard.batch.list_jobs(jobQueue="queue", filters=[{"name": "BEFORE_CREATED_AT", "values": [value]}])
+    assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 400

@@ -14,6 +14,7 @@ A definition is prepared once: most submissions override nothing or only the com
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -32,6 +33,7 @@ _encode = msgspec.json.Encoder().encode
 EMPTY_LISTS = ("command", "volumes", "environment", "mountPoints", "ulimits", "resourceRequirements", "secrets")
 
 MIN_MEMORY_MIB = 4
+_NUMERIC = re.compile(r"[0-9]{1,10}")  # more digits than any machine needs: what follows calculates with it
 
 # Members of a submission that change `extras`; all others leave the definition's own as they are.
 _EXTRAS_OVERRIDES = frozenset({"parameters", "retryStrategy", "timeout", "propagateTags", "dependsOn"})
@@ -227,9 +229,10 @@ def _timeout_s(members: Mapping[str, Any]) -> int | None:
 
 def _whole(kind: str, value: Any) -> int:
     text = str(value)
-    if not (text.isascii() and text.isdigit()):
+    if not _NUMERIC.fullmatch(text):
+        shown = text if len(text) <= 40 else f"{text[:40]}..."
         raise client_fault(
-            f"Error executing request, Exception : Value {text} for type {kind} in resourceRequirement is not valid. "
+            f"Error executing request, Exception : Value {shown} for type {kind} in resourceRequirement is not valid. "
             "Please provide a numeric value."
         )
     return int(text)

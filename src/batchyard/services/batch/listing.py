@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,6 +20,7 @@ from batchyard.services.desk import Desk
 
 MOST = 1000
 MOST_FILTERED = 100
+_MILLISECONDS = re.compile(r"[0-9]{1,18}")
 FILTERS = ("JOB_NAME", "JOB_DEFINITION", "BEFORE_CREATED_AT", "AFTER_CREATED_AT")
 
 
@@ -94,6 +96,6 @@ def _filter_fields(kind: str, value: str) -> dict[str, Any]:
         return {"name": value}
     if kind == "JOB_DEFINITION":
         return {"definition": value}
-    if not (value.isascii() and value.isdigit()):
-        raise client_fault(f"The filter {kind} takes milliseconds since 1970, not {value!r}.")
+    if not _MILLISECONDS.fullmatch(value):
+        raise client_fault(f"The filter {kind} takes milliseconds since 1970, not {value[:40]!r}.")
     return {"created_before_ms" if kind == "BEFORE_CREATED_AT" else "created_after_ms": int(value)}
