@@ -17,7 +17,17 @@ from typing import Any, Protocol
 import msgspec
 
 from batchyard.model.fault import Fault
-from batchyard.server.exchange import BodyAsked, Receive, Scope, Send, read_whole, refuse_unsendable, request_of, send_response
+from batchyard.server.exchange import (
+    BODY_IS_HERE,
+    BodyAsked,
+    Receive,
+    Scope,
+    Send,
+    read_whole,
+    refuse_unsendable,
+    request_of,
+    send_response,
+)
 from batchyard.server.identity import caller_of, refuse_web_pages, unproven_caller
 from batchyard.server.metrics import CONTENT_TYPE, Collector, DoorMetrics
 from batchyard.services import Caller, Handler
@@ -83,11 +93,12 @@ def always_ready() -> Mapping[str, Any]:
 class _Visit:
     """One request on its way through the house, and what has become known of it."""
 
-    __slots__ = ("asked_for", "codec", "operation", "receive", "request", "request_id", "service")
+    __slots__ = ("asked_for", "codec", "operation", "receive", "request", "request_id", "service", "timeout_s")
 
-    def __init__(self, request: HttpRequest, receive: Receive) -> None:
+    def __init__(self, request: HttpRequest, receive: Receive, timeout_s: float | None) -> None:
         self.request = request
         self.receive = receive
+        self.timeout_s = timeout_s  # for the body; None when it is here already
         self.request_id = _new_request_id()
         # Until they are found: what a stranger writes must not become a metric's label.
         self.service, self.operation = "none", "-"
@@ -132,7 +143,8 @@ class App:
         started = time.perf_counter()
         asked = BodyAsked(receive)
         request = request_of(scope, asked, self._settings.read_timeout_s)
-        visit = _Visit(request, asked)
+        is_here = scope.get("state", {}).get(BODY_IS_HERE)
+        visit = _Visit(request, asked, None if is_here else self._settings.read_timeout_s)
         response = await self._answer(visit)
         if "expect" in request.headers and not asked.yet:
             # The client will not send the body now, and what follows on this connection would be taken for it.
@@ -191,7 +203,7 @@ class App:
             return await self._walk_s3(visit)
         # 1 read
         limit = BODY_LIMITS.get(service, BODY_LIMIT)
-        body = await read_whole(request, visit.receive, limit, self._settings.read_timeout_s) if form is None else form
+        body = await read_whole(request, visit.receive, limit, visit.timeout_s) if form is None else form
         # 2 identify
         caller = self._identify(visit, body)
         # 3 match
@@ -235,7 +247,7 @@ class App:
         request = visit.request
         service, form = routes.service_of(request), None
         if service is None:
-            form = await read_whole(request, visit.receive, BODY_LIMIT, self._settings.read_timeout_s)
+            form = await read_whole(request, visit.receive, BODY_LIMIT, visit.timeout_s)
             service = routes.service_of_form(form.decode("latin-1")) or "sts"
         if service != "s3" and service not in self._services:
             visit.asked_for = service

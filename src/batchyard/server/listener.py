@@ -8,6 +8,8 @@ from typing import Any
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from batchyard.server.exchange import BODY_IS_HERE
+
 HEAD_TIMEOUT_S = 60.0
 MAX_HEAD_BYTES = 256 * 1024
 KEEP_ALIVE_S = 75
@@ -49,6 +51,11 @@ class DoorProtocol(HttpToolsProtocol):
         self._is_in_head = False
         self._stop_timer()
         super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """The whole request is there. Mostly that is so before anybody looks at it, who then need not watch the clock."""
+        self.scope["state"][BODY_IS_HERE] = True
+        super().on_message_complete()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is over."""
