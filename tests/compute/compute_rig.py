@@ -14,7 +14,7 @@ from batchyard.compute.local.link import LocalProvider
 from batchyard.compute.provider import Provider
 from batchyard.compute.scripted import ScriptedProvider
 from batchyard.model.capacity import Instance, InstanceState, Resources
-from batchyard.model.messages import AttemptEnded, AttemptStarted, Launch, ProviderBack, Report, StartInstance
+from batchyard.model.messages import AttemptEnded, AttemptStarted, InstanceGone, Launch, ProviderBack, Report, StartInstance, StopInstance
 from batchyard.store import logs
 
 PATIENCE_S = 20.0
@@ -44,16 +44,21 @@ class Rig:
         self.directory = directory
         self.reports: list[Report] = []
         self._news = asyncio.Event()
+        self._base = next(_names) * 1000
 
     def deliver(self, reports: Sequence[Report]) -> None:
         self.reports.extend(reports)
         self._news.set()
 
+    def epoch(self, number: int) -> int:
+        """The epochs of this rig are younger than those of all before, since nodes that tests share remember them."""
+        return self._base + number
+
     async def connect(self, epoch: int = 1) -> ProviderBack:
         """(Re)connect; the ProviderBack that comes first."""
         await self.provider.close()
         self.reports.clear()
-        await self.provider.start(self.deliver, epoch)
+        await self.provider.start(self.deliver, self.epoch(epoch))
         await self.until(lambda: bool(self.reports))
         first = self.reports[0]
         assert isinstance(first, ProviderBack)
@@ -136,6 +141,13 @@ class Rig:
 
 class LocalRig(Rig):
     provider: LocalProvider
+
+    async def clear(self) -> None:
+        """Leave nothing behind for the next test."""
+        back = await self.connect()
+        self.provider.carry_out([StopInstance(name) for name in back.instances])
+        await self.until(lambda: len(self.of(InstanceGone)) == len(back.instances))
+        self.provider.acknowledge([*back.attempts, *(report.attempt for report in self.of(AttemptEnded))])
 
     @property
     def work(self) -> Path:

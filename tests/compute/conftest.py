@@ -17,9 +17,9 @@ from batchyard.compute.local import protocol
 from batchyard.compute.local.link import LocalProvider
 
 
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    """A data directory; pytest's own are closed to others, and jobs as root are others. Whoever is left in it is killed."""
+@contextlib.contextmanager
+def made_folder() -> Iterator[Path]:
+    """pytest's own folders are closed to other users, and jobs as root are others. Whoever is left in it is killed."""
     directory = Path(tempfile.mkdtemp(prefix="yard-"))
     yield directory
     kill_node(directory)
@@ -27,14 +27,38 @@ def folder() -> Iterator[Path]:
 
 
 @pytest.fixture
-async def local(folder: Path, request: pytest.FixtureRequest) -> AsyncIterator[LocalRig]:
-    """A connected local provider with one instance, i-1. Options of the node: @pytest.mark.parametrize("local", [[...]], indirect=True)."""
-    provider = LocalProvider(folder, node_options=getattr(request, "param", ()))
-    rig = LocalRig(provider, folder)
-    await rig.connect()
-    await rig.up("i-1")
-    yield rig
-    await provider.shut_down(0.0)
+def folder() -> Iterator[Path]:
+    """A data directory."""
+    with made_folder() as directory:
+        yield directory
+
+
+@pytest.fixture(scope="session")
+def standing() -> Iterator[Path]:
+    """The data directory of a node that many tests share, since they only start jobs."""
+    with made_folder() as directory:
+        yield directory
+
+
+@pytest.fixture
+async def local(request: pytest.FixtureRequest, standing: Path) -> AsyncIterator[LocalRig]:
+    """A connected local provider with one instance, i-1.
+
+    With options, @pytest.mark.parametrize("local", [["--option"]], indirect=True), the node is the test's own.
+    """
+    options = getattr(request, "param", None)
+    with contextlib.ExitStack() as stack:
+        directory = standing if options is None else stack.enter_context(made_folder())
+        rig = LocalRig(LocalProvider(directory, node_options=options or ()), directory)
+        back = await rig.connect()
+        assert not back.instances
+        await rig.up("i-1")
+        yield rig
+        if options is None:
+            await rig.clear()
+            await rig.provider.close()
+        else:
+            await rig.provider.shut_down(0.0)
 
 
 def node_pid(directory: Path) -> int:

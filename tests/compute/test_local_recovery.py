@@ -20,6 +20,7 @@ from batchyard.compute.local import journal, proc, protocol
 from batchyard.compute.local.link import LocalProvider
 from batchyard.model.messages import AttemptEnded, AttemptStarted, Launch, ProviderBack, StartInstance
 
+fresh = pytest.mark.parametrize("local", [[]], indirect=True, ids=["fresh"])
 both = pytest.mark.parametrize("local", [[], ["--isolation", "watch"]], indirect=True, ids=["auto", "watched"])
 
 
@@ -100,9 +101,9 @@ async def test_an_intent_without_an_outcome_is_lost_and_never_started(folder: Pa
     """The node died between writing down that it will start an attempt and starting it (or saying that it ended)."""
     earlier = journal.Journal(folder / journal.NAME, proc.boot_id())
     earlier.note(journal.Intent("half-begun"))
-    earlier.note(journal.Epoch(3))
-    earlier.close()
     rig = LocalRig(LocalProvider(folder), folder)
+    earlier.note(journal.Epoch(rig.epoch(3)))
+    earlier.close()
     back = await rig.connect(epoch=3)
     assert (back.instances, back.attempts) == ((), ("half-begun",))
     assert (await rig.ended("half-begun")).cause == "lost"
@@ -112,8 +113,10 @@ async def test_an_intent_without_an_outcome_is_lost_and_never_started(folder: Pa
     assert not rig.of(AttemptStarted)
     assert not (marks / "starts").exists()
     await rig.provider.close()
-    await rig.provider.start(rig.deliver, 2)
-    await rig.eventually(lambda: "epoch 2 is older than 3" in rig.provider.trouble, "a refusal: the epoch outlives the node")
+    await rig.provider.start(rig.deliver, rig.epoch(2))
+    await rig.eventually(
+        lambda: f"epoch {rig.epoch(2)} is older than {rig.epoch(3)}" in rig.provider.trouble, "a refusal: the epoch outlives the node"
+    )
     await rig.provider.shut_down(0.0)
 
 
@@ -151,16 +154,20 @@ async def test_a_process_that_is_still_the_noted_one_is_ended_without_any_marker
         orphan.wait()
 
 
+@fresh
 async def test_the_younger_link_takes_over(local: LocalRig) -> None:
     local.provider.carry_out([local.launch(*RUNS_ON, attempt="runs")])
     await local.started("runs")
     younger = LocalRig(LocalProvider(local.directory), local.directory)
     back = await younger.connect(epoch=5)
     assert (back.instances, back.attempts) == (("i-1",), ("runs",))
-    await local.eventually(lambda: "epoch 1 is older than 5" in local.provider.trouble, "the elder is refused for good")
+    await local.eventually(
+        lambda: f"epoch {local.epoch(1)} is older than {younger.epoch(5)}" in local.provider.trouble, "the elder is refused for good"
+    )
     await younger.provider.close()
 
 
+@fresh
 async def test_one_node_per_folder(local: LocalRig) -> None:
     second = subprocess.run(
         [sys.executable, "-m", "batchyard.compute.local.node", "--data", str(local.directory)],
@@ -190,6 +197,7 @@ async def test_a_node_without_server_and_work_ends_itself_and_not_before(local: 
     assert (await local.ended(launch.attempt)).exit_code == 3, "the end was kept by the journal"
 
 
+@fresh
 async def test_shut_down_asks_all_jobs_to_end_and_leaves_nothing(local: LocalRig) -> None:
     polite = local.launch("sh", "-c", 'trap "echo bye; exit 0" TERM; echo here; while :; do sleep 0.01; done')
     rude = local.launch("sh", "-c", 'trap "" TERM; echo here; while :; do sleep 0.01; done')
@@ -207,6 +215,7 @@ async def test_shut_down_asks_all_jobs_to_end_and_leaves_nothing(local: LocalRig
     assert not local.of(AttemptStarted, attempt="nothing")
 
 
+@fresh
 async def test_sigterm_ends_the_node_as_shut_down_does(local: LocalRig) -> None:
     launch = local.launch(*RUNS_ON)
     local.provider.carry_out([launch])
@@ -217,6 +226,7 @@ async def test_sigterm_ends_the_node_as_shut_down_does(local: LocalRig) -> None:
     await local.until(lambda: local.of(ProviderBack))
 
 
+@fresh
 async def test_nothing_is_lost_when_the_link_breaks_again_and_again(local: LocalRig, marks: Path) -> None:
     """As an engine does it: after every ProviderBack all that is not yet known to have ended is asked for again."""
     wanted: dict[str, Launch] = {}
@@ -239,6 +249,7 @@ async def test_nothing_is_lost_when_the_link_breaks_again_and_again(local: Local
     assert sorted((marks / "starts").read_text().split()) == sorted(wanted)
 
 
+@fresh
 async def test_what_is_not_the_protocol_is_refused(local: LocalRig) -> None:
     for sent in (b"GET / HTTP/1.1\r\n\r\n", protocol.encoded(protocol.Welcome(1, "", 1, {})), b"\0\0\0\1\xc1"):
         reader, writer = await asyncio.open_unix_connection(str(local.directory / protocol.SOCKET))
@@ -248,7 +259,7 @@ async def test_what_is_not_the_protocol_is_refused(local: LocalRig) -> None:
         assert isinstance(answer, protocol.Refused)
         assert answer.code == "malformed"
         writer.close()
-    for hello, code in ((protocol.Hello(protocol.VERSION + 1, 9), "version"), (protocol.Do([]), "superseded")):
+    for hello, code in ((protocol.Hello(protocol.VERSION + 1, 10**9), "version"), (protocol.Do([]), "superseded")):
         reader, writer = await asyncio.open_unix_connection(str(local.directory / protocol.SOCKET))
         writer.write(protocol.encoded(hello))
         (body,) = protocol.Frames().feed(await reader.read())
@@ -260,6 +271,7 @@ async def test_what_is_not_the_protocol_is_refused(local: LocalRig) -> None:
     assert ended.exit_code == 0
 
 
+@fresh
 async def test_a_node_that_dies_while_the_server_is_away_is_replaced(local: LocalRig) -> None:
     launch = local.launch(*RUNS_ON)
     local.provider.carry_out([launch])

@@ -151,10 +151,10 @@ async def test_an_older_epoch_is_refused(rig: Rig, folder: Path) -> None:
     await rig.until(lambda: rig.of(InstanceUp))
     await rig.provider.close()
     rig.reports.clear()
-    await rig.provider.start(rig.deliver, 6)
+    await rig.provider.start(rig.deliver, rig.epoch(6))
     if isinstance(rig.provider, LocalProvider):
         provider = rig.provider
-        await rig.eventually(lambda: "epoch 6 is older than 7" in provider.trouble, "a refusal")
+        await rig.eventually(lambda: f"epoch {rig.epoch(6)} is older than {rig.epoch(7)}" in provider.trouble, "a refusal")
     rig.provider.carry_out([StopInstance("i-1")])
     assert not rig.reports
     assert (await rig.connect(epoch=7)).instances == ("i-1",)

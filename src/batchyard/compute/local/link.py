@@ -147,8 +147,10 @@ class LocalProvider:
                 self._writer = writer
                 return True
             case Refused(code, reason):
-                self.trouble = f"the node refuses this server ({code}): {reason}"
-                _log.error("%s", self.trouble)
+                trouble = f"the node refuses this server ({code}): {reason}"
+                if trouble != self.trouble:  # we go on trying, but say it once
+                    _log.error("%s", trouble)
+                self.trouble = trouble
             case Saw(reports):
                 # The node does not know what we are called.
                 self._deliver([replace(report, provider=self.name) if isinstance(report, ProviderBack) else report for report in reports])
