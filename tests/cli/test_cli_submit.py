@@ -251,3 +251,10 @@ def test_off_a_terminal_ctrl_c_says_how_to_end_the_job(taking: FakeService, fold
     assert child.returncode == 130
     assert f"batchyard terminate {ONE}".encode() in errors
     assert b"Traceback" not in errors
+
+
+def test_a_terabyte_is_written_as_a_number(call: Call, taking: FakeService) -> None:
+    assert call("submit", "-q", "default", "-d", "align", "--vcpus", "128", "--memory", "1048576").exit_code == 0
+    (submitted,) = taking.named("SubmitJob")
+    sizes = [entry["value"] for entry in submitted["containerOverrides"]["resourceRequirements"]]
+    assert sizes == ["128", "1048576"]

@@ -97,7 +97,7 @@ def _submission(definition: str, asked: dict[str, Any]) -> dict[str, Any]:
         overrides["environment"] = [{"name": name, "value": value} for name, value in asked["env"].items()]
     sizes = [("VCPU", asked["vcpus"]), ("MEMORY", asked["memory"])]
     if any(value is not None for _, value in sizes):
-        overrides["resourceRequirements"] = [{"type": kind, "value": f"{value:g}"} for kind, value in sizes if value is not None]
+        overrides["resourceRequirements"] = [{"type": kind, "value": f"{value:.15g}"} for kind, value in sizes if value is not None]
     members = {
         "jobName": asked["name"] or _job_name(definition, asked),
         "jobQueue": asked["queue"],
