@@ -84,7 +84,8 @@ class Yard:
         }
 
     def client(self, service: str, **options: Any) -> Any:
-        if service not in self._clients or options:
+        special = bool(options)
+        if service not in self._clients or special:
             e = self.endpoint
             made = boto3.client(
                 service,
@@ -95,7 +96,7 @@ class Yard:
                 config=Config(retries={"max_attempts": 1, "mode": "standard"}, max_pool_connections=20),
                 **options,
             )
-            if options:
+            if special:
                 return made
             self._clients[service] = made
         return self._clients[service]
