@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from batchyard.core import packing, scaling, scheduling
+from batchyard.core import growth, packing, scaling, scheduling
 from batchyard.model.capacity import NOTHING, Environment, Health, Instance, InstanceState, Queue, Resources, Shape, State
 from batchyard.model.view import Reason, YardView
 
@@ -43,7 +43,7 @@ def aws_words(view: YardView, queue: Queue, needs: Resources) -> str:
 
 def starting_instance(view: YardView, queue: Queue, needs: Resources) -> Instance | None:
     """An instance on its way that the job would fit."""
-    for arn in scaling.scalable(view, queue):
+    for arn in growth.scalable(view, queue):
         for instance in view.environment_instances(arn).values():
             if instance.state is InstanceState.PENDING and needs.fits(instance.room):
                 return instance

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from batchyard.core import packing, scaling
-from batchyard.core.scaling import StartWish
+from batchyard.core.growth import StartWish
+from batchyard.core.scaling import Unplaced
 from batchyard.model.capacity import Environment, Health, Instance, InstanceState, Queue, Resources, State
 from batchyard.model.view import Waiting, YardView
 
@@ -37,6 +38,7 @@ class Plan:
     stops: list[str] = field(default_factory=list)  # idle instances: at once, without notice
     reclaims: list[str] = field(default_factory=list)  # Spot instances with work on them: with notice
     blocked: dict[str, str] = field(default_factory=dict)
+    served: set[str] = field(default_factory=set)  # queues whose turn in this cycle has come
     wake_at_ms: int | None = None
 
 
@@ -46,18 +48,20 @@ def plan(view: YardView, now_ms: int, rules: Rules) -> Plan:
     # 1. what room there is on instances that take jobs
     rooms = _rooms(view)
     # 2. jobs into that room, queue by queue, head by head
-    unplaced: list[tuple[Queue, list[Waiting]]] = []
+    unplaced: list[Unplaced] = []
     for queue in view.open_queues:
+        made.served.add(queue.arn)
         rest = _place(view, queue, rooms, rules, made)
-        if rest:
-            made.blocked[queue.arn] = _name(rest[0])
-            unplaced.append((queue, rest))
+        if rest is not None:
+            made.blocked[queue.arn] = _name(rest.head)
+            unplaced.append(rest)
     # 3. instances for those that found none, and for minvCpus
-    made.starts, give_back, made.reclaims = scaling.grow(view, unplaced, rooms)
-    # 4. idle instances away: those that others need the room of now, and those that were idle for long enough
     busy = {instance for _waiting, instance in made.placements}
+    growth = scaling.grow(view, unplaced, busy)
+    made.starts, made.reclaims = growth.starts, growth.reclaims
+    # 4. idle instances away: those that others need the room of now, and those that were idle for long enough
     idle, made.wake_at_ms = scaling.shrink(view, now_ms, rules.idle_s, busy)
-    made.stops = [i for i in dict.fromkeys((*give_back, *idle)) if i not in busy]
+    made.stops = list(dict.fromkeys((*growth.give_back, *idle)))
     return made
 
 
@@ -92,7 +96,7 @@ def is_open(environment: Environment) -> bool:
     return environment.state is State.ENABLED and environment.health in (Health.VALID, Health.UPDATING)
 
 
-def _place(view: YardView, queue: Queue, rooms: Rooms, rules: Rules, made: Plan) -> list[Waiting]:
+def _place(view: YardView, queue: Queue, rooms: Rooms, rules: Rules, made: Plan) -> Unplaced | None:
     """Place from the head of `queue` until one finds no room; that one and some behind it are returned."""
     impossible: set[Resources] = set()
     passed = 0
@@ -107,12 +111,12 @@ def _place(view: YardView, queue: Queue, rooms: Rooms, rules: Rules, made: Plan)
                 made.placements.append((job, instance))
                 continue
             if not rules.pass_impossible or scaling.is_possible(view, queue, needs):
-                return [job, *islice(waiting, LOOK_AHEAD)]
+                return Unplaced(queue, job, islice(waiting, LOOK_AHEAD))
             impossible.add(needs)
             passed += 1
         if passed > MAX_PASSED:
             break
-    return []
+    return None
 
 
 def _find(view: YardView, queue: Queue, needs: Resources, rooms: Rooms, made: Plan) -> str | None:
@@ -122,7 +126,7 @@ def _find(view: YardView, queue: Queue, needs: Resources, rooms: Rooms, made: Pl
         if not there:
             continue
         if order and queue.spill_idle:
-            candidates = [(i, room) for i, room in there.items() if _is_spare(view.instances[i], queue, made)]
+            candidates = [(i, room) for i, room in there.items() if _is_spare(view, view.instances[i], queue, made)]
             instance = packing.tightest(needs, candidates)
         else:
             instance = packing.tightest(needs, there.items())
@@ -132,6 +136,11 @@ def _find(view: YardView, queue: Queue, needs: Resources, rooms: Rooms, made: Pl
     return None
 
 
-def _is_spare(instance: Instance, queue: Queue, made: Plan) -> bool:
+def _is_spare(view: YardView, instance: Instance, queue: Queue, made: Plan) -> bool:
     """Spill `idle` takes no room from an instance that was launched for another queue's job which still waits."""
-    return instance.launched_for in ("", queue.arn) or instance.launched_for not in made.blocked
+    caller = view.queues.get(instance.launched_for)
+    if caller is None or caller.arn == queue.arn:
+        return True
+    if caller.arn in made.served:
+        return caller.arn not in made.blocked
+    return next(view.ready(caller.arn), None) is None  # its turn in this cycle is still to come

@@ -15,7 +15,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from batchyard.core import lifecycle, scheduling
-from batchyard.core.scaling import StartWish
+from batchyard.core.growth import StartWish
 from batchyard.core.scheduling import Rules
 from batchyard.engine import arrays, dispatch
 from batchyard.engine.reports import Observer

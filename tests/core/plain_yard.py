@@ -1,0 +1,105 @@
+"""A yard of plain lists for the core: what the scheduler sees, written down by hand in a test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from batchyard.core.lifecycle import host_lost
+from batchyard.core.retries import would_survive_loss
+from batchyard.model.capacity import NOTHING, Environment, Instance, InstanceState, Queue, Resources, Shape
+from batchyard.model.job import Specification
+from batchyard.model.view import Waiting
+
+HOST = Resources(8, 16384)
+CARVED = (Shape("optimal", HOST, exact=False),)
+NOW = 1_000_000
+
+
+class PlainYard:
+    """Implements `model.view.YardView`. Names double as ARNs."""
+
+    def __init__(self, host: Resources | None = HOST) -> None:
+        self.host = host
+        self.environments: dict[str, Environment] = {}
+        self.queues: dict[str, Queue] = {}
+        self.instances: dict[str, Instance] = {}
+        self.waiting: dict[str, list[Waiting]] = {}
+        self.running: dict[str, dict[str, tuple[Resources, bool]]] = {}
+        self._shapes: dict[str, Sequence[Shape]] = {}
+
+    # --- what a test writes down ---
+
+    def environment(self, name: str = "ce", *, shapes: Sequence[Shape] = CARVED, max_vcpus: int = 100, **more: Any) -> Environment:
+        types = tuple(s.name for s in shapes)
+        fields = {"kind": "MANAGED", "max_vcpus": max_vcpus, "instance_types": types, **more}
+        self.environments[name] = Environment(arn=name, name=name, account="1", region="r", uuid="u", **fields)
+        self._shapes[name] = shapes
+        return self.environments[name]
+
+    def queue(self, name: str = "q", environments: Sequence[str] = ("ce",), priority: int = 1, **more: Any) -> Queue:
+        self.queues[name] = Queue(
+            arn=name, name=name, account="1", region="r", priority=priority, environments=tuple(environments), **more
+        )
+        return self.queues[name]
+
+    def wait(self, needs: tuple[float, int] | Resources, queue: str = "q", name: str = "", child: int | None = None) -> Waiting:
+        """A ready job at the end of a queue."""
+        there = self.waiting.setdefault(queue, [])
+        id = name or f"{queue}-{len(there)}"
+        spec = Specification(
+            id=id, account="1", region="r", name=id, queue=queue, definition="d:1", needs=Resources(*needs), array_size=0 if child is None else 9
+        )
+        there.append(Waiting(id, spec, child, 1))
+        return there[-1]
+
+    def instance(
+        self,
+        id: str,
+        room: tuple[float, int] | Resources,
+        environment: str = "ce",
+        *,
+        runs: Sequence[tuple[float, int]] = (),
+        attempts: int = 2,
+        **more: Any,
+    ) -> Instance:
+        """An instance with attempts on it that hold `runs`; with `attempts=1` a loss of it would not be survived."""
+        fields = {"state": InstanceState.RUNNING, "type_name": "t", "spot": self.environments[environment].spot, **more}
+        self.instances[id] = Instance(id=id, environment=environment, room=Resources(*room), **fields)
+        for number, needs in enumerate(runs):
+            spec = Specification(id="x", account="1", region="r", name="x", queue="q", definition="d", needs=Resources(*needs), attempts=attempts)
+            survives = would_survive_loss(spec, 1, host_lost(id))
+            self.running.setdefault(id, {})[f"{id}-{number}"] = (spec.needs, survives)
+        return self.instances[id]
+
+    # --- the view ---
+
+    @property
+    def open_queues(self) -> Sequence[Queue]:
+        ordered = sorted(self.queues.values(), key=lambda q: (-q.priority, q.created_at_ms, q.arn))
+        return [q for q in ordered if self.waiting.get(q.arn)]
+
+    def ready(self, queue: str) -> Iterator[Waiting]:
+        yield from self.waiting.get(queue, ())
+
+    def free(self, instance: str) -> Resources:
+        taken = NOTHING
+        for needs, _ in self.running.get(instance, {}).values():
+            taken = taken.plus(needs)
+        return self.instances[instance].room.minus(taken)
+
+    def attempts_on(self, instance: str) -> Mapping[str, bool]:
+        return {attempt: survives for attempt, (_, survives) in self.running.get(instance, {}).items()}
+
+    def environment_instances(self, environment: str) -> Mapping[str, Instance]:
+        return {i.id: i for i in self.instances.values() if i.environment == environment}
+
+    def shapes(self, environment: str) -> Sequence[Shape]:
+        return self._shapes[environment]
+
+    def host_room(self, provider: str) -> Resources | None:
+        return self.host if provider == "local" else None
+
+
+def exact(name: str, vcpus: float, memory_mib: int) -> Shape:
+    return Shape(name, Resources(vcpus, memory_mib))
