@@ -169,6 +169,19 @@ def test_container_properties_are_required(bench: Bench) -> None:
     assert bench.refused("RegisterJobDefinition", jobDefinitionName="j", type="container") == "Container properties should not be empty"
 
 
+def test_an_empty_retry_strategy_is_none(bench: Bench) -> None:
+    bench.definition(retryStrategy={"evaluateOnExit": []}, timeout={})
+    assert shown(bench)["retryStrategy"] == {"evaluateOnExit": []} and shown(bench)["timeout"] == {}
+    bench.definition(retryStrategy={"attempts": 2})
+    assert shown(bench, "job:2")["retryStrategy"] == {"attempts": 2, "evaluateOnExit": []}
+
+
+def test_devices_and_their_permissions(bench: Bench) -> None:
+    parameters = {"devices": [{"hostPath": "/dev/a"}, {"hostPath": "/dev/b", "permissions": ["READ", "MKNOD"]}], "sharedMemorySize": 64}
+    bench.definition(containerProperties={"linuxParameters": parameters})
+    assert shown(bench)["containerProperties"]["linuxParameters"] == parameters
+
+
 def test_deregister(bench: Bench) -> None:
     arn = bench.definition()
     bench.definition()
@@ -200,6 +213,7 @@ def test_describe_forms(bench: Bench) -> None:
     assert revisions(bench.call(describe, jobDefinitions=["b:1", f"{BATCH}:job-definition/a:1", "b:9", "b"])) == ["b:1", "a:1"]
     assert "combined" in bench.refused(describe, jobDefinitions=["b:1"], status="ACTIVE")
     assert "status" in bench.refused(describe, status="ODD")
+    assert "at most 100" in bench.refused(describe, jobDefinitions=["b:1"] * 101)
 
     first = bench.call(describe, jobDefinitionName="b", maxResults=2)
     assert revisions(first) == ["b:3", "b:2"]

@@ -112,6 +112,13 @@ def test_creations_that_are_refused(bench: Bench, members: dict[str, Any], part:
             "more than one override",
         ),
         ({"ec2Configuration": [{"imageType": "ECS_AL2"}] * 3}, "at most 2"),
+        ({"type": ""}, "computeResources.type is required"),
+        ({"minvCpus": -5, "maxvCpus": -1}, "minvCpus must be 0 or more"),
+        ({"maxvCpus": -1}, "maxvCpus must be 0 or more"),
+        (
+            {"launchTemplate": {"launchTemplateId": "lt-1", "overrides": [{"launchTemplateId": "lt-2"}] * 11}},
+            "at most 10",
+        ),
     ],
 )
 def test_capacity_that_is_refused(bench: Bench, change: dict[str, Any], part: str) -> None:
@@ -198,6 +205,51 @@ def test_updates_that_are_refused(bench: Bench) -> None:
         computeResources={**RESOURCES, **STRATEGY},
     )
     assert "service-linked role" in update(bench, computeEnvironment="own-role", computeResources={"imageId": "ami-1"})
+
+
+def test_empty_members_take_values_away(bench: Bench) -> None:
+    bench.environment(
+        **STRATEGY,
+        launchTemplate={"launchTemplateName": "lt", "overrides": [{"launchTemplateId": "lt-2", "targetInstanceTypes": ["m5.large"]}]},
+        scalingPolicy={"minScaleDownDelayMinutes": 20},
+    )
+    record = bench.desk.read.environments[f"{BATCH}:compute-environment/ce"]
+    assert record.idle_s == 1200.0
+    bench.call("UpdateComputeEnvironment", computeEnvironment="ce", computeResources={"scalingPolicy": {"minScaleDownDelayMinutes": 0}})
+    record = bench.desk.read.environments[record.arn]
+    assert record.idle_s is None and record.generation == 0 and "scalingPolicy" not in shown(bench)["computeResources"]
+    without_overrides = {"launchTemplateName": "lt", "overrides": []}
+    bench.call("UpdateComputeEnvironment", computeEnvironment="ce", computeResources={"launchTemplate": without_overrides})
+    assert shown(bench)["computeResources"]["launchTemplate"] == {"launchTemplateName": "lt", "version": "$Default"}
+    bench.call("UpdateComputeEnvironment", computeEnvironment="ce", computeResources={"launchTemplate": {"launchTemplateName": ""}})
+    assert "launchTemplate" not in shown(bench)["computeResources"]
+    assert bench.desk.read.environments[record.arn].generation == 2
+    bench.environment("empty", launchTemplate={}, scalingPolicy={"minScaleDownDelayMinutes": 0})
+    assert "launchTemplate" not in shown(bench, "empty")["computeResources"]
+
+
+def test_other_members_of_an_update(bench: Bench) -> None:
+    bench.call(
+        "CreateComputeEnvironment",
+        computeEnvironmentName="ce",
+        type="MANAGED",
+        serviceRole="arn:aws:iam::1:role/one",
+        computeResources={**RESOURCES, **STRATEGY, "spotIamFleetRole": "fleet"},
+    )
+    bench.call("UpdateComputeEnvironment", computeEnvironment="ce", serviceRole="arn:aws:iam::1:role/two", context="new")
+    assert (shown(bench)["serviceRole"], shown(bench)["context"]) == ("arn:aws:iam::1:role/two", "new")
+    bench.environment("managed", **STRATEGY)
+    bench.call("UpdateComputeEnvironment", computeEnvironment="managed", computeResources={"type": "spot"})
+    record = bench.desk.read.environments[f"{BATCH}:compute-environment/managed"]
+    assert record.spot and record.generation == 1 and record.settings["type"] == "SPOT"
+    assert "at most 100" in bench.refused("DescribeComputeEnvironments", computeEnvironments=["x"] * 101)
+
+
+def test_a_wish_for_desired_vcpus_starts_them(bench: Bench) -> None:
+    bench.environment(desiredvCpus=4)
+    assert shown(bench)["computeResources"]["desiredvCpus"] == 4
+    bench.instances_up()
+    assert sum(instance.room.vcpus for instance in bench.desk.read.instances.values()) >= 4
 
 
 def test_desired_vcpus_follow_what_runs(bench: Bench) -> None:

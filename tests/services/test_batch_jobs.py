@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from batch_bench import BATCH, Bench, ready_bench
 
+from batchyard.model.messages import InstanceGone
+
 
 def test_a_job_from_submission_to_its_end(ready: Bench) -> None:
     answer = ready.call("SubmitJob", jobName="align-1", jobQueue="queue", jobDefinition="job")
@@ -291,6 +293,48 @@ def test_dependencies(ready: Bench) -> None:
     assert "must be an array job" in refusal
     follower = ready.submit(arrayProperties={"size": 3}, dependsOn=[n_to_n])
     assert ready.job(f"{follower}:0")["status"] == "PENDING"
+
+
+def test_dependencies_that_are_refused(ready: Bench) -> None:
+    base = {"jobName": "j", "jobQueue": "queue", "jobDefinition": "job", "arrayProperties": {"size": 2}}
+    assert "has no jobId" in ready.refused("SubmitJob", **base, dependsOn=[{"jobId": "x", "type": "SEQUENTIAL"}])
+    assert "type OTHER is not valid" in ready.refused("SubmitJob", **base, dependsOn=[{"jobId": "x", "type": "OTHER"}])
+
+
+def test_children_one_after_another(ready: Bench) -> None:
+    array = ready.submit(arrayProperties={"size": 2}, dependsOn=[{"type": "SEQUENTIAL"}])
+    assert ready.job(array)["dependsOn"] == [{"type": "SEQUENTIAL"}]
+    ready.start(f"{array}:0")
+    assert ready.job(f"{array}:1")["status"] == "PENDING"
+    ready.end(f"{array}:0", 0)
+    assert ready.job(f"{array}:1")["status"] in ("RUNNABLE", "STARTING")
+
+
+def test_a_queue_that_is_being_deleted_takes_no_jobs(ready: Bench) -> None:
+    ready.start(ready.submit())
+    ready.call("UpdateJobQueue", jobQueue="queue", state="DISABLED")
+    ready.call("DeleteJobQueue", jobQueue="queue")
+    assert ready.refused("SubmitJob", jobName="j", jobQueue="queue", jobDefinition="job").startswith("JobQueue queue is")
+
+
+def test_a_job_outlives_its_environment(ready: Bench) -> None:
+    job_id = ready.submit()
+    ready.start(job_id)
+    ready.end(job_id, 0)
+    ready.call("UpdateJobQueue", jobQueue="queue", computeEnvironmentOrder=[{"order": 1, "computeEnvironment": ready.environment("other")}])
+    ready.call("UpdateComputeEnvironment", computeEnvironment="ce", state="DISABLED")
+    ready.call("DeleteComputeEnvironment", computeEnvironment="ce")
+    ready.report(*(InstanceGone(instance, ready.world.now) for instance in list(ready.desk.read.instances)))
+    assert ready.call("DescribeComputeEnvironments", computeEnvironments=["ce"])["computeEnvironments"] == []
+    assert "/AWSBatch-ce/" in ready.job(job_id)["attempts"][0]["container"]["taskArn"]
+
+
+def test_prepared_definitions_are_bounded(ready: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("batchyard.services.batch.submit._MOST_PREPARED", 2)
+    for name in ("a", "b", "c"):
+        ready.definition(name)
+        ready.submit(jobDefinition=name)
+    assert len(ready.desk.prepared) <= 2
 
 
 def test_cancel_and_terminate(ready: Bench) -> None:

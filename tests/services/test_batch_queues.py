@@ -125,6 +125,7 @@ def test_pages(bench: Bench) -> None:
     assert [q["jobQueueName"] for q in rest["jobQueues"]] == ["b", "c"] and "nextToken" not in rest
     found = bench.call("DescribeJobQueues", jobQueues=["c", "gone", f"{BATCH}:job-queue/a"])["jobQueues"]
     assert [q["jobQueueName"] for q in found] == ["c", "a"]
+    assert "at most 100" in bench.refused("DescribeJobQueues", jobQueues=["x"] * 101)
 
 
 def test_snapshot(ready: Bench) -> None:

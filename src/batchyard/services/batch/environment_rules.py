@@ -61,8 +61,6 @@ def new_settings(resources: Mapping[str, Any], known_type: KnownType, request_id
         raise executing("Instance role is required.", request_id)
     if "minvCpus" not in settings:
         raise executing("Resource minvCpus is required.")
-    if "maxvCpus" not in settings:
-        raise executing("Resource maxvCpus is required.")
     settings.setdefault("desiredvCpus", settings["minvCpus"])
     if not settings.get("subnets"):
         raise client_fault("computeResources.subnets is required: name at least one subnet.")

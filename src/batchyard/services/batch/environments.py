@@ -190,10 +190,7 @@ def _check_infrastructure_update(environment: Environment, replacing: list[str])
 
 
 def _update_policy(policy: Params) -> Params:
-    minutes = policy.get("jobExecutionTimeoutMinutes", 30)
-    if not 1 <= minutes <= 7200:
-        raise client_fault(f"updatePolicy.jobExecutionTimeoutMinutes must be between 1 and 7200, not {minutes}.")
-    return {"terminateJobsOnUpdate": bool(policy.get("terminateJobsOnUpdate")), "jobExecutionTimeoutMinutes": minutes}
+    return {"terminateJobsOnUpdate": False, "jobExecutionTimeoutMinutes": 30, **policy}
 
 
 def desired_vcpus(instances: Mapping[str, Instance], environment: Environment) -> int:
