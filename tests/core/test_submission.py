@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batchyard.core.submission import (
@@ -182,6 +182,7 @@ def test_empty_lists_are_added_and_nothing_is_changed() -> None:
     }
 
 
+@settings(deadline=None)
 @given(ENTRIES, ENTRIES)
 def test_merging_environments(base: list[dict[str, str]], over: list[dict[str, str]]) -> None:
     merged = merge_by("name", base, over)
@@ -193,6 +194,7 @@ def test_merging_environments(base: list[dict[str, str]], over: list[dict[str, s
     assert names == first_seen
 
 
+@settings(deadline=None)
 @given(ENTRIES)
 def test_overriding_with_nothing_changes_nothing(environment: list[dict[str, str]]) -> None:
     container = with_empty_lists({"image": "x", "environment": environment, "resourceRequirements": SIZES})
@@ -200,6 +202,7 @@ def test_overriding_with_nothing_changes_nothing(environment: list[dict[str, str
         assert override_container(container, overrides) == container
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.sampled_from(["VCPU", "MEMORY", "GPU"]), unique=True),
     st.dictionaries(st.sampled_from(["VCPU", "MEMORY", "GPU"]), st.integers(4, 64)),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from batchyard.core.parameters import has_references, substitute
@@ -56,29 +56,34 @@ def test_a_name_without_a_value_is_refused(element: str, parameters: dict[str, s
     assert refusal.value.message == f"Unable to substitute value. No parameter found for reference {name}"
 
 
+@settings(deadline=None)
 @given(st.dictionaries(KEYS, VALUES, min_size=1), st.data())
 def test_a_whole_element_is_exactly_the_value(parameters: dict[str, str], data: st.DataObject) -> None:
     key = data.draw(st.sampled_from(sorted(parameters)))
     assert substitute([f"Ref::{key}"], parameters) == [parameters[key]]
 
 
+@settings(deadline=None)
 @given(st.lists(st.text().filter(lambda text: "Ref::" not in text)), st.dictionaries(KEYS, VALUES))
 def test_commands_without_placeholders_stay(command: list[str], parameters: dict[str, str]) -> None:
     assert substitute(command, parameters) == command
     assert not has_references(command)
 
 
+@settings(deadline=None)
 @given(NAMES, VALUES, st.text("-=/ ", min_size=1), st.text("/=, ", min_size=1))
 def test_embedded_values_keep_what_is_around_them(name: str, value: str, before: str, after: str) -> None:
     assert substitute([f"{before}Ref::{name}{after}"], {name: value}) == [f"{before}{value}{after}"]
 
 
+@settings(deadline=None)
 @given(NAMES, NAMES, VALUES, VALUES)
 def test_the_longest_name_wins(short: str, more: str, one: str, two: str) -> None:
     assume(short != short + more)
     assert substitute([f"x/Ref::{short}{more}/y"], {short: one, short + more: two}) == [f"x/{two}/y"]
 
 
+@settings(deadline=None)
 @given(NAMES, st.dictionaries(NAMES, VALUES))
 def test_unknown_names_are_always_refused_as_a_whole(name: str, parameters: dict[str, str]) -> None:
     assume(name not in parameters)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -310,8 +311,6 @@ def test_an_environment_with_instances_is_deleting_until_they_are_gone(bench: Be
 
 
 def test_another_account_does_not_see_it(bench: Bench) -> None:
-    from dataclasses import replace
-
     arn = bench.environment()
     stranger = replace(bench.caller, region="us-west-2")
     assert bench.call("DescribeComputeEnvironments", caller=stranger)["computeEnvironments"] == []

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pytest
 from batch_bench import Bench
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batchyard.model.fault import Fault
 from batchyard.services.batch.tokens import page, read_token, write_token
 
 
+@settings(deadline=None)
 @given(st.text(max_size=40))
 def test_a_token_gives_back_its_cursor(cursor: str) -> None:
     assert read_token(("q", 1), write_token(("q", 1), cursor)) == cursor
@@ -18,12 +19,14 @@ def test_a_token_gives_back_its_cursor(cursor: str) -> None:
         read_token(("q", 2), write_token(("q", 1), cursor))
 
 
+@settings(deadline=None)
 @given(st.text(min_size=1, max_size=40))
 def test_rubbish_is_refused(token: str) -> None:
     with pytest.raises(Fault, match="nextToken"):
         read_token("q", token)
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(min_size=1, max_size=3), unique=True).map(sorted), st.integers(1, 4))
 def test_pages_together_are_the_whole(keys: list[str], size: int) -> None:
     items = [(key, key) for key in keys]
