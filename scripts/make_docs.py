@@ -22,7 +22,7 @@ import draw_states
 
 from batchyard.main.commands import reference
 from batchyard.main.commands.serve import serve
-from batchyard.main.settings import Settings
+from batchyard.main.settings import Identity, Settings
 from batchyard.model import tags
 from batchyard.services import operator, s3
 from batchyard.services.batch import fields_not_yet
@@ -136,17 +136,24 @@ def recorded_only() -> str:
 
 
 def settings() -> str:
-    """`batchyard serve`'s options with the defaults of `Settings`."""
-    named = {"spot_notice": "spot_notice_s", "idle": "idle_s"}
-    kept = {"port", "region", "account"}
-    special = {"data": "`./.batchyard`", "port": "a free one", "vcpus": "all", "memory_mib": "all but 10 %, at least 512 MiB"}
-    firsts = {"region": "`us-east-1`", "account": "`000000000000`"}
+    """`batchyard serve`'s options, with the defaults of `Settings` or, where those depend on the machine, in words."""
+    names = {"spot_notice": "spot_notice_s", "idle": "idle_s"}
+    defaults = {
+        "data": "`./.batchyard`",
+        "port": "a free one",
+        "vcpus": "all",
+        "memory_mib": "all but a tenth (512 MiB at least)",
+        "region": "`us-east-1`",
+        "account": "`000000000000`",
+    }
     rows = []
     for option in serve.params:
         assert isinstance(option, click.Option) and option.name and option.help
-        default = special.get(option.name) or firsts.get(option.name) or f"`{getattr(Settings(), named.get(option.name, option.name)):g}`"
+        value = getattr(Settings(), names.get(option.name, option.name))
+        default = defaults.get(option.name) or (f"`{value:g}`" if isinstance(value, float) else f"`{value}`")
+        sticky = "yes" if option.name in Identity.__dataclass_fields__ else ""
         meaning = re.sub(r"\s*\[[^\]]*\]$", "", option.help).removesuffix(" Sticky in the folder.").rstrip(".")
-        rows.append((f"`{option.opts[-1]}`", default, "yes" if option.name in kept else "", meaning))
+        rows.append((f"`{option.opts[-1]}`", default, sticky, meaning))
     return table(("option", "default", "sticky", "meaning"), rows)
 
 
