@@ -164,3 +164,10 @@ def test_14_the_log_stream(yard: Yard, name: str) -> None:
     assert re.fullmatch(rf"{name}/default/[0-9a-f]{{32}}", job["container"]["logStreamName"])
     assert job["container"]["taskArn"].endswith(job["container"]["logStreamName"].rpartition("/")[2])
     assert yard.logs(job) == ["to stdout", "to stderr"]
+
+
+def test_a_job_can_ask_who_it_is(yard: Yard, name: str) -> None:
+    yard.definition_of(name, "sh", "-c", "echo $USER $LOGNAME; id -u")
+    user, uid = yard.logs(yard.until(yard.submit(name)))
+    assert user.split()[0] == user.split()[1] != ""
+    assert uid != "0"

@@ -143,7 +143,8 @@ class Engine:
 
     def _submit(self, request: Submit, now_ms: int) -> None:
         spec = request.spec
-        if spec.queue not in self.yard.queues:
+        queue = self.yard.queues.get(spec.queue)
+        if queue is None or queue.health is Health.DELETING:
             raise Fault("ClientException", f"JobQueue {spec.queue} not found.")
         job = Job(id=spec.id, spec_id=spec.id, status=Status.SUBMITTED, created_at_ms=now_ms, is_array=bool(spec.array_size))
         if spec.created_at_ms != now_ms:

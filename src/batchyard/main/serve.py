@@ -119,7 +119,7 @@ async def _serve(settings: Settings, identity: Identity, listener: socket.socket
     world = RealWorld(settings.host_room(), catalogue, store.last_job_id())
     engine = Engine(store, world, Options(Rules(settings.profile == "open", settings.idle_s), settings.spot_notice_s))
     keys = KeyRing(identity, _job_of(engine))
-    base = {name: os.environ[name] for name in INHERITED if name in os.environ}
+    base = {**_user(), **{name: os.environ[name] for name in INHERITED if name in os.environ}}
     provider = LocalProvider(settings.data)
     provider.spawn_ahead()
     stop = asyncio.Event()
@@ -171,6 +171,12 @@ async def _serve(settings: Settings, identity: Identity, listener: socket.socket
     objects.close()
     log_store.close()
     return 0
+
+
+def _user() -> dict[str, str]:
+    """A name for programs that ask who they are: a job's own uid (as root) has no entry in the system's list of users."""
+    name = "batchyard" if os.geteuid() == 0 else os.environ.get("USER", "batchyard")
+    return {"USER": name, "LOGNAME": name}
 
 
 async def _node_answers(provider: LocalProvider) -> None:
