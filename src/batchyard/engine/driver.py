@@ -38,7 +38,6 @@ class Driver:
         self, engine: Engine, providers: Mapping[str, Provider], launcher: Launcher, give_up: Callable[[], None] = lambda: None
     ) -> None:
         self.engine = engine
-        self.turns = 0
         self._providers = providers
         self._launcher = launcher
         self._give_up = give_up
@@ -101,7 +100,6 @@ class Driver:
         self._due = False
         asked, self._asked = self._asked[:MAX_BATCH], self._asked[MAX_BATCH:]
         reports, self._reports = self._reports, []
-        self.turns += 1
         try:
             turn = self.engine.decide([request for request, _ in asked], reports, self.engine.world.now_ms())
             if turn.changes:

@@ -60,6 +60,7 @@ class Engine:
         self.store = store
         self.world = world
         self.options = options or Options()
+        self.turns = 0
         self.rebuild()
 
     def rebuild(self) -> None:
@@ -84,6 +85,7 @@ class Engine:
 
     def decide(self, requests: Sequence[Request], reports: Sequence[Report], now_ms: int) -> Turn:
         """Take in `requests` and `reports`, in this order, decide, and prepare the write."""
+        self.turns += 1
         turn = Turn(self.yard.changes)
         for request in requests:
             turn.answers.append(self._answer(request, now_ms))

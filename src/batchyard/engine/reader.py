@@ -18,6 +18,8 @@ class EngineReader:
     def __init__(self, engine: Engine, *, open_profile: bool = True) -> None:
         self._engine = engine
         self._open_profile = open_profile
+        self._said: dict[tuple[str, Resources, bool], str] = {}  # the same for all jobs of a class, until the next turn
+        self._said_in_turn = -1
 
     @property
     def environments(self) -> Mapping[str, Environment]:
@@ -130,8 +132,14 @@ class EngineReader:
         queue = self._engine.yard.queues.get(spec.queue)
         if queue is None or not (is_head or self._open_profile):
             return ""
-        words = reasons.aws_words(self._engine.yard, queue, spec.needs)
-        return words or (self._why(queue, job.id, spec.needs)[0] if self._open_profile else "")
+        if self._said_in_turn != self._engine.turns:
+            self._said, self._said_in_turn = {}, self._engine.turns
+        key = (queue.arn, spec.needs, is_head)
+        said = self._said.get(key)
+        if said is None:
+            words = reasons.aws_words(self._engine.yard, queue, spec.needs)
+            said = self._said[key] = words or (self._why(queue, job.id, spec.needs)[0] if self._open_profile else "")
+        return said
 
     def _is_moving(self, job: Job) -> bool:
         """Whether the turn that is being written takes the job out of RUNNABLE: then there is nothing left to wait for."""

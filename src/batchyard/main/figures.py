@@ -35,7 +35,7 @@ class EngineFigures:
         for labels, total in sorted(rooms.items()):
             vcpus.add_metric(labels, total)
         yield vcpus
-        yield CounterMetricFamily("batchyard_turns", "Turns of the engine.", value=self._driver.turns)
+        yield CounterMetricFamily("batchyard_turns", "Turns of the engine.", value=engine.turns)
         dropped = CounterMetricFamily("batchyard_reports_dropped", "Reports of providers that concerned nothing we hold.", labels=("kind",))
         for kind, count in sorted(engine.observer.dropped.items()):
             dropped.add_metric((kind,), count)
