@@ -37,7 +37,7 @@ from batchyard.services import batch, logs, operator, s3, sts
 from batchyard.store import logs_retention
 from batchyard.store.logs_store import LogStore
 from batchyard.store.objects import ObjectStore
-from batchyard.store.sql import NewerStore, Store
+from batchyard.store.sql import NewerStore, Store, UnusableStore
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ def serve(settings: Settings) -> int:
         settings = replace(settings, data=settings.data.resolve())
         with _one_server(settings.data):
             return _run(settings)
-    except (SettingsError, NewerStore, OSError) as error:
+    except (SettingsError, NewerStore, UnusableStore, OSError) as error:
         print(f"batchyard serve: {error}", file=sys.stderr)  # noqa: T201 (the program's answer)
         return 1
 

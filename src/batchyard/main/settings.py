@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ LOOPBACK = ("127.0.0.1", "::1", "localhost")
 # Some memory of the machine is left to the system and the server itself.
 KEPT_MEMORY_PART = 0.1
 KEPT_MEMORY_MIB = 512
+_REGION = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
 
 class SettingsError(Exception):
@@ -59,6 +61,8 @@ class Settings:
             )
         if self.account is not None and not (self.account.isdigit() and len(self.account) == 12):
             raise SettingsError(f"--account {self.account} must be 12 digits")
+        if self.region is not None and not _REGION.fullmatch(self.region):
+            raise SettingsError(f"--region {self.region} must look like us-east-1: small letters, digits and hyphens")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +79,7 @@ class Identity:
 def identity_of(settings: Settings) -> Identity:
     """The folder's identity: read, or made and kept on first use. What the command line says wins and sticks; a port of 0 takes the one
     that the folder had, so that jobs that run across a restart keep their endpoint, or else a free one."""
-    path = settings.data / "identity.json"
-    kept: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    kept = _kept_identity(settings.data / "identity.json")
     identity = Identity(
         account=settings.account or kept.get("account") or "000000000000",
         region=settings.region or kept.get("region") or "us-east-1",
@@ -86,6 +89,19 @@ def identity_of(settings: Settings) -> Identity:
     )
     keep_identity(settings.data, identity)
     return identity
+
+
+def _kept_identity(path: Path) -> dict[str, Any]:
+    try:
+        kept = json.loads(path.read_text()) if path.exists() else {}
+    except ValueError:
+        kept = None
+    if not isinstance(kept, dict):
+        raise SettingsError(
+            f"{path} holds no JSON object: restore it from a copy; or remove it, and start with the --account and --region that it had"
+            " and with new keys"
+        )
+    return kept
 
 
 def keep_identity(data: Path, identity: Identity) -> None:

@@ -39,6 +39,10 @@ class NewerStore(Exception):
     """The data were written by a newer Batchyard than this one; they are left alone."""
 
 
+class UnusableStore(Exception):
+    """The file cannot be opened for writing: no database, damaged, on a full or failing disk. It is left alone."""
+
+
 class Live(NamedTuple):
     """The working set as it was last committed."""
 
@@ -54,6 +58,12 @@ class Store:
     """`path` is a file, or ":memory:" for tests. Opening upgrades the schema and takes a new epoch (see `epoch`)."""
 
     def __init__(self, path: Path | str) -> None:
+        try:
+            self._open(path)
+        except apsw.Error as error:
+            raise UnusableStore(f"{path} cannot be used: {error}") from error
+
+    def _open(self, path: Path | str) -> None:
         self._writer = apsw.Connection(str(path))
         self._writer.set_busy_timeout(5000)
         in_memory = str(path) == ":memory:"
