@@ -181,3 +181,14 @@ def test_down_ends_the_node_of_a_server_that_was_killed(tmp_path: Path) -> None:
 
 def test_a_second_server_of_the_same_folder_is_refused(shell: Shell) -> None:
     assert "is served already" in shell("serve", "--data", str(shell.folder / "yard"), code=1)
+
+
+def test_once_down_has_said_so_the_folder_may_be_copied(tmp_path: Path) -> None:
+    shell = Shell(tmp_path)
+    for option in ("--keep-jobs", "--json"):
+        shell.serve()
+        assert list((tmp_path / "yard").glob("batchyard.db-*"))
+        shell("down", option)
+        assert not list((tmp_path / "yard").glob("batchyard.db-*")), "the server still has its database open"
+        assert shell.server is not None
+        shell.server.communicate()

@@ -92,9 +92,9 @@ def down(data: Path | None, keep_jobs: bool, as_json: bool) -> None:
     waited_from = time.monotonic()
     if not as_json:
         say("The server ends; jobs go on." if keep_jobs else "Jobs, node and server end (jobs get up to 30 s) ...")
-    while _answers(place):
+    while _answers(place) or _is_held(place.folder):
         if time.monotonic() - waited_from > DOWN_PATIENCE_S:
-            raise Trouble(f"{place.name} still answers after {DOWN_PATIENCE_S:.0f} s.", "Look into its log, then try again.")
+            raise Trouble(f"{place.name} has not ended after {DOWN_PATIENCE_S:.0f} s.", "Look into its log, then try again.")
         time.sleep(0.1)
     if as_json:
         emit({"down": True, "data": str(place.folder), **answer})
@@ -182,6 +182,20 @@ def _answers(place: Place) -> bool:
         return False
     finally:
         connection.close()
+
+
+def _is_held(folder: Path | None) -> bool:
+    """Whether a server still has the folder open: it lets go only after its last writes."""
+    import fcntl
+
+    try:
+        with open((folder or NEAREST) / "server.lock") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
 
 
 def _netloc(place: Place) -> str:
