@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
+
+from yard import Yard, until
 
 
 def serve(data: Path, *options: str) -> subprocess.CompletedProcess[str]:
@@ -39,3 +46,74 @@ def test_a_damaged_folder_is_named_in_a_sentence_and_left_alone(tmp_path: Path, 
 def test_a_region_has_the_form_of_one(tmp_path: Path, region: str) -> None:
     refused = serve(tmp_path / "data", "--region", region)
     assert (refused.returncode, "must look like us-east-1" in refused.stderr) == (1, True)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of its own of 32 MiB."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    place.chmod(0o711)
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=32m,mode=711", "tmpfs", str(place)], capture_output=True, text=True)
+    if mounted.returncode:
+        pytest.skip(f"a disk of its own cannot be mounted here: {mounted.stderr.strip()}")
+    yield place
+    subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+def fill(disk: Path) -> Path:
+    """A file that takes all room that is left."""
+    path = disk / "fill"
+    out = os.open(path, os.O_WRONLY | os.O_CREAT)
+    with contextlib.suppress(OSError):
+        while True:
+            os.write(out, bytes(4096))
+    os.close(out)
+    return path
+
+
+def refusal(call: Callable[[], Any]) -> tuple[str, str]:
+    with pytest.raises(ClientError) as refused:
+        call()
+    assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] >= 500, "to be tried again"
+    return refused.value.response["Error"]["Code"], refused.value.response["Error"]["Message"]
+
+
+def test_a_full_disk_is_named_reads_go_on_and_all_is_well_once_there_is_room(small_disk: Path, tmp_path: Path) -> None:
+    yard = Yard(small_disk / "data", "--vcpus", "2", "--memory-mib", "1024")
+    yard.data.with_suffix(".log").symlink_to(tmp_path / "server.log")
+    yard.start()
+    try:
+        yard.environment_of("environment")
+        yard.queue_of("queue", "environment")
+        yard.definition_of("true", "true")
+        yard.definition_of("nap", "sh", "-c", "sleep 1; exit 3")
+        s3, logs = yard.client("s3"), yard.client("logs")
+        s3.create_bucket(Bucket="bucket")
+        s3.put_object(Bucket="bucket", Key="before", Body=b"kept")
+        napping = yard.submit("nap")
+        yard.until(napping, "RUNNING")
+        filling = fill(small_disk)
+
+        for call in (lambda: yard.submit("true"), lambda: yard.batch.terminate_job(jobId=napping, reason="full")):
+            code, message = refusal(call)
+            assert code == "ServerException"
+            assert message == "The request could not be stored and was not accepted: database or disk is full"
+        code, message = refusal(lambda: s3.put_object(Bucket="bucket", Key="more", Body=b"x" * 100_000))
+        assert (code, "is full: free some space" in message) == ("ServiceUnavailable", True)
+        code, message = refusal(lambda: logs.create_log_group(logGroupName="group"))
+        assert (code, "is full: free some space" in message) == ("ServiceUnavailableException", True)
+        assert yard.job(napping)["status"] == "RUNNING"
+        assert s3.get_object(Bucket="bucket", Key="before")["Body"].read() == b"kept"
+
+        filling.unlink()
+        job = yard.until(napping)  # ended while nothing could be written down
+        assert (job["status"], job["container"]["exitCode"], job["isTerminated"]) == ("FAILED", 3, False)
+        assert yard.until(yard.submit("true"))["status"] == "SUCCEEDED"
+        s3.put_object(Bucket="bucket", Key="more", Body=b"x" * 100_000)
+        logs.create_log_group(logGroupName="group")
+        assert [o["Key"] for o in s3.list_objects_v2(Bucket="bucket")["Contents"]] == ["before", "more"]
+        assert len(yard.batch.list_jobs(jobQueue="queue", jobStatus="SUCCEEDED")["jobSummaryList"]) == 1
+        until(lambda: logs.describe_log_groups(logGroupNamePrefix="group")["logGroups"] or None, "the group")
+    finally:
+        yard.down()

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import re
 from collections.abc import Callable
 from typing import Any
+
+import apsw
 
 from batchyard.model.fault import Fault
 from batchyard.services import Caller, Handler, Params
 from batchyard.store.logs_book import LogGroup, Namespace
 from batchyard.store.logs_store import LogStore
 from batchyard.store.logs_stream import Stream
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 Work = Callable[[LogStore, Caller, Params], Params]
 
@@ -22,9 +27,21 @@ def off_loop(work: Work) -> Handler:
     """A handler that does `work` in the log store's own pool of threads: files and full syncs must not hold up the event loop."""
 
     async def handler(desk: Any, caller: Caller, params: Params) -> Params:
-        return await asyncio.get_running_loop().run_in_executor(desk.logs.pool, work, desk.logs, caller, params)
+        try:
+            return await asyncio.get_running_loop().run_in_executor(desk.logs.pool, work, desk.logs, caller, params)
+        except apsw.FullError:
+            raise _disk_full() from None
+        except OSError as error:
+            if error.errno not in _NO_ROOM:
+                raise
+            raise _disk_full() from None
 
     return handler
+
+
+def _disk_full() -> Fault:
+    """SDKs try again, and then show the message."""
+    return Fault("ServiceUnavailableException", "The disk of the logs is full: free some space and try again.")
 
 
 def namespace_of(caller: Caller) -> Namespace:
