@@ -38,9 +38,7 @@ class PlainYard:
         return self.environments[name]
 
     def queue(self, name: str = "q", environments: Sequence[str] = ("ce",), priority: int = 1, **more: Any) -> Queue:
-        self.queues[name] = Queue(
-            arn=name, name=name, account="1", region="r", priority=priority, environments=tuple(environments), **more
-        )
+        self.queues[name] = Queue(arn=name, name=name, account="1", region="r", priority=priority, environments=tuple(environments), **more)
         return self.queues[name]
 
     def wait(self, needs: tuple[float, int] | Resources, queue: str = "q", name: str = "", child: int | None = None) -> Waiting:
@@ -48,7 +46,14 @@ class PlainYard:
         there = self.waiting.setdefault(queue, [])
         id = name or f"{queue}-{len(there)}"
         spec = Specification(
-            id=id, account="1", region="r", name=id, queue=queue, definition="d:1", needs=Resources(*needs), array_size=0 if child is None else 9
+            id=id,
+            account="1",
+            region="r",
+            name=id,
+            queue=queue,
+            definition="d:1",
+            needs=Resources(*needs),
+            array_size=0 if child is None else 9,
         )
         there.append(Waiting(id, spec, child, 1))
         return there[-1]
@@ -67,7 +72,9 @@ class PlainYard:
         fields = {"state": InstanceState.RUNNING, "type_name": "t", "spot": self.environments[environment].spot, **more}
         self.instances[id] = Instance(id=id, environment=environment, room=Resources(*room), **fields)
         for number, needs in enumerate(runs):
-            spec = Specification(id="x", account="1", region="r", name="x", queue="q", definition="d", needs=Resources(*needs), attempts=attempts)
+            spec = Specification(
+                id="x", account="1", region="r", name="x", queue="q", definition="d", needs=Resources(*needs), attempts=attempts
+            )
             survives = would_survive_loss(spec, 1, host_lost(id))
             self.running.setdefault(id, {})[f"{id}-{number}"] = (spec.needs, survives)
         return self.instances[id]
@@ -101,5 +108,5 @@ class PlainYard:
         return self.host if provider == "local" else None
 
 
-def exact(name: str, vcpus: float, memory_mib: int) -> Shape:
-    return Shape(name, Resources(vcpus, memory_mib))
+def exact(name: str, vcpus: float, memory_mib: int, gpus: int = 0) -> Shape:
+    return Shape(name, Resources(vcpus, memory_mib, gpus))

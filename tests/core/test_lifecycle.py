@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -38,8 +39,8 @@ SPEC = Specification(
 ATTEMPT = Attempt(id="a" * 32, number=1, instance="i-1", environment="ce", log_stream="s", placed_at_ms=5_000)
 
 
-def ended(cause: str = "exited", exit_code: int | None = 1, at_ms: int = 9_000, **more: object) -> Ended:
-    return Ended(AttemptEnded(ATTEMPT.id, at_ms, cause, exit_code=exit_code, **more))  # type: ignore[arg-type]
+def ended(cause: str = "exited", exit_code: int | None = 1, at_ms: int = 9_000, **more: Any) -> Ended:
+    return Ended(AttemptEnded(ATTEMPT.id, at_ms, cause, exit_code=exit_code, **more))
 
 
 EVENTS: dict[type[Event], tuple[Event, ...]] = {

@@ -218,3 +218,7 @@ def test_old_sizes_never_win_over_requirements(kinds: list[str], over: dict[str,
     assert needs.memory_mib == over.get("MEMORY", 7 if "MEMORY" in kinds else memory)
     assert needs.gpus == over.get("GPU", 7 if "GPU" in kinds else 0)
     assert ("vcpus" in merged) == ("VCPU" not in kinds and "VCPU" not in over)
+
+
+def test_one_old_size_overridden_leaves_the_other() -> None:
+    assert override_container({"vcpus": 3, "memory": 300}, {"memory": 500}) == {"vcpus": 3, "memory": 500}

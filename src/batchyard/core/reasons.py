@@ -6,9 +6,11 @@ need the same. While an instance for the job is starting, that is the reason, an
 
 from __future__ import annotations
 
+import math
+
 from msgspec.structs import replace
 
-from batchyard.core import growth, packing, scaling, scheduling
+from batchyard.core import growth, reclaiming, scaling, scheduling
 from batchyard.model.capacity import NOTHING, Environment, Health, Instance, InstanceState, Queue, Resources, Shape, State
 from batchyard.model.view import Reason, YardView
 
@@ -36,17 +38,23 @@ def aws_words(view: YardView, queue: Queue, needs: Resources) -> str:
         return ACTION_REQUIRED
     if any(scaling.is_possible(view, _only(queue, e), needs) for e in usable):
         return ""
-    if all(_type_for(view, e, needs) is not None and needs.vcpus > e.max_vcpus for e in usable):
+    if all(_is_over_max(view, e, needs) for e in usable):
         return COMPUTE_ENVIRONMENT_MAX_RESOURCE
     return JOB_RESOURCE_REQUIREMENT
 
 
 def starting_instance(view: YardView, queue: Queue, needs: Resources) -> Instance | None:
-    """An instance on its way that the job would fit."""
-    for arn in growth.scalable(view, queue):
-        for instance in view.environment_instances(arn).values():
-            if instance.state is InstanceState.PENDING and needs.fits(instance.room):
-                return instance
+    """An instance on its way that the job would fit, and that was not called for by another queue."""
+    found = (_starting(view, queue, view.environments[arn], needs) for arn in growth.scalable(view, queue))
+    return next((instance for instance in found if instance is not None), None)
+
+
+def _starting(view: YardView, queue: Queue, environment: Environment, needs: Resources) -> Instance | None:
+    for instance in view.environment_instances(environment.arn).values():
+        if instance.state is not InstanceState.PENDING or not reclaiming.is_staying(instance, environment):
+            continue
+        if instance.launched_for in ("", queue.arn) and needs.fits(instance.room):
+            return instance
     return None
 
 
@@ -59,9 +67,19 @@ def _only(queue: Queue, environment: Environment) -> Queue:
     return replace(queue, environments=(environment.arn,))
 
 
-def _type_for(view: YardView, environment: Environment, needs: Resources) -> Shape | None:
-    """The first instance type of the environment that is large enough by itself."""
-    return next((s for s in view.shapes(environment.arn) if needs.fits(s.room)), None)
+def _fitting(view: YardView, environment: Environment, needs: Resources) -> list[Shape]:
+    """The instance types of the environment that are large enough by themselves."""
+    return [s for s in view.shapes(environment.arn) if needs.fits(s.room)]
+
+
+def _least_vcpus(fitting: list[Shape], needs: Resources) -> float:
+    """The vCPUs of the smallest instance that holds the job."""
+    return min(s.room.vcpus if s.exact else math.ceil(needs.vcpus) for s in fitting)
+
+
+def _is_over_max(view: YardView, environment: Environment, needs: Resources) -> bool:
+    fitting = _fitting(view, environment, needs)
+    return bool(fitting) and _least_vcpus(fitting, needs) > environment.max_vcpus
 
 
 def _reason(view: YardView, queue: Queue, order: int, arn: str, needs: Resources) -> Reason | None:
@@ -75,12 +93,8 @@ def _reason(view: YardView, queue: Queue, order: int, arn: str, needs: Resources
     if never is not None:
         return never
     if order and queue.spill_idle:
-        return Reason(
-            environment.name,
-            f"takes this queue's jobs only into room that already runs (batchyard:spill=idle); {_lacking(view, environment, needs)}",
-            "wait for such room, raise the environment's minvCpus, or tag the queue batchyard:spill=scale",
-        )
-    return _not_now(view, environment, needs)
+        return _not_lent(view, queue, environment, needs)
+    return _not_now(view, queue, environment, needs)
 
 
 def _closed(environment: Environment) -> Reason | None:
@@ -95,18 +109,20 @@ def _closed(environment: Environment) -> Reason | None:
 
 def _never(view: YardView, environment: Environment, needs: Resources) -> Reason | None:
     """The job is too large for the environment whatever else runs."""
-    if _type_for(view, environment, needs) is None:
+    fitting = _fitting(view, environment, needs)
+    if not fitting:
         largest = _largest(view, environment)
         return Reason(
             environment.name,
             f"no instance type of {', '.join(environment.instance_types)} holds {_amount(needs)}; the largest has {_amount(largest)}",
             f"ask for at most {_amount(largest)}, or add a larger instance type",
         )
+    least = _least_vcpus(fitting, needs)
     if needs.vcpus > environment.max_vcpus:
         return Reason(
             environment.name,
             f"the job needs {needs.vcpus:g} vCPUs and maxvCpus is {environment.max_vcpus}",
-            f"raise maxvCpus to {needs.vcpus:g} or more",
+            f"raise maxvCpus to {least:g} or more",
         )
     host = view.host_room(environment.provider)
     if host is not None and not needs.fits(host):
@@ -115,37 +131,47 @@ def _never(view: YardView, environment: Environment, needs: Resources) -> Reason
             f"the job needs {_amount(needs)} and this machine has {_amount(host)} in all",
             "ask for less, or start the server with larger --vcpus and --memory-mib if the machine has them",
         )
-    fitting = [s for s in view.shapes(environment.arn) if needs.fits(s.room)]
-    allowed = packing.choose(fitting, [needs], packing.Limits(environment.max_vcpus, None))
-    if allowed is None:
-        least = min(s.room.vcpus for s in fitting)
+    if least > environment.max_vcpus:
         return Reason(
             environment.name,
             f"the smallest instance type that holds the job has {least:g} vCPUs and maxvCpus is {environment.max_vcpus}",
             f"raise maxvCpus to {least:g} or more, or add a smaller instance type",
         )
-    if host is not None and packing.choose(fitting, [needs], packing.Limits(environment.max_vcpus, host)) is None:
+    if reclaiming.least_room(view, environment, needs) is None:
         least_shape = min(fitting, key=lambda s: (s.room.memory_mib, s.room.vcpus))
         return Reason(
             environment.name,
-            f"the job would fit this machine ({_amount(host)}), but no named instance type does: the smallest that holds the job,"
-            f" {least_shape.name}, has {_amount(least_shape.room)}",
+            f"the job would fit this machine ({_amount(host or NOTHING)}), but no named instance type does: the smallest that holds the"
+            f" job, {least_shape.name}, has {_amount(least_shape.room)}",
             "add instance type optimal, which may be cut to any size",
         )
     return None
 
 
-def _not_now(view: YardView, environment: Environment, needs: Resources) -> Reason | None:
+def _not_lent(view: YardView, queue: Queue, environment: Environment, needs: Resources) -> Reason | None:
+    """The environment only lends this queue what is idle, and none of that is enough."""
+    takers = [i for i in view.environment_instances(environment.arn).values() if scheduling.takes_jobs(i, environment)]
+    if any(needs.fits(view.free(i.id)) and scheduling.is_spare(view, i, queue, scheduling.Plan()) for i in takers):
+        return None
+    return Reason(
+        environment.name,
+        f"takes this queue's jobs only into room that already runs (batchyard:spill=idle); {_lacking(view, environment, needs)}",
+        "wait for such room, raise the environment's minvCpus, or tag the queue batchyard:spill=scale",
+    )
+
+
+def _not_now(view: YardView, queue: Queue, environment: Environment, needs: Resources) -> Reason | None:
     """The job fits, but not beside what runs."""
     instances = view.environment_instances(environment.arn).values()
     if any(scheduling.takes_jobs(i, environment) and needs.fits(view.free(i.id)) for i in instances):
         return None
-    starting = next((i for i in instances if i.state is InstanceState.PENDING and needs.fits(i.room)), None)
+    starting = _starting(view, queue, environment, needs)
     if starting is not None:
         return Reason(environment.name, f"instance {starting.id} ({_amount(starting.room)}) is starting", "wait: the job starts with it")
+    room = reclaiming.least_room(view, environment, needs) or needs
     taken = sum(i.room.vcpus for i in instances)
-    if taken + needs.vcpus > environment.max_vcpus:
-        short = taken + needs.vcpus - environment.max_vcpus
+    short = taken + room.vcpus - environment.max_vcpus
+    if short > 0:
         return Reason(
             environment.name,
             f"{taken:g} of {environment.max_vcpus} vCPUs (maxvCpus) are taken; {short:g} short; {_lacking(view, environment, needs)}",
@@ -155,10 +181,11 @@ def _not_now(view: YardView, environment: Environment, needs: Resources) -> Reas
     if host is not None:
         used = _total([i.room for i in view.instances.values() if view.environments[i.environment].provider == environment.provider])
         left = host.minus(used)
-        if not needs.fits(left):
+        if not room.fits(left):
+            asked = f"the job needs {_amount(needs)}" if room == needs else f"the smallest instance that holds the job has {_amount(room)}"
             return Reason(
                 environment.name,
-                f"this machine has {_amount(left)} left of {_amount(host)}; the job needs {_amount(needs)}",
+                f"this machine has {_amount(left)} left of {_amount(host)}; {asked}",
                 "wait for other jobs to end, or ask for less",
             )
     return Reason(environment.name, "no instance with room for the job runs yet", "wait: an instance is started for the head of the queue")

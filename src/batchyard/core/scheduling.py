@@ -126,7 +126,7 @@ def _find(view: YardView, queue: Queue, needs: Resources, rooms: Rooms, made: Pl
         if not there:
             continue
         if order and queue.spill_idle:
-            candidates = [(i, room) for i, room in there.items() if _is_spare(view, view.instances[i], queue, made)]
+            candidates = [(i, room) for i, room in there.items() if is_spare(view, view.instances[i], queue, made)]
             instance = packing.tightest(needs, candidates)
         else:
             instance = packing.tightest(needs, there.items())
@@ -136,7 +136,7 @@ def _find(view: YardView, queue: Queue, needs: Resources, rooms: Rooms, made: Pl
     return None
 
 
-def _is_spare(view: YardView, instance: Instance, queue: Queue, made: Plan) -> bool:
+def is_spare(view: YardView, instance: Instance, queue: Queue, made: Plan) -> bool:
     """Spill `idle` takes no room from an instance that was launched for another queue's job which still waits."""
     caller = view.queues.get(instance.launched_for)
     if caller is None or caller.arn == queue.arn:
