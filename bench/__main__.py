@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import noops, report, starts, submissions, uploads
+from bench import noops, report, scratch, starts, submissions, uploads
 
 IS_QUICK = os.environ.get("BENCH_QUICK", "0") not in ("", "0")
 ALTERNATIONS = 1 if IS_QUICK else 5
@@ -36,8 +36,9 @@ def main() -> int:
     print(report.machine(Path(tempfile.gettempdir())))
     if IS_QUICK:
         print("BENCH_QUICK: these figures show that the bench works, not how fast anything is")
-    for name in wanted:
-        SECTIONS[name]()
+    with scratch.kept():
+        for name in wanted:
+            SECTIONS[name]()
     print(f"\n{report.machine(Path(tempfile.gettempdir()))}; {time.monotonic() - started:.0f} s in all")
     return 0
 

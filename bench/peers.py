@@ -16,6 +16,8 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+from bench import scratch
+
 PINNED = Path(__file__).parent / "peers.txt"
 PLACE = Path(__file__).parents[1] / ".bench-peers"
 START_PATIENCE_S = 60.0
@@ -115,7 +117,9 @@ def hyperqueue(tasks: int) -> float:
         raise NotRun("it listens on all addresses, and without `unshare` it cannot have a network of its own")
     isolate = [unshare, "--net"] if os.geteuid() == 0 else [unshare, "--user", "--map-root-user", "--net"]
     script = Path(__file__).with_name("hyperqueue_tasks.py")
-    done = subprocess.run([*isolate, str(installed() / "python"), str(script), str(tasks)], capture_output=True, text=True, timeout=900)
+    done = subprocess.run(
+        [*isolate, str(installed() / "python"), str(script), str(scratch.folder()), str(tasks)], capture_output=True, text=True, timeout=900
+    )
     if done.returncode:
         raise NotRun(f"it failed: {(done.stderr.strip().splitlines() or ['?'])[-1][:200]}")
     return float(done.stdout.strip().splitlines()[-1])

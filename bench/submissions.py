@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
-from bench import targets
+from bench import scratch, targets
 from bench.load import WrongAnswer, drive
 from bench.peers import NotRun
 from bench.report import Line, compare, show, want
@@ -101,7 +100,7 @@ def _survives(yard: Yard, target: Target) -> None:
 
 def _syncs_per_second(count: int) -> float:
     """What the disk allows someone who waits for it each time: the bound of one connection."""
-    with tempfile.NamedTemporaryFile(prefix="batchyard-bench-") as file:
+    with open(scratch.folder() / "synced", "wb") as file:
         started = time.perf_counter()
         for _ in range(count):
             os.write(file.fileno(), bytes(4096))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
-import tempfile
 import time
 import uuid
 from collections.abc import Iterator
@@ -18,7 +17,7 @@ import boto3
 from botocore.config import Config
 
 from batchyard.wire.sigv4 import Credential, sign
-from bench import peers
+from bench import peers, scratch
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
@@ -106,15 +105,13 @@ def credential_of(yard: Yard) -> Credential:
 
 @contextlib.contextmanager
 def running_yard(*options: str) -> Iterator[Yard]:
-    """A service in a fresh folder, ended and removed afterwards."""
-    with tempfile.TemporaryDirectory(prefix="batchyard-bench-") as folder:
-        Path(folder).chmod(0o755)
-        yard = Yard(Path(folder) / "service", *options)
-        yard.start()
-        try:
-            yield yard
-        finally:
-            yard.down()
+    """A service in a fresh folder, ended afterwards."""
+    yard = Yard(scratch.folder() / "service", *options)
+    yard.start()
+    try:
+        yield yard
+    finally:
+        yard.down()
 
 
 def batchyard_target(yard: Yard) -> Target:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import http.client
 import multiprocessing
-import tempfile
 import time
 from multiprocessing.synchronize import Event
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from bench import targets
+from bench import scratch, targets
 from bench.load import paced
 from bench.report import Line, percentile, show
 from bench.targets import Target
@@ -23,13 +22,14 @@ MIB = 2**20
 def run(*, is_quick: bool) -> None:
     """Measure and print. The uploads are plain PUTs that leave the body unsigned, so that the clients cost little."""
     size = 64 * MIB if is_quick else 1024 * MIB
-    with targets.full_batchyard() as (_yard, target), tempfile.NamedTemporaryFile(prefix="batchyard-bench-") as source:
-        _fill(Path(source.name), size)
+    source = scratch.folder() / "upload"
+    _fill(source, size)
+    with targets.full_batchyard() as (_yard, target):
         s3 = target.client("s3")
         s3.create_bucket(Bucket="bench")
         seconds = 1.0 if is_quick else 5.0
         alone = paced(target.address, target.submissions(int(seconds * PER_SECOND), "alone"), PER_SECOND)
-        beside, upload_s = _beside_uploads(target, s3, source.name, size)
+        beside, upload_s = _beside_uploads(target, s3, source, size)
         for number in range(UPLOADS):
             assert s3.head_object(Bucket="bench", Key=f"upload-{number}")["ContentLength"] == size
     measured = (("alone", alone.latencies_s), (f"beside {UPLOADS} uploads of {size // MIB} MiB", beside))
@@ -38,7 +38,7 @@ def run(*, is_quick: bool) -> None:
     show(f"(d) SubmitJob at {PER_SECOND:g}/s on one connection, time to the answer", lines)
 
 
-def _beside_uploads(target: Target, s3: object, source: str, size: int) -> tuple[list[float], float]:
+def _beside_uploads(target: Target, s3: object, source: Path, size: int) -> tuple[list[float], float]:
     """(times to the answer while all uploads were running, seconds that the uploads took)."""
     done = multiprocessing.Event()
     urls = [s3.generate_presigned_url("put_object", {"Bucket": "bench", "Key": f"upload-{n}"}) for n in range(UPLOADS)]  # type: ignore[attr-defined]
@@ -57,7 +57,7 @@ def _beside_uploads(target: Target, s3: object, source: str, size: int) -> tuple
     return latencies, time.perf_counter() - started
 
 
-def _upload(url: str, source: str, size: int, done: Event) -> None:
+def _upload(url: str, source: Path, size: int, done: Event) -> None:
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.netloc, timeout=600, blocksize=MIB)
     with open(source, "rb") as body:
