@@ -25,13 +25,11 @@ def newer_schema(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def version_of(path: Path) -> int:
-    with apsw.Connection(str(path)) as connection:
-        return int(next(iter(connection.execute("PRAGMA user_version")))[0])
+    return int(next(iter(apsw.Connection(str(path)).execute("PRAGMA user_version")))[0])
 
 
 def columns_of(path: Path) -> set[str]:
-    with apsw.Connection(str(path)) as connection:
-        return {name for _, name, *_ in connection.execute("PRAGMA table_info(jobs)")}
+    return {name for _, name, *_ in apsw.Connection(str(path)).execute("PRAGMA table_info(jobs)")}
 
 
 def old_file(path: Path) -> int:
