@@ -251,7 +251,7 @@ def _decoded(place: Place, service: str, operation: str, status: int, headers: h
 
 _KEY_ADVICE = {
     "ExpiredTokenException": "The temporary credentials have expired: renew them (for example `aws sso login`) and try again.",
-    "InvalidSignatureException": "The secret key is not the one of this service, or this machine's clock is off by more than five minutes.",
+    "InvalidSignatureException": "The secret key is not the one of this service, or this machine's clock is off by more than 15 minutes.",
     "UnrecognizedClientException": 'The access key is unknown there: take the service\'s own (`eval "$(batchyard env --data DIR)"`).',
     "MissingAuthenticationTokenException": 'Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (`eval "$(batchyard env --data DIR)"`).',
     "AccessDeniedException": "Ask for the permission that the message names, or use other credentials.",
