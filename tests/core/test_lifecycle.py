@@ -244,7 +244,8 @@ def test_the_mark_on_an_array() -> None:
     assert (cancelled.status, cancelled.is_cancelled, cancelled.stop_reason) == (S.PENDING, True, "enough")
     assert advance(cancelled, SPEC, CancelAsked("again"), NOW) is cancelled
     terminated = advance(cancelled, SPEC, TerminateAsked("now"), NOW)
-    assert (terminated.is_cancelled, terminated.is_terminated, terminated.stop_reason) == (False, True, "enough")
+    assert (terminated.is_cancelled, terminated.is_terminated, terminated.stop_reason) == (True, True, "enough")
+    assert terminated.stop_asked_at_ms == cancelled.stop_asked_at_ms
     assert advance(terminated, SPEC, TerminateAsked("again"), NOW) is terminated
     assert advance(terminated, SPEC, CancelAsked("again"), NOW) is terminated
 

@@ -224,13 +224,15 @@ def _mark_terminated(job: Job, _spec: Specification, event: Event, _now_ms: int)
     return job if job.is_terminated else replace(job, is_terminated=True, stop_reason=event.reason)
 
 
-def _mark_array(job: Job, _spec: Specification, event: Event, _now_ms: int) -> Job:
-    """The parent only carries the mark; its children are told one by one, and those without a record read it here."""
+def _mark_array(job: Job, _spec: Specification, event: Event, now_ms: int) -> Job:
+    """The parent only carries the mark; its children are told one by one, and for those without a record the first mark holds."""
     assert isinstance(event, CancelAsked | TerminateAsked)
     if job.is_terminated or (job.is_cancelled and isinstance(event, CancelAsked)):
         return job
-    terminated = isinstance(event, TerminateAsked)
-    return replace(job, is_cancelled=not terminated, is_terminated=terminated, stop_reason=job.stop_reason or event.reason)
+    marked = job if job.stop_asked_at_ms is not None else replace(job, stop_reason=event.reason, stop_asked_at_ms=now_ms)
+    if isinstance(event, TerminateAsked):
+        return replace(marked, is_terminated=True)
+    return replace(marked, is_cancelled=True)
 
 
 def _settle(job: Job, _spec: Specification, event: Event, now_ms: int) -> Job:

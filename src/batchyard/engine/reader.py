@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from msgspec.structs import replace
+
 from batchyard.core import reasons
+from batchyard.engine import unrecorded
 from batchyard.engine.engine import Engine
 from batchyard.model.capacity import Environment, Instance, Queue, Resources
 from batchyard.model.definition import Definition
@@ -43,42 +46,54 @@ class EngineReader:
     # --- jobs ---
 
     def job(self, job_id: str) -> tuple[Job, Specification] | None:
-        ledger = self._engine.ledger
+        recorded = self._recorded(job_id)
         parent_id, index = split_child(job_id)
-        job = ledger.jobs.get(job_id) or self._engine.store.job(job_id)
-        if job is not None:
-            spec = ledger.specifications.get(job.spec_id) or self._engine.store.specification(job.spec_id)
-            return (job, spec) if spec is not None else None
-        if index is None:
-            return None
+        if recorded is not None or index is None:
+            return recorded
         found = self.job(parent_id)
         if found is None or index >= found[1].array_size or job_id != child_id(parent_id, index):
             return None
-        return self._child_without_record(found[0], index), found[1]
+        return self._child_without_record(*found, index), found[1]
 
-    def _child_without_record(self, parent: Job, index: int) -> Job:
+    def _recorded(self, job_id: str) -> tuple[Job, Specification] | None:
+        ledger = self._engine.ledger
+        job = ledger.jobs.get(job_id) or self._engine.store.job(job_id)
+        if job is None:
+            return None
+        spec = ledger.specifications.get(job.spec_id) or self._engine.store.specification(job.spec_id)
+        return (job, spec) if spec is not None else None
+
+    def _status_without_record(self, parent: Job, index: int) -> Status:
         """A child that never moved: waiting while its array is alive, FAILED with it or by a failed dependency otherwise."""
         children = self._engine.yard.arrays.get(parent.id)
         if parent.status.is_final or children is None:
-            status = Status.FAILED
-        elif children.moved >> index & 1:  # it moves in the turn that is being written
-            status = Status.RUNNABLE
-        else:
-            status = children.status_without_record(index)
-        failed = status is Status.FAILED
-        reason = (parent.stop_reason or "Dependent Job failed") if failed else ""
-        return Job(
+            return Status.FAILED
+        if children.moved >> index & 1:  # it moves in the turn that is being written
+            return Status.RUNNABLE
+        return children.status_without_record(index)
+
+    def _child_without_record(self, parent: Job, spec: Specification, index: int) -> Job:
+        child = Job(
             id=child_id(parent.id, index),
             spec_id=parent.id,
-            status=status,
+            status=self._status_without_record(parent, index),
             created_at_ms=parent.created_at_ms,
             index=index,
-            status_reason=reason,
-            stopped_at_ms=parent.stopped_at_ms if failed else None,
-            runnable_at_ms=parent.created_at_ms if status is Status.RUNNABLE else None,
-            is_cancelled=failed and parent.is_cancelled,
-            is_terminated=failed and parent.is_terminated,
-            stop_reason=parent.stop_reason if failed else "",
+        )
+        if child.status is Status.RUNNABLE:
+            return replace(child, runnable_at_ms=parent.created_at_ms)
+        if child.status is not Status.FAILED:
+            return child
+        fate = unrecorded.fate(self._recorded, self._engine.store, parent, spec, index)
+        if fate is None:  # what ends it is in the turn that is being written
+            return replace(child, status=Status.PENDING)
+        return replace(
+            child,
+            status_reason=fate.reason,
+            stopped_at_ms=fate.at_ms,
+            is_cancelled=fate.stopped and parent.is_cancelled,
+            is_terminated=fate.stopped and not parent.is_cancelled,  # the first of both is what stopped it
+            stop_reason=fate.reason if fate.stopped else "",
         )
 
     def summary(self, parent: Job) -> dict[Status, int]:
@@ -111,10 +126,11 @@ class EngineReader:
         recorded = dict(self._engine.store.children_of(parent.id))
         jobs: list[tuple[Job, Specification]] = []
         for index in range(int(query.cursor or -1) + 1, spec.array_size):
-            status = recorded.get(index)
-            if query.status is not None and status is not None and status is not query.status:
+            has_record = index in recorded
+            status = recorded[index] if has_record else self._status_without_record(parent, index)
+            if query.status is not None and status is not query.status:
                 continue
-            job = self._engine.store.job(child_id(parent.id, index)) if status is not None else self._child_without_record(parent, index)
+            job = self._engine.store.job(child_id(parent.id, index)) if has_record else self._child_without_record(parent, spec, index)
             if job is None or (query.status is not None and job.status is not query.status):
                 continue
             if len(jobs) == query.limit:

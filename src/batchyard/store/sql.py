@@ -160,6 +160,11 @@ class Store:
         rows = list(self._reader.execute("SELECT body FROM jobs WHERE id = ?", (job_id,)))
         return _job(rows[0][0]) if rows else None
 
+    def last_failed_child(self, parent: str, index: int) -> Job | None:
+        """Of the FAILED children with a record, up to `index`, the last."""
+        select = "SELECT body FROM jobs WHERE parent = ? AND child <= ? AND status = 'FAILED' ORDER BY child DESC LIMIT 1"
+        return next((_job(body) for (body,) in self._reader.execute(select, (parent, index))), None)
+
     def specification(self, id: str) -> Specification | None:
         rows = list(self._reader.execute("SELECT body FROM specifications WHERE id = ?", (id,)))
         return _spec(rows[0][0]) if rows else None
