@@ -6,6 +6,8 @@ import fcntl
 import os
 import resource
 import select
+import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchyard.compute.local import loop as loops
-from batchyard.compute.local import output, protocol, slots, spawn, sweep, users
+from batchyard.compute.local import output, proc, protocol, slots, spawn, supervisor, sweep, users
+from batchyard.compute.local.attempt import Attempt
 from batchyard.compute.local.host import DEFAULT_UIDS
 from batchyard.compute.local.loop import Loop, boot_s
 from batchyard.compute.local.output import Output
@@ -331,3 +334,31 @@ def test_a_lock_is_not_inherited_by_the_sweeper(tmp_path: Path) -> None:
     _, status, used = os.wait4(sweeper.pid, 0)
     assert status == 0
     assert isinstance(used, resource.struct_rusage)
+
+
+def test_processes_are_seen_the_same_in_proc_and_by_ps(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = proc.process(os.getpid())
+    assert own is not None
+    assert (own.parent, own.group, own.session) == (os.getppid(), os.getpgid(0), os.getsid(0))
+    assert own.pid in {seen.pid for seen in proc.processes()}
+    monkeypatch.setattr(proc, "HAS_PROC", False)
+    other = proc.process(os.getpid())
+    assert other is not None
+    assert (other.parent, other.group) == (own.parent, own.group)
+    assert 0 <= time.time() - other.ticks < 86_400
+    assert own.rss_kib / 2 < other.rss_kib < own.rss_kib * 2
+    assert own.pid in {seen.pid for seen in proc.processes()}
+    assert proc.process(999_999_999) is None
+
+
+def test_ended_children_are_found_without_waitid(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As macOS has to do it."""
+    monkeypatch.delattr(os, "waitid")
+    quick, slow = subprocess.Popen(["true"]), subprocess.Popen(["sleep", "600"])
+    known: dict[int, Attempt] = {process.pid: Attempt(None) for process in (quick, slow)}  # type: ignore[arg-type]
+    while not (found := list(supervisor._ended_children(known))):
+        os.sched_yield()
+    assert found == [quick.pid]
+    slow.kill()
+    slow.wait()
+    quick.wait()

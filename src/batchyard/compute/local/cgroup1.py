@@ -43,7 +43,7 @@ class Tree1:
             (place / "home").mkdir(parents=True, exist_ok=True)
         self._parents = parents
         self._stale: list[Path] = []
-        self._home = [Knob(f"{place}/home/tasks", os.O_WRONLY) for place in self.places.values()]
+        self._home = [Knob(f"{place}/home/tasks", os.O_WRONLY) for place in sorted(set(self.places.values()))]
         self.come_home()
 
     def come_home(self) -> None:
@@ -104,7 +104,7 @@ class Cage1:
         self._memory_made = 0
         for place in tree.places.values():
             (place / name).mkdir(exist_ok=True)
-        others = [place for controller, place in tree.places.items() if controller != "memory"]
+        others = sorted(set(tree.places.values()) - {tree.places["memory"]})  # cpu and cpuacct are often one
         self._enter = [Knob(f"{place}/{name}/tasks", os.O_WRONLY) for place in others]
         members = tree.places.get("pids", tree.places["memory"])
         self._members = members / name / "cgroup.procs"

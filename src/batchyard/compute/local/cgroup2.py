@@ -80,18 +80,26 @@ class Cage2:
         self.group: Path | None = None
 
     def start(self, order: Order, needs: Resources) -> int:
-        self._made += 1
-        self.group = self._tree.place / f"{self._name}.{self._made}"
         try:
-            self.group.mkdir()
+            self.group = self._new_group()
             self._limit(self.group, needs)
             descriptor = os.open(self.group, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
-            raise CannotStart(f"CannotStartContainerError: cgroup {self.group}: {error.strerror}") from error
+            raise CannotStart(f"CannotStartContainerError: cgroup: {error.strerror} ({error.filename})") from error
         try:
             return _start_in(order, self.group, descriptor)
         finally:
             os.close(descriptor)
+
+    def _new_group(self) -> Path:
+        while True:
+            self._made += 1
+            group = self._tree.place / f"{self._name}.{self._made}"
+            try:
+                group.mkdir()
+            except FileExistsError:
+                continue  # an earlier node's, with somebody in it who cannot be killed
+            return group
 
     def _limit(self, group: Path, needs: Resources) -> None:
         if "memory" in self._tree.controllers:

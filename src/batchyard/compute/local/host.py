@@ -209,9 +209,10 @@ def renounce_privileges() -> None:
 
 
 def _prctl(option: int) -> None:
-    import ctypes
+    if sys.platform.startswith("linux"):
+        import ctypes
 
-    ctypes.CDLL(None).prctl(option, 1, 0, 0, 0)
+        ctypes.CDLL(None).prctl(option, 1, 0, 0, 0)
 
 
 # --- facts ---
@@ -269,7 +270,7 @@ def _vcpus() -> int:
 
 def _memory_mib() -> int:
     """The machine's memory, or less if our own cgroup is limited."""
-    total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    total = _physical_memory_bytes()
     own = knobs.own_groups()
     for mount in knobs.mounts():
         if mount.kind == "cgroup2" or "memory" in mount.options:
@@ -281,6 +282,15 @@ def _memory_mib() -> int:
                 if above == mount.place:
                     break
     return total // _MIB
+
+
+def _physical_memory_bytes() -> int:
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except ValueError:  # not known by that name on every macOS
+        import subprocess
+
+        return int(subprocess.run(["sysctl", "-n", "hw.memsize"], capture_output=True, text=True, check=True).stdout)
 
 
 def gpu_devices() -> list[int]:

@@ -7,6 +7,7 @@ import contextlib
 import logging
 import os
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -213,6 +214,11 @@ def _short(directory: Path) -> Iterator[str]:
     """A path to a directory that is short enough for the address of a unix socket."""
     if len(os.fsencode(directory)) + len(protocol.SOCKET) < _SOCKET_PATH_MOST:
         yield str(directory)
+        return
+    if not sys.platform.startswith("linux"):
+        with tempfile.TemporaryDirectory() as made:
+            (Path(made) / "y").symlink_to(directory)
+            yield f"{made}/y"
         return
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:

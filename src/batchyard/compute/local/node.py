@@ -188,8 +188,7 @@ def _settle_in() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard) if sys.platform.startswith("linux") else (min(hard, 10240), hard))
-    if sys.platform.startswith("linux"):
-        host.become_subreaper()
+    host.become_subreaper()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What /proc says about other processes. Where there is no /proc, nobody is seen."""
+"""What /proc says about other processes; where there is no /proc, what `ps` says."""
 
 from __future__ import annotations
 
@@ -16,7 +16,11 @@ class Seen(NamedTuple):
     session: int
     state: str
     ticks: int
-    rss_pages: int
+    rss_kib: int
+
+
+HAS_PROC = os.path.exists("/proc/self/stat")  # noqa: PTH110 - at every start of the node
+_PAGE_KIB = os.sysconf("SC_PAGE_SIZE") // 1024
 
 
 def boot_id() -> str:
@@ -30,6 +34,8 @@ def boot_id() -> str:
 
 def process(pid: int) -> Seen | None:
     """The process of that id, or None."""
+    if not HAS_PROC:
+        return next(listed(pid), None)
     try:
         descriptor = os.open(f"/proc/{pid}/stat", os.O_RDONLY)
     except OSError:
@@ -42,20 +48,34 @@ def process(pid: int) -> Seen | None:
         os.close(descriptor)
     # The name is in parentheses and may hold anything, parentheses too.
     fields = line[line.rindex(b")") + 2 :].split()
-    return Seen(pid, int(fields[1]), int(fields[2]), int(fields[3]), fields[0].decode(), int(fields[19]), int(fields[21]))
+    rss_kib = int(fields[21]) * _PAGE_KIB
+    return Seen(pid, int(fields[1]), int(fields[2]), int(fields[3]), fields[0].decode(), int(fields[19]), rss_kib)
 
 
 def processes() -> Iterator[Seen]:
     """All processes that we may see."""
-    try:
-        names = os.listdir("/proc")  # noqa: PTH208 - names are all that is wanted, of hundreds
-    except OSError:
+    if not HAS_PROC:
+        yield from listed()
         return
-    for name in names:
+    for name in os.listdir("/proc"):  # noqa: PTH208 - names are all that is wanted, of hundreds
         if name.isdecimal():
             seen = process(int(name))
             if seen:
                 yield seen
+
+
+def listed(pid: int = 0) -> Iterator[Seen]:
+    """The same from `ps`, for macOS; the group stands for the session, and `ticks` are seconds since the epoch."""
+    import subprocess
+    import time
+
+    which = ["-p", str(pid)] if pid else ["-ax"]
+    command = ["ps", *which, "-o", "pid=,ppid=,pgid=,stat=,rss=,lstart="]
+    told = subprocess.run(command, capture_output=True, text=True, check=False, env={"LC_ALL": "C", "PATH": "/bin:/usr/bin"}).stdout
+    for line in told.splitlines():
+        number, parent, group, state, rss_kib, started = line.split(maxsplit=5)
+        ticks = int(time.mktime(time.strptime(started.strip(), "%a %b %d %H:%M:%S %Y")))
+        yield Seen(int(number), int(parent), int(group), int(group), state[0], ticks, int(rss_kib))
 
 
 def start_ticks(pid: int) -> int:

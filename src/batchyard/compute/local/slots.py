@@ -16,7 +16,7 @@ from batchyard.compute.local import proc
 from batchyard.compute.local.cage import Cage, Tree
 from batchyard.compute.local.quarters import Quarters
 
-CLAIMS = Path("/run/batchyard")
+CLAIMS = Path("/run" if Path("/run").is_dir() else "/var/run") / "batchyard"
 
 
 class Slot:

@@ -11,7 +11,7 @@ import os
 import signal
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from resource import struct_rusage
 
@@ -237,18 +237,15 @@ class Supervisor:
 
     def reap(self) -> None:
         """Take in all children that have ended; among them may be strangers that a job left behind, which we inherit."""
-        while True:
+        for pid in _ended_children(self._by_pid):
+            attempt = self._by_pid.pop(pid, None)
+            if attempt:
+                # What it leaves in its group goes too. Before it is reaped: until then the number cannot name anybody else.
+                attempt.signal(signal.SIGKILL)
             try:
-                ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-                if ended is None:
-                    return
-                attempt = self._by_pid.pop(ended.si_pid, None)
-                if attempt:
-                    # What it leaves in its group goes too. Before it is reaped: until then the number cannot name anybody else.
-                    attempt.signal(signal.SIGKILL)
-                _, status, waited = os.wait4(ended.si_pid, 0)
+                _, status, waited = os.wait4(pid, 0)
             except ChildProcessError:
-                return
+                continue
             if attempt:
                 attempt.pid, attempt.status, attempt.waited, attempt.exited_s = 0, status, waited, boot_s()
                 for timer in attempt.timers:
@@ -359,6 +356,26 @@ class Supervisor:
                 self._withdraw(attempt, "lost")
             elif attempt.pid:
                 self._ask_to_end(attempt, "lost", grace_s)
+
+
+def _ended_children(known: dict[int, Attempt]) -> Iterator[int]:
+    """The children that have ended, one after the other as they are reaped; macOS can only be asked for each by its number."""
+    if not hasattr(os, "waitid"):
+        yield from [pid for pid in known if _has_ended(pid)]
+        return
+    while True:
+        try:
+            ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:
+            return
+        if ended is None:
+            return
+        yield ended.si_pid
+
+
+def _has_ended(pid: int) -> bool:
+    seen = proc.process(pid)
+    return seen is None or seen.state == "Z"
 
 
 def _say(sentence: str) -> None:

@@ -17,7 +17,6 @@ from batchyard.compute.local.spawn import Order
 from batchyard.model.capacity import Resources
 
 MARKER = "BATCHYARD_ATTEMPT"
-_PAGE_BYTES = resource.getpagesize()
 _MAXRSS_BYTES = 1 if sys.platform == "darwin" else 1024
 _MIB = 1024 * 1024
 
@@ -86,7 +85,7 @@ class WatchedCage:
 
     def measure(self, members: list[proc.Seen]) -> None:
         """Compare what the members hold with the limit: resident pages, and where that is too much, only their share of common ones."""
-        used = sum(member.rss_pages for member in members) * _PAGE_BYTES
+        used = sum(member.rss_kib for member in members) * 1024
         if used > self._limit_bytes:
             used = sum(_share_bytes(member) for member in members)
         self._peak_bytes = max(self._peak_bytes, used)
@@ -145,4 +144,4 @@ def _share_bytes(member: proc.Seen) -> int:
                     return int(line.split()[1]) * 1024
     except OSError:
         pass
-    return member.rss_pages * _PAGE_BYTES
+    return member.rss_kib * 1024
