@@ -42,7 +42,8 @@ class Said(NamedTuple):
 def pages() -> list[Path]:
     """Every page for readers, README first."""
     top = [ROOT / name for name in ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md")]
-    return [*top, *sorted((ROOT / "docs").rglob("*.md"))]
+    beside = [page for folder in ("bench", "examples") for page in sorted((ROOT / folder).rglob("README.md"))]
+    return [*top, *sorted((ROOT / "docs").rglob("*.md")), *beside]
 
 
 def blocks(text: str) -> Iterator[Block]:
