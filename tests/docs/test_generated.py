@@ -15,6 +15,7 @@ from unittest import mock
 import pytest
 
 import pages
+from batchyard.core import lifecycle, reasons
 from batchyard.wire import shapes
 
 SOURCE = pages.ROOT / "src" / "batchyard"
@@ -69,3 +70,10 @@ def test_every_variable_that_is_read_is_documented() -> None:
     assert not undocumented
     assert os.environ  # the scan above found something to check against
     assert "BATCHYARD_DATA" in read
+
+
+def test_every_reason_is_on_its_page() -> None:
+    page = (pages.ROOT / "docs" / "reference" / "status-reasons.md").read_text()
+    texts = [text for module in (lifecycle, reasons) for name, text in vars(module).items() if name.isupper() and isinstance(text, str)]
+    assert len(texts) >= 10
+    assert not [text for text in [*texts, lifecycle.host_lost("i-...")] if f"`{text}`" not in page]
