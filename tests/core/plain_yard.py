@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import Any
 
 from batchyard.core.lifecycle import host_lost
@@ -86,8 +86,8 @@ class PlainYard:
         ordered = sorted(self.queues.values(), key=lambda q: (-q.priority, q.created_at_ms, q.arn))
         return [q for q in ordered if self.waiting.get(q.arn)]
 
-    def ready(self, queue: str) -> Iterator[Waiting]:
-        yield from self.waiting.get(queue, ())
+    def ready(self, queue: str, passing: Container[Resources] = ()) -> Iterator[Waiting]:
+        yield from (w for w in self.waiting.get(queue, ()) if w.spec.needs not in passing)
 
     def free(self, instance: str) -> Resources:
         taken = NOTHING

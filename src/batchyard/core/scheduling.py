@@ -17,7 +17,7 @@ from batchyard.core.scaling import Unplaced
 from batchyard.model.capacity import Environment, Health, Instance, InstanceState, Queue, Resources, State
 from batchyard.model.view import Waiting, YardView
 
-MAX_PASSED = 1000  # impossible jobs that one cycle looks past, per queue
+MAX_PASSED = 1000  # kinds of impossible jobs that one cycle looks past, per queue
 LOOK_AHEAD = 256  # waiting jobs behind a blocked head that count as demand
 
 
@@ -99,22 +99,17 @@ def is_open(environment: Environment) -> bool:
 def _place(view: YardView, queue: Queue, rooms: Rooms, rules: Rules, made: Plan) -> Unplaced | None:
     """Place from the head of `queue` until one finds no room; that one and some behind it are returned."""
     impossible: set[Resources] = set()
-    passed = 0
-    waiting = view.ready(queue.arn)
+    waiting = view.ready(queue.arn, impossible)
     for job in waiting:
         needs = job.spec.needs
-        if needs in impossible:
-            passed += 1
-        else:
-            instance = _find(view, queue, needs, rooms, made)
-            if instance is not None:
-                made.placements.append((job, instance))
-                continue
-            if not rules.pass_impossible or scaling.is_possible(view, queue, needs):
-                return Unplaced(queue, job, islice(waiting, LOOK_AHEAD))
-            impossible.add(needs)
-            passed += 1
-        if passed > MAX_PASSED:
+        instance = _find(view, queue, needs, rooms, made)
+        if instance is not None:
+            made.placements.append((job, instance))
+            continue
+        if not rules.pass_impossible or scaling.is_possible(view, queue, needs):
+            return Unplaced(queue, job, islice(waiting, LOOK_AHEAD))
+        impossible.add(needs)  # this job and all that need the same stay where they are
+        if len(impossible) > MAX_PASSED:
             break
     return None
 

@@ -7,7 +7,7 @@ write fails, the yard is thrown away and rebuilt from the store (docs/decisions/
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 from batchyard.core.dependencies import Children, bits
@@ -58,14 +58,18 @@ class Yard:
             self._open = sorted(self.queues.values(), key=lambda q: (-q.priority, q.created_at_ms, q.arn))
         return [q for q in self._open if self._lanes.get(q.arn)]
 
-    def ready(self, queue: str) -> Iterator[Waiting]:
+    def ready(self, queue: str, passing: Container[Resources] = ()) -> Iterator[Waiting]:
         for _front, id, child in self._lanes.get(queue, ()):
             spec = self.specifications[id]
+            if spec.needs in passing:
+                continue
             if child >= 0:
                 yield Waiting(child_id(id, child), spec, None, len(self.jobs[child_id(id, child)].attempts) + 1)
             elif spec.array_size:
                 for index in bits(self.arrays[id].ready()):
                     yield Waiting(id, spec, index, 1)
+                    if spec.needs in passing:
+                        break
             else:
                 yield Waiting(id, spec, None, len(self.jobs[id].attempts) + 1)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from msgspec import Struct
@@ -35,8 +35,9 @@ class YardView(Protocol):
         """Queues that have ready jobs, highest priority first."""
         ...
 
-    def ready(self, queue: str) -> Iterator[Waiting]:
-        """The ready jobs of a queue, in the order in which they are to start. Lazy."""
+    def ready(self, queue: str, passing: Container[Resources] = ()) -> Iterator[Waiting]:
+        """The ready jobs of a queue, in the order in which they are to start, but for those whose needs are in `passing` (which may grow
+        meanwhile). Lazy."""
         ...
 
     def free(self, instance: str) -> Resources:
