@@ -120,10 +120,10 @@ def unified() -> Iterator[Tree2]:
     pytest.skip("no cgroup of version 2 may be made here")
 
 
-@pytest.mark.parametrize("clone", [True, False], ids=["clone3", "fork"])
-def test_a_child_is_in_its_group_from_its_first_moment(unified: Tree2, monkeypatch: pytest.MonkeyPatch, clone: bool) -> None:
-    if not clone:
-        monkeypatch.setattr(cgroup2, "_clone_into_works", False)
+@pytest.mark.parametrize("way", ["clone3", "fork", "step in"])
+def test_a_child_is_in_its_group_from_its_first_moment(unified: Tree2, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
+    monkeypatch.setattr(cgroup2, "_clone_into_works", way == "clone3")
+    monkeypatch.setattr(unified, "in_a_burst", lambda: way == "step in")
     cage = unified.cage(3)
     assert cage.end_all()
     for turn in (1, 2):
@@ -142,8 +142,14 @@ def test_a_child_is_in_its_group_from_its_first_moment(unified: Tree2, monkeypat
         group = cage.group
         cage.release()
         assert not group.exists()
-    if clone:
-        assert cgroup2._clone_into_works, "clone3 is there on any kernel of these years"
+        assert f"/{unified.place.name}/home" in Path("/proc/self/cgroup").read_text()
+    assert cgroup2._clone_into_works == (way == "clone3"), "clone3 is there on any kernel of these years"
+
+
+def test_only_starts_in_quick_succession_are_worth_stepping_in(unified: Tree2, monkeypatch: pytest.MonkeyPatch) -> None:
+    times = iter([100.0, 100.001, 100.5, 100.519, 100.54])
+    monkeypatch.setattr(time, "monotonic", lambda: next(times))
+    assert [unified.in_a_burst() for _ in range(5)] == [False, True, False, True, False]
 
 
 def test_all_in_a_group_are_ended_whoever_they_became(unified: Tree2) -> None:
@@ -172,7 +178,10 @@ def test_orphans_of_an_earlier_node_are_ended(unified: Tree2) -> None:
 @pytest.fixture
 def drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tree2:
     """A tree on paper: its files are plain files, and jobs are started outside of it."""
-    monkeypatch.setattr(cgroup2, "_start_in", lambda order, group, descriptor: 4711)
+    monkeypatch.setattr(cgroup2, "_forked_into", lambda order, group: 4711)
+    monkeypatch.setattr(Tree2, "in_a_burst", lambda self: False)
+    (tmp_path / "batchyard-x/home").mkdir(parents=True)
+    (tmp_path / "batchyard-x/home/cgroup.procs").touch()
     tree = Tree2(tmp_path, "batchyard-x")
     tree.controllers = ("memory", "cpu", "pids")
     return tree
@@ -188,6 +197,25 @@ def test_limits_are_written_before_the_start(drawn: Tree2) -> None:
     assert (cage.group / "memory.swap.max").read_text() == "0"
     assert (cage.group / "cpu.weight").read_text() == "79"
     assert not (cage.group / "memory.oom.group").exists(), "the kernel's victim is enough, as with containers"
+
+
+def test_while_we_are_in_a_group_it_has_no_limit(drawn: Tree2, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Tree2, "in_a_burst", lambda self: True)
+    seen: list[tuple[str, bool]] = []
+    cage = drawn.cage(0)
+
+    def started(_: spawn.Order) -> int:
+        assert cage.group is not None
+        seen.append(((cage.group / "cgroup.procs").read_text(), (cage.group / "memory.max").exists()))
+        return 4712
+
+    monkeypatch.setattr(spawn, "start", started)
+    asked, _ = order("true")
+    assert cage.start(asked, Resources(1, 4)) == 4712
+    assert seen == [("0", False)]
+    assert cage.group is not None
+    assert (cage.group / "memory.max").read_text() == str(4 << 20)
+    assert (drawn.place / "home/cgroup.procs").read_text() == "00", "once when it was made, once after the start"
 
 
 def test_usage_is_read_from_the_group(drawn: Tree2) -> None:

@@ -1,7 +1,9 @@
-"""Cages of cgroup version 2: a fresh group per attempt, into which the kernel puts the child as it makes it (clone3).
+"""Cages of cgroup version 2: a fresh group per attempt, since most kernels cannot set peaks and counts back.
 
-Moving a whole process between groups makes version 2 wait for every processor, so nothing is moved; and its peak and its counts
-cannot be set back on most kernels, so no group is used twice.
+There are two ways into a group, and which is cheaper depends on how often it is done. Stepping in, spawning and stepping out, as with
+version 1, makes the kernel wait for all processors (some milliseconds in which we do nothing else), but not again while it is done
+again and again. Having the kernel put a forked child into the group (clone3) never waits, but a fork costs several times the
+processor time of a spawn. So the first start after a pause forks and those that follow it closely spawn.
 """
 
 from __future__ import annotations
@@ -11,13 +13,14 @@ import os
 import platform
 import struct
 import sys
+import time
 from pathlib import Path
 from resource import struct_rusage
 
-from batchyard.compute.local import spawn
+from batchyard.compute.local import knobs, spawn
 from batchyard.compute.local.cage import Usage
-from batchyard.compute.local.cgroup1 import SHARES_PER_VCPU, kill_all
-from batchyard.compute.local.knobs import number_after, read, write
+from batchyard.compute.local.cgroup1 import SHARES_PER_VCPU, Stranded, kill_all
+from batchyard.compute.local.knobs import Knob, number_after, read, write
 from batchyard.compute.local.spawn import CannotStart, Order
 from batchyard.model.capacity import Resources
 
@@ -26,6 +29,8 @@ _MIB = 1024 * 1024
 _CLONE3 = 435  # the same number on every processor that Linux was brought to before 2019
 _CLONE_INTO_CGROUP = 0x200000000
 _SIGCHLD = 17
+_BURST_S = 0.02  # starts that follow each other more closely than this are a burst
+_HERE = b"0"
 
 
 class Tree2:
@@ -36,12 +41,29 @@ class Tree2:
     def __init__(self, parent: Path, name: str) -> None:
         """OSError if it may not be made. Controllers that `parent` does not hand down are not used."""
         self.place = parent / name
+        self._origin = knobs.own_place2() or parent
         self.place.mkdir(exist_ok=True)
         for controller in CONTROLLERS:
             write(parent / "cgroup.subtree_control", f"+{controller}")
             write(self.place / "cgroup.subtree_control", f"+{controller}")
+        (self.place / "home").mkdir(exist_ok=True)
+        self._home = Knob(f"{self.place}/home/cgroup.procs", os.O_WRONLY)
+        self.come_home()
         self.controllers = tuple(c for c in CONTROLLERS if c in read(self.place / "cgroup.subtree_control").split())
         self._stale: list[Path] = []
+        self._started_s = 0.0
+
+    def come_home(self) -> None:
+        """Move where we belong. Stranded if that fails: we must never stay in a job's group."""
+        try:
+            self._home.write(_HERE)
+        except OSError as error:
+            raise Stranded(f"cannot leave a job's cgroup: {error}") from error
+
+    def in_a_burst(self) -> bool:
+        """Whether the last start was only a moment ago; to be asked once per start."""
+        last_s, self._started_s = self._started_s, time.monotonic()
+        return self._started_s - last_s < _BURST_S
 
     def cage(self, number: int) -> Cage2:
         return Cage2(self, str(number))
@@ -49,7 +71,7 @@ class Tree2:
     def end_orphans(self) -> int:
         left = 0
         for group in self.place.iterdir():
-            if group.is_dir():
+            if group.is_dir() and group.name != "home":
                 if not empty(group):
                     left += 1
                     kill(group)
@@ -57,6 +79,9 @@ class Tree2:
         return left
 
     def remove(self) -> None:
+        for place in (self._origin, self.place.parent):
+            if write(place / "cgroup.procs", "0"):
+                break
         remove_below(self.place)
 
     def discard(self, group: Path) -> None:
@@ -81,15 +106,34 @@ class Cage2:
 
     def start(self, order: Order, needs: Resources) -> int:
         try:
-            self.group = self._new_group()
-            self._limit(self.group, needs)
-            descriptor = os.open(self.group, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            group = self.group = self._new_group()
+            self._set("cpu", "cpu.weight", weight(needs.vcpus))
+            self._set("memory", "memory.swap.max", 0)
+            if spawn.CAN_BORROW and self._tree.in_a_burst():
+                pid = self._stepping_in(order, group)
+                # Only now: while we are in there, the job's limit would be ours, and so would its end.
+                self._set("memory", "memory.max", needs.memory_mib * _MIB)
+                return pid
+            self._set("memory", "memory.max", needs.memory_mib * _MIB)
+            return _forked_into(order, group)
         except OSError as error:
             raise CannotStart(f"CannotStartContainerError: cgroup: {error.strerror} ({error.filename})") from error
+
+    def _stepping_in(self, order: Order, group: Path) -> int:
         try:
-            return _start_in(order, self.group, descriptor)
+            (group / "cgroup.procs").write_bytes(_HERE)
+            return spawn.start(order)
         finally:
-            os.close(descriptor)
+            self._tree.come_home()
+
+    def _set(self, controller: str, file: str, value: int) -> None:
+        assert self.group is not None
+        if controller in self._tree.controllers:
+            path = self.group / file
+            if file == "memory.max":
+                path.write_text(str(value))
+            else:
+                write(path, str(value))  # swap may not be accounted for, and shares are only shares
 
     def _new_group(self) -> Path:
         while True:
@@ -100,13 +144,6 @@ class Cage2:
             except FileExistsError:
                 continue  # an earlier node's, with somebody in it who cannot be killed
             return group
-
-    def _limit(self, group: Path, needs: Resources) -> None:
-        if "memory" in self._tree.controllers:
-            (group / "memory.max").write_text(str(needs.memory_mib * _MIB))
-            write(group / "memory.swap.max", "0")
-        if "cpu" in self._tree.controllers:
-            write(group / "cpu.weight", str(weight(needs.vcpus)))
 
     def end_all(self) -> bool:
         if self.group is None or empty(self.group):
@@ -165,15 +202,18 @@ def remove_below(group: Path) -> bool:
     return False
 
 
-def _start_in(order: Order, group: Path, descriptor: int) -> int:
-    """Start a program inside a group, from its first moment on."""
+def _forked_into(order: Order, group: Path) -> int:
+    """Start a program inside a group by a fork, from its first moment on."""
     global _clone_into_works
     if _clone_into_works:
+        descriptor = os.open(group, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             return spawn.forking(order, fork=lambda: clone_into(descriptor))
         except NotImplementedError:
             _clone_into_works = False
-    return spawn.forking(order, enter=lambda: (group / "cgroup.procs").write_text("0"))
+        finally:
+            os.close(descriptor)
+    return spawn.forking(order, enter=lambda: (group / "cgroup.procs").write_bytes(_HERE))
 
 
 _clone_into_works = sys.platform.startswith("linux") and platform.machine() in ("x86_64", "aarch64", "ppc64le", "s390x", "riscv64")

@@ -91,3 +91,11 @@ def place_in(mount: Mount, group: str) -> Path:
     """Where a cgroup lies in the file system."""
     below = os.path.relpath(group, mount.root) if mount.root != "/" else group.lstrip("/")
     return mount.place if below in (".", "") or below.startswith("..") else mount.place / below
+
+
+def own_place2() -> Path | None:
+    """Where our own cgroup of version 2 lies, if such a hierarchy is mounted."""
+    for mount in mounts():
+        if mount.kind == "cgroup2":
+            return place_in(mount, own_groups().get("", "/"))
+    return None
