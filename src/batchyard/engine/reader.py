@@ -9,10 +9,11 @@ from msgspec.structs import replace
 from batchyard.core import reasons
 from batchyard.engine import unrecorded
 from batchyard.engine.engine import Engine
+from batchyard.engine.explaining import Explainer
 from batchyard.model.capacity import Environment, Instance, Queue, Resources
 from batchyard.model.definition import Definition
 from batchyard.model.job import Job, Specification, Status, child_id, split_child
-from batchyard.model.view import Explanation, JobQuery, Page, Reason
+from batchyard.model.view import Explanation, JobQuery, Page
 
 
 class EngineReader:
@@ -21,6 +22,7 @@ class EngineReader:
     def __init__(self, engine: Engine, *, open_profile: bool = True) -> None:
         self._engine = engine
         self._open_profile = open_profile
+        self._explainer = Explainer(engine, self.job)
         self._said: dict[tuple[str, Resources, bool], str] = {}  # the same for all jobs of a class, until the next turn
         self._said_in_turn = -1
 
@@ -142,7 +144,7 @@ class EngineReader:
 
     def waiting_reason(self, job: Job, spec: Specification) -> str:
         """AWS's words for a head that cannot start as things are; else, in profile open, our own sentence."""
-        if job.status is not Status.RUNNABLE or self._is_moving(job):
+        if job.status is not Status.RUNNABLE or self._explainer.is_moving(job):
             return ""
         is_head = self._engine.blocked.get(spec.queue) == job.id
         queue = self._engine.yard.queues.get(spec.queue)
@@ -154,71 +156,15 @@ class EngineReader:
         said = self._said.get(key)
         if said is None:
             words = reasons.aws_words(self._engine.yard, queue, spec.needs)
-            said = self._said[key] = words or (self._why(queue, job.id, spec.needs)[0] if self._open_profile else "")
+            said = self._said[key] = words or (self._explainer.why(queue, job.id, spec.needs)[0] if self._open_profile else "")
         return said
-
-    def _is_moving(self, job: Job) -> bool:
-        """Whether the turn that is being written takes the job out of RUNNABLE: then there is nothing left to wait for."""
-        children = self._engine.yard.arrays.get(job.spec_id) if job.index is not None else None
-        ahead = self._engine.yard.jobs.get(job.id)
-        if ahead is not None:
-            return ahead.status is not Status.RUNNABLE
-        return children is None or job.index is None or not children.ready() >> job.index & 1
 
     def explain(self, job_id: str) -> Explanation | None:
         found = self.job(job_id)
         if found is None:
             return None
         job, spec = found
-        if job.status is not Status.RUNNABLE and not (job.is_array and not job.status.is_final):
-            return Explanation(job_id, str(job.status), self._story(job, spec))
-        queue = self._engine.yard.queues.get(spec.queue)
-        if queue is None:
-            return Explanation(job_id, str(job.status), "its job queue is gone")
-        if not job.is_array and self._is_moving(job):
-            return Explanation(job_id, str(job.status), "is about to start")
-        summary, why = self._why(queue, job_id, spec.needs)
-        if job.is_array:
-            counts = ", ".join(f"{n} {s}" for s, n in self.summary(job).items() if n)
-            summary = f"array of {spec.array_size}: {counts}; for its next child: {summary}"
-        words = reasons.aws_words(self._engine.yard, queue, spec.needs)
-        return Explanation(job_id, str(job.status), summary, why, words, self._position(queue.arn, job_id))
-
-    def _why(self, queue: Queue, job_id: str, needs: Resources) -> tuple[str, tuple[Reason, ...]]:
-        """One sentence and the reasons per environment. An instance on its way is the reason, and then the only one."""
-        yard = self._engine.yard
-        starting = reasons.starting_instance(yard, queue, needs)
-        if starting is not None:
-            return f"waits for instance {starting.id}, which is starting", ()
-        why = reasons.per_environment(yard, queue, needs)
-        head = self._engine.blocked.get(queue.arn)
-        if head is not None and head != job_id and reasons.is_possible(yard, queue, needs):
-            return f"waits behind {head}, which is at the head of queue {queue.name} and finds no room yet", why
-        if not why:
-            return "is about to start", ()
-        return "; ".join(f"{r.environment}: {r.shortfall}" for r in why), why
-
-    def _story(self, job: Job, spec: Specification) -> str:
-        """Why a job that does not wait for room is where it is."""
-        if job.status is Status.PENDING or job.status is Status.SUBMITTED:
-            waits = [d.job_id for d in job.waits_for] or [d.job_id for d in spec.depends_on if d.job_id]
-            if not waits:
-                return "waits for the child before it" if spec.array_size else "is about to be evaluated"
-            states = [f"{w} ({found[0].status})" if (found := self.job(w)) else f"{w} (unknown)" for w in waits]
-            return f"waits for {', '.join(states)}"
-        if job.status.is_placed and job.current is not None:
-            state = "starts" if job.status is Status.STARTING else "runs"
-            return f"{state} on instance {job.current.instance} (attempt {job.current.number} of {spec.attempts})"
-        latest = job.latest
-        detail = f": {latest.reason}" if latest is not None and latest.reason else ""
-        return f"ended: {job.status_reason or 'all children succeeded'}{detail}"
-
-    def _position(self, queue: str, job_id: str) -> int | None:
-        for position, waiting in enumerate(self._engine.yard.ready(queue), 1):
-            name = waiting.job_id if waiting.child is None else child_id(waiting.job_id, waiting.child)
-            if job_id in (name, waiting.job_id):
-                return position
-        return None
+        return self._explainer.explain(job, spec, self.summary(job) if job.is_array else {})
 
     def front(self, queue: str, limit: int) -> list[tuple[str, int]]:
         """(job id, since when it is at its position): jobs leave a queue at its head, so a place is held since one's own coming or

@@ -1,0 +1,128 @@
+"""Why a job is where it is, in one sentence: what it waits for, where it runs, how it ended. Derived when asked for, never stored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+from batchyard.core import reasons
+from batchyard.core.dependencies import is_sequential
+from batchyard.engine.engine import Engine
+from batchyard.model.capacity import Queue, Resources
+from batchyard.model.job import DependencyKind, Job, Specification, Status, child_id
+from batchyard.model.view import Explanation, Reason
+
+Find = Callable[[str], tuple[Job, Specification] | None]
+
+
+class Explainer:
+    """One per reader. `find` gives committed jobs, children without a record too."""
+
+    def __init__(self, engine: Engine, find: Find) -> None:
+        self._engine = engine
+        self._find = find
+
+    def explain(self, job: Job, spec: Specification, counts: dict[Status, int]) -> Explanation:
+        """`counts` are those of an array's children, and empty for other jobs."""
+        if counts and not job.status.is_final:
+            return self._array(job, spec, counts)
+        if job.status is not Status.RUNNABLE:
+            return Explanation(job.id, str(job.status), self._story(job, spec))
+        if self.is_moving(job):
+            return Explanation(job.id, str(job.status), "is about to start")
+        return self._runnable(job.id, str(job.status), spec)
+
+    def _array(self, parent: Job, spec: Specification, counts: dict[Status, int]) -> Explanation:
+        numbers = ", ".join(f"{n} {s}" for s, n in counts.items() if n)
+        summary = f"array of {spec.array_size}: {numbers}"
+        children = self._engine.yard.arrays.get(parent.id)
+        if children is not None and children.ready():
+            child = self._runnable(parent.id, str(parent.status), spec)
+            return Explanation(
+                parent.id,
+                str(parent.status),
+                f"{summary}; for its next child: {child.summary}",
+                child.reasons,
+                child.aws_reason,
+                child.position,
+            )
+        if parent.waits_for:
+            summary += f"; waits for {self._states(d.job_id for d in parent.waits_for)}"
+        elif counts[Status.PENDING]:
+            summary += f"; its children wait {self._others(spec)}"
+        return Explanation(parent.id, str(parent.status), summary)
+
+    def _others(self, spec: Specification) -> str:
+        leaders = [d.job_id for d in spec.depends_on if d.kind is DependencyKind.N_TO_N]
+        waits = [f"for those of {self._states(leaders)}"] if leaders else []
+        return " and ".join([*waits, *(["for one another"] if is_sequential(spec.depends_on) else [])])
+
+    def _runnable(self, job_id: str, status: str, spec: Specification) -> Explanation:
+        queue = self._engine.yard.queues.get(spec.queue)
+        if queue is None:
+            return Explanation(job_id, status, "its job queue is gone")
+        summary, why = self.why(queue, job_id, spec.needs)
+        words = reasons.aws_words(self._engine.yard, queue, spec.needs)
+        return Explanation(job_id, status, summary, why, words, self._position(queue.arn, job_id))
+
+    def is_moving(self, job: Job) -> bool:
+        """Whether the turn that is being written takes the job out of RUNNABLE: then there is nothing left to wait for."""
+        children = self._engine.yard.arrays.get(job.spec_id) if job.index is not None else None
+        ahead = self._engine.yard.jobs.get(job.id)
+        if ahead is not None:
+            return ahead.status is not Status.RUNNABLE
+        return children is None or job.index is None or not children.ready() >> job.index & 1
+
+    def why(self, queue: Queue, job_id: str, needs: Resources) -> tuple[str, tuple[Reason, ...]]:
+        """One sentence and the reasons per environment. An instance on its way is the reason, and then the only one."""
+        yard = self._engine.yard
+        starting = reasons.starting_instance(yard, queue, needs)
+        if starting is not None:
+            return f"waits for instance {starting.id}, which is starting", ()
+        head = self._engine.blocked.get(queue.arn)
+        if head is not None and head != job_id and reasons.is_possible(yard, queue, needs):
+            behind = f"waits behind {head}, which is at the head of queue {queue.name}"
+            found = self._find(head)
+            if found is not None and not reasons.is_possible(yard, queue, found[1].needs):
+                return f"{behind} and cannot run as things are: `batchyard explain {head}` says why", ()
+            return f"{behind} and finds no room yet", reasons.per_environment(yard, queue, needs)
+        why = reasons.per_environment(yard, queue, needs)
+        if not why:
+            return "is about to start", ()
+        return "; ".join(f"{r.environment}: {r.shortfall}" for r in why), why
+
+    def _story(self, job: Job, spec: Specification) -> str:
+        """Why a job that does not wait for room is where it is."""
+        if job.status is Status.PENDING or job.status is Status.SUBMITTED:
+            states = self._states(self._needed(job, spec))
+            return f"waits for {states}" if states else "is about to be evaluated"
+        if job.status.is_placed and job.current is not None:
+            state = "starts" if job.status is Status.STARTING else "runs"
+            return f"{state} on instance {job.current.instance} (attempt {job.current.number} of {spec.attempts})"
+        latest = job.latest
+        detail = f": {latest.reason}" if latest is not None and latest.reason else ""
+        return f"ended: {job.status_reason or 'all children succeeded'}{detail}"
+
+    def _needed(self, job: Job, spec: Specification) -> Iterator[str]:
+        """The jobs that a waiting one, or a child of an array, still needs."""
+        parent = self._find(job.spec_id) if job.index is not None else None
+        yield from (d.job_id for d in (parent[0] if parent else job).waits_for)
+        if job.index is None:
+            return
+        needed = [child_id(d.job_id, job.index) for d in spec.depends_on if d.kind is DependencyKind.N_TO_N]
+        if job.index and is_sequential(spec.depends_on):
+            needed.append(child_id(job.spec_id, job.index - 1))
+        for other in needed:
+            found = self._find(other)
+            if found is None or found[0].status is not Status.SUCCEEDED:
+                yield other
+
+    def _states(self, job_ids: Iterable[str]) -> str:
+        found = ((job_id, self._find(job_id)) for job_id in job_ids)
+        return ", ".join(f"{job_id} ({job[0].status if job else 'unknown'})" for job_id, job in found)
+
+    def _position(self, queue: str, job_id: str) -> int | None:
+        for position, waiting in enumerate(self._engine.yard.ready(queue), 1):
+            name = waiting.job_id if waiting.child is None else child_id(waiting.job_id, waiting.child)
+            if job_id in (name, waiting.job_id):
+                return position
+        return None
