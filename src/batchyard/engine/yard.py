@@ -251,7 +251,6 @@ class Ledger:
         _merge(self.queues, changes.queues)
         _merge(self.definitions, changes.definitions)
         _merge(self.instances, changes.instances)
-        self.specifications.update(changes.specifications)
         for id, (job, _queue) in changes.jobs.items():
             if not job.status.is_final:
                 self.jobs[id] = job
@@ -259,6 +258,9 @@ class Ledger:
             self.jobs.pop(id, None)
             if job.index is None:
                 self.specifications.pop(job.spec_id, None)
+        for id, spec in changes.specifications.items():
+            if id in self.jobs:  # else it is finished, and only its tags have changed
+                self.specifications[id] = spec
 
 
 def _merge(book: dict[str, Record], records: Mapping[str, Record | None]) -> None:

@@ -1,0 +1,163 @@
+"""What operators change in a simulation: queues and environments come, change and go, as the service's own edits do."""
+
+from __future__ import annotations
+
+from random import Random
+
+from msgspec.structs import replace
+
+from batchyard.model.capacity import Environment, Health, Queue, State
+from batchyard.model.definition import Definition
+from batchyard.model.fault import client_fault
+from batchyard.model.requests import Catalogue, Edit
+from batchyard.simulate.scenario import Machine
+
+ACCOUNT, REGION = "000000000000", "sim-east-1"
+BATCH = f"arn:aws:batch:{REGION}:{ACCOUNT}"
+TYPES: tuple[tuple[str, ...], ...] = (("optimal",), ("optimal",), ("m5.large", "m5.xlarge"), ("c5.large",), ("c5.large", "optimal"))
+
+
+def new_definition(arn: str) -> Edit:
+    def act(catalogue: Catalogue) -> None:
+        catalogue.put(Definition(arn=arn, name="work", revision=1, account=ACCOUNT, region=REGION, created_at_ms=catalogue.now_ms))
+
+    return Edit(act)
+
+
+def new_environment(name: str, random: Random, machine: Machine) -> Edit:
+    """An environment of any kind. What it is like is decided now, not when the engine looks at it."""
+    most = random.randint(2, int(machine.vcpus) + 4)
+    environment = Environment(
+        arn=f"{BATCH}:compute-environment/{name}",
+        name=name,
+        account=ACCOUNT,
+        region=REGION,
+        uuid=name,
+        kind="MANAGED",
+        spot=random.random() < 0.5,
+        min_vcpus=random.choice((0, 0, 0, 1, 2)),
+        max_vcpus=most,
+        instance_types=random.choice(TYPES),
+        idle_s=random.choice((None, None, 0.0, 60.0)),
+        update_policy=random.choice(({}, {"terminateJobsOnUpdate": True}, {"jobExecutionTimeoutMinutes": 1})),
+    )
+
+    def act(catalogue: Catalogue) -> None:
+        catalogue.put(replace(environment, created_at_ms=catalogue.now_ms))
+
+    return Edit(act)
+
+
+def new_queue(name: str, random: Random) -> Edit:
+    """A queue over some of the environments that there are then."""
+    seed, priority, spill = random.random(), random.randint(1, 3), random.random() < 0.4
+
+    def act(catalogue: Catalogue) -> None:
+        queue = Queue(
+            arn=f"{BATCH}:job-queue/{name}",
+            name=name,
+            account=ACCOUNT,
+            region=REGION,
+            priority=priority,
+            environments=_some(catalogue, Random(seed)),
+            spill_idle=spill,
+            created_at_ms=catalogue.now_ms,
+        )
+        catalogue.put(queue)
+
+    return Edit(act)
+
+
+def change(random: Random) -> Edit:
+    """One of the updates and deletions that the API has."""
+    action = random.choice((_toggle, _resize, _resize, _replace_instances, _want, _rewire, _rewire, _delete_queue, _delete_environment))
+    seed = random.random()
+
+    def act(catalogue: Catalogue) -> None:
+        action(catalogue, Random(seed))
+
+    return Edit(act)
+
+
+def make_way() -> Edit:
+    """The operator's hand at the end: everything that only somebody's setting keeps from running may run."""
+
+    def act(catalogue: Catalogue) -> None:
+        for environment in list(catalogue.environments.values()):
+            if environment.health is Health.VALID:
+                catalogue.put(replace(environment, state=State.ENABLED, min_vcpus=0, wanted_vcpus=0))
+
+    return Edit(act)
+
+
+def _valid(catalogue: Catalogue) -> list[Environment]:
+    return sorted((e for e in catalogue.environments.values() if e.health is Health.VALID), key=lambda e: e.arn)
+
+
+def _queues(catalogue: Catalogue) -> list[Queue]:
+    return sorted((q for q in catalogue.queues.values() if q.health is Health.VALID), key=lambda q: q.arn)
+
+
+def _some(catalogue: Catalogue, random: Random) -> tuple[str, ...]:
+    arns = [e.arn for e in _valid(catalogue)]
+    if not arns:
+        raise client_fault("computeEnvironmentOrder is required: name at least one compute environment.")
+    return tuple(random.sample(arns, random.randint(1, min(3, len(arns)))))
+
+
+def _one(catalogue: Catalogue, random: Random) -> Environment:
+    environments = _valid(catalogue)
+    if not environments:
+        raise client_fault("ComputeEnvironment does not exist")
+    return random.choice(environments)
+
+
+def _toggle(catalogue: Catalogue, random: Random) -> None:
+    environment = _one(catalogue, random)
+    catalogue.put(replace(environment, state=State.DISABLED if environment.state is State.ENABLED else State.ENABLED))
+
+
+def _resize(catalogue: Catalogue, random: Random) -> None:
+    most = random.randint(1, 12)
+    catalogue.put(replace(_one(catalogue, random), max_vcpus=most, min_vcpus=random.choice((0, 0, min(2, most)))))
+
+
+def _replace_instances(catalogue: Catalogue, random: Random) -> None:
+    """An infrastructure update."""
+    environment = _one(catalogue, random)
+    catalogue.put(replace(environment, generation=environment.generation + 1, instance_types=random.choice(TYPES)))
+
+
+def _want(catalogue: Catalogue, random: Random) -> None:
+    environment = _one(catalogue, random)
+    catalogue.put(replace(environment, wanted_vcpus=random.randint(0, environment.max_vcpus)))
+
+
+def _rewire(catalogue: Catalogue, random: Random) -> None:
+    queues = _queues(catalogue)
+    if queues:
+        order = _some(catalogue, random)
+        spill = random.random() < 0.4
+        catalogue.put(replace(random.choice(queues), environments=order, priority=random.randint(1, 3), spill_idle=spill))
+
+
+def _delete_queue(catalogue: Catalogue, random: Random) -> None:
+    queues = _queues(catalogue)
+    if len(queues) < 2:
+        raise client_fault("Cannot delete, job queue state must be disabled.")
+    catalogue.put(replace(random.choice(queues), state=State.DISABLED, health=Health.DELETING))
+
+
+def _delete_environment(catalogue: Catalogue, random: Random) -> None:
+    """As the service does it: not while a queue refers to it, whatever the queue's own state."""
+    environments = _valid(catalogue)
+    if len(environments) < 2:
+        raise client_fault("Cannot delete, resource is being modified.")
+    gone = random.choice(environments)
+    stay = tuple(e.arn for e in environments if e is not gone)
+    for queue in list(catalogue.queues.values()):
+        if gone.arn in queue.environments:
+            if queue.health is Health.DELETING:
+                raise client_fault("Cannot delete, found existing JobQueue relationship.")
+            catalogue.put(replace(queue, environments=tuple(arn for arn in queue.environments if arn != gone.arn) or stay[:1]))
+    catalogue.put(replace(gone, state=State.DISABLED, health=Health.DELETING))

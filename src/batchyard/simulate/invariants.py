@@ -1,0 +1,183 @@
+"""What must hold after every turn, whatever went wrong before it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from batchyard.core import scaling, scheduling
+from batchyard.core.dependencies import bits
+from batchyard.engine.engine import Engine, Turn
+from batchyard.engine.reader import EngineReader
+from batchyard.model.capacity import NOTHING, InstanceState, Queue, Resources
+from batchyard.model.job import DependencyKind, Job, Status, child_id
+from batchyard.model.view import Waiting
+from batchyard.simulate.chance import require
+
+S = Status
+
+
+class Watch:
+    """Remembers what may never change again, and compares each turn with it and with itself."""
+
+    def __init__(self, host: Resources) -> None:
+        self.finals: dict[str, Job] = {}
+        self._host = host
+
+    def after_turn(self, engine: Engine, turn: Turn, now_ms: int) -> None:
+        """A turn has been written and merged."""
+        for id, (job, _queue) in turn.changes.jobs.items():
+            self._job(engine, job)
+            require(engine.store.job(id) == job, f"the store and the turn differ in {id}")
+        self._books(engine)
+        self._capacity(engine, turn)
+        _sums(engine)
+        for parent in {job.spec_id for job, _ in turn.changes.jobs.values() if job.is_array or job.index is not None}:
+            if parent in engine.yard.jobs:
+                _array(engine, engine.yard.jobs[parent])
+        for queue in engine.yard.open_queues:
+            _order(engine, queue, turn, now_ms)
+        require(turn.wake_at_ms is None or turn.wake_at_ms >= now_ms, f"woken for {turn.wake_at_ms}, which is past")
+        require(not engine.observer.dropped["illegal"], "a report led to an illegal move")
+
+    def after_rebuild(self, engine: Engine, acknowledged: set[str]) -> None:
+        """The working set has been read anew, or a run is over: everything is compared with the store."""
+        live = engine.store.load()
+        ledger = engine.ledger
+        require({j.id: j for j in live.jobs} == ledger.jobs, "the store and the ledger hold other jobs")
+        require(live.specifications == ledger.specifications, "the store and the ledger hold other specifications")
+        require({i.id: i for i in live.instances} == ledger.instances, "the store and the ledger hold other instances")
+        require({e.arn: e for e in live.environments} == ledger.environments, "the store and the ledger hold other environments")
+        require({q.arn: q for q in live.queues} == ledger.queues, "the store and the ledger hold other queues")
+        for id in acknowledged:
+            require(engine.store.job(id) is not None, f"submission {id} was acknowledged and is not there")
+        for id, job in self.finals.items():
+            require(engine.store.job(id) == job, f"finished {id} has changed")
+
+    def _job(self, engine: Engine, job: Job) -> None:
+        before = self.finals.get(job.id)
+        require(before is None or before == job, f"{job.id} was {before and before.status} and has changed to {job.status}")
+        if job.status.is_final:
+            self.finals[job.id] = job
+        spec = engine.store.specification(job.spec_id)
+        require(spec is not None, f"{job.id} has no specification")
+        assert spec is not None
+        every = [*job.attempts, *([job.current] if job.current else [])]
+        require(len(every) <= spec.attempts, f"{job.id} has {len(every)} attempts of {spec.attempts}")
+        require([a.number for a in every] == list(range(1, len(every) + 1)), f"the attempts of {job.id} are misnumbered")
+        require((job.current is not None) == job.status.is_placed, f"{job.id} is {job.status} and its attempt says otherwise")
+        times = [job.created_at_ms, job.started_at_ms, job.stopped_at_ms]
+        known = [t for t in times if t is not None]
+        require(known == sorted(known), f"the times of {job.id} run backwards: {times}")
+
+    def _books(self, engine: Engine) -> None:
+        """Once a turn is merged both books say the same."""
+        yard, ledger = engine.yard, engine.ledger
+        require(yard.jobs == ledger.jobs, "yard and ledger hold other jobs")
+        require(yard.instances == ledger.instances, "yard and ledger hold other instances")
+        require(yard.environments == ledger.environments, "yard and ledger hold other environments")
+        require(yard.queues == ledger.queues, "yard and ledger hold other queues")
+        require(not yard.changes, "something was changed outside of a turn")
+        require(not engine.finished and not engine.touched_arrays and not engine.recent, "a turn left something undone")
+
+    def _capacity(self, engine: Engine, turn: Turn) -> None:
+        yard = engine.yard
+        total = _sum(i.room for i in yard.instances.values())
+        require(total.fits(self._host), f"instances have {total} of a host with {self._host}")
+        for instance in turn.changes.instances.values():
+            if instance is None or instance.state is not InstanceState.PENDING:
+                continue
+            environment = yard.environments[instance.environment]
+            taken = sum(i.room.vcpus for i in yard.environment_instances(environment.arn).values())
+            new = instance.launched_at_ms == engine.world.now_ms()
+            require(not new or taken <= environment.max_vcpus, f"{environment.name} has {taken} vCPUs of {environment.max_vcpus}")
+
+
+def _sums(engine: Engine) -> None:
+    """What is free, who runs where, and how many jobs a queue has, worked out anew from the jobs."""
+    yard = engine.yard
+    used: dict[str, Resources] = {}
+    where: dict[str, set[str]] = {}
+    attempts: dict[str, str] = {}
+    queued: dict[str, int] = {}
+    for job in yard.jobs.values():
+        spec = yard.specifications[job.spec_id]
+        queued[spec.queue] = queued.get(spec.queue, 0) + 1
+        if job.current is not None:
+            attempts[job.current.id] = job.id
+            used[job.current.instance] = used.get(job.current.instance, NOTHING).plus(spec.needs)
+            where.setdefault(job.current.instance, set()).add(job.current.id)
+    require(yard.attempts == attempts, "the index of attempts is wrong")
+    require({q: n for q, n in yard.live_in_queue.items() if n} == queued, "the count of unfinished jobs per queue is wrong")
+    require(where.keys() <= yard.instances.keys(), f"attempts on instances that are gone: {sorted(where.keys() - yard.instances.keys())}")
+    for id, instance in yard.instances.items():
+        left = instance.room.minus(used.get(id, NOTHING))
+        require(yard.free(id) == left, f"{id} has {left} free and the yard says {yard.free(id)}")
+        require(NOTHING.fits(left), f"{id} is overfull: {left}")
+        require(set(yard.attempts_on(id)) == where.get(id, set()), f"the attempts on {id} are wrong")
+
+
+def _array(engine: Engine, parent: Job) -> None:
+    """The masks of an array's children against their records, and what its leaders allow against their children's states."""
+    spec, masks = engine.yard.specifications[parent.id], engine.yard.arrays[parent.id]
+    records = dict(engine.store.children_of(parent.id))
+    for name, statuses in (("moved", frozenset(S)), ("succeeded", {S.SUCCEEDED}), ("failed", {S.FAILED})):
+        mask = sum(1 << index for index, status in records.items() if status in statuses)
+        require(getattr(masks, name) == mask, f"array {parent.id}: {name} is {getattr(masks, name):b} and its records say {mask:b}")
+    require(masks.held == bool(parent.waits_for), f"array {parent.id} is held or not, and its record says otherwise")
+    require(masks.stopped == (parent.is_cancelled or parent.is_terminated), f"array {parent.id} is stopped or not")
+    leaders = [d.job_id for d in spec.depends_on if d.kind is DependencyKind.N_TO_N]
+    read = EngineReader(engine)
+    for index in range(spec.array_size) if leaders else ():
+        found = [read.job(child_id(leader, index)) for leader in leaders]
+        states = {one[0].status if one else S.FAILED for one in found}
+        good, bad = masks.leaders_succeeded >> index & 1, masks.leaders_failed >> index & 1
+        require(bool(good) == (states == {S.SUCCEEDED}), f"child {index} of array {parent.id}: its leaders are {states}")
+        require(bool(bad) == (S.FAILED in states), f"child {index} of array {parent.id}: its leaders are {states}")
+
+
+def _order(engine: Engine, queue: Queue, turn: Turn, now_ms: int) -> None:
+    """Nobody overtook, and nobody waits beside room."""
+    view, rules = engine.yard, engine.options.rules
+    ready = list(view.ready(queue.arn))
+    keys = [_key(waiting, engine) for waiting in ready]
+    require(keys == sorted(set(keys)), f"the ready jobs of {queue.name} are out of order")
+    require(set(keys) == set(_expected(engine, queue)), f"the ready jobs of {queue.name} are not those that are RUNNABLE")
+    possible = [w for w in ready if not rules.pass_impossible or scaling.is_possible(view, queue, w.spec.needs)]
+    if not possible:
+        return
+    first = _key(possible[0], engine)
+    for job, arn in turn.changes.jobs.values():
+        if arn == queue.arn and job.status is S.STARTING and job.current is not None and job.current.placed_at_ms == now_ms:
+            placed = (0 if job.attempts else 1, job.spec_id, -1 if job.index is None else job.index)
+            require(placed < first, f"{job.id} started before {possible[0].job_id}, which was there first")
+    if not queue.spill_idle:
+        needs = possible[0].spec.needs
+        for arn in queue.environments:
+            for instance in view.environment_instances(arn).values():
+                room = scheduling.takes_jobs(instance, view.environments[arn]) and needs.fits(view.free(instance.id))
+                require(not room, f"{possible[0].job_id} waits although {instance.id} has room for it")
+
+
+def _key(waiting: Waiting, engine: Engine) -> tuple[int, str, int]:
+    child = -1 if waiting.child is None else waiting.child
+    if waiting.child is None and waiting.spec.array_size:
+        child = engine.yard.jobs[waiting.job_id].index or 0
+    return (0 if waiting.number > 1 else 1, waiting.spec.id, child)
+
+
+def _expected(engine: Engine, queue: Queue) -> Iterator[tuple[int, str, int]]:
+    yard = engine.yard
+    for job in yard.jobs.values():
+        if yard.specifications[job.spec_id].queue != queue.arn:
+            continue
+        if job.is_array:
+            yield from ((1, job.id, index) for index in bits(yard.arrays[job.id].ready()))
+        elif job.status is S.RUNNABLE:
+            yield (0 if job.attempts else 1, job.spec_id, -1 if job.index is None else job.index)
+
+
+def _sum(rooms: Iterator[Resources]) -> Resources:
+    total = NOTHING
+    for room in rooms:
+        total = total.plus(room)
+    return total
