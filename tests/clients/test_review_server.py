@@ -117,3 +117,26 @@ def test_a_full_disk_is_named_reads_go_on_and_all_is_well_once_there_is_room(sma
         until(lambda: logs.describe_log_groups(logGroupNamePrefix="group")["logGroups"] or None, "the group")
     finally:
         yard.down()
+
+
+def test_profile_aws_keeps_to_awss_quotas(tmp_path: Path) -> None:
+    yard = Yard(tmp_path / "data", "--vcpus", "2", "--memory-mib", "1024", "--profile", "aws").start()
+    try:
+        for number in range(50):
+            yard.environment_of(f"environment-{number}", max_vcpus=1)
+            yard.queue_of(f"queue-{number}", "environment-0")
+        for one_more in (lambda: yard.environment_of("one-more"), lambda: yard.queue_of("one-more", "environment-0")):
+            with pytest.raises(ClientError, match=r"at most 50 (compute environments|job queues)"):
+                one_more()
+        yard.definition_of("true", "true")
+        long = {"environment": [{"name": "LONG", "value": "x" * 9000}]}
+        job = yard.job(yard.submit("true", "queue-7", containerOverrides=long))
+        assert (job["status"], job["statusReason"]) == ("FAILED", "Container Overrides length must be at most 8192")
+        assert (job["attempts"], job["isTerminated"], job["isCancelled"]) == ([], False, False), "nobody asked for it"
+        array = yard.submit("true", "queue-7", containerOverrides=long, arrayProperties={"size": 2})
+        for job_id in (array, f"{array}:1"):
+            job = yard.job(job_id)
+            assert (job["status"], job["statusReason"]) == ("FAILED", "Container Overrides length must be at most 8192")
+            assert job["stoppedAt"] >= job["createdAt"]
+    finally:
+        yard.down()

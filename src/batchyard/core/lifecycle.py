@@ -67,7 +67,9 @@ class Released:
 
 @dataclass(frozen=True, slots=True)
 class Doomed:
-    """A dependency failed."""
+    """A dependency failed, or AWS accepts such a job and then finds it wrong."""
+
+    reason: str = DEPENDENT_FAILED
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,9 +135,10 @@ def _release(job: Job, _spec: Specification, _event: Event, now_ms: int) -> Job:
     return replace(job, status=S.RUNNABLE, runnable_at_ms=now_ms, waits_for=())
 
 
-def _doom(job: Job, spec: Specification, _event: Event, now_ms: int) -> Job:
+def _doom(job: Job, spec: Specification, event: Event, now_ms: int) -> Job:
+    assert isinstance(event, Doomed)
     children = (0, spec.array_size) if job.is_array else (0, 0)
-    reason = job.stop_reason or DEPENDENT_FAILED  # an array may have been stopped just before
+    reason = job.stop_reason or event.reason  # an array may have been stopped just before
     return replace(job, status=S.FAILED, status_reason=reason, stopped_at_ms=now_ms, waits_for=(), children=children)
 
 

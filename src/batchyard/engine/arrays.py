@@ -14,6 +14,7 @@ from batchyard.store.sql import Live
 
 if TYPE_CHECKING:
     from batchyard.engine.engine import Engine
+    from batchyard.model.requests import Submit
 
 
 class Links:
@@ -27,9 +28,10 @@ class Links:
         self._followers: dict[str, set[str]] = {}  # array -> arrays that follow it child by child
         self._leaders: dict[str, tuple[str, ...]] = {}  # array -> arrays that it follows
 
-    def submit(self, job: Job, spec: Specification, settled: Mapping[str, Status], now_ms: int) -> None:
+    def submit(self, job: Job, spec: Specification, request: Submit, now_ms: int) -> None:
         """A new job: Held, Released or Doomed by what its dependencies are now."""
-        waits_for, doomed = self._outlook(spec, settled)
+        waits_for, doomed = self._outlook(spec, request.settled)
+        doom = lifecycle.Doomed(request.wrong) if request.wrong else lifecycle.Doomed() if doomed else None
         engine = self._engine
         if spec.array_size:
             self._yard.arrays[job.id] = Children(spec.array_size, sequential=dependencies.is_sequential(spec.depends_on))
@@ -38,15 +40,15 @@ class Links:
         if spec.array_size:
             self._yard.arrays[job.id].held = bool(waits_for)
             parent = engine.move(held, lifecycle.Held(), now_ms)
-            if doomed:
-                self._doom_array(parent, now_ms)
+            if doom:
+                self._doom_array(parent, doom, now_ms)
             else:
                 engine.touched_arrays.add(job.id)
-        elif doomed:
-            engine.move(held, lifecycle.Doomed(), now_ms)
+        elif doom:
+            engine.move(held, doom, now_ms)
         else:
             engine.move(held, lifecycle.Held() if waits_for else lifecycle.Released(), now_ms)
-        if waits_for and not doomed:
+        if waits_for and not doom:
             self._wait(job.id, waits_for)
 
     def _outlook(self, spec: Specification, settled: Mapping[str, Status]) -> tuple[list[Dependency], bool]:
@@ -100,13 +102,13 @@ class Links:
                 self.release(leader)
 
     def _tell_dependents(self, job_id: str, succeeded: bool, now_ms: int) -> None:
-        for dependent in self._dependents.pop(job_id, ()):
+        for dependent in sorted(self._dependents.pop(job_id, ())):
             job = self._yard.jobs.get(dependent)
             if job is None or not job.status.is_waiting:
                 continue
             if not succeeded:
                 if job.is_array:
-                    self._doom_array(job, now_ms)
+                    self._doom_array(job, lifecycle.Doomed(), now_ms)
                 else:
                     self._engine.move(job, lifecycle.Doomed(), now_ms)
                 continue
@@ -124,9 +126,9 @@ class Links:
         else:
             self._engine.move(job, lifecycle.Released(), now_ms)
 
-    def _doom_array(self, parent: Job, now_ms: int) -> None:
+    def _doom_array(self, parent: Job, doom: lifecycle.Doomed, now_ms: int) -> None:
         self._yard.arrays[parent.id].stopped = True
-        self._engine.move(parent, lifecycle.Doomed(), now_ms)
+        self._engine.move(parent, doom, now_ms)
         self._engine.touched_arrays.add(parent.id)
 
     # --- arrays ---
@@ -140,7 +142,7 @@ class Links:
         for follower in self._followers.get(parent_id, ()):
             self._lead(follower)
             self._engine.touched_arrays.add(follower)
-        for index in list(self._watched.get(parent_id, ())):
+        for index in sorted(self._watched.get(parent_id, ())):
             if (children.succeeded | lost) >> index & 1:
                 self._watched[parent_id].discard(index)
                 self._tell_dependents(child_id(parent_id, index), bool(children.succeeded >> index & 1), now_ms)

@@ -152,7 +152,7 @@ class Engine:
         if spec.created_at_ms != now_ms:
             spec = replace(spec, created_at_ms=now_ms)
         self.yard.put_specification(spec)
-        self.links.submit(job, spec, request.settled, now_ms)
+        self.links.submit(job, spec, request, now_ms)
 
     def _cancel(self, request: Cancel, now_ms: int) -> None:
         self._stop(request.job_id, lifecycle.CancelAsked(request.reason), now_ms)
@@ -188,7 +188,7 @@ class Engine:
             for job in ended:
                 self.links.ended(job, now_ms)
             touched, self.touched_arrays = self.touched_arrays, set()
-            for parent in touched:
+            for parent in sorted(touched):  # so that the same turn comes out the same everywhere
                 self.links.refresh(parent, now_ms)
 
     # --- named things ---

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from batchyard.core.dependencies import is_sequential
-from batchyard.core.lifecycle import DEPENDENT_FAILED
+from batchyard.core.lifecycle import CHILD_FAILED, DEPENDENT_FAILED
 from batchyard.model.job import DependencyKind, Job, Specification, Status, child_id
 from batchyard.store.sql import Store
 
@@ -35,9 +35,12 @@ def fate(find: Find, store: Store, parent: Job, spec: Specification, index: int)
     stop_ms = parent.stop_asked_at_ms
     if stop_ms is not None and (dependency_ms is None or stop_ms <= dependency_ms):
         return Fate(stop_ms, parent.stop_reason, stopped=True)
-    if dependency_ms is None and parent.status.is_final:
-        dependency_ms = parent.stopped_at_ms  # a job that the whole array waited for has failed
-    return None if dependency_ms is None else Fate(dependency_ms, DEPENDENT_FAILED, stopped=False)
+    if dependency_ms is not None:
+        return Fate(dependency_ms, DEPENDENT_FAILED, stopped=False)
+    if parent.stopped_at_ms is not None:  # it ended as a whole, before any child could run
+        reason = DEPENDENT_FAILED if parent.status_reason == CHILD_FAILED else parent.status_reason
+        return Fate(parent.stopped_at_ms, reason, stopped=False)
+    return None
 
 
 def _dependency_failed_at_ms(find: Find, store: Store, spec: Specification, index: int) -> int | None:
@@ -74,5 +77,5 @@ def _note_array(failed_at_ms: list[int], leader: Job) -> None:
     """The end of a leader's children that have no record, if the leader itself was what ended them."""
     if leader.stop_asked_at_ms is not None:
         failed_at_ms.append(leader.stop_asked_at_ms)
-    elif leader.status_reason == DEPENDENT_FAILED and leader.stopped_at_ms is not None:
+    elif leader.status is Status.FAILED and leader.status_reason != CHILD_FAILED and leader.stopped_at_ms is not None:
         failed_at_ms.append(leader.stopped_at_ms)

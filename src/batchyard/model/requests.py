@@ -16,11 +16,12 @@ class Submit(Struct, frozen=True):
     """Make a job (or an array) of a specification. Answer: None; the job exists once answered.
 
     `settled` holds the final status of those dependencies that are finished and no longer in memory (looked up by the caller,
-    safe because a final status never changes).
+    safe because a final status never changes). `wrong` is the statusReason of a job that AWS accepts and fails at once, "" else.
     """
 
     spec: Specification
     settled: dict[str, Status] = {}
+    wrong: str = ""
 
 
 class Cancel(Struct, frozen=True):

@@ -17,7 +17,7 @@ from batchyard.services.batch.fields_not_yet import refuse_not_yet
 from batchyard.services.batch.names import arn_of, check_name, find_environment
 from batchyard.services.batch.tag_rules import check_tags
 from batchyard.services.batch.tokens import page
-from batchyard.services.batch.validation import one_of, page_size
+from batchyard.services.batch.validation import check_quota, one_of, page_size
 from batchyard.services.desk import Desk
 
 MOST = 100
@@ -33,6 +33,7 @@ async def create_compute_environment(desk: Desk, caller: Caller, params: Params)
     def act(catalogue: Catalogue) -> None:
         if environment.arn in catalogue.environments:
             raise client_fault("Object already exists")
+        check_quota(desk.settings.profile, caller, "compute environments", catalogue.environments.values())
         catalogue.put(replace(environment, created_at_ms=catalogue.now_ms))
 
     await desk.ask(Edit(act))

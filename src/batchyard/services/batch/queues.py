@@ -17,7 +17,7 @@ from batchyard.services.batch.fields_not_yet import refuse_not_yet
 from batchyard.services.batch.names import arn_of, check_name, find_environment, find_queue
 from batchyard.services.batch.tag_rules import check_tags
 from batchyard.services.batch.tokens import page
-from batchyard.services.batch.validation import one_of, page_size
+from batchyard.services.batch.validation import check_quota, one_of, page_size
 from batchyard.services.desk import Desk
 
 MOST = 100
@@ -40,6 +40,7 @@ async def create_job_queue(desk: Desk, caller: Caller, params: Params) -> Params
     def act(catalogue: Catalogue) -> Queue:
         if arn in catalogue.queues:
             raise client_fault("Object already exists")
+        check_quota(desk.settings.profile, caller, "job queues", catalogue.queues.values())
         queue = Queue(
             arn=arn,
             name=name,

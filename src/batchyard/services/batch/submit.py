@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,7 +12,7 @@ from batchyard.model.capacity import Health, Queue, State
 from batchyard.model.definition import Definition
 from batchyard.model.fault import client_fault
 from batchyard.model.job import Dependency, DependencyKind, Specification, Status
-from batchyard.model.requests import Submit, Terminate
+from batchyard.model.requests import Submit
 from batchyard.services import Caller, Params
 from batchyard.services.batch.container_rules import check_resources
 from batchyard.services.batch.fields_not_yet import FIELDS_NOT_YET, refuse_not_yet
@@ -58,12 +57,7 @@ async def submit_job(desk: Desk, caller: Caller, params: Params) -> Params:
     depends_on, settled = _dependencies(desk, caller, params) if params.get("dependsOn") else ((), {})
     job_id = desk.new_job_id()
     spec = specify(prepared, params, job_id=job_id, queue=queue.arn, depends_on=depends_on, now_ms=desk.now_ms())
-    accepted = desk.ask(Submit(spec, settled))
-    fate = _fate(desk, prepared, spec, params)
-    if fate:
-        await asyncio.gather(accepted, desk.ask(Terminate(job_id, fate)))
-    else:
-        await accepted
+    await desk.ask(Submit(spec, settled, _fate(desk, prepared, spec, params)))
     return {"jobArn": f"arn:aws:batch:{caller.region}:{caller.account}:job/{job_id}", "jobName": spec.name, "jobId": job_id}
 
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from batchyard.model.capacity import Environment, Queue
 from batchyard.model.fault import Fault, client_fault
+from batchyard.services import Caller
 
 MAX_ATTEMPTS = 10
 MAX_RULES = 5
 MIN_TIMEOUT_S = 60
 MAX_REASON = 1024
+QUOTA = 50
 
 _ACTIONS = {"RETRY", "EXIT"}
 _REASON_PATTERN = re.compile(r"[A-Za-z0-9.:\s]{0,512}\*?")
@@ -98,6 +101,12 @@ def check_reason(reason: str) -> None:
         raise client_fault("reason must not be empty: it is what DescribeJobs shows as the job's statusReason.")
     if len(reason) > MAX_REASON:
         raise client_fault(f"reason may have at most {MAX_REASON} characters, not {len(reason)}.")
+
+
+def check_quota(profile: str, caller: Caller, what: str, things: Iterable[Environment | Queue]) -> None:
+    """Refuse one more of what AWS allows fifty of per account and region; profile `open` knows no such bound."""
+    if profile == "aws" and sum((t.account, t.region) == (caller.account, caller.region) for t in things) >= QUOTA:
+        raise client_fault(f"There may be at most {QUOTA} {what} in an account and region (profile aws): delete one first.")
 
 
 def page_size(max_results: int | None, most: int) -> int:
