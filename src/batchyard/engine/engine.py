@@ -51,6 +51,7 @@ class Options:
 
     rules: Rules = field(default_factory=Rules)
     notice_s: float = 120.0  # of a Spot reclaim, as on AWS
+    start_s: float = 600.0  # an instance that is not there by then is given up, and another one started
 
 
 class Engine:
@@ -235,12 +236,13 @@ class Engine:
         return noticed
 
     def _tend_instances(self, now_ms: int) -> None:
-        """Reclaims that are due, and outdated instances of an updated environment."""
+        """Reclaims that are due, instances that did not come up, and outdated ones of an updated environment."""
         for instance in list(self.yard.instances.values()):
             if instance.state is InstanceState.STOPPING:
                 continue
             environment = self.yard.environments[instance.environment]
-            if instance.reclaim_at_ms is not None and instance.reclaim_at_ms <= now_ms:
+            due_ms = self._due_ms(instance)
+            if due_ms is not None and due_ms <= now_ms:
                 self._stop_instance(instance)
             elif instance.generation != environment.generation and not instance.drained:
                 self._retire_outdated(instance, environment, now_ms)
@@ -322,9 +324,16 @@ class Engine:
         if environment.wanted_vcpus:
             self.yard.put_environment(replace(environment, wanted_vcpus=0))
 
+    def _due_ms(self, instance: Instance) -> int | None:
+        """When an instance is to be stopped by time alone."""
+        if instance.state is InstanceState.PENDING:
+            given_up_ms = instance.launched_at_ms + int(self.options.start_s * 1000)
+            return given_up_ms if instance.reclaim_at_ms is None else min(given_up_ms, instance.reclaim_at_ms)
+        return instance.reclaim_at_ms if instance.state is InstanceState.RUNNING else None
+
     def _wake(self) -> int | None:
         """When the next turn is due by time alone."""
-        due = [i.reclaim_at_ms for i in self.yard.instances.values() if i.reclaim_at_ms and i.state is not InstanceState.STOPPING]
+        due = [due_ms for i in self.yard.instances.values() if (due_ms := self._due_ms(i)) is not None]
         if self._wake_at_ms is not None:
             due.append(self._wake_at_ms)
         return min(due, default=None)
