@@ -21,6 +21,7 @@ from batchyard.model.messages import (
     ProviderBack,
     Report,
     StopAttempt,
+    StopInstance,
 )
 
 if TYPE_CHECKING:
@@ -101,11 +102,16 @@ class Observer:
             if yard.environments[instance.environment].provider != report.provider:
                 continue
             if instance.id not in there and instance.state is not InstanceState.PENDING:
-                self._gone(instance.id, now_ms)
-                continue
+                if held.isdisjoint(yard.attempts_on(instance.id)):
+                    self._gone(instance.id, now_ms)
+                    continue
+                # What ended there while we were away is reported next. The answer to this StopInstance comes after it.
+                yard.put_instance(replace(instance, state=InstanceState.STOPPING))
             for attempt in list(yard.attempts_on(instance.id)):
-                if attempt not in held and yard.jobs[yard.attempts[attempt]].status is Status.RUNNING:
+                if attempt not in held and (instance.id not in there or yard.jobs[yard.attempts[attempt]].status is Status.RUNNING):
                     self._ended(AttemptEnded(attempt, now_ms, "lost"), now_ms)
             turn.effects.extend(dispatch.orders_for_instance(yard, instance.id, held))
+        for foreign in sorted(there - yard.instances.keys()):
+            turn.effects.append(dispatch.Order(report.provider, StopInstance(foreign)))
         for foreign in sorted(held - yard.attempts.keys()):
             turn.effects.append(dispatch.Order(report.provider, StopAttempt(foreign, 0.0)))
