@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from yard import Yard
+from yard import Yard, until
 
 
 def explain(yard: Yard, job_id: str) -> dict[str, Any]:
@@ -60,3 +60,29 @@ def test_who_waits_behind_a_job_that_can_never_run_is_told_so_and_not_to_wait(ne
     assert explained["reasons"] == []
     yard.batch.cancel_job(jobId=head, reason="too large")
     assert yard.until(behind)["status"] == "SUCCEEDED"
+
+
+def test_a_lowered_maximum_holds_for_the_instances_that_run(new_yard: Callable[..., Yard]) -> None:
+    yard = new_yard("--vcpus", "8", "--memory-mib", "4096")
+    yard.environment_of("environment", max_vcpus=4)
+    yard.queue_of("queue", "environment")
+    yard.definition_of("sleep", "sleep", "600")
+    running = [yard.submit("sleep") for _ in range(4)]
+    for job_id in running:
+        yard.until(job_id, "RUNNING")
+    yard.batch.update_compute_environment(computeEnvironment="environment", computeResources={"maxvCpus": 1})
+    waiting = yard.submit("sleep")
+    for job_id in running[1:]:
+        yard.batch.terminate_job(jobId=job_id, reason="room")
+        yard.until(job_id)
+    assert yard.job(waiting)["status"] == "RUNNABLE", "one vCPU is all there may be, and it is taken"
+    until(lambda: instances(yard) == [running[0]] or None, "the others to be gone")
+    assert explain(yard, waiting)["reasons"][0]["shortfall"].startswith("1 of 1 vCPUs (maxvCpus) are taken; 1 short")
+    yard.batch.terminate_job(jobId=running[0], reason="room")
+    yard.until(waiting, "RUNNING")
+
+
+def instances(yard: Yard) -> list[str]:
+    """The jobs on each instance, one after another."""
+    answer = json.loads(yard.cli("compute", "--json", "--data", str(yard.data)).stdout)
+    return [",".join(instance["jobs"]) for instance in answer["instances"]]

@@ -71,8 +71,13 @@ def _instance_orders(yard: Yard, instance: Instance, old: Instance | None) -> It
         yield Order(provider, StartInstance(instance))
     elif instance.state is InstanceState.STOPPING and state is not InstanceState.STOPPING:
         yield Order(provider, StopInstance(instance.id))
-    elif instance.reclaim_at_ms is not None and (old is None or old.reclaim_at_ms is None) and not instance.drained:
+    elif instance.reclaim_at_ms is not None and (old is None or old.reclaim_at_ms is None) and not _is_outdated(yard, instance):
         yield Order(provider, NoticeInstance(instance.id, instance.reclaim_at_ms))
+
+
+def _is_outdated(yard: Yard, instance: Instance) -> bool:
+    """Whether an update of its environment ends it: of that there is no Spot notice."""
+    return instance.generation != yard.environments[instance.environment].generation
 
 
 def _provider(yard: Yard, environment: str) -> str:

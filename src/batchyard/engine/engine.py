@@ -14,7 +14,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from batchyard.core import lifecycle, scheduling
+from batchyard.core import lifecycle, reclaiming, scheduling
 from batchyard.core.growth import StartWish
 from batchyard.core.scheduling import Rules
 from batchyard.engine import arrays, dispatch
@@ -205,6 +205,7 @@ class Engine:
     def _put_named(self, record: Environment | Queue | Definition, now_ms: int) -> None:
         if isinstance(record, Environment):
             self.yard.put_environment(record)
+            self._drain_surplus(record)
         elif isinstance(record, Definition):
             self.yard.put_definition(record)
         else:
@@ -244,7 +245,7 @@ class Engine:
             due_ms = self._due_ms(instance)
             if due_ms is not None and due_ms <= now_ms:
                 self._stop_instance(instance)
-            elif instance.generation != environment.generation and not instance.drained:
+            elif instance.generation != environment.generation and instance.reclaim_at_ms is None:
                 self._retire_outdated(instance, environment, now_ms)
 
     def _note_idle(self, now_ms: int) -> None:
@@ -253,6 +254,15 @@ class Engine:
             idle = instance.state is InstanceState.RUNNING and not self.yard.attempts_on(instance.id)
             if idle != (instance.idle_since_ms is not None):
                 self.yard.put_instance(replace(instance, idle_since_ms=now_ms if idle else None))
+
+    def _drain_surplus(self, environment: Environment) -> None:
+        """A lowered maxvCpus holds for what runs as well: instances above it take no more jobs. Those with work, the oldest, stay."""
+        staying = [i for i in self.yard.environment_instances(environment.arn).values() if reclaiming.is_staying(i, environment)]
+        vcpus = 0.0
+        for instance in sorted(staying, key=lambda i: (not self.yard.attempts_on(i.id), i.launched_at_ms, i.id)):
+            vcpus += instance.room.vcpus
+            if vcpus > environment.max_vcpus:
+                self.yard.put_instance(replace(instance, drained=True))
 
     def _retire_outdated(self, instance: Instance, environment: Environment, now_ms: int) -> None:
         """After an infrastructure update: no more jobs; what runs is ended at once, or after the environment's time for it."""

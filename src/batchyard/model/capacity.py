@@ -121,5 +121,5 @@ class Instance(Struct, frozen=True, kw_only=True):
     launched_at_ms: int = 0
     idle_since_ms: int | None = None
     reclaim_at_ms: int | None = None  # a Spot notice runs: no new jobs, gone at this time
-    drained: bool = False  # takes no more jobs (infrastructure update)
+    drained: bool = False  # takes no more jobs (infrastructure update, lowered maxvCpus)
     price_per_hour: float = 0.0  # USD
