@@ -283,3 +283,15 @@ async def test_a_node_that_dies_while_the_server_is_away_is_replaced(local: Loca
     assert back.generation != generation
     assert back.attempts == (launch.attempt,)
     assert (await local.ended(launch.attempt)).cause == "lost"
+
+
+async def test_a_node_that_cannot_start_is_complained_about(folder: Path) -> None:
+    (folder / protocol.LOCK).mkdir()
+    provider = LocalProvider(folder)
+    rig = LocalRig(provider, folder)
+    await provider.start(rig.deliver, 1)
+    await rig.eventually(lambda: "Is a directory" in provider.trouble, "the trouble is told")
+    (folder / protocol.LOCK).rmdir()
+    await provider.connected()
+    assert provider.trouble == ""
+    await provider.shut_down(0.0)

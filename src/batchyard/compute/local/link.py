@@ -133,8 +133,7 @@ class LocalProvider:
                 for body in frames.feed(received):
                     welcome = self._take(protocol.up(body), writer) or welcome
         except (OSError, ValueError, msgspec.MsgspecError) as error:
-            self.trouble = f"connection to the node: {error}"
-            _log.warning("%s", self.trouble)
+            self._complain(f"connection to the node: {error}")
         finally:
             self._writer = None
             self._up.clear()
@@ -148,10 +147,7 @@ class LocalProvider:
                 self._writer = writer
                 return True
             case Refused(code, reason):
-                trouble = f"the node refuses this server ({code}): {reason}"
-                if trouble != self.trouble:  # we go on trying, but say it once
-                    _log.error("%s", trouble)
-                self.trouble = trouble
+                self._complain(f"the node refuses this server ({code}): {reason}")
             case Saw(reports):
                 # The node does not know what we are called.
                 self._deliver([replace(report, provider=self.name) if isinstance(report, ProviderBack) else report for report in reports])
@@ -171,8 +167,22 @@ class LocalProvider:
         if self._child and self._child.alive() and time.monotonic() < self._child.started_s + _START_S:
             return
         if self._child:
-            _log.warning("starting a new node for %s: %s", self._directory, why)
+            self._complain(
+                f"the node of {self._directory} does not answer ({why}), starting another; its log ends with: {self._last_words()}"
+            )
         self._start_node()
+
+    def _last_words(self) -> str:
+        try:
+            return (self._directory / protocol.LOG).read_text(errors="replace").rstrip().rpartition("\n")[2][-300:]
+        except OSError:
+            return ""
+
+    def _complain(self, trouble: str) -> None:
+        """Say once what goes on being wrong."""
+        if trouble != self.trouble:
+            _log.warning("%s", trouble)
+        self.trouble = trouble
 
     def _start_node(self) -> None:
         self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)

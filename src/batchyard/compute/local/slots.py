@@ -87,7 +87,7 @@ class Slots:
 
 def claim(name: str) -> int | None:
     """Reserve a name for this process on this machine: a descriptor to keep open, or None if another process has it."""
-    CLAIMS.mkdir(mode=0o755, exist_ok=True)
+    CLAIMS.mkdir(mode=0o755, exist_ok=True, parents=True)
     descriptor = os.open(CLAIMS / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
