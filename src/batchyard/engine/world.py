@@ -31,7 +31,7 @@ class JobIds:
         self._last = _leading(last) if last else 0
 
     def next(self, now_ms: int, noise: int) -> str:
-        """The next id; `noise` gives its 60 trailing random bits."""
+        """The next id; `noise` gives its 62 trailing random bits."""
         # 48 bits of milliseconds and 12 of a counter stand left of the version nibble and just behind it
         self._last = max(self._last + 1, now_ms << 12)
         head, low = self._last >> 12, self._last & 0xFFF

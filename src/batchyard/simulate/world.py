@@ -26,7 +26,7 @@ class FalseWorld:
         return self.now
 
     def job_id(self, now_ms: int) -> str:
-        return self._ids.next(now_ms, self._random.getrandbits(60))
+        return self._ids.next(now_ms, self._random.getrandbits(62))
 
     def hex_id(self, digits: int) -> str:
         return f"{self._random.getrandbits(4 * digits):0{digits}x}"
