@@ -6,6 +6,7 @@ import contextlib
 import os
 import random
 import signal
+import socket
 import threading
 import time
 from collections import Counter
@@ -132,3 +133,13 @@ def _running(command: str, yard: Yard) -> list[str]:
                 if str(yard.data) in environment:
                     found.append(entry.name)
     return found
+
+
+def test_a_port_that_was_taken_meanwhile_gives_way_to_a_free_one(new_yard: Callable[..., Yard], starts: Path) -> None:
+    yard = small_yard(new_yard, starts, "true")
+    port = int(yard.url.rpartition(":")[2])
+    yard.stop()
+    with socket.create_server(("127.0.0.1", port)):
+        yard.start()
+        assert int(yard.url.rpartition(":")[2]) != port
+    assert yard.until(yard.submit("work"))["status"] == "SUCCEEDED"

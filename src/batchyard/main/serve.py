@@ -103,9 +103,10 @@ def _listen(host: str, port: int, *, is_sticky: bool) -> socket.socket:
         listener.bind((host, port))
     except OSError as error:
         listener.close()
-        raise SettingsError(
-            f"cannot listen on {host}:{port} ({error.strerror}): choose another --port, or --port 0 for a free one"
-        ) from None
+        if port and is_sticky:
+            log.warning("port %d, which this folder had before, cannot be had (%s): a free one is taken", port, error.strerror)
+            return _listen(host, 0, is_sticky=False)
+        raise SettingsError(f"cannot listen on {host}:{port} ({error.strerror}): choose another --host or --port") from None
     listener.listen(1024)
     listener.setblocking(False)
     return listener

@@ -191,7 +191,7 @@ def _work_elsewhere(name: str) -> Path:
     work.mkdir(mode=0o711, exist_ok=True)
     found = work.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
-        raise PermissionError(f"{work} belongs to somebody else: name a place for the jobs' directories with --work")
+        raise PermissionError(f"{work} belongs to somebody else: choose another data directory")
     return work
 
 
@@ -241,7 +241,7 @@ def facts(directory: Path, *, isolation: str = "auto", same_user: bool = False, 
     if elsewhere:
         warnings.append(
             f"Jobs' directories are made in {_ELSEWHERE}, because other users may not pass through "
-            f"{closed_ancestor(directory.absolute())}: choose another data directory or name a place with --work."
+            f"{closed_ancestor(directory.absolute())}: choose another data directory."
         )
     controllers = list(groups.places) if groups.version == 1 else _controllers2(groups)
     return {

@@ -26,9 +26,7 @@ def identity(wanted: str, slot_uid: int | None, reserved: range, allow_any: bool
     if not allow_any:
         for number in (uid, gid):
             if number < _ORDINARY_FROM and number != NOBODY:
-                raise _refusal(
-                    wanted, f"id {number} owns parts of this machine: name another user, or start the server with --allow-any-user"
-                )
+                raise _refusal(wanted, f"id {number} owns parts of this machine: name another user, or none")
     if uid in reserved:
         raise _refusal(wanted, f"the ids {reserved.start} to {reserved.stop - 1} are kept for jobs that name no user")
     return Identity(uid, gid, (), shared=True)

@@ -78,7 +78,7 @@ def serve(
 def down(data: Path | None, keep_jobs: bool, as_json: bool) -> None:
     """End a service: its jobs, its node, its server.
 
-    Jobs get SIGTERM, and SIGKILL after 30 seconds.
+    Jobs get SIGTERM, and SIGKILL after 30 seconds; those that wait fail as well.
 
     Only a service of this machine can be ended, and only by who can read its folder. What it has stored stays.
     """
