@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable
 
@@ -42,3 +43,15 @@ def test_a_filter_by_time_takes_milliseconds_and_nothing_else(yard: Yard, value:
     with pytest.raises(ClientError, match="BEFORE_CREATED_AT takes milliseconds since 1970") as refused:
         yard.batch.list_jobs(jobQueue="queue", filters=[{"name": "BEFORE_CREATED_AT", "values": [value]}])
     assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 400
+
+
+def test_a_user_that_owns_the_machine_is_refused_with_a_fix_that_exists(yard: Yard, name: str) -> None:
+    container = {"image": "busybox", "command": ["id"], "vcpus": 1, "memory": 64, "user": "root"}
+    yard.batch.register_job_definition(jobDefinitionName=name, type="container", containerProperties=container)
+    job = yard.until(yard.submit(name))
+    if os.geteuid():
+        pytest.skip("without root there is no other user")
+    assert (job["status"], job["statusReason"]) == ("FAILED", "Task failed to start")
+    assert job["container"]["reason"].endswith("name another user, or leave `user` out")
+    assert not {"exitCode", "logStreamName"} & job["container"].keys()
+    assert "startedAt" not in job
