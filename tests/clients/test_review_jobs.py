@@ -52,6 +52,6 @@ def test_a_user_that_owns_the_machine_is_refused_with_a_fix_that_exists(yard: Ya
     if os.geteuid():
         pytest.skip("without root there is no other user")
     assert (job["status"], job["statusReason"]) == ("FAILED", "Task failed to start")
-    assert job["container"]["reason"].endswith("name another user, or leave `user` out")
+    assert job["container"]["reason"].endswith("name another user, or none")
     assert not {"exitCode", "logStreamName"} & job["container"].keys()
     assert "startedAt" not in job
