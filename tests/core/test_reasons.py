@@ -113,6 +113,20 @@ def test_larger_than_the_machine() -> None:
     assert aws(yard, Resources(9, 10)) == "MISCONFIGURATION:JOB_RESOURCE_REQUIREMENT"
 
 
+def test_where_types_are_cut_to_size_the_machine_is_the_bound_and_no_type_is_advised() -> None:
+    reason, fix = why(yard_with(), Resources(9, 10))[0]
+    assert reason == "the job needs 9 vCPUs, 10 MiB and this machine has 8 vCPUs, 16384 MiB in all"
+    assert "instance type" not in fix
+
+
+def test_a_full_machine_is_not_told_to_raise_the_maximum() -> None:
+    yard = yard_with(max_vcpus=6)
+    yard.instance("i-1", (6, 16000), runs=[(6, 16000)])
+    reason, fix = why(yard, Resources(4, 1000))[0]
+    assert reason.startswith("6 of 6 vCPUs (maxvCpus) are taken; 4 short")
+    assert fix == "wait for a job to end: this machine has only 2 vCPUs, 384 MiB left"
+
+
 def test_the_job_fits_the_machine_but_no_named_type_does() -> None:
     yard = yard_with(shapes=[exact("r", 4, 32768), exact("r2", 8, 65536)])
     assert why(yard) == [
@@ -187,7 +201,7 @@ def test_the_machine_is_taken() -> None:
     yard.instance("i-2", (99, 1000), "elsewhere", runs=[(7, 10)])
     assert why(yard, Resources(2, 10)) == [
         (
-            "this machine has 1 vCPUs, 15384 MiB left of 8 vCPUs, 16384 MiB; the job needs 2 vCPUs, 10 MiB",
+            "this machine has 1 vCPU, 15384 MiB left of 8 vCPUs, 16384 MiB; the job needs 2 vCPUs, 10 MiB",
             "wait for other jobs to end, or ask for less",
         )
     ]

@@ -109,13 +109,20 @@ def _closed(environment: Environment) -> Reason | None:
 
 def _never(view: YardView, environment: Environment, needs: Resources) -> Reason | None:
     """The job is too large for the environment whatever else runs."""
-    fitting = _fitting(view, environment, needs)
-    if not fitting:
+    fitting, host = _fitting(view, environment, needs), view.host_room(environment.provider)
+    is_cut = any(not shape.exact for shape in view.shapes(environment.arn))  # to any size: then the machine is the largest type
+    if not fitting and not is_cut:
         largest = _largest(view, environment)
         return Reason(
             environment.name,
             f"no instance type of {', '.join(environment.instance_types)} holds {_amount(needs)}; the largest has {_amount(largest)}",
             f"ask for at most {_amount(largest)}, or add a larger instance type",
+        )
+    if host is not None and not needs.fits(host):
+        return Reason(
+            environment.name,
+            f"the job needs {_amount(needs)} and this machine has {_amount(host)} in all",
+            "ask for less, or start the server with larger --vcpus and --memory-mib if the machine has them",
         )
     least = _least_vcpus(fitting, needs)
     if needs.vcpus > environment.max_vcpus:
@@ -123,13 +130,6 @@ def _never(view: YardView, environment: Environment, needs: Resources) -> Reason
             environment.name,
             f"the job needs {needs.vcpus:g} vCPUs and maxvCpus is {environment.max_vcpus}",
             f"raise maxvCpus to {least:g} or more",
-        )
-    host = view.host_room(environment.provider)
-    if host is not None and not needs.fits(host):
-        return Reason(
-            environment.name,
-            f"the job needs {_amount(needs)} and this machine has {_amount(host)} in all",
-            "ask for less, or start the server with larger --vcpus and --memory-mib if the machine has them",
         )
     if least > environment.max_vcpus:
         return Reason(
@@ -171,23 +171,21 @@ def _not_now(view: YardView, queue: Queue, environment: Environment, needs: Reso
     room = reclaiming.least_room(view, environment, needs) or needs
     taken = sum(i.room.vcpus for i in instances)
     short = taken + room.vcpus - environment.max_vcpus
+    host, left = view.host_room(environment.provider), _host_left(view, environment.provider)
     if short > 0:
+        more = f", or raise maxvCpus by {short:g}" if left is None or room.fits(left) else f": this machine has only {_amount(left)} left"
         return Reason(
             environment.name,
             f"{taken:g} of {environment.max_vcpus} vCPUs (maxvCpus) are taken; {short:g} short; {_lacking(view, environment, needs)}",
-            f"wait for a job to end, or raise maxvCpus by {short:g}",
+            f"wait for a job to end{more}",
         )
-    host = view.host_room(environment.provider)
-    if host is not None:
-        used = _total([i.room for i in view.instances.values() if view.environments[i.environment].provider == environment.provider])
-        left = host.minus(used)
-        if not room.fits(left):
-            asked = f"the job needs {_amount(needs)}" if room == needs else f"the smallest instance that holds the job has {_amount(room)}"
-            return Reason(
-                environment.name,
-                f"this machine has {_amount(left)} left of {_amount(host)}; {asked}",
-                "wait for other jobs to end, or ask for less",
-            )
+    if host is not None and left is not None and not room.fits(left):
+        asked = f"the job needs {_amount(needs)}" if room == needs else f"the smallest instance that holds the job has {_amount(room)}"
+        return Reason(
+            environment.name,
+            f"this machine has {_amount(left)} left of {_amount(host)}; {asked}",
+            "wait for other jobs to end, or ask for less",
+        )
     return Reason(environment.name, "no instance with room for the job runs yet", "wait: an instance is started for the head of the queue")
 
 
@@ -210,6 +208,14 @@ def _largest(view: YardView, environment: Environment) -> Resources:
     return max(rooms, key=lambda r: (r.memory_mib, r.vcpus)) if rooms else NOTHING
 
 
+def _host_left(view: YardView, provider: str) -> Resources | None:
+    """What no instance of a provider's host holds; None where there is no such bound."""
+    host = view.host_room(provider)
+    if host is None:
+        return None
+    return host.minus(_total([i.room for i in view.instances.values() if view.environments[i.environment].provider == provider]))
+
+
 def _total(rooms: list[Resources]) -> Resources:
     total = NOTHING
     for room in rooms:
@@ -218,5 +224,5 @@ def _total(rooms: list[Resources]) -> Resources:
 
 
 def _amount(room: Resources) -> str:
-    gpus = f", {room.gpus} GPUs" if room.gpus else ""
-    return f"{room.vcpus:g} vCPUs, {room.memory_mib} MiB{gpus}"
+    gpus = f", {room.gpus} GPU{'s' * (room.gpus != 1)}" if room.gpus else ""
+    return f"{room.vcpus:g} vCPU{'s' * (room.vcpus != 1)}, {room.memory_mib} MiB{gpus}"
