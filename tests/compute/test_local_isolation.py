@@ -147,6 +147,7 @@ def test_facts_say_what_this_machine_gives(folder: Path) -> None:
     assert told["memory_mib"] > 100
     assert all(warning.endswith(".") for warning in told["warnings"])
     assert not list(folder.iterdir()), "asking changes nothing"
+    assert facts(folder / "not" / "there")["vcpus"] == told["vcpus"]
 
 
 @needs_root

@@ -15,8 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchyard.compute.local import loop as loops
-from batchyard.compute.local import output, proc, protocol, slots, spawn, supervisor, sweep, users
-from batchyard.compute.local.attempt import Attempt
+from batchyard.compute.local import output, proc, protocol, slots, spawn, sweep, users
 from batchyard.compute.local.host import DEFAULT_UIDS
 from batchyard.compute.local.loop import Loop, boot_s
 from batchyard.compute.local.output import Output
@@ -355,10 +354,22 @@ def test_ended_children_are_found_without_waitid(monkeypatch: pytest.MonkeyPatch
     """As macOS has to do it."""
     monkeypatch.delattr(os, "waitid")
     quick, slow = subprocess.Popen(["true"]), subprocess.Popen(["sleep", "600"])
-    known: dict[int, Attempt] = {process.pid: Attempt(None) for process in (quick, slow)}  # type: ignore[arg-type]
-    while not (found := list(supervisor._ended_children(known))):
+    known = [process.pid for process in (quick, slow)]
+    while not (found := list(proc.ended_children(known))):
         os.sched_yield()
     assert found == [quick.pid]
     slow.kill()
     slow.wait()
     quick.wait()
+
+
+def test_a_sweeper_that_was_killed_is_replaced(tmp_path: Path) -> None:
+    sweeper = sweep.Sweeper()
+    os.kill(sweeper.pid, 9)
+    os.waitpid(sweeper.pid, 0)
+    (tmp_path / "tree").mkdir()
+    sweeper.remove(str(tmp_path / "tree"))
+    while (tmp_path / "tree").exists():
+        os.sched_yield()
+    sweeper.close()
+    os.waitpid(sweeper.pid, 0)

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from batchyard.compute.local import spawn
 from batchyard.compute.local.cage import Usage
+from batchyard.compute.local.instances import notice_path
 from batchyard.compute.local.loop import Timer
 from batchyard.compute.local.output import Output
 from batchyard.compute.local.slots import Slot
@@ -169,8 +170,3 @@ class Attempt:
     def not_started(self, reason: str, now_ms: int) -> AttemptEnded:
         """The report of an attempt that could not be started."""
         return AttemptEnded(self.launch.attempt, now_ms, "not-started", reason=reason[:_REASON_LENGTH])
-
-
-def notice_path(work: str, instance: str) -> str:
-    """The file that tells the jobs of an instance that it will be taken away."""
-    return f"{work}/notices/{instance}.json"

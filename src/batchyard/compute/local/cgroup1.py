@@ -112,6 +112,11 @@ class Cage1:
         self._cpu_used = self._other("cpuacct", "cpuacct.usage", os.O_RDONLY)
         self._cpu_shares = self._other("cpu", "cpu.shares", os.O_WRONLY)
         self._forks = self._other("pids", "pids.max", os.O_WRONLY)
+        # They may be left from a node that died.
+        if self._forks:
+            self._forks.write(b"max")
+        if self._cpu_shares:
+            self._cpu_shares.write(b"%d" % self._shares)
         if self._cpu_used:
             self._cpu_ns = int(self._cpu_used.read())
         self._open_memory()

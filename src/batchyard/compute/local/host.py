@@ -175,7 +175,7 @@ def close_to_others(directory: Path) -> None:
 def closed_ancestor(directory: Path) -> Path | None:
     """The first directory above that other users may not pass through."""
     for above in reversed(directory.parents):
-        if not above.stat().st_mode & stat.S_IXOTH:
+        if above.exists() and not above.stat().st_mode & stat.S_IXOTH:
             return above
     return None
 

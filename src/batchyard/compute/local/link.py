@@ -26,6 +26,7 @@ _log = logging.getLogger(__name__)
 
 _AFTER_S = 0.02  # first pause between two tries to connect; doubles
 _AFTER_MOST_S = 2.0
+_SHUT_DOWN_S = 30.0  # beyond the grace that jobs are given
 _START_S = 10.0  # a node that was started but does not answer for so long is started again
 _SOCKET_PATH_MOST = 100  # bytes; AF_UNIX takes 107 on Linux and 103 on macOS
 # What the node's own process gets of our environment: enough to find its modules. Never credentials.
@@ -90,19 +91,27 @@ class LocalProvider:
             self._keeping = None
 
     async def shut_down(self, grace_s: float = 10.0) -> None:
-        """Have the node end all its jobs and itself, whoever started it, and wait for that. Nothing happens where there is none."""
+        """Have the node end all its jobs and itself, whoever started it, and wait for that; TimeoutError if it does not.
+
+        Nothing happens where there is none.
+        """
         await self.close()
         try:
             reader, writer = await self._connect()
         except OSError:
             return
         writer.write(protocol.encoded(ShutDown(grace_s)))
-        with contextlib.suppress(OSError):
-            while await reader.read(65536):
-                pass
-        writer.close()
-        while self._child and self._child.alive():
-            await asyncio.sleep(0.01)
+        try:
+            async with asyncio.timeout(grace_s + _SHUT_DOWN_S):
+                with contextlib.suppress(OSError):
+                    while await reader.read(65536):
+                        pass
+                while self._child and self._child.alive():
+                    await asyncio.sleep(0.01)
+        except TimeoutError:
+            raise TimeoutError(f"the node of {self._directory} does not end: see {self._directory / protocol.LOG}") from None
+        finally:
+            writer.close()
 
     # --- keeping the connection ---
 

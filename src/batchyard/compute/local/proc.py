@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 
@@ -104,3 +104,23 @@ def owner(pid: int) -> int | None:
     except OSError:
         pass
     return None
+
+
+def ended_children(known: Iterable[int]) -> Iterator[int]:
+    """Our children that have ended, one after the other as the caller reaps them. macOS can only be asked for those that we `know`."""
+    if not hasattr(os, "waitid"):
+        yield from [pid for pid in known if _has_ended(pid)]
+        return
+    while True:
+        try:
+            ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:
+            return
+        if ended is None:
+            return
+        yield ended.si_pid
+
+
+def _has_ended(pid: int) -> bool:
+    seen = process(pid)
+    return seen is None or seen.state == "Z"

@@ -6,18 +6,16 @@ came together; only then are attempts started and reports sent.
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-import time
 from collections import deque
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from resource import struct_rusage
 
 from batchyard.compute.local import proc
-from batchyard.compute.local.attempt import Attempt, Place, notice_path
+from batchyard.compute.local.attempt import Attempt, Place
 from batchyard.compute.local.cage import Tree, Usage
+from batchyard.compute.local.instances import Instances
 from batchyard.compute.local.journal import Intent, Journal, Outcome
 from batchyard.compute.local.loop import Loop, boot_s, wall_ms
 from batchyard.compute.local.slots import Slot, Slots
@@ -62,7 +60,7 @@ class Supervisor:
         send: Callable[[list[Report]], None],
     ) -> None:
         self.generation = generation
-        self.instances: dict[str, bool] = {}  # id -> it is being stopped
+        self.instances = Instances(place.work)
         self.attempts: dict[str, Attempt] = {}
         self._place, self._tree, self._slots, self._journal, self._sweeper, self._loop = place, tree, slots, journal, sweeper, loop
         self._send = send
@@ -82,12 +80,12 @@ class Supervisor:
             case StopAttempt(attempt, grace_s):
                 self._stop_attempt(attempt, grace_s)
             case StartInstance(instance):
-                if not self.instances.setdefault(instance.id, False):
+                if self.instances.start(instance.id):
                     self._reports.append(InstanceUp(instance.id, wall_ms()))
             case StopInstance(instance_id):
                 self._stop_instance(instance_id)
             case NoticeInstance(instance_id, reclaim_at_ms):
-                self._notice(instance_id, reclaim_at_ms)
+                self.instances.give_notice(instance_id, reclaim_at_ms)
 
     def _launch(self, launch: Launch) -> None:
         known = self.attempts.get(launch.attempt)
@@ -97,7 +95,7 @@ class Supervisor:
         elif known:
             if known.started_at_ms:
                 self._reports.append(AttemptStarted(launch.attempt, known.started_at_ms))
-        elif self.instances.get(launch.instance, True):
+        elif not self.instances.takes_jobs(launch.instance):
             reason = f"instance {launch.instance} is not here"
             self._over(AttemptEnded(launch.attempt, wall_ms(), "lost", reason=reason))
         else:
@@ -121,10 +119,9 @@ class Supervisor:
             self._withdraw(attempt, "stopped")
 
     def _stop_instance(self, instance: str) -> None:
-        if instance not in self.instances:
+        if not self.instances.stop(instance):
             self._reports.append(InstanceGone(instance, wall_ms()))
             return
-        self.instances[instance] = True
         for attempt in [attempt for attempt in self.attempts.values() if attempt.launch.instance == instance]:
             self.lose(attempt)
         self._instance_gone_if_empty(instance)
@@ -138,23 +135,9 @@ class Supervisor:
             self._kill(attempt)
 
     def _instance_gone_if_empty(self, instance: str) -> None:
-        if self.instances.get(instance) and all(attempt.launch.instance != instance for attempt in self.attempts.values()):
-            del self.instances[instance]
-            Path(notice_path(self._place.work, instance)).unlink(missing_ok=True)
+        if self.instances.is_stopping(instance) and all(attempt.launch.instance != instance for attempt in self.attempts.values()):
+            self.instances.remove(instance)
             self._reports.append(InstanceGone(instance, wall_ms()))
-
-    def _notice(self, instance: str, reclaim_at_ms: int) -> None:
-        if instance not in self.instances:
-            return
-        when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(reclaim_at_ms / 1000))
-        final = Path(notice_path(self._place.work, instance))
-        draft = final.with_suffix(".new")
-        try:
-            draft.write_text(json.dumps({"action": "terminate", "time": when}) + "\n")
-            draft.chmod(0o644)
-            draft.replace(final)
-        except OSError as error:
-            _say(f"cannot write the notice for {instance}: {error}")
 
     # --- starting ---
 
@@ -237,7 +220,7 @@ class Supervisor:
 
     def reap(self) -> None:
         """Take in all children that have ended; among them may be strangers that a job left behind, which we inherit."""
-        for pid in _ended_children(self._by_pid):
+        for pid in proc.ended_children(self._by_pid):
             attempt = self._by_pid.pop(pid, None)
             if attempt:
                 # What it leaves in its group goes too. Before it is reaped: until then the number cannot name anybody else.
@@ -325,8 +308,8 @@ class Supervisor:
         """Put everything that is held first into the reports: for a link that has just come."""
         now_ms = wall_ms()
         outcomes = self._journal.outcomes
-        reports: list[Report] = [ProviderBack("local", self.generation, tuple(self.instances), (*self.attempts, *outcomes), now_ms)]
-        reports.extend(InstanceUp(instance, now_ms) for instance in self.instances)
+        reports: list[Report] = [ProviderBack("local", self.generation, self.instances.held(), (*self.attempts, *outcomes), now_ms)]
+        reports.extend(InstanceUp(instance, now_ms) for instance in self.instances.held())
         for name, attempt in self.attempts.items():
             if attempt.started_at_ms:
                 reports.append(AttemptStarted(name, attempt.started_at_ms))
@@ -349,33 +332,13 @@ class Supervisor:
 
     def close_down(self, grace_s: float) -> None:
         """End every attempt as lost: SIGTERM now, SIGKILL after the grace. No more are started."""
-        for instance in self.instances:
-            self.instances[instance] = True
+        for instance in self.instances.held():
+            self.instances.stop(instance)
         for attempt in list(self.attempts.values()):
             if not attempt.started_at_ms:
                 self._withdraw(attempt, "lost")
             elif attempt.pid:
                 self._ask_to_end(attempt, "lost", grace_s)
-
-
-def _ended_children(known: dict[int, Attempt]) -> Iterator[int]:
-    """The children that have ended, one after the other as they are reaped; macOS can only be asked for each by its number."""
-    if not hasattr(os, "waitid"):
-        yield from [pid for pid in known if _has_ended(pid)]
-        return
-    while True:
-        try:
-            ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-        except ChildProcessError:
-            return
-        if ended is None:
-            return
-        yield ended.si_pid
-
-
-def _has_ended(pid: int) -> bool:
-    seen = proc.process(pid)
-    return seen is None or seen.state == "Z"
 
 
 def _say(sentence: str) -> None:

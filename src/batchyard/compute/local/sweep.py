@@ -21,13 +21,16 @@ class Sweeper:
     """A forked child that removes the paths written to its pipe, and ends when the node does."""
 
     def __init__(self) -> None:
+        self._waiting = bytearray()
+        self._fork()
+
+    def _fork(self) -> None:
         reading, self._writing = os.pipe()
         self.pid = os.fork()
         if self.pid == 0:
             _live(reading, self._writing)
         os.close(reading)
         os.set_blocking(self._writing, False)
-        self._waiting = bytearray()
 
     def remove(self, directory: str) -> None:
         """Have a directory removed, soon."""
@@ -41,8 +44,9 @@ class Sweeper:
                 del self._waiting[: os.write(self._writing, self._waiting[:4096])]
             except BlockingIOError:
                 return False
-            except BrokenPipeError:
-                self._waiting.clear()
+            except BrokenPipeError:  # somebody killed it
+                os.close(self._writing)
+                self._fork()
         return True
 
     def close(self) -> None:

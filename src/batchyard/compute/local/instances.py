@@ -1,0 +1,58 @@
+"""The instances of the local machine: names for parts of it, and the notices that they will be taken away."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+
+class Instances:
+    """Which instances are held, and which of them are being stopped."""
+
+    def __init__(self, work: str) -> None:
+        self._work = work
+        self._stopping: dict[str, bool] = {}
+
+    def held(self) -> tuple[str, ...]:
+        return tuple(self._stopping)
+
+    def start(self, instance: str) -> bool:
+        """Hold it, if it is not held already; whether it takes jobs now (one that is being stopped does not)."""
+        return not self._stopping.setdefault(instance, False)
+
+    def stop(self, instance: str) -> bool:
+        """It takes no more jobs; False if it is not held."""
+        if instance in self._stopping:
+            self._stopping[instance] = True
+        return instance in self._stopping
+
+    def takes_jobs(self, instance: str) -> bool:
+        return not self._stopping.get(instance, True)
+
+    def is_stopping(self, instance: str) -> bool:
+        return self._stopping.get(instance, False)
+
+    def remove(self, instance: str) -> None:
+        """It is gone, and with it its notice."""
+        del self._stopping[instance]
+        Path(notice_path(self._work, instance)).unlink(missing_ok=True)
+
+    def give_notice(self, instance: str, reclaim_at_ms: int) -> None:
+        """Put the notice where the instance's jobs look for it: the JSON that EC2 serves as spot/instance-action."""
+        if instance not in self._stopping:
+            return
+        when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(reclaim_at_ms / 1000))
+        final = Path(notice_path(self._work, instance))
+        draft = final.with_suffix(".new")
+        try:
+            draft.write_text(json.dumps({"action": "terminate", "time": when}) + "\n")
+            draft.chmod(0o644)
+            draft.replace(final)
+        except OSError as error:
+            print(f"cannot write the notice for {instance}: {error}", flush=True)  # noqa: T201 - the node's log is its output
+
+
+def notice_path(work: str, instance: str) -> str:
+    """The file that tells the jobs of an instance that it will be taken away."""
+    return f"{work}/notices/{instance}.json"
