@@ -152,7 +152,8 @@ class Links:
         if children.is_settled():
             succeeded = children.succeeded.bit_count()
             self._engine.move(parent, lifecycle.Settled(succeeded, children.size - succeeded), now_ms)
-        self._yard.index_array(parent_id)
+        if self._yard.index_array(parent_id):
+            self._engine.dirty = True  # its next child may have been what blocked the queue
         if parent_id in self._yard.jobs and children.ready():
             self._engine.note_ready(self._yard.specifications[parent_id].queue)
 

@@ -24,7 +24,7 @@ from batchyard.engine.yard import Ledger, Yard
 from batchyard.model.capacity import Environment, Health, Instance, InstanceState, Queue
 from batchyard.model.definition import Definition
 from batchyard.model.fault import Fault
-from batchyard.model.job import Attempt, Job, Status, child_id
+from batchyard.model.job import Attempt, Job, Status, split_child
 from batchyard.model.messages import Report
 from batchyard.model.requests import Cancel, Edit, EndAll, Reclaim, Request, Submit, TagJob, Terminate
 from batchyard.model.view import Waiting
@@ -139,9 +139,12 @@ class Engine:
         return moved
 
     def note_ready(self, queue: str) -> None:
-        """A job became ready: look at the queue again, unless its head is known to be blocked and still is the head."""
+        """A job became ready: look at the queue again, unless its head is known to be blocked and still is the head.
+
+        Children of one array need the same: where one is blocked, the next is too.
+        """
         head = self.yard.head(queue)
-        if queue not in self.blocked or head is None or _name_of(head) != self.blocked[queue]:
+        if queue not in self.blocked or head is None or head[1] != split_child(self.blocked[queue])[0]:
             self.dirty = True
 
     def _submit(self, request: Submit, now_ms: int) -> None:
@@ -357,11 +360,6 @@ class Engine:
         EndAll: _end_all,
         Edit: _edit,
     }
-
-
-def _name_of(key: tuple[int, str, int]) -> str:
-    _front, id, child = key
-    return id if child < 0 else child_id(id, child)
 
 
 class _Catalogue:

@@ -175,15 +175,17 @@ class Yard:
         self.live_children.pop(parent, None)
         self.specifications.pop(parent, None)
 
-    def index_array(self, parent: str) -> None:
-        """Put an array into its lane, or take it out, as it has ready children or not."""
+    def index_array(self, parent: str) -> bool:
+        """Put an array into its lane, or take it out, as it has ready children or not; whether it was taken out."""
         spec = self.specifications[parent]
         key = (1, parent, -1)
         lane = self._lane(spec.queue)
         if self.arrays[parent].ready():
             lane.add(key)
-        else:
-            lane.discard(key)
+            return False
+        was_there = key in lane
+        lane.discard(key)
+        return was_there
 
     def _lane(self, queue: str) -> Lane:
         lane = self._lanes.get(queue)
