@@ -91,4 +91,4 @@ def _until(is_so: Callable[[], bool]) -> None:
     while not is_so():
         if time.monotonic() > deadline:
             raise TimeoutError("the jobs did not end")
-        time.sleep(0.1)
+        time.sleep(0.05)

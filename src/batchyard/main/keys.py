@@ -61,8 +61,8 @@ class KeyRing:
 
     def _keys(self, attempt: str) -> AttemptKeys:
         return AttemptKeys(
-            "ASIA" + base64.b32encode(self._derive("key", attempt))[:16].decode(),
-            base64.b64encode(self._derive("secret", attempt))[:40].decode(),
+            "ASIA" + base64.b32encode(self._derive("key", attempt)[:10]).decode(),
+            base64.b64encode(self._derive("secret", attempt)[:30]).decode(),
             f"{_TOKEN}.{attempt}.{self._derive('token', attempt).hex()}",
         )
 
