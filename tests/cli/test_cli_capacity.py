@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -163,6 +164,31 @@ def test_doctor_tells_what_is_lost_without_root_and_cgroups(tmp_path: Path, bare
     assert [(finding.subject, finding.result) for finding in checks.isolation(tmp_path)] == [("Machine", "ok"), ("Isolation", "warn")]
     seen |= {"uid_isolation": True, "isolation": "cgroup v2", "controllers": ["memory", "pids"], "warnings": []}
     assert {finding.result for finding in checks.isolation(tmp_path)} == {"ok"}
+
+
+def test_doctor_finds_programs_that_the_users_of_jobs_cannot_start(tmp_path: Path, bare: pytest.MonkeyPatch) -> None:
+    closed, open_ = tmp_path / "closed", tmp_path / "open"
+    for folder in (closed, open_):
+        folder.mkdir()
+        (folder / "interpreter").write_text("")
+    closed.chmod(0o700)
+    for name in checks.JOB_PROGRAMS:
+        (open_ / name).write_text(f"#!{open_}/interpreter -x\n")
+        (open_ / name).chmod(0o755)
+    for folder in (tmp_path, *tmp_path.parents):  # the way there: as far as it is ours
+        if folder.stat().st_uid == os.geteuid() and folder != Path("/"):
+            folder.chmod(folder.stat().st_mode | 0o001)
+    bare.setenv("PATH", str(open_))
+    bare.setattr("batchyard.compute.local.facts", lambda directory: {"uid_isolation": True})
+    assert [finding.result for finding in checks.programs(tmp_path)] == ["ok"]
+    (open_ / "aws").write_text(f"#!{closed}/interpreter\n")
+    (open_ / "python3").unlink()
+    (open_ / "python3").symlink_to(closed / "interpreter")
+    (closed / "interpreter").chmod(0o755)
+    [finding] = checks.programs(tmp_path)
+    assert (finding.result, finding.found.count(str(closed))) == ("warn", 2)
+    bare.setattr("batchyard.compute.local.facts", lambda directory: {"uid_isolation": False})
+    assert list(checks.programs(tmp_path)) == []
 
 
 def test_the_reference_page_says_what_the_commands_say() -> None:

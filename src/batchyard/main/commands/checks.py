@@ -7,6 +7,7 @@ import os
 import platform
 import shutil
 import socket
+import stat
 import sys
 import tempfile
 import time
@@ -29,6 +30,7 @@ SKEW_WARN_S = 30
 SENSIBLE_YEAR = 2025
 SOCKET_PATH_BYTES = 104  # what the address of a unix socket may hold, on the strictest system
 ANSWER_WITHIN_S = 3.0
+JOB_PROGRAMS = ("aws", "python3")
 
 
 class Finding(NamedTuple):
@@ -234,6 +236,33 @@ def isolation(folder: Path) -> Iterator[Finding]:
         yield Finding("Isolation", "warn", warning)
 
 
+def programs(folder: Path) -> Iterator[Finding]:
+    """Whether the users of jobs may start what jobs most often start; below /root, say, they may not."""
+    from batchyard.compute.local import facts
+
+    found = {name: path for name in JOB_PROGRAMS if (path := shutil.which(name))}
+    if not found or not facts(folder)["uid_isolation"]:
+        return
+    closed = {name: above for name, path in found.items() if (above := closed_to_others(path))}
+    if not closed:
+        yield Finding("Programs", "ok", f"jobs may start {' and '.join(found)} of this PATH")
+        return
+    told = ", ".join(f"{name} (below {above})" for name, above in closed.items())
+    fix = "Install them where every user may go (/usr/local, /opt), or give the job definition a PATH that leads to others."
+    yield Finding("Programs", "warn", f"the users of jobs cannot start {told} of this PATH", fix)
+
+
+def closed_to_others(program: str) -> Path | None:
+    """The first directory on the way to a program, or to the interpreter that its first line names, which other users may not pass."""
+    ways = [program, os.path.realpath(program)]
+    with open(program, "rb") as file:
+        first = file.readline(256)
+    if first.startswith(b"#!") and (words := first[2:].split()):
+        ways.append(os.path.realpath(os.fsdecode(words[0])))
+    directories = (above for way in ways for above in reversed(Path(way).absolute().parents))
+    return next((above for above in directories if above.exists() and not above.stat().st_mode & stat.S_IXOTH), None)
+
+
 def surroundings(folder: Path) -> Iterator[Finding]:
     """Variables of this shell that would lead other tools astray."""
     astray = [name for name in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE") if os.environ.get(name)]
@@ -245,4 +274,4 @@ def surroundings(folder: Path) -> Iterator[Finding]:
         yield Finding("Shell", "warn", f"{proxy} is set: AWS tools would ask it for 127.0.0.1", "export NO_PROXY=127.0.0.1,localhost")
 
 
-CHECKS: tuple[Check, ...] = (python, sqlite, memory, disk, isolation, clock, ports, server, node, surroundings)
+CHECKS: tuple[Check, ...] = (python, sqlite, memory, disk, isolation, programs, clock, ports, server, node, surroundings)
