@@ -306,6 +306,19 @@ def test_children_that_vanish_from_the_head_of_a_queue_make_way_at_once() -> Non
     assert any(e.startswith("StartInstance") for e in bench.effects), "for the job behind it"
 
 
+def test_what_was_said_of_the_end_of_a_child_that_never_ran_holds() -> None:
+    """Its array is doomed as a whole; what it followed child by child fails only later."""
+    bench = Bench()
+    first, leader = bench.submit(), bench.submit(size=2)
+    array = bench.submit(*after(first), *led_by(leader), size=2)
+    bench.finish(first, exit_code=1)
+    told = bench.job(f"{array}:1")
+    assert (told.status_reason, told.stopped_at_ms) == ("Dependent Job failed", bench.world.now)
+    bench.tick(5)
+    bench.finish(f"{leader}:1", exit_code=1)
+    assert bench.job(f"{array}:1") == told
+
+
 def test_ready_jobs_and_the_front_count_children() -> None:
     bench = Bench(Resources(1, 8192))
     array, plain = bench.submit(size=3), bench.submit()

@@ -32,6 +32,8 @@ def fate(find: Find, store: Store, parent: Job, spec: Specification, index: int)
     `find` gives committed jobs that have a record.
     """
     dependency_ms = _dependency_failed_at_ms(find, store, spec, index)
+    if dependency_ms is not None and parent.stopped_at_ms is not None and dependency_ms > parent.stopped_at_ms:
+        dependency_ms = None  # what it followed failed as well, but only after its own array had ended
     stop_ms = parent.stop_asked_at_ms
     if stop_ms is not None and (dependency_ms is None or stop_ms <= dependency_ms):
         return Fate(stop_ms, parent.stop_reason, stopped=True)
