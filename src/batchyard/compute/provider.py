@@ -7,6 +7,7 @@ StartInstance), so after every (re)connection the same effects come again. Hence
 - Every effect may come twice, in any order, late. "Already so" counts as done and is not done again.
 - An attempt that was once begun is never begun a second time by itself, whatever dies in between; if its outcome is unknown it is
   reported as AttemptEnded(cause="lost").
+- An instance that was reported gone does not come back under its id.
 - Reports are delivered at least once, oldest first per attempt, and kept (durably) until `acknowledge` says they are recorded.
 - After a (re)connection the first report is ProviderBack with all instances and attempts that are held; attempts that have ended
   but are not acknowledged count as held, and their reports follow.

@@ -17,6 +17,7 @@ from batchyard.compute.local.watched import WatchedTree
 DEFAULT_UIDS = range(60706, 61184)
 _PR_SET_CHILD_SUBREAPER = 36
 _PR_SET_NO_NEW_PRIVS = 38
+_GET_FLAGS, _SET_FLAGS, _TOP_OF_TREE = 0x80086601, 0x40086602, 0x20000  # what chattr +T does
 _MIB = 1024 * 1024
 _NAME_FILE = "node.id"
 _TREE = "batchyard-"
@@ -160,6 +161,26 @@ def make_work(directory: Path, wanted: Path | None, name: str, isolated: bool) -
         work.mkdir(mode=0o700, exist_ok=True)
     (work / "notices").mkdir(mode=0o711, exist_ok=True)
     return work
+
+
+def make_logs(directory: Path) -> None:
+    """Make the folder of all logs, for us alone, and ask ext4 to put what is made in it where there is much room.
+
+    Each attempt makes a file there. ext4 makes new files near their folder and looks past the number of every file that was removed
+    from there in the last minute, one by one: next to a folder that lives a busy life that took ten times as long as anywhere else.
+    """
+    directory.mkdir(mode=0o700, exist_ok=True)
+    if sys.platform.startswith("linux"):
+        import fcntl
+
+        descriptor = os.open(directory, os.O_RDONLY)
+        try:
+            flags = int.from_bytes(fcntl.ioctl(descriptor, _GET_FLAGS, bytes(8)), sys.byteorder)
+            fcntl.ioctl(descriptor, _SET_FLAGS, (flags | _TOP_OF_TREE).to_bytes(8, sys.byteorder))
+        except OSError:
+            pass  # another file system: it has no such habit
+        finally:
+            os.close(descriptor)
 
 
 def close_to_others(directory: Path) -> None:

@@ -89,7 +89,7 @@ class Node:
         self.name = host.node_name(directory)
         self.journal = Journal(directory / NAME, boot_id())
         isolated = os.geteuid() == 0 and not options.same_user
-        (directory / "logs").mkdir(mode=0o700, exist_ok=True)
+        host.make_logs(directory / "logs")
         work = host.make_work(directory, Path(options.work) if options.work else None, self.name, isolated)
         facts = host.facts(directory, isolation=options.isolation, same_user=options.same_user, work=work)
         if isolated:

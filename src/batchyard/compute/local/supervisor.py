@@ -258,7 +258,8 @@ class Supervisor:
         attempt.finish_output(wall_ms())
         ended = attempt.ended(self._usage(slot, waited))
         if empty:
-            self._give_back(slot, reusable=self._tree.outlives_us and not attempt.shared)
+            # Without cgroups somebody may have escaped us; that only matters where jobs are to be kept from each other.
+            self._give_back(slot, reusable=(self._tree.outlives_us or slot.uid is None) and not attempt.shared)
         else:
             self._quarantine.append(slot)
         del self.attempts[attempt.launch.attempt]
