@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 from botocore.exceptions import ClientError
 
-from yard import Yard
+from yard import Yard, until
 
 
 def test_a_job_dies_of_every_signal_however_the_service_was_started(new_yard: Callable[..., Yard]) -> None:
@@ -55,3 +55,18 @@ def test_a_user_that_owns_the_machine_is_refused_with_a_fix_that_exists(yard: Ya
     assert job["container"]["reason"].endswith("name another user, or none")
     assert not {"exitCode", "logStreamName"} & job["container"].keys()
     assert "startedAt" not in job
+
+
+def test_a_finished_jobs_record_outlives_its_environment_unchanged(new_yard: Callable[..., Yard]) -> None:
+    yard = new_yard("--vcpus", "2", "--memory-mib", "1024", "--idle", "0")
+    yard.environment_of("environment")
+    yard.queue_of("queue", "environment")
+    done = yard.until(yard.submit(yard.definition_of("true", "true")))
+    yard.batch.update_job_queue(jobQueue="queue", state="DISABLED")
+    yard.batch.delete_job_queue(jobQueue="queue")
+    until(lambda: not yard.batch.describe_job_queues(jobQueues=["queue"])["jobQueues"] or None, "the queue to be gone")
+    yard.batch.update_compute_environment(computeEnvironment="environment", state="DISABLED")
+    yard.batch.delete_compute_environment(computeEnvironment="environment")
+    gone = yard.batch.describe_compute_environments
+    until(lambda: not gone(computeEnvironments=["environment"])["computeEnvironments"] or None, "it to be gone")
+    assert yard.job(done["jobId"]) == done

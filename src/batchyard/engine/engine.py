@@ -307,6 +307,7 @@ class Engine:
             number=waiting.number,
             instance=instance.id,
             environment=instance.environment,
+            cluster=self.yard.environments[instance.environment].ecs_cluster_arn.rpartition("/")[2],
             log_stream=f"{prefix}/default/{attempt_id}",
             placed_at_ms=now_ms,
             price_per_hour=instance.price_per_hour * share,

@@ -95,6 +95,7 @@ class Attempt(Struct, frozen=True, kw_only=True, omit_defaults=True):
     number: int  # 1, 2, ...
     instance: str
     environment: str  # ARN
+    cluster: str = ""  # the name of the environment's ECS cluster: the environment may be deleted before the job is forgotten
     log_stream: str
     placed_at_ms: int
     price_per_hour: float = 0.0

@@ -26,7 +26,7 @@ def job_detail(desk: Desk, job: Job, spec: Specification) -> dict[str, Any]:
         "jobId": job.id,
         "jobQueue": spec.queue,
         "status": job.status.value,
-        "attempts": [_attempt(desk, spec, attempt) for attempt in job.attempts],
+        "attempts": [_attempt(spec, attempt) for attempt in job.attempts],
         "createdAt": job.created_at_ms,
         "jobDefinition": spec.definition,
         "container": _container(desk, job, spec),
@@ -98,12 +98,12 @@ def _container(desk: Desk, job: Job, spec: Specification) -> dict[str, Any]:
         container["runtimePlatform"] = {**container.get("runtimePlatform", {}), "operatingSystemFamily": PROCESS_MARK}
     latest = job.latest
     if latest is not None and not job.is_array:
-        container.update(_run(desk, spec, latest))
+        container.update(_run(spec, latest))
     return container
 
 
-def _attempt(desk: Desk, spec: Specification, attempt: Attempt) -> dict[str, Any]:
-    shown: dict[str, Any] = {"container": {**_run(desk, spec, attempt), "networkInterfaces": []}}
+def _attempt(spec: Specification, attempt: Attempt) -> dict[str, Any]:
+    shown: dict[str, Any] = {"container": {**_run(spec, attempt), "networkInterfaces": []}}
     if attempt.started_at_ms is not None:
         shown["startedAt"] = attempt.started_at_ms
     if attempt.stopped_at_ms is not None:
@@ -113,10 +113,10 @@ def _attempt(desk: Desk, spec: Specification, attempt: Attempt) -> dict[str, Any
     return shown
 
 
-def _run(desk: Desk, spec: Specification, attempt: Attempt) -> dict[str, Any]:
+def _run(spec: Specification, attempt: Attempt) -> dict[str, Any]:
     """Where an attempt ran and how it ended. The log stream shows once the attempt has started."""
     prefix = f"arn:aws:ecs:{spec.region}:{spec.account}"
-    cluster = _cluster(desk, attempt.environment)
+    cluster = attempt.cluster or f"AWSBatch-{attempt.environment.rpartition('/')[2]}"
     shown: dict[str, Any] = {
         "taskArn": f"{prefix}:task/{cluster}/{attempt.id}",
         "containerInstanceArn": f"{prefix}:container-instance/{cluster}/{attempt.instance}",
@@ -135,11 +135,3 @@ def _exit(attempt: Attempt | None) -> dict[str, Any]:
         if attempt.reason:
             shown["reason"] = attempt.reason[:255]
     return shown
-
-
-def _cluster(desk: Desk, environment_arn: str) -> str:
-    """The name of an environment's ECS cluster; of a deleted environment, the part of it that is still known."""
-    environment = desk.read.environments.get(environment_arn)
-    if environment is not None:
-        return environment.ecs_cluster_arn.rpartition("/")[2]
-    return f"AWSBatch-{environment_arn.rpartition('/')[2]}"
