@@ -219,6 +219,13 @@ def test_an_end_without_a_seen_start() -> None:
     assert (attempt.started_at_ms, attempt.stopped_at_ms) == (None, 5_000)
 
 
+def test_an_attempt_does_not_begin_before_the_last_one_ended() -> None:
+    again = advance(job_in(S.RUNNING), SPEC, ended(at_ms=NOW + 60_000), NOW)  # then the clock is set back
+    placed = advance(again, SPEC, Placed(replace(ATTEMPT, placed_at_ms=NOW)), NOW)
+    started = advance(placed, SPEC, Started(NOW + 1), NOW + 1)
+    assert started.started_at_ms == again.attempts[-1].stopped_at_ms == NOW + 60_000
+
+
 def test_timestamps_never_run_backwards() -> None:
     job, attempt = close(ended(exit_code=0, at_ms=10))
     assert job.stopped_at_ms == attempt.stopped_at_ms == 6_000

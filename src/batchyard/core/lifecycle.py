@@ -144,7 +144,10 @@ def _doom(job: Job, spec: Specification, event: Event, now_ms: int) -> Job:
 
 def _place(job: Job, _spec: Specification, event: Event, _now_ms: int) -> Job:
     assert isinstance(event, Placed)
-    return replace(job, status=S.STARTING, current=event.attempt, status_reason="", started_at_ms=None)
+    attempt, ended_at_ms = event.attempt, job.attempts[-1].stopped_at_ms if job.attempts else None
+    if ended_at_ms is not None and ended_at_ms > attempt.placed_at_ms:  # a clock was set back
+        attempt = replace(attempt, placed_at_ms=ended_at_ms)
+    return replace(job, status=S.STARTING, current=attempt, status_reason="", started_at_ms=None)
 
 
 def _start(job: Job, _spec: Specification, event: Event, _now_ms: int) -> Job:
