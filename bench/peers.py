@@ -117,9 +117,9 @@ def hyperqueue(tasks: int) -> float:
         raise NotRun("it listens on all addresses, and without `unshare` it cannot have a network of its own")
     isolate = [unshare, "--net"] if os.geteuid() == 0 else [unshare, "--user", "--map-root-user", "--net"]
     script = Path(__file__).with_name("hyperqueue_tasks.py")
-    done = subprocess.run(
-        [*isolate, str(installed() / "python"), str(script), str(scratch.folder()), str(tasks)], capture_output=True, text=True, timeout=900
-    )
+    folder = str(scratch.folder())
+    command = [*isolate, str(installed() / "python"), str(script), folder, str(tasks)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=900, env={**os.environ, "TMPDIR": folder})
     if done.returncode:
         raise NotRun(f"it failed: {(done.stderr.strip().splitlines() or ['?'])[-1][:200]}")
     return float(done.stdout.strip().splitlines()[-1])
