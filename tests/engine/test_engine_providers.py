@@ -6,7 +6,7 @@ from engine_bench import CE, Bench, Status
 from msgspec.structs import replace
 
 from batchyard.model.capacity import Health, InstanceState, Resources
-from batchyard.model.messages import AttemptEnded, InstanceGone, StopAttempt
+from batchyard.model.messages import AttemptEnded, InstanceGone, InstanceUp, StopAttempt
 
 
 def running(bench: Bench, **more: object) -> tuple[str, str, str]:
@@ -67,7 +67,7 @@ def test_what_ended_while_we_were_away_is_not_lost_with_its_instance() -> None:
     ended = AttemptEnded(attempt, bench.world.now, "exited", exit_code=0)
     bench.back([], [attempt])
     assert bench.status(job) == ["RUNNING"]
-    assert set(bench.effects) == {f"StopInstance {instance}"}
+    assert bench.effects == [f"StopInstance {instance}"]
     assert bench.engine.ledger.instances[instance].state is InstanceState.STOPPING
     bench.report(ended, InstanceGone(instance, bench.world.now))
     assert bench.status(job) == ["SUCCEEDED"]
@@ -142,6 +142,26 @@ def test_a_provider_comes_back_while_its_environment_is_deleted() -> None:
     bench.end(job)
     bench.back()
     assert bench.engine.ledger.environments == {} and bench.instances == []
+
+
+def test_what_is_asked_again_follows_from_how_the_turn_ends() -> None:
+    """A provider comes back, and the same batch of reports takes away what would be asked of it."""
+    bench = Bench()
+    job = bench.submit()
+    bench.up()
+    (instance,) = bench.instances
+    bench.put(replace(bench.engine.ledger.environments[CE], health=Health.DELETING))
+    bench.back([instance.id], [], InstanceGone(instance.id, bench.world.now))
+    assert bench.status(job) == ["FAILED"] and bench.engine.ledger.environments == {}
+    assert bench.effects == [], "no launch into an environment that is gone"
+
+
+def test_what_is_new_in_the_turn_is_told_once() -> None:
+    bench = Bench()
+    job = bench.submit()
+    (instance,) = bench.instances
+    bench.back([instance.id], [], InstanceUp(instance.id, bench.world.now))
+    assert bench.effects == [f"Launch {job}"]
 
 
 def test_a_crash_between_the_write_and_the_launch_repeats_and_does_not_double() -> None:

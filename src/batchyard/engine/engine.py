@@ -98,7 +98,7 @@ class Engine:
             self._follow_up(now_ms)
         self._note_idle(now_ms)
         self._remove_the_deleted()
-        turn.effects.extend(dispatch.orders(self.yard, turn.changes, self.ledger))
+        turn.effects.extend(self.observer.orders(turn.changes))
         turn.wake_at_ms = self._wake()
         self.yard.changes = Changes()
         return turn

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec.structs import replace
 
@@ -23,11 +23,19 @@ from batchyard.model.messages import (
     StopAttempt,
     StopInstance,
 )
+from batchyard.store.records import Changes
 
 if TYPE_CHECKING:
     from batchyard.engine.engine import Engine, Turn
 
 log = logging.getLogger(__name__)
+
+
+class _Returned(NamedTuple):
+    """What a provider that came back holds, and the end of what nobody here knows: it would hold room for ever."""
+
+    held: set[str]
+    unknown: tuple[StopInstance | StopAttempt, ...]
 
 
 class Observer:
@@ -36,6 +44,7 @@ class Observer:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self.dropped: Counter[str] = Counter()
+        self._returned: dict[str, _Returned] = {}  # providers that came back in this turn
 
     def take(self, reports: Sequence[Report], now_ms: int, turn: Turn) -> None:
         """Each report is an event of its own: one that cannot be taken is set aside whole, and the others go on."""
@@ -58,7 +67,7 @@ class Observer:
             case InstanceGone():
                 self._gone(report.instance, now_ms)
             case ProviderBack():
-                self._back(report, now_ms, turn)
+                self._back(report, now_ms)
 
     def _started(self, report: AttemptStarted, now_ms: int) -> None:
         job_id = self._engine.yard.attempts.get(report.attempt)
@@ -94,10 +103,13 @@ class Observer:
         yard.drop_instance(instance)
         self._engine.dirty = True
 
-    def _back(self, report: ProviderBack, now_ms: int, turn: Turn) -> None:
-        """Compare what the provider holds with what we believe, and ask again for what it never got."""
+    def _back(self, report: ProviderBack, now_ms: int) -> None:
+        """Compare what the provider holds with what we believe."""
         yard = self._engine.yard
         held, there = set(report.attempts), set(report.instances)
+        unknown = [StopInstance(i) for i in sorted(there - yard.instances.keys())]
+        unknown_attempts = [StopAttempt(a, 0.0) for a in sorted(held - yard.attempts.keys())]
+        self._returned[report.provider] = _Returned(held, (*unknown, *unknown_attempts))
         for instance in list(yard.instances.values()):
             if yard.environments[instance.environment].provider != report.provider:
                 continue
@@ -110,8 +122,16 @@ class Observer:
             for attempt in list(yard.attempts_on(instance.id)):
                 if attempt not in held and (instance.id not in there or yard.jobs[yard.attempts[attempt]].status is Status.RUNNING):
                     self._ended(AttemptEnded(attempt, now_ms, "lost"), now_ms)
-            turn.effects.extend(dispatch.orders_for_instance(yard, instance.id, held))
-        for foreign in sorted(there - yard.instances.keys()):
-            turn.effects.append(dispatch.Order(report.provider, StopInstance(foreign)))
-        for foreign in sorted(held - yard.attempts.keys()):
-            turn.effects.append(dispatch.Order(report.provider, StopAttempt(foreign, 0.0)))
+
+    def orders(self, changes: Changes) -> Iterator[dispatch.Order]:
+        """What the turn asks of providers, now that all is decided: what is new, and of one that came back all that it lacks."""
+        yard = self._engine.yard
+        returned, self._returned = self._returned, {}
+        for name, (held, unknown) in returned.items():
+            for instance in yard.instances.values():
+                if yard.environments[instance.environment].provider == name:
+                    yield from dispatch.orders_for_instance(yard, instance.id, held)
+            yield from (dispatch.Order(name, effect) for effect in unknown)
+        for order in dispatch.orders(yard, changes, self._engine.ledger):
+            if order.provider not in returned:
+                yield order
