@@ -1,0 +1,6 @@
+"""The bench lies beside the tests, not in the package."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
