@@ -70,3 +70,9 @@ def test_a_finished_jobs_record_outlives_its_environment_unchanged(new_yard: Cal
     gone = yard.batch.describe_compute_environments
     until(lambda: not gone(computeEnvironments=["environment"])["computeEnvironments"] or None, "it to be gone")
     assert yard.job(done["jobId"]) == done
+
+
+def test_a_small_request_cannot_become_a_huge_command(yard: Yard) -> None:
+    parameters, command = {"a": "v" * 500_000}, ["echo", "Ref::a" * 5000]
+    with pytest.raises(ClientError, match="With its parameters filled in, the command is longer than"):
+        yard.submit("true", parameters=parameters, containerOverrides={"command": command})

@@ -89,3 +89,15 @@ def test_unknown_names_are_always_refused_as_a_whole(name: str, parameters: dict
     assume(name not in parameters)
     with pytest.raises(Fault, match=f"reference {name}$"):
         substitute([f"Ref::{name}"], parameters)
+
+
+def test_what_no_program_could_be_started_with_is_refused_before_it_is_made() -> None:
+    """A small request must not become gigabytes, nor hours of looking for names."""
+    with pytest.raises(Fault, match="longer than 1048576 characters"):
+        substitute(["x" + "Ref::a" * 5000], {"a": "v" * 500_000})
+    with pytest.raises(Fault, match="longer than 1048576 characters"):
+        substitute(["Ref::a"] * 3, {"a": "v" * 500_000})
+    with pytest.raises(Fault, match="holds 5001 placeholders"):
+        substitute(["Ref::a" * 5001], {"a": ""})
+    many = {f"a{number}": str(number) for number in range(50_000)}
+    assert substitute(["x" + "Ref::a49999/" * 5000], many) == ["x" + "49999/" * 5000]
