@@ -6,6 +6,7 @@ from engine_bench import HOST, N_TO_N, SEQUENTIAL, Bench, Status, after
 
 from batchyard.model.capacity import Resources
 from batchyard.model.job import Dependency
+from batchyard.model.messages import AttemptEnded
 
 CHAIN = Dependency("", SEQUENTIAL)
 HALF = Resources(4, 100)
@@ -317,6 +318,40 @@ def test_what_was_said_of_the_end_of_a_child_that_never_ran_holds() -> None:
     bench.tick(5)
     bench.finish(f"{leader}:1", exit_code=1)
     assert bench.job(f"{array}:1") == told
+
+
+def test_the_end_of_children_that_never_ran_is_told_once_for_all() -> None:
+    """A report of an earlier end comes after the stop; a leader was stopped whose child still runs."""
+    bench = Bench()
+    chain = bench.submit(CHAIN, size=3)
+    bench.up()
+    bench.start(f"{chain}:0")
+    died_ms = bench.world.now
+    bench.tick(10)
+    follower = bench.submit(CHAIN, *led_by(chain), size=3)
+    bench.terminate(chain)
+    told = bench.job(f"{chain}:1")
+    assert (told.status_reason, told.is_terminated, told.stopped_at_ms) == ("stop it", True, bench.world.now)
+    assert (bench.children(chain), bench.children(follower)) == ("r--", "P--")
+    followed = bench.job(f"{follower}:2")
+    assert (followed.status_reason, followed.stopped_at_ms) == ("Dependent Job failed", bench.world.now)
+    bench.report(AttemptEnded(bench.attempt(f"{chain}:0"), died_ms, "exited", exit_code=1))
+    assert bench.job(f"{chain}:1") == told
+    assert bench.job(f"{follower}:0").status_reason == "Dependent Job failed"
+    assert (bench.job(f"{follower}:0").stopped_at_ms or 0) >= bench.job(follower).created_at_ms
+
+
+def test_children_that_were_doomed_before_the_stop_stay_so() -> None:
+    bench = Bench()
+    chain = bench.submit(CHAIN, size=4)
+    bench.cancel(f"{chain}:2", "this one")
+    doomed = bench.job(f"{chain}:3")
+    bench.tick(10)
+    bench.cancel(chain, "all")
+    assert bench.job(f"{chain}:3") == doomed and doomed.status_reason == "Dependent Job failed"
+    assert [bench.job(f"{chain}:{i}").status_reason for i in (0, 1, 2)] == ["all", "all", "this one"]
+    bench.restart()
+    assert bench.job(f"{chain}:3") == doomed
 
 
 def test_ready_jobs_and_the_front_count_children() -> None:

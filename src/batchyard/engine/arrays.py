@@ -174,8 +174,11 @@ class Links:
         return Job(id=child_id(parent_id, index), spec_id=parent_id, status=status, created_at_ms=parent.created_at_ms, index=index)
 
     def stop_children(self, parent: Job, event: lifecycle.CancelAsked | lifecycle.TerminateAsked, now_ms: int) -> None:
-        """Children with a record are told one by one; the others follow from the parent's mark."""
-        self._yard.arrays[parent.id].stopped = True
+        """Children with a record are told one by one; the others follow from the parent's mark, but for those doomed before."""
+        children = self._yard.arrays[parent.id]
+        if not children.stopped and (doomed := children.doomed()):
+            self._yard.put_job(replace(parent, doomed_at_stop=f"{doomed:x}"))
+        children.stopped = True
         for index in sorted(self._yard.live_children.get(parent.id, ())):
             self._engine.move(self._yard.jobs[child_id(parent.id, index)], event, now_ms)
         self._engine.touched_arrays.add(parent.id)

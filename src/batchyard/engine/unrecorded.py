@@ -32,17 +32,18 @@ def fate(find: Find, store: Store, parent: Job, spec: Specification, index: int)
     `find` gives committed jobs that have a record.
     """
     dependency_ms = _dependency_failed_at_ms(find, store, spec, index)
-    if dependency_ms is not None and parent.stopped_at_ms is not None and dependency_ms > parent.stopped_at_ms:
-        dependency_ms = None  # what it followed failed as well, but only after its own array had ended
-    stop_ms = parent.stop_asked_at_ms
-    if stop_ms is not None and (dependency_ms is None or stop_ms <= dependency_ms):
-        return Fate(stop_ms, parent.stop_reason, stopped=True)
     if dependency_ms is not None:
-        return Fate(dependency_ms, DEPENDENT_FAILED, stopped=False)
-    if parent.stopped_at_ms is not None:  # it ended as a whole, before any child could run
+        dependency_ms = max(dependency_ms, parent.created_at_ms)
+    stop_ms = parent.stop_asked_at_ms
+    if stop_ms is not None:
+        if not int(parent.doomed_at_stop or "0", 16) >> index & 1:
+            return Fate(stop_ms, parent.stop_reason, stopped=True)
+        return Fate(min(dependency_ms or stop_ms, stop_ms), DEPENDENT_FAILED, stopped=False)
+    if parent.stopped_at_ms is not None and (dependency_ms is None or dependency_ms >= parent.stopped_at_ms):
+        # it ended as a whole, before any child could run; what it followed may have failed since
         reason = DEPENDENT_FAILED if parent.status_reason == CHILD_FAILED else parent.status_reason
         return Fate(parent.stopped_at_ms, reason, stopped=False)
-    return None
+    return None if dependency_ms is None else Fate(dependency_ms, DEPENDENT_FAILED, stopped=False)
 
 
 def _dependency_failed_at_ms(find: Find, store: Store, spec: Specification, index: int) -> int | None:
@@ -57,14 +58,14 @@ def _dependency_failed_at_ms(find: Find, store: Store, spec: Specification, inde
         seen.add(array.id)
         if is_sequential(array.depends_on):
             chained = True
-            _note(failed_at_ms, store.last_failed_child(array.id, last - 1))
+            _note(failed_at_ms, store.first_failed_child(array.id, last - 1))
         for leader in [d.job_id for d in array.depends_on if d.kind is DependencyKind.N_TO_N]:
             found = find(leader)
             if found is None:
                 continue
-            recorded = store.last_failed_child(leader, last) if chained else store.job(child_id(leader, last))
+            recorded = store.first_failed_child(leader, last) if chained else store.job(child_id(leader, last))
             _note(failed_at_ms, recorded)
-            if recorded is None:
+            if recorded is None and not (chained and store.has_records_up_to(leader, last)):
                 _note_array(failed_at_ms, found[0])
                 to_visit.append((found[1], last, chained))
     return min(failed_at_ms, default=None)

@@ -128,6 +128,7 @@ class Job(Struct, frozen=True, kw_only=True, omit_defaults=True):
     is_terminated: bool = False
     stop_reason: str = ""  # the caller's words, once cancelled or terminated
     stop_asked_at_ms: int | None = None  # of an array: when it was first cancelled or terminated
+    doomed_at_stop: str = ""  # of an array: the children that were doomed when it was stopped, as bits, in hexadecimal
     children: tuple[int, int] = (0, 0)  # of a finished array: how many SUCCEEDED and FAILED
 
     @property

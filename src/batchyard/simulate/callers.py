@@ -21,6 +21,7 @@ from batchyard.simulate.world import FalseWorld
 DEFINITION = f"{BATCH}:job-definition/work:1"
 CONTAINER = Raw(b'{"command":["work"],"environment":[{"name":"A","value":"1"}]}')
 SIZES = ((0.25, 128), (0.5, 512), (1, 512), (1, 1024), (2, 2048), (3, 1024), (4, 4096))
+WRONG = "Container Overrides length must be at most 8192"
 WHOLE, N_TO_N, SEQUENTIAL = DependencyKind.WHOLE, DependencyKind.N_TO_N, DependencyKind.SEQUENTIAL
 RULES: tuple[tuple[RetryRule, ...], ...] = (
     (),
@@ -103,7 +104,8 @@ class Callers:
             effective=CONTAINER,
         )
         self.submitted[spec.id] = spec
-        return Submit(spec, _settled(read, depends_on))
+        wrong = WRONG if dice() < 0.02 else ""
+        return Submit(spec, _settled(read, depends_on), wrong)
 
     def _dependencies(self, read: EngineReader, size: int) -> tuple[Dependency, ...]:
         """On jobs that exist, as the service checks; on themselves one after the other; on arrays of the same size child by child."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from batchyard.core import growth, reclaiming, retries
 from batchyard.core.lifecycle import CHILD_FAILED, DEPENDENT_FAILED, TIMED_OUT
 from batchyard.engine.engine import Engine
@@ -9,14 +11,16 @@ from batchyard.engine.reader import EngineReader
 from batchyard.model.capacity import Health, InstanceState
 from batchyard.model.job import DependencyKind, Job, Specification, Status, child_id
 from batchyard.model.view import JobQuery
+from batchyard.simulate.callers import WRONG
 from batchyard.simulate.chance import require
 
 S = Status
 
 
-def at_rest(engine: Engine, read: EngineReader) -> None:
+def at_rest(engine: Engine, read: EngineReader, held: Iterable[str]) -> None:
     """Nothing moves any more, and nobody's setting stands in the way: what has not ended cannot run, and says why."""
     require(not engine.yard.attempts, "all is quiet and attempts are still held")
+    require(set(held) == engine.yard.instances.keys(), "the node holds other instances than the engine")
     for queue in engine.yard.queues.values():
         require(queue.health is not Health.DELETING, f"{queue.name} is still being deleted")
     for environment in engine.yard.environments.values():
@@ -82,7 +86,7 @@ def _array(read: EngineReader, parent: Job, spec: Specification) -> None:
     require(all(c.status.is_final for c in children), f"{parent.id} has ended before its children")
     require((parent.status is S.SUCCEEDED) == (good == spec.array_size), f"{parent.id} is {parent.status} with {good} good children")
     if parent.status is S.FAILED:
-        known = {CHILD_FAILED, DEPENDENT_FAILED, parent.stop_reason}
+        known = {CHILD_FAILED, DEPENDENT_FAILED, WRONG, parent.stop_reason}
         require(parent.status_reason in known, f"{parent.id} failed: {parent.status_reason!r}")
     for child in children:
         _job(read, child, spec)
@@ -101,7 +105,7 @@ def _job(read: EngineReader, job: Job, spec: Specification) -> None:
         require(again, f"{job.id} was tried again after {attempt.status_reason!r}")
     if job.status is S.SUCCEEDED:
         require(bool(attempts) and attempts[-1].exit_code == 0, f"{job.id} succeeded without exit code 0")
-    elif not job.is_terminated and not job.is_cancelled and job.status_reason != DEPENDENT_FAILED:
+    elif not job.is_terminated and not job.is_cancelled and job.status_reason not in (DEPENDENT_FAILED, WRONG):
         over = bool(attempts) and (not retries.verdict(spec, attempts[-1]) or attempts[-1].status_reason == TIMED_OUT)
         require(over, f"{job.id} failed ({job.status_reason!r}) with an attempt left")
     _dependencies(read, job, spec)

@@ -70,6 +70,7 @@ class FalseNode:
         self._random = Random(f"node {seed}")
         self._generation = 0
         self._starting: dict[str, Resources | None] = {}  # None: does not answer
+        self._gone: set[str] = set()  # instances that were reported gone: they do not come back under their ids
         self._outcomes: dict[str, AttemptEnded] = {}  # kept until acknowledged
         self._live_jobs: dict[str, str] = {}  # job -> its attempt that is alive
         self._events: list[tuple[int, int, str, str]] = []  # a heap: when, number, what, of whom
@@ -139,7 +140,7 @@ class FalseNode:
             if tells:
                 self._over(AttemptEnded(name, now_ms, "lost", started_at_ms=attempt.started_at_ms), now_ms)
         del self.instances[id]
-        self._report(InstanceGone(id, now_ms), id, now_ms)
+        self._leave(id, now_ms)
 
     def restart(self, now_ms: int) -> None:
         """The node's process dies: it comes back with its journal and without instances. Begun attempts are lost ones."""
@@ -176,7 +177,9 @@ class FalseNode:
                 self._stop_attempt(name, grace_s, now_ms)
 
     def _start(self, id: str, room: Resources, now_ms: int) -> None:
-        if id in self.instances:
+        if id in self._gone:
+            self._leave(id, now_ms)
+        elif id in self.instances:
             self._report(InstanceUp(id, now_ms), id, now_ms)
         elif self._starting.get(id) is None:
             if id not in self._starting and self._chance("unanswered_start"):
@@ -201,6 +204,10 @@ class FalseNode:
             self._over(AttemptEnded(name, now_ms, "lost", started_at_ms=attempt.started_at_ms), now_ms)
         self.instances.pop(id, None)
         self._starting.pop(id, None)
+        self._leave(id, now_ms)
+
+    def _leave(self, id: str, now_ms: int) -> None:
+        self._gone.add(id)
         self._report(InstanceGone(id, now_ms), id, now_ms)
 
     def _launch(self, launch: Launch, now_ms: int) -> None:

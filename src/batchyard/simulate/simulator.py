@@ -19,6 +19,7 @@ from batchyard.engine.launching import AttemptKeys, Launcher
 from batchyard.engine.reader import EngineReader
 from batchyard.model.capacity import InstanceState, Resources
 from batchyard.model.fault import Fault
+from batchyard.model.job import Job, Specification, Status, child_id
 from batchyard.model.messages import Effect, Report
 from batchyard.model.requests import EndAll, Reclaim, Request
 from batchyard.simulate import edits, judgement
@@ -83,6 +84,7 @@ class Simulation:
         self._watch = Watch(host)
         self._random = Random(f"simulation {seed}")
         self._turns = 0
+        self._told: dict[str, Job] = {}
         self._wake_ms: int | None = None
         self._begin_ms = self.world.now
 
@@ -100,7 +102,7 @@ class Simulation:
         self.node.connect(self.world.now)
         self._ask([edits.make_way()])
         self._settle()
-        judgement.at_rest(self.engine, self.read)
+        judgement.at_rest(self.engine, self.read, self.node.instances)
         self._ask([EndAll("the end")])
         self._settle()
         judgement.at_the_end(self.engine, self.read, self.callers.submitted)
@@ -192,7 +194,20 @@ class Simulation:
             if found is not None:
                 self.read.waiting_reason(*found)
                 if found[0].is_array:
-                    require(sum(self.read.summary(found[0]).values()) == found[1].array_size, f"{id} counts its children wrongly")
+                    self._look_at_children(*found)
+
+    def _look_at_children(self, parent: Job, spec: Specification) -> None:
+        """Also those that have no record and never will: what was said of their end once holds."""
+        counts = dict.fromkeys(Status, 0)
+        for index in range(spec.array_size):
+            found = self.read.job(child_id(parent.id, index))
+            require(found is not None, f"child {index} of {parent.id} is not there")
+            assert found is not None
+            counts[found[0].status] += 1
+            if found[0].status.is_final:
+                before = self._told.setdefault(found[0].id, found[0])
+                require(before == found[0], f"of {found[0].id} it was said {before}, and now {found[0]}")
+        require(counts == self.read.summary(parent), f"{parent.id} counts its children wrongly")
 
     # --- faults ---
 

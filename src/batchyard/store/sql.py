@@ -160,10 +160,18 @@ class Store:
         rows = list(self._reader.execute("SELECT body FROM jobs WHERE id = ?", (job_id,)))
         return _job(rows[0][0]) if rows else None
 
-    def last_failed_child(self, parent: str, index: int) -> Job | None:
-        """Of the FAILED children with a record, up to `index`, the last."""
-        select = "SELECT body FROM jobs WHERE parent = ? AND child <= ? AND status = 'FAILED' ORDER BY child DESC LIMIT 1"
+    def first_failed_child(self, parent: str, index: int) -> Job | None:
+        """Of the FAILED children with a record, up to `index`, the one that failed first."""
+        select = (
+            "SELECT body FROM jobs WHERE parent = ? AND child <= ? AND status = 'FAILED'"
+            " ORDER BY json_extract(body, '$.stopped_at_ms'), child LIMIT 1"
+        )
         return next((_job(body) for (body,) in self._reader.execute(select, (parent, index))), None)
+
+    def has_records_up_to(self, parent: str, index: int) -> bool:
+        """Whether every child up to `index` has a record."""
+        count = next(iter(self._reader.execute("SELECT count(*) FROM jobs WHERE parent = ? AND child <= ?", (parent, index))))[0]
+        return bool(count > index)
 
     def specification(self, id: str) -> Specification | None:
         rows = list(self._reader.execute("SELECT body FROM specifications WHERE id = ?", (id,)))
