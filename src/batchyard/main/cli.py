@@ -28,6 +28,7 @@ COMMANDS = {
     "compute": "capacity",
     "reclaim": "capacity",
     "doctor": "doctor",
+    "simulate": "simulate",
     "node": "node",
 }
 EPILOG = """\b
