@@ -126,7 +126,7 @@ class FalseNode:
         self._count += 1
         heappush(self._events, (due_ms, self._count, what, whom))
 
-    def _soon(self, now_ms: int, most_ms: int = 200) -> int:
+    def _soon(self, now_ms: int, most_ms: int) -> int:
         return now_ms + self._random.randint(1, most_ms)
 
     # --- faults that hit the node itself ---
@@ -222,7 +222,7 @@ class FalseNode:
             self._over(AttemptEnded(name, now_ms, "lost", reason=f"instance {launch.instance} is not here"), now_ms)
         else:
             self._hold(launch)
-            self._at(self._soon(now_ms), "begin", name)
+            self._at(self._soon(now_ms, self._random.choice((100, 100, 4000))), "begin", name)
 
     def _hold(self, launch: Launch) -> None:
         """The promises of the engine, seen from where the jobs run."""
@@ -279,7 +279,8 @@ class FalseNode:
     # --- reports ---
 
     def _connect(self, _whom: str, now_ms: int) -> None:
-        self._line = Connection(now_ms)
+        # The first report may be long under way, and effects that were sent before it has arrived are not in it.
+        self._line = Connection(now_ms + self._random.choice((0, 0, 500, 5000)))
         held = (*self.attempts, *self._outcomes)
         self._report(ProviderBack("local", f"node-{self._generation}", (*self.instances, *self._starting), held, now_ms), "", now_ms)
         for id in self.instances:
