@@ -214,8 +214,10 @@ class Links:
         return children
 
     def release(self, parent: str) -> None:
-        """Forget a finished array that nobody follows."""
-        if parent not in self._yard.jobs and not self._followers.get(parent):
+        """Forget a finished array that nobody follows. Until its end is durable callers still count its children."""
+        if parent in self._yard.jobs or parent in self._engine.recent:
+            return
+        if not self._followers.get(parent):
             self._followers.pop(parent, None)
             self._watched.pop(parent, None)
             self._yard.forget_array(parent)

@@ -19,7 +19,7 @@ from batchyard.engine.launching import AttemptKeys, Launcher
 from batchyard.engine.reader import EngineReader
 from batchyard.model.capacity import InstanceState, Resources
 from batchyard.model.fault import Fault
-from batchyard.model.job import Job, Specification, Status, child_id
+from batchyard.model.job import Job, Status, child_id
 from batchyard.model.messages import Effect, Report
 from batchyard.model.requests import EndAll, Reclaim, Request
 from batchyard.simulate import edits, judgement
@@ -145,6 +145,7 @@ class Simulation:
             if self.chance("crash_before_write"):
                 self._crash("crash before the write")
                 return
+            self._look(between=True)
             if turn.changes:
                 self.store.stage(turn.changes)
                 self.store.commit()
@@ -185,29 +186,40 @@ class Simulation:
             self.story.append(f"    -> {', '.join(_short(effect) for effect in effects)}")
         self.node.send(effects, turn.acknowledge, self.world.now)
 
-    def _look(self) -> None:
-        """Somebody looks at some job: a read must never fail, and never move anything."""
-        if self.callers.submitted:
-            id = self._random.choice(list(self.callers.submitted))
-            found = self.read.job(id)
-            self.read.explain(id)
-            if found is not None:
-                self.read.waiting_reason(*found)
-                if found[0].is_array:
-                    self._look_at_children(*found)
-
-    def _look_at_children(self, parent: Job, spec: Specification) -> None:
-        """Also those that have no record and never will: what was said of their end once holds."""
+    def _look(self, *, between: bool = False) -> None:
+        """Somebody looks at some job, after a turn or between its decision and its write. What is said of an end holds for good."""
+        if not self.callers.submitted:
+            return
+        id = self._random.choice(list(self.callers.submitted))
+        found = self.read.job(id)
+        self.read.explain(id)
+        if found is None:
+            return
+        self.read.waiting_reason(*found)
+        parent, spec = found
         counts = dict.fromkeys(Status, 0)
         for index in range(spec.array_size):
-            found = self.read.job(child_id(parent.id, index))
-            require(found is not None, f"child {index} of {parent.id} is not there")
-            assert found is not None
-            counts[found[0].status] += 1
-            if found[0].status.is_final:
-                before = self._told.setdefault(found[0].id, found[0])
-                require(before == found[0], f"of {found[0].id} it was said {before}, and now {found[0]}")
-        require(counts == self.read.summary(parent), f"{parent.id} counts its children wrongly")
+            child = self._child(parent, index)
+            counts[child.status] += 1
+            self._hold(child)
+        self._hold(parent)
+        if spec.array_size:
+            told = self.read.summary(parent)
+            require(sum(told.values()) == spec.array_size, f"{id} counts {told} of {spec.array_size} children")
+            require(between or told == counts, f"{id} counts {told}, and its children say {counts}")
+
+    def _child(self, parent: Job, index: int) -> Job:
+        """Whether it has a record or not, and whether it ever will."""
+        found = self.read.job(child_id(parent.id, index))
+        require(found is not None, f"child {index} of {parent.id} is not there")
+        assert found is not None
+        return found[0]
+
+    def _hold(self, job: Job) -> None:
+        """To what was said, if it was the end."""
+        if job.status.is_final:
+            before = self._told.setdefault(job.id, job)
+            require(before == job, f"of {job.id} it was said {before}, and now {job}")
 
     # --- faults ---
 
