@@ -28,6 +28,7 @@ class Growth:
         self.starts: list[StartWish] = []
         self.give_back: list[str] = []
         self.reclaims: list[str] = []
+        self._scalable_for: dict[str, list[str]] = {}
         self.coming: list[tuple[str, str, Resources]] = []  # environment, launched for, room still free in it
         self.left: dict[str, float] = {arn: e.max_vcpus for arn, e in view.environments.items()}
         self.left_later: dict[str, float] = dict.fromkeys(view.environments, 0.0)  # vCPUs of those on their way out
@@ -78,8 +79,14 @@ class Growth:
         self.coming.append((environment.arn, queue.arn, room))
         return True
 
+    def _scalable(self, queue: Queue) -> list[str]:
+        arns = self._scalable_for.get(queue.arn)
+        if arns is None:
+            arns = self._scalable_for[queue.arn] = scalable(self.view, queue)
+        return arns
+
     def _choose(self, queue: Queue, demand: Sequence[Resources]) -> tuple[Environment, Shape, Resources] | None:
-        for arn in scalable(self.view, queue):
+        for arn in self._scalable(queue):
             environment = self.view.environments[arn]
             choice = packing.choose(self.view.shapes(arn), demand, self.limits(environment))
             if choice is not None:
@@ -88,9 +95,8 @@ class Growth:
 
     def fits_coming(self, queue: Queue, needs: Resources) -> bool:
         """Whether an instance on its way has room for a queue's job; takes that room."""
-        arns = scalable(self.view, queue)
         for number, (arn, launched_for, room) in enumerate(self.coming):
-            if arn in arns and needs.fits(room) and launched_for in ("", queue.arn):
+            if launched_for in ("", queue.arn) and needs.fits(room) and arn in self._scalable(queue):
                 self.coming[number] = (arn, launched_for, room.minus(needs))
                 return True
         return False
