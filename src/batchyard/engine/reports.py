@@ -51,9 +51,9 @@ class Observer:
         for report in reports:
             try:
                 self._take_one(report, now_ms, turn)
-            except lifecycle.IllegalMove:
+            except Exception as error:  # a report comes again until it is taken: one that cannot be must not stop all others for ever
                 log.exception("report set aside: %r", report)
-                self.dropped["illegal"] += 1
+                self.dropped["illegal" if isinstance(error, lifecycle.IllegalMove) else "failed"] += 1
 
     def _take_one(self, report: Report, now_ms: int, turn: Turn) -> None:
         match report:
