@@ -60,8 +60,8 @@ class Observer:
             case AttemptStarted():
                 self._started(report, now_ms)
             case AttemptEnded():
-                turn.acknowledge.append(report.attempt)
                 self._ended(report, now_ms)
+                turn.acknowledge.append(report.attempt)
             case InstanceUp():
                 self._up(report)
             case InstanceGone():
