@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import random
 import select
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -157,6 +160,14 @@ class Yard:
         stream = job["container"]["logStreamName"]
         events = self.client("logs").get_log_events(logGroupName="/aws/batch/job", logStreamName=stream, startFromHead=True)["events"]
         return [e["message"] for e in events]
+
+
+def quiet_port() -> int:
+    """A free port from below the range that the kernel gives out by itself: nobody else gets it while a service is away."""
+    while True:
+        port = random.randrange(20_000, 32_000)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 def until(ask: Callable[[], T | None], what: str, patience_s: float = 30) -> T:

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from yard import quiet_port
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "examples" / "variant-calling"))
 
 import local
@@ -27,7 +29,7 @@ BEGINS = re.compile(r"^(\w+) begins \(job (\S+), attempt (\d+)\)$", re.MULTILINE
 @pytest.fixture
 def yard(tmp_path: Path) -> Iterator[service.Service]:
     made = service.Service(tmp_path / "out" / "yard")
-    made.start()
+    made.start("--port", str(quiet_port()))
     yield made
     if made.process is not None and made.process.poll() is not None:
         made.start()

@@ -15,11 +15,11 @@ from pathlib import Path
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from yard import Yard, until
+from yard import Yard, quiet_port, until
 
 
 def small_yard(new_yard: Callable[..., Yard], starts: Path, *command: str, kind: str = "EC2") -> Yard:
-    yard = new_yard("--vcpus", "8", "--memory-mib", "2048")
+    yard = new_yard("--vcpus", "8", "--memory-mib", "2048", "--port", str(quiet_port()))
     yard.environment_of("environment", kind=kind)
     yard.queue_of("queue", "environment")
     note = f'echo "$AWS_BATCH_JOB_ID $AWS_BATCH_JOB_ATTEMPT" >> {starts}; '
@@ -138,6 +138,7 @@ def _running(command: str, yard: Yard) -> list[str]:
 def test_a_port_that_was_taken_meanwhile_gives_way_to_a_free_one(new_yard: Callable[..., Yard], starts: Path) -> None:
     yard = small_yard(new_yard, starts, "true")
     port = int(yard.url.rpartition(":")[2])
+    yard.options = yard.options[:-2]  # from now on the port only sticks
     yard.stop()
     with socket.create_server(("127.0.0.1", port)):
         yard.start()
