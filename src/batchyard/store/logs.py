@@ -14,6 +14,7 @@ The segments of a group share a directory, whose `about.json` says the group's n
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -174,10 +175,11 @@ def make_group(directory: Path, group: str, created_at_ms: int) -> None:
     (draft / ABOUT_GROUP).write_text(json.dumps({"group": group, "created_at_ms": created_at_ms}))
     try:
         draft.rename(directory)
-    except OSError:
+    except OSError as error:
         (draft / ABOUT_GROUP).unlink()
         draft.rmdir()
-        if not directory.is_dir():
+        # It was there when it mattered, even if somebody has deleted it since: who needs it then makes it again.
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST) and not directory.is_dir():
             raise
 
 
