@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import os
+import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from batchyard.compute.local import proc
+from batchyard.compute.local import proc, protocol
 from batchyard.compute.local.link import LocalProvider
 from batchyard.compute.provider import Provider
 from batchyard.compute.scripted import ScriptedProvider
@@ -174,3 +176,17 @@ def exits(code: int) -> tuple[str, ...]:
 
 
 RUNS_ON = ("sleep", "600")
+
+
+def node_pid(directory: Path) -> int:
+    """The node of a data directory; 0 if there is none."""
+    with contextlib.suppress(FileNotFoundError, ValueError):
+        return int((directory / protocol.LOCK).read_text())
+    return 0
+
+
+def kill_node(directory: Path) -> None:
+    pid = node_pid(directory)
+    with contextlib.suppress(ProcessLookupError, FileNotFoundError):
+        if pid and str(directory).encode() in Path(f"/proc/{pid}/cmdline").read_bytes():
+            os.kill(pid, signal.SIGKILL)

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
-import signal
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-from compute_rig import LocalRig
+from compute_rig import LocalRig, kill_node
 
-from batchyard.compute.local import protocol
 from batchyard.compute.local.link import LocalProvider
 
 
@@ -59,17 +56,3 @@ async def local(request: pytest.FixtureRequest, standing: Path) -> AsyncIterator
             await rig.provider.close()
         else:
             await rig.provider.shut_down(0.0)
-
-
-def node_pid(directory: Path) -> int:
-    """The node of a data directory; 0 if there is none."""
-    with contextlib.suppress(FileNotFoundError, ValueError):
-        return int((directory / protocol.LOCK).read_text())
-    return 0
-
-
-def kill_node(directory: Path) -> None:
-    pid = node_pid(directory)
-    with contextlib.suppress(ProcessLookupError, FileNotFoundError):
-        if pid and str(directory).encode() in Path(f"/proc/{pid}/cmdline").read_bytes():
-            os.kill(pid, signal.SIGKILL)

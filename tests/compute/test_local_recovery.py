@@ -12,8 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from compute_rig import RUNS_ON, LocalRig, alive, exits, instance
-from conftest import kill_node, node_pid
+from compute_rig import RUNS_ON, LocalRig, alive, exits, instance, kill_node, node_pid
 from test_local_processes import PYTHON
 
 from batchyard.compute.local import journal, proc, protocol

@@ -11,6 +11,8 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import boto3
+import botocore.config
 import uvicorn
 
 from batchyard.model.fault import Fault
@@ -168,3 +170,16 @@ def running_door(clock: Callable[[], float] = time.time, **settings: Any) -> Ite
     finally:
         server.should_exit = True
         thread.join(10)
+
+
+def client_of(door: Door, service: str, credential: Credential = ROOT, region: str = "eu-west-1", **config: Any) -> Any:
+    """A boto3 client of `door`, which does not try again."""
+    return boto3.client(
+        service,
+        endpoint_url=door.url,
+        region_name=region,
+        aws_access_key_id=credential.access_key_id,
+        aws_secret_access_key=credential.secret_access_key,
+        aws_session_token=credential.session_token,
+        config=botocore.config.Config(retries={"max_attempts": 0}, **config),
+    )

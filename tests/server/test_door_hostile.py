@@ -12,8 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from conftest import client_of
-from door_toys import ACCOUNT, JOB, ROOT, Door, Toys, lookup
+from door_toys import ACCOUNT, JOB, ROOT, Door, Toys, client_of, lookup
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
