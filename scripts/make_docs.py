@@ -49,6 +49,7 @@ SERVICES = (
     Service("logs", "CloudWatch Logs"),
     Service("s3", "Amazon S3"),
     Service("sts", "AWS STS"),
+    Service("ssm", "AWS Systems Manager"),
 )
 
 

@@ -13,6 +13,8 @@ from batchyard.engine.reader import EngineReader
 from batchyard.model.requests import Request
 from batchyard.store.logs_store import LogStore
 from batchyard.store.objects import ObjectStore
+from batchyard.store.sealing import Sealer
+from batchyard.store.shelf import Shelf
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,8 @@ class ServerDesk:
     catalogue: Catalogue
     logs: LogStore
     objects: ObjectStore
+    shelf: Shelf
+    sealer: Sealer
     stop: asyncio.Event
     end_node: bool = False
     prepared: dict[str, Any] = field(default_factory=dict)

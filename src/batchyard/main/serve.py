@@ -33,10 +33,12 @@ from batchyard.main.keys import KeyRing
 from batchyard.main.settings import Identity, Settings, SettingsError, identity_of, keep_identity, write_private
 from batchyard.server.app import App, DoorSettings
 from batchyard.server.listener import listener_config
-from batchyard.services import batch, logs, operator, s3, sts
+from batchyard.services import batch, logs, operator, s3, ssm, sts
 from batchyard.store import logs_retention
 from batchyard.store.logs_store import LogStore
 from batchyard.store.objects import ObjectStore
+from batchyard.store.sealing import Sealer
+from batchyard.store.shelf import Shelf
 from batchyard.store.sql import NewerStore, Store, UnusableStore
 
 log = logging.getLogger(__name__)
@@ -126,6 +128,7 @@ async def _serve(settings: Settings, identity: Identity, listener: socket.socket
     stop = asyncio.Event()
     driver = Driver(engine, {"local": provider}, Launcher(base, url, keys.mint), stop.set)
     objects, log_store = ObjectStore(settings.data / "objects", region=identity.region), LogStore(settings.data / "logs")
+    shelf, sealer = Shelf(settings.data / "shelf.db", world.now_ms), Sealer(settings.data / "shelf.key")
     desk = ServerDesk(
         driver=driver,
         read=EngineReader(engine, open_profile=settings.profile == "open"),
@@ -133,10 +136,12 @@ async def _serve(settings: Settings, identity: Identity, listener: socket.socket
         catalogue=catalogue,
         logs=log_store,
         objects=objects,
+        shelf=shelf,
+        sealer=sealer,
         stop=stop,
     )
     door = DoorSettings(identity.account, identity.region, is_open=settings.auth == "off")
-    services = {"batch": batch, "logs": logs, "sts": sts, "batchyard": operator}
+    services = {"batch": batch, "logs": logs, "ssm": ssm, "sts": sts, "batchyard": operator}
     health = functools.partial(_health, provider)
     app = App(desk, services, s3.handle, keys.lookup, door, health=health, collectors=[EngineFigures(driver)])
     await driver.start()
@@ -150,15 +155,7 @@ async def _serve(settings: Settings, identity: Identity, listener: socket.socket
     serving = asyncio.ensure_future(server.serve([listener]))
     chores = asyncio.ensure_future(_chores(log_store, world.now_ms))
     _stop_on_signals(stop)
-    write_private(
-        settings.data / "endpoint.json",
-        {
-            "endpoint_url": url,
-            "region": identity.region,
-            "access_key_id": identity.access_key_id,
-            "secret_access_key": identity.secret_access_key,
-        },
-    )
+    _say_where(settings.data, url, identity)
     print(f"ready {url}", flush=True)  # noqa: T201 (the line that callers wait for)
     await asyncio.wait([serving, asyncio.ensure_future(stop.wait())], return_when=asyncio.FIRST_COMPLETED)
     chores.cancel()
@@ -168,10 +165,22 @@ async def _serve(settings: Settings, identity: Identity, listener: socket.socket
     server.should_exit = True
     await serving
     await driver.close()
-    store.close()
-    objects.close()
-    log_store.close()
+    for memory in (store, objects, shelf, log_store):
+        memory.close()
     return 0
+
+
+def _say_where(data: Path, url: str, identity: Identity) -> None:
+    """Write down how the folder's service is reached."""
+    write_private(
+        data / "endpoint.json",
+        {
+            "endpoint_url": url,
+            "region": identity.region,
+            "access_key_id": identity.access_key_id,
+            "secret_access_key": identity.secret_access_key,
+        },
+    )
 
 
 def _user() -> dict[str, str]:

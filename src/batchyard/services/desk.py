@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol
+from concurrent.futures import Future
+from typing import Any, Protocol, TypeVar
 
 from batchyard.model.requests import Request
 from batchyard.model.view import Reader
+from batchyard.store.shelf import Drawer, Place
+
+Answer = TypeVar("Answer")
 
 
 class DeskSettings(Protocol):
@@ -61,3 +65,40 @@ class Desk(Protocol):
     def new_job_id(self) -> str: ...
 
     def now_ms(self) -> int: ...
+
+
+class Shelf(Protocol):
+    """Durable documents of the small services (see `store/shelf.py`; `services/shelved.py` makes handlers over it)."""
+
+    @property
+    def version(self) -> int:
+        """Another number after every committed change."""
+        ...
+
+    def change(self, place: Place, act: Callable[[Drawer], Answer]) -> Future[Answer]:
+        """Run `act` as one transaction; the future gets its answer once that is durable, or what it raised."""
+        ...
+
+    def look(self, place: Place, ask: Callable[[Drawer], Answer]) -> Answer:
+        """The answer of `ask` on one snapshot of what is committed."""
+        ...
+
+
+class Sealing(Protocol):
+    """Hides secrets from who copies the store (see `store/sealing.py`)."""
+
+    def seal(self, text: bytes, context: str) -> bytes: ...
+    def open(self, sealed: bytes, context: str) -> bytes: ...
+
+
+class ShelfDesk(Protocol):
+    """What the handlers of IAM, STS, EC2, SSM and Secrets Manager need."""
+
+    @property
+    def shelf(self) -> Shelf: ...
+
+    @property
+    def sealer(self) -> Sealing: ...
+
+    @property
+    def settings(self) -> DeskSettings: ...

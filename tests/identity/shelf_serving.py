@@ -1,0 +1,123 @@
+"""Serves the small services over a shelf, in a thread of its own; every answer is checked against botocore's model on its way out."""
+
+from __future__ import annotations
+
+import importlib
+import socket
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import boto3
+import pytest
+import uvicorn
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from batchyard.server.app import App, DoorSettings
+from batchyard.server.identity import root_credential
+from batchyard.server.listener import listener_config
+from batchyard.services import Caller, Handler
+from batchyard.store.sealing import Sealer
+from batchyard.store.shelf import Shelf
+from batchyard.wire import shapes
+
+ACCOUNT, REGION = "123456789012", "us-east-1"
+ROOT = root_credential("AKIAROOTROOTROOTROOT", "the-root-secret", ACCOUNT)
+SERVICES = ("ssm",)
+
+
+class Served:
+    """A served shelf: `client(service)` gives boto3's client of it; `clock_ms` may be set to move its clock."""
+
+    def __init__(self, folder: Path) -> None:
+        self.clock_ms: int | None = None
+        self.shelf = Shelf(folder / "shelf.db", self.now_ms)
+        self.sealer = Sealer(folder / "shelf.key")
+        self.url = ""
+        self._clients: dict[str, Any] = {}
+
+    def now_ms(self) -> int:
+        return self.clock_ms or time.time_ns() // 1_000_000
+
+    def desk(self) -> Any:
+        settings = SimpleNamespace(profile="open", region=REGION, account=ACCOUNT, runtime="process")
+        return SimpleNamespace(shelf=self.shelf, sealer=self.sealer, settings=settings, now_ms=self.now_ms)
+
+    def app(self) -> App:
+        return App(
+            self.desk(),
+            {name: checked(name) for name in SERVICES},
+            None,
+            lambda key, token: ROOT if key == ROOT.access_key_id else None,
+            DoorSettings(ACCOUNT, REGION),
+        )
+
+    def client(self, service: str, key: str = ROOT.access_key_id, secret: str = ROOT.secret_access_key, token: str | None = None) -> Any:
+        if (service, key) not in self._clients:
+            self._clients[service, key] = boto3.client(
+                service,
+                endpoint_url=self.url,
+                region_name=REGION,
+                aws_access_key_id=key,
+                aws_secret_access_key=secret,
+                aws_session_token=token,
+                config=Config(retries={"max_attempts": 1}),
+            )
+        return self._clients[service, key]
+
+    def __getattr__(self, service: str) -> Any:
+        return self.client(service)
+
+
+def checked(service: str) -> Any:
+    """The service's tables, with handlers whose answers must be of the model's shape."""
+    module, codec = importlib.import_module(f"batchyard.services.{service}"), shapes.load(service)
+
+    def checking(operation: str, handler: Handler) -> Handler:
+        async def handle(desk: Any, caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
+            answer = await handler(desk, caller, params)
+            problems = shapes.check(codec, operation, answer)
+            assert not problems, problems
+            return answer
+
+        return handle
+
+    operations: Mapping[str, Handler] = {name: checking(name, handler) for name, handler in module.OPERATIONS.items()}
+    return SimpleNamespace(OPERATIONS=operations, NOT_YET=module.NOT_YET)
+
+
+@contextmanager
+def served(folder: Path) -> Iterator[Served]:
+    """A server over the shelf in `folder`."""
+    service = Served(folder)
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    listener.listen()
+    server = uvicorn.Server(listener_config(service.app()))
+    thread = threading.Thread(target=lambda: server.run([listener]), daemon=True)
+    thread.start()
+    service.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    try:
+        yield service
+    finally:
+        server.should_exit = True
+        thread.join(timeout=20)
+        listener.close()
+        service.shelf.close()
+
+
+@contextmanager
+def refused(code: str, words: str = "") -> Iterator[dict[str, Any]]:
+    """The block must be refused with `code` and a message that holds `words`; gives the response, once it is there."""
+    answer: dict[str, Any] = {}
+    with pytest.raises(ClientError) as raised:
+        yield answer
+    answer.update(raised.value.response)
+    error = raised.value.response["Error"]
+    assert error["Code"] == code, error
+    assert words in error["Message"], error
