@@ -1,18 +1,61 @@
-"""What all tests have in common: signals as a terminal has them, and failures told as they happen."""
+"""What all tests have in common: signals as on a terminal, failures told as they happen, every answer held against AWS's model."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sys
+import tempfile
+from collections import defaultdict
+from pathlib import Path
 
 import pytest
+
+import wire_watch
+from wire_counts import Counts
 
 # A runner in the background may have been started with Ctrl-C ignored, and whoever is started by it inherits that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+IS_WORKER = "PYTEST_XDIST_WORKER" in os.environ
+if not IS_WORKER:
+    os.environ[wire_watch.FOLDER] = tempfile.mkdtemp(prefix="wire-watch-")
+_watch = wire_watch.install()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    assert _watch
+    _watch.test_is(item.nodeid)
+
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     """In CI each failure is printed at once: a run that never comes to its end has still told what went wrong."""
-    if report.failed and os.environ.get("CI") and not os.environ.get("PYTEST_XDIST_WORKER"):
+    if report.failed and os.environ.get("CI") and not IS_WORKER:
         print(f"\n--- {report.nodeid} ({report.when}) ---\n{report.longreprtext}\n", file=sys.stderr, flush=True)  # noqa: T201
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """At the end of all: answers that do not fit the model fail the run, and so does a call that no test makes any more."""
+    if IS_WORKER:
+        return
+    folder = Path(os.environ[wire_watch.FOLDER])
+    wrong: dict[str, set[str]] = defaultdict(set)
+    counts = Counts()
+    for note in wire_watch.notes(folder):
+        if note.direction == "wrong":
+            if note.path:
+                wrong[f"{note.service}.{note.operation}: {note.path}"].add(note.test)
+        else:
+            counts.add(note)
+    shutil.rmtree(folder, ignore_errors=True)
+    said = [f"an answer does not fit AWS's model: {what}\n    in {', '.join(sorted(tests))}" for what, tests in sorted(wrong.items())]
+    is_whole = session.config.args == [str(session.config.rootpath / "tests")] or session.config.args == ["tests"]
+    if is_whole and not session.testsfailed and not session.config.option.keyword:
+        said += counts.lost()
+        counts.write_if_asked()
+    if said:
+        print("\n" + "\n".join(said), file=sys.stderr, flush=True)  # noqa: T201
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED

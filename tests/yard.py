@@ -20,6 +20,7 @@ import boto3
 from botocore.config import Config
 
 FINAL = ("SUCCEEDED", "FAILED")
+WATCHED = Path(__file__).with_name("wire_watch.py")  # `batchyard`, with every answer held against the model
 T = TypeVar("T")
 
 
@@ -33,7 +34,7 @@ class Yard:
         self._clients: dict[str, Any] = {}
 
     def start(self) -> Yard:
-        command = [sys.executable, "-m", "batchyard.main", "serve", "--data", str(self.data), "--port", "0", *self.options]
+        command = [sys.executable, str(WATCHED), "serve", "--data", str(self.data), "--port", "0", *self.options]
         self.errors = open(self.data.with_suffix(".log"), "a")  # noqa: SIM115 (closed in `down`)
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self.errors, text=True, start_new_session=True)
         assert self.process.stdout is not None

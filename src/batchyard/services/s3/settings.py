@@ -124,7 +124,7 @@ async def get_setting(call: Call) -> HttpResponse:
         return HttpResponse(200, {"content-type": "application/json"}, text.encode())
     document = msgspec.json.decode(text)
     wrapped = setting.kind not in ("tagging", "lifecycle")  # those two are not a payload in the model but the answer itself
-    headers = {_TRANSITION: document[_TRANSITION]} if _TRANSITION in document else {}
+    headers = {_TRANSITION: document.pop(_TRANSITION)} if _TRANSITION in document else {}
     return call.answer({setting.member: document} if wrapped else document, headers)
 
 
