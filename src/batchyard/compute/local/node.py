@@ -15,11 +15,11 @@ import sys
 from pathlib import Path
 
 from batchyard.compute.local import host, orphans, protocol, sweep
-from batchyard.compute.local.attempt import Place
 from batchyard.compute.local.door import Door
 from batchyard.compute.local.journal import NAME, Epoch, Journal
 from batchyard.compute.local.loop import Loop, boot_s
 from batchyard.compute.local.proc import boot_id
+from batchyard.compute.local.process import Place, ProcessRunner
 from batchyard.compute.local.protocol import Acknowledge, Announce, Do, Down, ShutDown
 from batchyard.compute.local.slots import Slots
 from batchyard.compute.local.supervisor import Supervisor
@@ -85,7 +85,7 @@ class Node:
         self._exit_at_s: float | None = None  # when it was told to end: the time by which all jobs have to be gone
         self._running = True
         _settle_in()
-        self.loop = Loop(lambda: self.supervisor.reap())
+        self.loop = Loop(lambda: self.processes.reap())
         self.name = host.node_name(directory)
         self.journal = Journal(directory / NAME, boot_id())
         isolated = os.geteuid() == 0 and not options.same_user
@@ -98,12 +98,6 @@ class Node:
         self.sweeper = Sweeper()  # before we move into a cgroup of our own, which it would keep from being removed
         groups = host.usable_groups() if options.isolation != "watch" else host.Groups(0, {})
         self.tree = host.make_tree(groups, self.name)
-        left = orphans.end(self.name, self.tree, self.journal, options.uids)
-        if left:
-            print(f"{left} processes of an earlier node cannot be killed", flush=True)  # noqa: T201 - the node's log is its output
-        sweep.clear(work, self.sweeper)
-        generation = f"local-{os.urandom(8).hex()}"
-        self.door = Door(directory, self.loop, self.journal.epoch, facts, generation)
         place = Place(
             node=self.name,
             work=str(work),
@@ -113,7 +107,14 @@ class Node:
         )
         gpus = host.gpu_devices() if options.gpus is None else options.gpus
         slots = Slots(self.tree, options.uids if isolated else None, str(work), gpus)
-        self.supervisor = Supervisor(generation, place, self.tree, slots, self.journal, self.sweeper, self.loop, self.door.send)
+        self.processes = ProcessRunner(place, self.tree, slots, self.journal, self.sweeper, self.loop)
+        left = orphans.end([self.processes], self.journal)
+        if left:
+            print(f"{left} processes of an earlier node cannot be killed", flush=True)  # noqa: T201 - the node's log is its output
+        sweep.clear(work, self.sweeper)
+        generation = f"local-{os.urandom(8).hex()}"
+        self.door = Door(directory, self.loop, self.journal.epoch, facts, generation)
+        self.supervisor = Supervisor(generation, str(work), lambda launch: self.processes, self.journal, self.loop, self.door.send)
         self._directory, self._work, self._isolated = directory, work, isolated
         self.door.on_link = self._linked
         self.door.on_message = self._received
@@ -134,7 +135,7 @@ class Node:
         if host.is_elsewhere(self._work):
             self.sweeper.remove(str(self._work))
         self.sweeper.close()
-        self.tree.remove()
+        self.processes.close()
 
     def _note_sigterm(self, *_: object) -> None:
         self._told_to_end = True

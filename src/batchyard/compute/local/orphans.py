@@ -6,25 +6,25 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from batchyard.compute.local import proc
-from batchyard.compute.local.attempt import NODE_MARKER
 from batchyard.compute.local.cage import Tree
 from batchyard.compute.local.journal import Begun, Journal, Outcome
 from batchyard.compute.local.loop import wall_ms
+from batchyard.compute.local.runner import Runner
 from batchyard.model.messages import AttemptEnded
 
+NODE_MARKER = "BATCHYARD_NODE"
 _PATIENCE_S = 10.0
 _AGAIN_S = 0.02
 
 
-def end(name: str, tree: Tree, journal: Journal, reserved: range) -> int:
+def end(runners: Sequence[Runner], journal: Journal) -> int:
     """Kill the orphans, wait until they are gone, and note their attempts as lost. How many would not go within ten seconds."""
-    begun = [entry for entry in journal.intents.values() if entry is not None and entry.boot_id == proc.boot_id()]
     give_up_s = time.monotonic() + _PATIENCE_S
     while True:
-        left = tree.end_orphans() + _end_seen(name, begun, reserved)
+        left = sum(runner.end_orphans() for runner in runners)
         if not left or time.monotonic() > give_up_s:
             break
         time.sleep(_AGAIN_S)
@@ -32,6 +32,12 @@ def end(name: str, tree: Tree, journal: Journal, reserved: range) -> int:
         journal.note(Outcome(AttemptEnded(attempt, wall_ms(), "lost", reason="the node that ran it is gone")))
     journal.flush()
     return left
+
+
+def end_processes(name: str, tree: Tree, journal: Journal, reserved: range) -> int:
+    """Kill the processes that an earlier node of this `name` left behind; how many there were."""
+    begun = [entry for entry in journal.intents.values() if entry is not None and entry.boot_id == proc.boot_id()]
+    return tree.end_orphans() + _end_seen(name, begun, reserved)
 
 
 def _end_seen(name: str, begun: Iterable[Begun], reserved: range) -> int:

@@ -1,4 +1,6 @@
-"""What the node does with effects, ended processes and time: it starts, watches and ends attempts, and says what it saw.
+"""What the node does with effects, ended containers and time: it starts, watches and ends attempts, and says what it saw.
+
+How a container of an attempt runs is a `Runner`'s business (see `runner`).
 
 Work is gathered and settled once per turn of the loop (`settle`): one sync of the journal covers all intents and outcomes that
 came together; only then are attempts started and reports sent.
@@ -6,21 +8,14 @@ came together; only then are attempts started and reports sent.
 
 from __future__ import annotations
 
-import os
-import signal
 from collections import deque
 from collections.abc import Callable
-from resource import struct_rusage
 
-from batchyard.compute.local import proc
-from batchyard.compute.local.attempt import Attempt, Place
-from batchyard.compute.local.cage import Tree, Usage
+from batchyard.compute.local.attempt import Attempt
 from batchyard.compute.local.instances import Instances
 from batchyard.compute.local.journal import Intent, Journal, Outcome
 from batchyard.compute.local.loop import Loop, boot_s, wall_ms
-from batchyard.compute.local.slots import Slot, Slots
-from batchyard.compute.local.spawn import CannotStart
-from batchyard.compute.local.sweep import Sweeper
+from batchyard.compute.local.runner import Ending, Run, Runner
 from batchyard.model.messages import (
     AttemptEnded,
     AttemptStarted,
@@ -37,12 +32,7 @@ from batchyard.model.messages import (
 )
 
 TIMEOUT_GRACE_S = 30.0  # between SIGTERM and SIGKILL when an attempt has used up its time (aws-batch.md 2.6)
-LEFTOVER_S = 5.0  # how long the death of what a job left behind is waited for before its end is reported anyway
-PIPE_S = 0.2  # how long a pipe is read that somebody still holds open after all of the job's processes are gone
 STARTS_PER_TURN = 16
-_AGAIN_S = 0.01
-_TICK_S = 0.25
-_READS_AT_END = 32
 
 
 class Supervisor:
@@ -51,24 +41,19 @@ class Supervisor:
     def __init__(
         self,
         generation: str,
-        place: Place,
-        tree: Tree,
-        slots: Slots,
+        work: str,
+        runner_of: Callable[[Launch], Runner],
         journal: Journal,
-        sweeper: Sweeper,
         loop: Loop,
         send: Callable[[list[Report]], None],
     ) -> None:
         self.generation = generation
-        self.instances = Instances(place.work)
+        self.instances = Instances(work)
         self.attempts: dict[str, Attempt] = {}
-        self._place, self._tree, self._slots, self._journal, self._sweeper, self._loop = place, tree, slots, journal, sweeper, loop
-        self._send = send
+        self._runner_of, self._journal, self._loop, self._send = runner_of, journal, loop, send
         self._to_start: deque[Attempt] = deque()
-        self._by_pid: dict[int, Attempt] = {}
+        self._by_run: dict[Run, Attempt] = {}
         self._reports: list[Report] = []
-        self._quarantine: list[Slot] = []
-        self._ticking = False
 
     # --- effects ---
 
@@ -130,9 +115,9 @@ class Supervisor:
         """End an attempt as the death of its host does: at once, and with no outcome."""
         if not attempt.started_at_ms:
             self._withdraw(attempt, "lost")
-        elif attempt.pid:
+        elif attempt.run and not attempt.is_over:
             attempt.cause = "lost"
-            self._kill(attempt)
+            attempt.run.kill()
 
     def _instance_gone_if_empty(self, instance: str) -> None:
         if self.instances.is_stopping(instance) and all(attempt.launch.instance != instance for attempt in self.attempts.values()):
@@ -142,7 +127,12 @@ class Supervisor:
     # --- starting ---
 
     def _withdraw(self, attempt: Attempt, cause: str) -> None:
-        """It was not begun, and will not be."""
+        """It has not started, and will not."""
+        if attempt.begun:
+            assert attempt.run is not None
+            attempt.cause = "lost" if "lost" in (attempt.cause, cause) else cause
+            attempt.run.kill()
+            return
         self._to_start.remove(attempt)
         del self.attempts[attempt.launch.attempt]
         self._over(AttemptEnded(attempt.launch.attempt, wall_ms(), cause))
@@ -151,151 +141,55 @@ class Supervisor:
         for _ in range(STARTS_PER_TURN):
             if not self._to_start:
                 return
-            try:
-                slot = self._slots.take()
-            except OSError as error:
-                _say(f"cannot make another slot: {error}")
-                slot = None
-            if slot is None:
-                self._loop.wake_at(boot_s() + 1.0)  # or sooner, when one is given back
+            attempt = self._to_start[0]
+            runner = self._runner_of(attempt.launch)
+            attempt.run = runner.prepare(attempt.launch, self)
+            self._by_run[attempt.run] = attempt
+            attempt.begun = True
+            if not runner.begin(attempt.run):
+                attempt.begun = False
+                del self._by_run[attempt.run]
+                self._loop.wake_at(boot_s() + 1.0)  # or sooner, when room is given back
                 return
-            self._start(self._to_start.popleft(), slot)
+            self._to_start.popleft()
         self._loop.wake_at(boot_s())
 
-    def _start(self, attempt: Attempt, slot: Slot) -> None:
-        now_ms = wall_ms()
-        name = attempt.launch.attempt
-        try:
-            if not self._slots.equip(slot, attempt.launch.needs.gpus):
-                raise CannotStart(f"CannotStartContainerError: {attempt.launch.needs.gpus} GPUs are wanted and fewer are free here")
-            attempt.start(slot, self._place, now_ms, boot_s())
-        except CannotStart as why:
-            attempt.close_pipe()
-            attempt.finish_output(now_ms, str(why))
-            self._give_back(slot, reusable=False)
-            del self.attempts[name]
-            self._over(attempt.not_started(str(why), now_ms))
-            self._instance_gone_if_empty(attempt.launch.instance)
-            return
-        if not self._tree.outlives_us:
-            self._journal.note_begun(name, attempt.pid, proc.start_ticks(attempt.pid), slot.uid if slot.uid is not None else -1)
-        self._by_pid[attempt.pid] = attempt
-        self._loop.watch(attempt.reading, lambda _: self._readable(attempt))
+    def began(self, run: Run, at_ms: int, at_s: float) -> None:
+        """Told by the runner: it runs."""
+        attempt = self._by_run[run]
+        attempt.started_at_ms, attempt.started_s = at_ms, at_s
         if attempt.launch.timeout_s is not None:
-            due_s = attempt.started_s + attempt.launch.timeout_s
+            due_s = at_s + attempt.launch.timeout_s
             attempt.timers.append(self._loop.at(due_s, lambda: self._ask_to_end(attempt, "timeout", TIMEOUT_GRACE_S)))
-        if not self._ticking:
-            self._ticking = True
-            self._loop.at(boot_s() + _TICK_S, self._tick)
-        self._reports.append(AttemptStarted(name, now_ms))
-
-    def _readable(self, attempt: Attempt) -> bool:
-        """Read once; whether there was something."""
-        got = attempt.read(wall_ms())
-        if got is False:
-            self._loop.forget(attempt.reading)
-            attempt.close_pipe()
-        return bool(got)
+        self._reports.append(AttemptStarted(attempt.launch.attempt, at_ms))
 
     # --- ending ---
 
     def _ask_to_end(self, attempt: Attempt, cause: str, grace_s: float) -> None:
         """SIGTERM now and SIGKILL after the grace; asked again, only an earlier SIGKILL is new."""
-        if not attempt.pid or attempt.cause == "lost":
+        if attempt.run is None or attempt.is_over or attempt.cause == "lost":
             return
         kill_at_s = boot_s() + grace_s
         if attempt.kill_at_s is None or cause == "lost":
             attempt.cause = cause
-            attempt.signal(signal.SIGTERM)
+            attempt.run.terminate()
         if attempt.kill_at_s is not None and kill_at_s >= attempt.kill_at_s:
             return
         attempt.kill_at_s = kill_at_s
-        attempt.timers.append(self._loop.at(kill_at_s, lambda: self._kill(attempt)))
+        attempt.timers.append(self._loop.at(kill_at_s, attempt.run.kill))
 
-    def _kill(self, attempt: Attempt) -> None:
-        if attempt.pid:
-            attempt.signal(signal.SIGKILL)
-            if attempt.slot:
-                attempt.slot.cage.end_all()
-
-    def reap(self) -> None:
-        """Take in all children that have ended; among them may be strangers that a job left behind, which we inherit."""
-        for pid in proc.ended_children(self._by_pid):
-            attempt = self._by_pid.pop(pid, None)
-            if attempt:
-                # What it leaves in its group goes too. Before it is reaped: until then the number cannot name anybody else.
-                attempt.signal(signal.SIGKILL)
-            try:
-                _, status, waited = os.wait4(pid, 0)
-            except ChildProcessError:
-                continue
-            if attempt:
-                attempt.pid, attempt.status, attempt.waited, attempt.exited_s = 0, status, waited, boot_s()
-                for timer in attempt.timers:
-                    self._loop.cancel(timer)
-                self._wind_up(attempt)
-
-    def _wind_up(self, attempt: Attempt) -> None:
-        """The first process has ended. Once nobody is left and the pipe is empty, the attempt is over."""
-        assert attempt.slot is not None
-        now_s = boot_s()
-        empty = attempt.slot.cage.end_all()
-        for _ in range(_READS_AT_END):
-            if attempt.reading < 0 or not self._readable(attempt):
-                break
-        waited_s = now_s - attempt.exited_s
-        if (empty or waited_s > LEFTOVER_S) and (attempt.reading < 0 or waited_s > PIPE_S):
-            self._close(attempt, empty)
-        else:
-            self._loop.at(now_s + _AGAIN_S, lambda: self._wind_up(attempt))
-
-    def _close(self, attempt: Attempt, empty: bool) -> None:
-        slot, waited = attempt.slot, attempt.waited
-        assert slot is not None and waited is not None
-        if attempt.reading >= 0:
-            self._loop.forget(attempt.reading)
-            attempt.close_pipe()
-        attempt.finish_output(wall_ms())
-        ended = attempt.ended(self._usage(slot, waited))
-        if empty:
-            # Without cgroups somebody may have escaped us; that only matters where jobs are to be kept from each other.
-            self._give_back(slot, reusable=(self._tree.outlives_us or slot.uid is None) and not attempt.shared)
-        else:
-            self._quarantine.append(slot)
+    def ended(self, run: Run, ending: Ending) -> None:
+        """Told by the runner: it is over."""
+        attempt = self._by_run.pop(run)
+        for timer in attempt.timers:
+            self._loop.cancel(timer)
         del self.attempts[attempt.launch.attempt]
-        self._over(ended)
+        self._over(attempt.ended(ending, wall_ms()))
         self._instance_gone_if_empty(attempt.launch.instance)
-
-    def _usage(self, slot: Slot, waited: struct_rusage) -> Usage | None:
-        try:
-            return slot.cage.usage(waited)
-        except (OSError, ValueError) as error:
-            _say(f"cannot tell what was used in slot {slot.number}: {error}")
-            return None
-
-    def _give_back(self, slot: Slot, reusable: bool) -> None:
-        slot.quarters.move_out(self._sweeper, reusable)
-        try:
-            slot.cage.release()
-        except (OSError, ValueError) as error:
-            _say(f"slot {slot.number} is given up: {error}")
-        else:
-            self._slots.give_back(slot)
 
     def _over(self, ended: AttemptEnded) -> None:
         self._journal.note(Outcome(ended))
         self._reports.append(ended)
-
-    def _tick(self) -> None:
-        self._tree.tick()
-        for slot in list(self._quarantine):
-            if slot.cage.end_all():
-                self._quarantine.remove(slot)
-                self._give_back(slot, reusable=False)
-        self._sweeper.push()
-        self._ticking = bool(self.attempts or self._quarantine)
-        if self._ticking:
-            self._loop.at(boot_s() + _TICK_S, self._tick)
 
     # --- the other side ---
 
@@ -338,7 +232,7 @@ class Supervisor:
         for attempt in list(self.attempts.values()):
             if not attempt.started_at_ms:
                 self._withdraw(attempt, "lost")
-            elif attempt.pid:
+            else:
                 self._ask_to_end(attempt, "lost", grace_s)
 
 

@@ -1,0 +1,300 @@
+"""The process runtime: a container is a process of this machine, with a user, a cage, directories and a log stream of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from pathlib import Path
+from resource import struct_rusage
+from typing import NamedTuple
+
+from batchyard.compute.local import orphans, proc, spawn
+from batchyard.compute.local.cage import Tree, Usage
+from batchyard.compute.local.instances import notice_path
+from batchyard.compute.local.journal import Journal
+from batchyard.compute.local.loop import Loop, boot_s, wall_ms
+from batchyard.compute.local.output import Output
+from batchyard.compute.local.runner import Ending, Run, Watcher
+from batchyard.compute.local.slots import Slot, Slots
+from batchyard.compute.local.spawn import CannotStart, Order
+from batchyard.compute.local.sweep import Sweeper
+from batchyard.compute.local.users import identity
+from batchyard.compute.local.watched import MARKER
+from batchyard.model.messages import Launch
+from batchyard.store.logs import file_name
+
+READ_BYTES = 65536
+LEFTOVER_S = 5.0  # how long the death of what a job left behind is waited for before its end is reported anyway
+PIPE_S = 0.2  # how long a pipe is read that somebody still holds open after all of the job's processes are gone
+_AGAIN_S = 0.01
+_TICK_S = 0.25
+_READS_AT_END = 32
+
+
+class Place(NamedTuple):
+    """What attempts of one node have in common."""
+
+    node: str  # the node's own name, a marker by which its processes are found
+    work: str  # where the private directories are made
+    logs: Path
+    reserved: range
+    allow_any_user: bool
+
+
+class ProcessRun:
+    """A process that is about to start, runs, or is being wound up."""
+
+    __slots__ = ("launch", "name", "output", "pid", "reading", "shared", "slot", "status", "stopped_at_s", "waited", "watcher")
+
+    def __init__(self, launch: Launch, watcher: Watcher, name: str) -> None:
+        self.launch = launch
+        self.watcher = watcher
+        self.name = name
+        self.pid = 0  # 0 before it is started and after its end was seen
+        self.slot: Slot | None = None
+        self.reading = -1
+        self.output: Output | None = None
+        self.shared = False  # it runs as a user that may have other processes here
+        self.status = 0
+        self.stopped_at_s = 0.0
+        self.waited: struct_rusage | None = None
+
+    @property
+    def running(self) -> bool:
+        return bool(self.pid)
+
+    def terminate(self) -> None:
+        self.signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        if self.pid:
+            self.signal(signal.SIGKILL)
+            if self.slot:
+                self.slot.cage.end_all()
+
+    def signal(self, number: int) -> None:
+        """To the whole process group; one that is stopped is woken up, or the signal would wait for ever."""
+        if self.pid:
+            for each in (number, signal.SIGCONT):
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.killpg(self.pid, each)
+
+    def start(self, slot: Slot, place: Place, now_ms: int) -> None:
+        """Start the process. CannotStart with the reason; the log stream is there in any case where it can be."""
+        launch = self.launch
+        try:
+            self.output = Output(place.logs, launch.account, launch.region, launch.log_group, launch.log_stream, now_ms)
+            if not launch.command:
+                raise CannotStart(
+                    "CannotStartContainerError: no command specified: this environment starts processes and does not look into "
+                    "images, so the job definition or the submission has to name the command"
+                )
+            who = identity(launch.user, slot.uid, place.reserved, place.allow_any_user)
+            self.slot = slot
+            self.shared = who is not None and who.shared
+            home, temporary = slot.quarters.move_in(self._directory_name(), who)
+            self.reading, writing = os.pipe()
+            try:
+                os.set_blocking(self.reading, False)
+                order = Order(launch.command, self._environment(place, home, temporary), home, writing, who)
+                if slot.gpus:
+                    numbers = ",".join(str(number) for number in slot.gpus)
+                    order.environment["NVIDIA_VISIBLE_DEVICES"] = order.environment["CUDA_VISIBLE_DEVICES"] = numbers
+                self.pid = slot.cage.start(order, launch.needs)
+            finally:
+                os.close(writing)
+        except OSError as error:
+            where = f" ({error.filename})" if error.filename else ""
+            raise CannotStart(f"CannotStartContainerError: {error.strerror or error}{where}") from error
+
+    def _directory_name(self) -> str:
+        name = f"{self.launch.attempt}-{self.name}" if self.name else self.launch.attempt
+        plain = name.islower() and name.isascii() and name.replace("-", "").isalnum()
+        return name if plain else file_name(name)
+
+    def _environment(self, place: Place, home: str, temporary: str) -> dict[str, str]:
+        """Exactly what the launch says, and what only the node knows. Nothing of our own environment."""
+        launch = self.launch
+        return {
+            "PATH": spawn.DEFAULT_PATH,
+            "HOME": home,
+            "PWD": home,
+            "TMPDIR": temporary,
+            **launch.environment,
+            MARKER: launch.attempt,
+            orphans.NODE_MARKER: place.node,
+            "BATCHYARD_SPOT_NOTICE_FILE": notice_path(place.work, launch.instance),
+            **of_needs(launch),
+        }
+
+    def read(self, now_ms: int) -> bool | None:
+        """Take over what is in the pipe, at most one pipe full. False at its end, None if nothing is there now."""
+        try:
+            content = os.read(self.reading, READ_BYTES)
+        except BlockingIOError:
+            return None
+        if content and self.output:
+            self.output.feed(content, now_ms)
+        return bool(content)
+
+    def close_pipe(self) -> None:
+        if self.reading >= 0:
+            os.close(self.reading)
+            self.reading = -1
+
+    def finish_output(self, now_ms: int, note: str = "") -> None:
+        """Close the log stream, with a line of our own if there is something to say."""
+        if self.output:
+            self.output.finish(now_ms, note)
+            self.output = None
+
+
+def of_needs(launch: Launch) -> dict[str, str]:
+    """What a job is told about the room that it has."""
+    needs = launch.needs
+    return {
+        "BATCHYARD_VCPUS": f"{needs.vcpus:g}",
+        "BATCHYARD_MEMORY_MIB": str(needs.memory_mib),
+        "BATCHYARD_GPUS": str(needs.gpus),
+    }
+
+
+class ProcessRunner:
+    """Starts, watches and reaps processes."""
+
+    def __init__(self, place: Place, tree: Tree, slots: Slots, journal: Journal, sweeper: Sweeper, loop: Loop) -> None:
+        self._place, self._tree, self._slots, self._journal, self._sweeper, self._loop = place, tree, slots, journal, sweeper, loop
+        self._by_pid: dict[int, ProcessRun] = {}
+        self._winding_up = 0
+        self._quarantine: list[Slot] = []
+        self._ticking = False
+
+    def prepare(self, launch: Launch, watcher: Watcher, name: str = "") -> ProcessRun:
+        return ProcessRun(launch, watcher, name)
+
+    def begin(self, run: Run) -> bool:
+        assert isinstance(run, ProcessRun)
+        try:
+            slot = self._slots.take()
+        except OSError as error:
+            _say(f"cannot make another slot: {error}")
+            return False
+        if slot is None:
+            return False
+        self._start(run, slot)
+        return True
+
+    def _start(self, run: ProcessRun, slot: Slot) -> None:
+        now_ms, now_s = wall_ms(), boot_s()
+        try:
+            if not self._slots.equip(slot, run.launch.needs.gpus):
+                raise CannotStart(f"CannotStartContainerError: {run.launch.needs.gpus} GPUs are wanted and fewer are free here")
+            run.start(slot, self._place, now_ms)
+        except CannotStart as why:
+            run.close_pipe()
+            run.finish_output(now_ms, str(why))
+            self._give_back(slot, reusable=False)
+            run.watcher.ended(run, Ending(None, now_s, reason=str(why)))
+            return
+        if not self._tree.outlives_us:
+            self._journal.note_begun(run.launch.attempt, run.pid, proc.start_ticks(run.pid), slot.uid if slot.uid is not None else -1)
+        self._by_pid[run.pid] = run
+        self._loop.watch(run.reading, lambda _: self._readable(run))
+        if not self._ticking:
+            self._ticking = True
+            self._loop.at(boot_s() + _TICK_S, self._tick)
+        run.watcher.began(run, now_ms, now_s)
+
+    def _readable(self, run: ProcessRun) -> bool:
+        """Read once; whether there was something."""
+        got = run.read(wall_ms())
+        if got is False:
+            self._loop.forget(run.reading)
+            run.close_pipe()
+        return bool(got)
+
+    def reap(self) -> None:
+        """Take in all children that have ended; among them may be strangers that a job left behind, which we inherit."""
+        for pid in proc.ended_children(self._by_pid):
+            run = self._by_pid.pop(pid, None)
+            if run:
+                # What it leaves in its group goes too. Before it is reaped: until then the number cannot name anybody else.
+                run.signal(signal.SIGKILL)
+            try:
+                _, status, waited = os.wait4(pid, 0)
+            except ChildProcessError:
+                continue
+            if run:
+                run.pid, run.status, run.waited, run.stopped_at_s = 0, status, waited, boot_s()
+                self._winding_up += 1
+                self._wind_up(run)
+
+    def _wind_up(self, run: ProcessRun) -> None:
+        """The first process has ended. Once nobody is left and the pipe is empty, the container is over."""
+        assert run.slot is not None
+        now_s = boot_s()
+        empty = run.slot.cage.end_all()
+        for _ in range(_READS_AT_END):
+            if run.reading < 0 or not self._readable(run):
+                break
+        waited_s = now_s - run.stopped_at_s
+        if (empty or waited_s > LEFTOVER_S) and (run.reading < 0 or waited_s > PIPE_S):
+            self._close(run, empty)
+        else:
+            self._loop.at(now_s + _AGAIN_S, lambda: self._wind_up(run))
+
+    def _close(self, run: ProcessRun, empty: bool) -> None:
+        slot, waited = run.slot, run.waited
+        assert slot is not None and waited is not None
+        self._winding_up -= 1
+        if run.reading >= 0:
+            self._loop.forget(run.reading)
+            run.close_pipe()
+        run.finish_output(wall_ms())
+        usage = self._usage(slot, waited)
+        if empty:
+            # Without cgroups somebody may have escaped us; that only matters where jobs are to be kept from each other.
+            self._give_back(slot, reusable=(self._tree.outlives_us or slot.uid is None) and not run.shared)
+        else:
+            self._quarantine.append(slot)
+        code = os.waitstatus_to_exitcode(run.status)
+        run.watcher.ended(run, Ending(code if code >= 0 else 128 - code, run.stopped_at_s, usage))
+
+    def _usage(self, slot: Slot, waited: struct_rusage) -> Usage | None:
+        try:
+            return slot.cage.usage(waited)
+        except (OSError, ValueError) as error:
+            _say(f"cannot tell what was used in slot {slot.number}: {error}")
+            return None
+
+    def _give_back(self, slot: Slot, reusable: bool) -> None:
+        slot.quarters.move_out(self._sweeper, reusable)
+        try:
+            slot.cage.release()
+        except (OSError, ValueError) as error:
+            _say(f"slot {slot.number} is given up: {error}")
+        else:
+            self._slots.give_back(slot)
+
+    def _tick(self) -> None:
+        self._tree.tick()
+        for slot in list(self._quarantine):
+            if slot.cage.end_all():
+                self._quarantine.remove(slot)
+                self._give_back(slot, reusable=False)
+        self._sweeper.push()
+        self._ticking = bool(self._by_pid or self._winding_up or self._quarantine)
+        if self._ticking:
+            self._loop.at(boot_s() + _TICK_S, self._tick)
+
+    def end_orphans(self) -> int:
+        return orphans.end_processes(self._place.node, self._tree, self._journal, self._place.reserved)
+
+    def close(self) -> None:
+        self._tree.remove()
+
+
+def _say(sentence: str) -> None:
+    """Into the node's log."""
+    print(sentence, flush=True)  # noqa: T201 - its log is its output
