@@ -102,13 +102,12 @@ class Bench:
     # --- jobs ---
 
     def spec(self, *depends_on: Dependency, size: int = 0, attempts: int = 1, **more: Any) -> Specification:
-        fields = {"needs": Resources(1, 100), "queue": Q, "definition": "arn:aws:batch:r:1:job-definition/d:1", **more}
+        fields = {"needs": Resources(1, 100), "queue": Q, "name": "n", "definition": "arn:aws:batch:r:1:job-definition/d:1", **more}
         id = self.world.job_id(self.world.now)
         return Specification(
             id=id,
             account="1",
             region="r",
-            name="n",
             depends_on=depends_on,
             array_size=size,
             attempts=attempts,

@@ -30,6 +30,11 @@ def test_against_a_sorted_list(steps: list[tuple[bool, Key]], chunk: int) -> Non
             assert (key in lane) is adds
         assert list(lane) == sorted(plain)
         assert all(key in lane for key in plain)
+        assert [lane.rank(key) for key in sorted(plain)] == list(range(len(plain)))
+        filled = Lane()
+        filled.fill(sorted(plain))
+        assert list(filled) == sorted(plain) and len(filled) == len(plain)
+        assert all(key in filled for key in plain)
 
 
 def test_a_long_lane_from_both_ends() -> None:

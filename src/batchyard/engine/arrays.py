@@ -251,7 +251,7 @@ def load(engine: Engine, live: Live) -> None:
         yard.put_definition(definition)
     for instance in live.instances:
         yard.put_instance(instance)
-    yard.specifications.update(live.specifications)
+    yard.specifications.awake.update(live.specifications)
     yard.changes.specifications.update(live.specifications)
     for job in live.jobs:
         if job.is_array:
@@ -266,3 +266,18 @@ def load(engine: Engine, live: Live) -> None:
         engine.links.reload(job, live.specifications[job.spec_id])
         if job.is_array:
             engine.touched_arrays.add(job.id)
+    _lay_down(engine, live)
+
+
+def _lay_down(engine: Engine, live: Live) -> None:
+    """Those that only wait: of a ready one its id and kind are all that is read."""
+    yard, kinds = engine.yard, engine.yard.resting.kinds
+    for queue in live.queues:
+        ready: list[str] = []
+        for id, number in engine.store.resting(queue.arn):
+            yard.lay_down(id, kinds[number], Status.RUNNABLE)
+            ready.append(id)
+        yard.fill_lane(queue.arn, ready)
+        for job, number in engine.store.resting_held(queue.arn):
+            yard.lay_down(job.id, kinds[number], job.status)
+            engine.links.reload(job, kinds[number])

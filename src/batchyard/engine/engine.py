@@ -19,6 +19,7 @@ from batchyard.core.growth import StartWish
 from batchyard.core.scheduling import Rules
 from batchyard.engine import arrays, dispatch
 from batchyard.engine.reports import Observer
+from batchyard.engine.resting import Resting
 from batchyard.engine.world import World
 from batchyard.engine.yard import Ledger, Yard
 from batchyard.model.capacity import Environment, Health, Instance, InstanceState, Queue
@@ -66,9 +67,10 @@ class Engine:
 
     def rebuild(self) -> None:
         """Read the working set anew: at start, and after a write that failed."""
-        live = self.store.load()
-        self.yard = Yard(self.world)
-        self.ledger = Ledger()
+        live = self.store.load(with_resting=False)
+        resting = Resting(self.store)
+        self.yard = Yard(self.world, resting)
+        self.ledger = Ledger(resting)
         self.observer = Observer(self)
         self.finished: list[Job] = []  # in this turn, not yet followed up
         self.recent: dict[str, Status] = {}  # finished in turns whose write may not be seen by the store's reader yet
@@ -98,6 +100,7 @@ class Engine:
             self._follow_up(now_ms)
         self._note_idle(now_ms)
         self._remove_the_deleted()
+        self.yard.resting.note(turn.changes, self.yard.specifications)
         turn.effects.extend(self.observer.orders(turn.changes))
         turn.wake_at_ms = self._wake()
         self.yard.changes = Changes()
@@ -106,6 +109,7 @@ class Engine:
     def merge(self, turn: Turn) -> None:
         """The turn is durable: let it be seen."""
         self.ledger.merge(turn.changes)
+        self.yard.resting.settle(turn.changes, self.yard.jobs, self.yard.specifications)
         for id, (job, _queue) in turn.changes.jobs.items():
             if job.status.is_final:
                 self.recent.pop(id, None)

@@ -62,7 +62,7 @@ class Explainer:
             return Explanation(job_id, status, "its job queue is gone")
         summary, why = self.why(queue, job_id, spec.needs)
         words = reasons.aws_words(self._engine.yard, queue, spec.needs)
-        return Explanation(job_id, status, summary, why, words, self._position(queue.arn, job_id))
+        return Explanation(job_id, status, summary, why, words, self._engine.yard.position(queue.arn, job_id))
 
     def is_moving(self, job: Job) -> bool:
         """Whether the turn that is being written takes the job out of RUNNABLE: then there is nothing left to wait for."""
@@ -119,10 +119,3 @@ class Explainer:
     def _states(self, job_ids: Iterable[str]) -> str:
         found = ((job_id, self._find(job_id)) for job_id in job_ids)
         return ", ".join(f"{job_id} ({job[0].status if job else 'unknown'})" for job_id, job in found)
-
-    def _position(self, queue: str, job_id: str) -> int | None:
-        for position, waiting in enumerate(self._engine.yard.ready(queue), 1):
-            name = waiting.job_id if waiting.child is None else child_id(waiting.job_id, waiting.child)
-            if job_id in (name, waiting.job_id):
-                return position
-        return None

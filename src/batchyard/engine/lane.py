@@ -8,7 +8,8 @@ record.
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import islice
 
 Key = tuple[int, str, int]
 
@@ -62,6 +63,25 @@ class Lane:
         if len(chunk) > 2 * _CHUNK:
             self._chunks[at : at + 1] = [chunk[:_CHUNK], chunk[_CHUNK:]]
             self._firsts[at : at + 1] = [chunk[0], chunk[_CHUNK]]
+
+    def fill(self, keys: Iterable[Key]) -> None:
+        """Add keys that come in order and are not there yet: for an empty lane this costs next to nothing."""
+        if self._chunks:
+            for key in keys:
+                self.add(key)
+            return
+        ordered = iter(keys)
+        while chunk := list(islice(ordered, _CHUNK)):
+            self._chunks.append(chunk)
+            self._firsts.append(chunk[0])
+            self._size += len(chunk)
+
+    def rank(self, key: Key) -> int:
+        """How many keys come before this one."""
+        at = self._chunk_of(key)
+        if at < 0:
+            return 0
+        return sum(map(len, self._chunks[:at])) + bisect_left(self._chunks[at], key)
 
     def discard(self, key: Key) -> None:
         at = self._chunk_of(key)

@@ -7,17 +7,18 @@ write fails, the yard is thrown away and rebuilt from the store (docs/decisions/
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 from batchyard.core.dependencies import Children, bits
 from batchyard.core.lifecycle import host_lost
 from batchyard.core.retries import would_survive_loss
 from batchyard.engine.lane import Key, Lane
+from batchyard.engine.resting import Records, Resting
 from batchyard.engine.world import World
 from batchyard.model.capacity import NOTHING, Environment, Instance, Queue, Resources, Shape
 from batchyard.model.definition import Definition
-from batchyard.model.job import Job, Specification, Status, child_id
+from batchyard.model.job import Job, Specification, Status, child_id, split_child
 from batchyard.model.view import Waiting
 from batchyard.store.records import Changes
 
@@ -29,21 +30,23 @@ _NO_INSTANCES: dict[str, Instance] = {}
 class Yard:
     """Implements `model.view.YardView` for the core. Only the engine calls the `put` methods."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, resting: Resting) -> None:
         self.world = world
+        self.resting = resting
         self.changes = Changes()
         self.environments: dict[str, Environment] = {}
         self.queues: dict[str, Queue] = {}
         self.definitions: dict[str, Definition] = {}
         self.revisions: dict[tuple[str, str, str], int] = {}
         self.instances: dict[str, Instance] = {}
-        self.jobs: dict[str, Job] = {}
-        self.specifications: dict[str, Specification] = {}
+        self.jobs: Records[Job] = Records(resting, _job_of, sees_woken=False)
+        self.specifications: Records[Specification] = Records(resting, _spec_of, sees_woken=False)
         self.arrays: dict[str, Children] = {}
         self.live_children: dict[str, set[int]] = {}
         self.attempts: dict[str, str] = {}  # attempt -> job
         self.live_in_queue: dict[str, int] = {}
         self._lanes: dict[str, Lane] = {}
+        self._ready_arrays: dict[str, set[str]] = {}  # queue -> arrays in its lane
         self._used: dict[str, Resources] = {}
         self._on_instance: dict[str, dict[str, bool]] = {}
         self._by_environment: dict[str, dict[str, Instance]] = {}
@@ -60,6 +63,11 @@ class Yard:
 
     def ready(self, queue: str, passing: Container[Resources] = ()) -> Iterator[Waiting]:
         for _front, id, child in self._lanes.get(queue, ()):
+            kind = self.resting.asleep.get(id)
+            if kind is not None:
+                if kind.needs not in passing:
+                    yield Waiting(id, self.specifications[id], None, 1)
+                continue
             spec = self.specifications[id]
             if spec.needs in passing:
                 continue
@@ -75,8 +83,31 @@ class Yard:
 
     def ready_count(self, queue: str) -> int:
         """Ready jobs of a queue, an array's children counted one by one."""
-        lane = self._lanes.get(queue, Lane())
-        return sum(self.arrays[id].ready().bit_count() if child < 0 and id in self.arrays else 1 for _f, id, child in lane)
+        return len(self._lanes.get(queue, ())) + sum(self._more_than_one(id) for id in self._ready_arrays.get(queue, ()))
+
+    def position(self, queue: str, job_id: str) -> int | None:
+        """The place of a ready job among the ready ones of its queue, from 1; of an array that of its next child. None if it is not
+        among them."""
+        parent, index = split_child(job_id)
+        lane = self._lanes.get(queue)
+        if lane is None:
+            return None
+        job = self.jobs.awake.get(job_id)
+        own = (0 if job is not None and job.attempts else 1, parent, -1 if index is None else index)
+        shared = (1, parent, -1)
+        key = own if own in lane else shared
+        if key not in lane:
+            return None
+        before = lane.rank(key) + sum(self._more_than_one(id) for id in self._ready_arrays.get(queue, ()) if (1, id, -1) < key)
+        if key is shared and index is not None:
+            ready = self.arrays[parent].ready()
+            if not ready >> index & 1:
+                return None
+            before += (ready & ((1 << index) - 1)).bit_count()
+        return before + 1
+
+    def _more_than_one(self, array: str) -> int:
+        return self.arrays[array].ready().bit_count() - 1
 
     def head(self, queue: str) -> Key | None:
         lane = self._lanes.get(queue)
@@ -122,6 +153,7 @@ class Yard:
     def drop_queue(self, arn: str) -> None:
         del self.queues[arn]
         self._lanes.pop(arn, None)
+        self._ready_arrays.pop(arn, None)
         self._open = None
         self.changes.queues[arn] = None
 
@@ -146,12 +178,23 @@ class Yard:
     # --- jobs ---
 
     def put_specification(self, spec: Specification) -> None:
-        self.specifications[spec.id] = spec
+        self.specifications.awake[spec.id] = spec
         self.changes.specifications[spec.id] = spec
+
+    def lay_down(self, id: str, kind: Specification, status: Status) -> None:
+        """At start: a job that rests, as the store has it. Ready ones are put into their lane with `fill_lane`."""
+        self.resting.lay_down(id, kind, status)
+        self.live_in_queue[kind.queue] = self.live_in_queue.get(kind.queue, 0) + 1
+
+    def fill_lane(self, queue: str, ids: Iterable[str]) -> None:
+        """At start: the ready jobs of a queue that rest, in order."""
+        self._lane(queue).fill((1, id, -1) for id in ids)
 
     def put_job(self, job: Job) -> None:
         """Replace a job's record and keep every index true. A finished job leaves the yard."""
         old = self.jobs.get(job.id)
+        if job.id in self.resting.asleep:
+            self.specifications.awake.setdefault(job.id, self.resting.wake(job.id))
         spec = self.specifications[job.spec_id]
         if old is None:
             self.live_in_queue[spec.queue] = self.live_in_queue.get(spec.queue, 0) + 1
@@ -161,30 +204,33 @@ class Yard:
             if job.index is not None:
                 self._index_child(job)
         if job.status.is_final:
-            self.jobs.pop(job.id, None)
+            self.jobs.awake.pop(job.id, None)
             self.live_in_queue[spec.queue] -= 1
             if job.index is None and not job.is_array:
-                del self.specifications[job.spec_id]
+                del self.specifications.awake[job.spec_id]
         else:
-            self.jobs[job.id] = job
+            self.jobs.awake[job.id] = job
         self.changes.jobs[job.id] = (job, spec.queue)
 
     def forget_array(self, parent: str) -> None:
         """Drop what an array's finished parent leaves behind, once nothing follows it."""
         self.arrays.pop(parent, None)
         self.live_children.pop(parent, None)
-        self.specifications.pop(parent, None)
+        self.specifications.awake.pop(parent, None)
 
     def index_array(self, parent: str) -> bool:
         """Put an array into its lane, or take it out, as it has ready children or not; whether it was taken out."""
         spec = self.specifications[parent]
         key = (1, parent, -1)
         lane = self._lane(spec.queue)
+        arrays = self._ready_arrays.setdefault(spec.queue, set())
         if self.arrays[parent].ready():
             lane.add(key)
+            arrays.add(parent)
             return False
         was_there = key in lane
         lane.discard(key)
+        arrays.discard(parent)
         return was_there
 
     def _lane(self, queue: str) -> Lane:
@@ -236,16 +282,25 @@ def _key(job: Job) -> Key:
     return (0 if job.attempts else 1, job.spec_id, -1 if job.index is None else job.index)
 
 
+def _job_of(found: tuple[Job, Specification]) -> Job:
+    return found[0]
+
+
+def _spec_of(found: tuple[Job, Specification]) -> Specification:
+    return found[1]
+
+
 class Ledger:
     """What is committed, for callers to read."""
 
-    def __init__(self) -> None:
+    def __init__(self, resting: Resting) -> None:
+        self._resting = resting
         self.environments: dict[str, Environment] = {}
         self.queues: dict[str, Queue] = {}
         self.definitions: dict[str, Definition] = {}
         self.instances: dict[str, Instance] = {}
-        self.jobs: dict[str, Job] = {}
-        self.specifications: dict[str, Specification] = {}
+        self.jobs: Records[Job] = Records(resting, _job_of, sees_woken=True)
+        self.specifications: Records[Specification] = Records(resting, _spec_of, sees_woken=True)
 
     def merge(self, changes: Changes) -> None:
         """Take over what a durable turn changed."""
@@ -253,16 +308,22 @@ class Ledger:
         _merge(self.queues, changes.queues)
         _merge(self.definitions, changes.definitions)
         _merge(self.instances, changes.instances)
+        jobs, specifications = self.jobs.awake, self.specifications.awake
         for id, (job, _queue) in changes.jobs.items():
-            if not job.status.is_final:
-                self.jobs[id] = job
-                continue
-            self.jobs.pop(id, None)
-            if job.index is None:
-                self.specifications.pop(job.spec_id, None)
+            if id in changes.resting:
+                jobs.pop(id, None)
+                specifications.pop(id, None)
+            elif not job.status.is_final:
+                jobs[id] = job
+                if id in self._resting.woken:
+                    specifications[id] = self._resting.woken[id][1]
+            else:
+                jobs.pop(id, None)
+                if job.index is None:
+                    specifications.pop(job.spec_id, None)
         for id, spec in changes.specifications.items():
-            if id in self.jobs:  # else it is finished, and only its tags have changed
-                self.specifications[id] = spec
+            if id in jobs:  # else it rests, or is finished and only its tags have changed
+                specifications[id] = spec
 
 
 def _merge(book: dict[str, Record], records: Mapping[str, Record | None]) -> None:

@@ -24,9 +24,9 @@ class EngineFigures:
 
         engine = self._driver.engine
         jobs = GaugeMetricFamily("batchyard_jobs", "Jobs that have a record and are not finished.", labels=("queue", "status"))
-        counts = Counter((engine.ledger.specifications[j.spec_id].queue, str(j.status)) for j in engine.ledger.jobs.values())
-        for (queue, status), count in sorted(counts.items()):
-            jobs.add_metric((queue.rpartition("/")[2], status), count)
+        counts = Counter((engine.ledger.specifications[j.spec_id].queue, j.status) for j in engine.ledger.jobs.awake.values())
+        for (queue, status), count in sorted((counts + engine.yard.resting.counts).items()):
+            jobs.add_metric((queue.rpartition("/")[2], str(status)), count)
         yield jobs
         vcpus = GaugeMetricFamily("batchyard_instance_vcpus", "vCPUs of instances.", labels=("environment", "state"))
         rooms: Counter[tuple[str, str]] = Counter()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 from batchyard.core import scaling, scheduling
 from batchyard.core.dependencies import bits
 from batchyard.engine.engine import Engine, Turn
 from batchyard.engine.reader import EngineReader
+from batchyard.engine.resting import kind_of, may_rest
 from batchyard.model.capacity import NOTHING, InstanceState, Queue, Resources
 from batchyard.model.job import DependencyKind, Job, Status, child_id
 from batchyard.model.view import Waiting
@@ -31,6 +33,7 @@ class Watch:
         self._books(engine)
         self._capacity(engine, turn)
         _sums(engine)
+        _rest(engine)
         for parent in {job.spec_id for job, _ in turn.changes.jobs.values() if job.is_array or job.index is not None}:
             if parent in engine.yard.jobs:
                 _array(engine, engine.yard.jobs[parent])
@@ -116,6 +119,20 @@ def _sums(engine: Engine) -> None:
         require(set(yard.attempts_on(id)) == where.get(id, set()), f"the attempts on {id} are wrong")
 
 
+def _rest(engine: Engine) -> None:
+    """Those that only wait are not in memory, the others are, and what is said of those that rest is what the store has."""
+    yard, resting = engine.yard, engine.yard.resting
+    counts: Counter[tuple[str, S]] = Counter()
+    for id, kind in resting.asleep.items():
+        job, spec = resting.found(id)
+        require((job, spec) == engine.store.found(id), f"{id} rests, and what is at hand of it is not what the store has")
+        require(may_rest(job) and kind_of(spec) == kind, f"{id} rests and should not, or as the wrong kind")
+        counts[spec.queue, job.status] += 1
+    require(counts == +resting.counts, "the counts of resting jobs are wrong")
+    require(not resting.woken, "a job was woken and neither moved nor laid down again")
+    require(not any(map(may_rest, yard.jobs.awake.values())), "a job only waits and is in memory all the same")
+
+
 def _array(engine: Engine, parent: Job) -> None:
     """The masks of an array's children against their records, and what its leaders allow against their children's states."""
     spec, masks = engine.yard.specifications[parent.id], engine.yard.arrays[parent.id]
@@ -142,6 +159,9 @@ def _order(engine: Engine, queue: Queue, turn: Turn, now_ms: int) -> None:
     keys = [_key(waiting, engine) for waiting in ready]
     require(keys == sorted(set(keys)), f"the ready jobs of {queue.name} are out of order")
     require(set(keys) == set(_expected(engine, queue)), f"the ready jobs of {queue.name} are not those that are RUNNABLE")
+    names = [w.job_id if w.child is None else child_id(w.job_id, w.child) for w in ready]
+    require([view.position(queue.arn, name) for name in names] == list(range(1, len(names) + 1)), f"positions in {queue.name} are wrong")
+    require(view.ready_count(queue.arn) == len(names), f"the count of ready jobs of {queue.name} is wrong")
     possible = [w for w in ready if not rules.pass_impossible or scaling.is_possible(view, queue, w.spec.needs)]
     if not possible:
         return

@@ -19,6 +19,8 @@ class Changes:
     queues: dict[str, Queue | None] = field(default_factory=dict)
     definitions: dict[str, Definition | None] = field(default_factory=dict)
     instances: dict[str, Instance | None] = field(default_factory=dict)
+    resting: dict[str, int] = field(default_factory=dict)  # of `jobs`: those that only wait, and the number of their kind
+    kinds: dict[int, Specification] = field(default_factory=dict)  # new ones
 
     def __bool__(self) -> bool:
         return bool(self.jobs or self.specifications or self.instances or self.environments or self.queues or self.definitions)

@@ -27,10 +27,12 @@ _job = msgspec.json.Decoder(Job).decode
 _spec = msgspec.json.Decoder(Specification).decode
 
 _PUT_JOB = (
-    "INSERT INTO jobs (id, spec, queue, parent, child, status, body) VALUES (?, ?, ?, ?, ?, ?, ?)"
-    " ON CONFLICT (id) DO UPDATE SET status = excluded.status, body = excluded.body"
+    "INSERT INTO jobs (id, spec, queue, parent, child, status, body, kind) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+    " ON CONFLICT (id) DO UPDATE SET status = excluded.status, body = excluded.body, kind = excluded.kind"
 )
 _LIVE = ("SUBMITTED", "PENDING", "RUNNABLE", "STARTING", "RUNNING")
+
+MANY_KINDS = 1000
 
 Named = TypeVar("Named", Environment, Queue, Definition, Instance)
 
@@ -70,6 +72,7 @@ class Store:
         for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = OFF", "temp_store = MEMORY", "cache_size = -32000"):
             list(self._writer.execute(f"PRAGMA {pragma}"))
         self._migrate(Path(path) if not in_memory else None)
+        self._forget_kinds()
         self.epoch = self._take_epoch()
         self._reader = self._writer if in_memory else apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
 
@@ -89,7 +92,10 @@ class Store:
                 rows = [(s.id, _encode(s).decode()) for s in changes.specifications.values()]
                 run.executemany("INSERT INTO specifications VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET body = excluded.body", rows)
             if changes.jobs:
-                run.executemany(_PUT_JOB, [_job_row(job, queue) for job, queue in changes.jobs.values()])
+                resting = changes.resting
+                run.executemany(_PUT_JOB, [_job_row(job, queue, resting.get(id)) for id, (job, queue) in changes.jobs.items()])
+            for number, kind in changes.kinds.items():
+                run.execute("INSERT INTO kinds VALUES (?, ?)", (number, _encode(kind).decode()))
             self._put("environments", "arn", changes.environments)
             self._put("queues", "arn", changes.queues)
             self._put("definitions", "arn", changes.definitions)
@@ -120,10 +126,10 @@ class Store:
 
     # --- reading: committed state ---
 
-    def load(self) -> Live:
-        """Everything that is not finished, with what it refers to."""
+    def load(self, *, with_resting: bool = True) -> Live:
+        """Everything that is not finished, with what it refers to; those that only wait are left to `resting` if so asked."""
         queues = self._all("queues", Queue)
-        jobs = [j for queue in queues for j in self._live_of(queue.arn)]
+        jobs = [j for queue in queues for j in self._live_of(queue.arn, "" if with_resting else " AND kind IS NULL")]
         for parent in [j for j in jobs if j.is_array]:
             jobs.extend(self._live_children(parent.id))
         wanted = {job.spec_id for job in jobs}
@@ -141,11 +147,26 @@ class Store:
         decode = msgspec.json.Decoder(kind).decode
         return [decode(body) for (body,) in self._reader.execute(f"SELECT body FROM {table}")]
 
-    def _live_of(self, queue: str) -> Iterator[Job]:
+    def _live_of(self, queue: str, condition: str) -> Iterator[Job]:
         for status in _LIVE:
-            select = "SELECT body FROM jobs WHERE queue = ? AND status = ? AND parent IS NULL"
+            select = f"SELECT body FROM jobs WHERE queue = ? AND status = ? AND parent IS NULL{condition}"
             for (body,) in self._reader.execute(select, (queue, status)):
                 yield _job(body)
+
+    def kinds(self) -> dict[int, Specification]:
+        """The kinds of jobs that only wait, by number."""
+        return {number: _spec(body) for number, body in self._reader.execute("SELECT id, body FROM kinds")}
+
+    def resting(self, queue: str) -> Iterator[tuple[str, int]]:
+        """The RUNNABLE jobs of a queue that only wait, by id and so in order of submission: (id, number of the kind)."""
+        select = "SELECT id, kind FROM jobs WHERE queue = ? AND status = 'RUNNABLE' AND parent IS NULL AND kind IS NOT NULL ORDER BY id"
+        yield from self._reader.execute(select, (queue,))
+
+    def resting_held(self, queue: str) -> Iterator[tuple[Job, int]]:
+        """The same of PENDING jobs, with their records, which say for whom they wait."""
+        select = "SELECT body, kind FROM jobs WHERE queue = ? AND status = 'PENDING' AND parent IS NULL AND kind IS NOT NULL ORDER BY id"
+        for body, kind in self._reader.execute(select, (queue,)):
+            yield _job(body), kind
 
     def _live_children(self, parent: str) -> Iterator[Job]:
         for (body,) in self._reader.execute("SELECT body FROM jobs WHERE parent = ? AND status NOT IN ('SUCCEEDED', 'FAILED')", (parent,)):
@@ -159,6 +180,12 @@ class Store:
     def job(self, job_id: str) -> Job | None:
         rows = list(self._reader.execute("SELECT body FROM jobs WHERE id = ?", (job_id,)))
         return _job(rows[0][0]) if rows else None
+
+    def found(self, job_id: str) -> tuple[Job, Specification] | None:
+        """A job and its specification."""
+        select = "SELECT j.body, s.body FROM jobs j JOIN specifications s ON s.id = j.spec WHERE j.id = ?"
+        rows = list(self._reader.execute(select, (job_id,)))
+        return (_job(rows[0][0]), _spec(rows[0][1])) if rows else None
 
     def first_failed_child(self, parent: str, index: int) -> Job | None:
         """Of the FAILED children with a record, up to `index`, the one that failed first."""
@@ -228,6 +255,12 @@ class Store:
                 self._writer.execute(step.read_text())
                 self._writer.execute(f"PRAGMA user_version = {number}")
 
+    def _forget_kinds(self) -> None:
+        """Kinds that no job has any more. Only where many have gathered, because all waiting jobs are looked at for it."""
+        if next(iter(self._writer.execute("SELECT count(*) FROM kinds")))[0] > MANY_KINDS:
+            with self._writer:
+                self._writer.execute("DELETE FROM kinds WHERE id NOT IN (SELECT kind FROM jobs WHERE parent IS NULL AND kind IS NOT NULL)")
+
     def _take_epoch(self) -> int:
         """One more than ever before: providers refuse commands of an older one."""
         with self._writer:
@@ -237,9 +270,9 @@ class Store:
         return epoch
 
 
-def _job_row(job: Job, queue: str) -> tuple[Any, ...]:
+def _job_row(job: Job, queue: str, kind: int | None) -> tuple[Any, ...]:
     parent, child = split_child(job.id) if job.index is not None else (None, None)
-    return job.id, job.spec_id, queue, parent, child, str(job.status), _encode(job).decode()
+    return job.id, job.spec_id, queue, parent, child, str(job.status), _encode(job).decode(), kind
 
 
 def _take(items: Iterable[Any], count: int) -> Iterator[Any]:
