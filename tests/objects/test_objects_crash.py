@@ -13,11 +13,12 @@ import threading
 import time
 from pathlib import Path
 
+import pytest
 from s3_serving import client, open_store
 
 from batchyard.store import objects_keys as keys
 from batchyard.store.objects import ObjectStore
-from batchyard.store.objects_listing import list_page
+from batchyard.store.objects_listing import list_page, list_versions
 
 SERVER = """
 import sys, time
@@ -110,9 +111,11 @@ def contents(store: ObjectStore) -> dict[str, str]:
     return found
 
 
-def test_nothing_acknowledged_is_lost_and_nothing_half_is_found(tmp_path: Path) -> None:
+@pytest.mark.parametrize("versioning", ["", "Enabled"])
+def test_nothing_acknowledged_is_lost_and_nothing_half_is_found(tmp_path: Path, versioning: str) -> None:
     store = open_store(tmp_path)
-    store.change(lambda index: keys.add_bucket(index, "bucket", "123456789012", "us-east-1", 1)).result()
+    bucket = store.change(lambda index: keys.add_bucket(index, "bucket", "123456789012", "us-east-1", 1)).result()
+    store.change(lambda index: keys.put_versioning(index, bucket.id, versioning)).result()
     store.close()
     acknowledged: dict[str, str] = {}
     for round_number in range(ROUNDS):
@@ -120,6 +123,7 @@ def test_nothing_acknowledged_is_lost_and_nothing_half_is_found(tmp_path: Path) 
         store = open_store(tmp_path)
         found = contents(store)
         assert acknowledged.items() <= found.items()
+        assert versions_are_whole(store) or not versioning
         store.close()
     store = open_store(tmp_path)
     deadline = time.monotonic() + 20
@@ -129,6 +133,22 @@ def test_nothing_acknowledged_is_lost_and_nothing_half_is_found(tmp_path: Path) 
     assert contents(store).items() >= acknowledged.items()
     assert any(key.startswith("parts/") for key in acknowledged)
     store.close()
+
+
+def versions_are_whole(store: ObjectStore) -> int:
+    """How many old versions there are; each is read, and each key has one latest version, which is its newest."""
+    bucket = store.bucket("bucket")
+    assert bucket is not None
+    page = store.ask(lambda index: list_versions(index, bucket, "", "", "", None, 1_000_000))
+    latest = [record.key for record in page.versions if record.is_latest]
+    assert latest == sorted({record.key for record in page.versions})
+    old = [record for record in page.versions if not record.is_latest]
+    for record in old:
+        reader = store.open_found(lambda _, record=record: record)  # type: ignore[misc]
+        assert reader is not None
+        with reader:
+            assert len(reader.read(0, record.size)) == record.size
+    return len(old)
 
 
 def bodies_on_disk(root: Path) -> int:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from batchyard.store import objects_keys as keys
 from batchyard.store import objects_uploads as uploads
+from batchyard.store import objects_versions as versions
 from batchyard.store.objects import ObjectStore
 from batchyard.store.objects_listing import LAST_CODE_POINT, list_page, successor
 from batchyard.store.objects_records import Bucket, Traits
@@ -35,7 +36,7 @@ def filled(store: ObjectStore, present: set[str]) -> Bucket:
         number = store.next_manifest()
         bucket = keys.add_bucket(index, f"b{number}", "1", "us-east-1", 1)  # type: ignore[arg-type]
         for key in present:
-            keys.put_object(index, store.next_manifest(), bucket.id, key, "etag", Traits(), [], 1)  # type: ignore[arg-type]
+            versions.put_object(index, store.next_manifest(), bucket, key, "etag", Traits(), [], 1)  # type: ignore[arg-type]
             uploads.add_upload(index, store.next_manifest(), f"{number}-{key}", bucket.id, key, Traits(), 1)  # type: ignore[arg-type]
         return bucket
 

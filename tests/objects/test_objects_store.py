@@ -15,6 +15,7 @@ from s3_serving import open_store
 from batchyard.model.fault import Fault
 from batchyard.store import objects_keys as keys
 from batchyard.store import objects_uploads as uploads
+from batchyard.store import objects_versions as versions
 from batchyard.store.objects import ObjectStore, StoreInUse
 from batchyard.store.objects_records import Bucket, Piece, Traits
 
@@ -35,7 +36,7 @@ def write_piece(store: ObjectStore, content: bytes, number: int = 1) -> Piece:
 def put(store: ObjectStore, bucket: Bucket, key: str, content: bytes) -> None:
     piece = write_piece(store, content)
     manifest = store.next_manifest()
-    store.change(lambda index: keys.put_object(index, manifest, bucket.id, key, piece.etag, Traits(), [piece], 1)).result()
+    store.change(lambda index: versions.put_object(index, manifest, bucket, key, piece.etag, Traits(), [piece], 1)).result()
 
 
 def files(root: Path) -> int:
@@ -86,7 +87,7 @@ def test_overwritten_and_deleted_bodies_leave_the_disk(tmp_path: Path, store: Ob
     put(store, bucket, "other", b"four")
     eventually(lambda: files(tmp_path) == 2)
     assert store.read_bytes(BUCKET, "k") == b"three"
-    store.change(lambda index: keys.remove_object(index, bucket.id, "k")).result()
+    store.change(lambda index: versions.delete_latest(index, bucket, "k", 1)).result()
     eventually(lambda: files(tmp_path) == 1)
     assert store.read_bytes(BUCKET, "k") is None
     assert store.read_bytes(BUCKET, "other") == b"four"
@@ -99,7 +100,7 @@ def test_a_reader_keeps_what_it_opened(tmp_path: Path, store: ObjectStore) -> No
     assert reader is not None
     put(store, bucket, "k", b"after")
     put(store, bucket, "l", b"something else to clean up after")
-    store.change(lambda index: keys.remove_object(index, bucket.id, "l")).result()
+    store.change(lambda index: versions.delete_latest(index, bucket, "l", 1)).result()
     eventually(lambda: files(tmp_path) == 2)  # the old body is held back, the third is gone
     assert reader.read(0, 6000) == b"before" * 1000
     reader.close()
@@ -112,17 +113,17 @@ def test_a_shared_body_goes_with_its_last_object(tmp_path: Path, store: ObjectSt
     put(store, bucket, "k", b"shared")
     [piece] = store.ask(lambda index: keys.pieces_of(index, store_manifest(index, bucket, "k")))
     copy = store.next_manifest()
-    store.change(lambda index: keys.put_object(index, copy, bucket.id, "copy", piece.etag, Traits(), [piece], 1)).result()
-    store.change(lambda index: keys.remove_object(index, bucket.id, "k")).result()
+    store.change(lambda index: versions.put_object(index, copy, bucket, "copy", piece.etag, Traits(), [piece], 1)).result()
+    store.change(lambda index: versions.delete_latest(index, bucket, "k", 1)).result()
     assert store.read_bytes(BUCKET, "copy") == b"shared"
     time.sleep(0.2)  # long enough for the reaper to have done wrong
     assert store.read_bytes(BUCKET, "copy") == b"shared"
-    store.change(lambda index: keys.remove_object(index, bucket.id, "copy")).result()
+    store.change(lambda index: versions.delete_latest(index, bucket, "copy", 1)).result()
     eventually(lambda: files(tmp_path) == 0)
 
 
 def store_manifest(index: apsw.Connection, bucket: Bucket, key: str) -> int:
-    record = keys.find_object(index, bucket, key)
+    record = versions.find_object(index, bucket, key)
     assert record is not None
     return record.manifest
 
@@ -226,7 +227,7 @@ def test_parts_become_an_object_without_moving_a_byte(tmp_path: Path, store: Obj
         assert reader.read(5, 100) == b"B"
         assert reader.read(6, 1) == b""
     assert store.ask(lambda index: uploads.find_upload(index, bucket, "k", "u1")) is None
-    assert store.ask(lambda index: uploads.completed_etag(index, bucket, "k", "u1")) == "etag-2"
+    assert store.ask(lambda index: uploads.completed_upload(index, bucket, "k", "u1")) == ("etag-2", manifest)
 
 
 def test_a_bucket_goes_with_its_uploads_and_settings(tmp_path: Path, store: ObjectStore) -> None:
@@ -261,7 +262,7 @@ def test_everything_on_the_way_to_a_body_is_synced_before_it_is_referred_to(tmp_
     assert needed <= set(synced)
     assert synced.index(body) < len(synced) - 1 - synced[::-1].index(body.parent)
     manifest = store.next_manifest()
-    store.change(lambda index: keys.put_object(index, manifest, bucket.id, "k", piece.etag, Traits(), [piece], 1)).result()
+    store.change(lambda index: versions.put_object(index, manifest, bucket, "k", piece.etag, Traits(), [piece], 1)).result()
     assert store.ask(lambda index: (index.pragma("synchronous"), index.pragma("journal_mode"))) == (2, "wal")
     store.close()
 
@@ -273,7 +274,7 @@ def test_a_forgotten_reader_lets_go(tmp_path: Path, store: ObjectStore) -> None:
     assert reader is not None
     assert reader.read(0, 2) == b"by"
     del reader
-    store.change(lambda index: keys.remove_object(index, bucket.id, "k")).result()
+    store.change(lambda index: versions.delete_latest(index, bucket, "k", 1)).result()
     eventually(lambda: files(tmp_path) == 0)
 
 

@@ -4,7 +4,7 @@ Synchronous and usable from any thread; what touches the disk blocks. An acknowl
 body is synced before the index refers to it, and the index is synced before anyone hears of it.
 
     ROOT/lock           held while a server has the folder open
-    ROOT/index.sqlite   buckets, objects (key -> manifest), manifests (pieces), uploads, garbage
+    ROOT/index.sqlite   buckets, objects and old versions (key -> manifest), manifests (pieces), uploads, garbage
     ROOT/bodies/        one file per piece
 """
 
@@ -27,6 +27,7 @@ from .objects_ledger import Ledger
 from .objects_reader import ObjectReader
 from .objects_reaper import Reaper
 from .objects_records import Bucket, ObjectRecord, Piece
+from .objects_versions import find_object
 
 Answer = TypeVar("Answer")
 Arguments = ParamSpec("Arguments")
@@ -60,8 +61,9 @@ class ObjectStore:
         self._questions = ThreadPoolExecutor(INDEX_WORKERS, thread_name_prefix="objects-index")
 
     def change(self, change: Callable[[apsw.Connection], Answer]) -> Future[Answer]:
-        """Run `change` (functions of `objects_keys` and `objects_uploads`) in the next commit; the future is set when that is durable.
+        """Run `change` (functions of `objects_keys`, `objects_versions`, `objects_uploads`) in the next commit.
 
+        The future is set when that is durable.
         A `Fault` or any other exception from `change` undoes it and arrives in the future.
         """
         future = self._ledger.submit(change)
@@ -95,19 +97,27 @@ class ObjectStore:
 
     def open(self, bucket: str, key: str) -> ObjectReader | None:
         """A reader of the object as it is now, or None when there is no such object; close it."""
+        return self.open_found(lambda index: _find(index, bucket, key))
 
-        def lookup() -> tuple[ObjectReader | None, list[int]]:
-            found = self._ledger.ask(lambda index: _find(index, bucket, key))
+    def open_found(self, find: Callable[[apsw.Connection], ObjectRecord | None]) -> ObjectReader | None:
+        """A reader of the version that `find` gives, or None when it gives none; close it. What `find` raises comes out."""
+
+        def lookup(index: apsw.Connection) -> tuple[ObjectRecord, list[Piece]] | None:
+            record = find(index)
+            return (record, keys.pieces_of(index, record.manifest)) if record else None
+
+        def hold() -> tuple[ObjectReader | None, list[int]]:
+            found = self._ledger.ask(lookup)
             if found is None:
                 return None, []
             reader = ObjectReader(self._bodies, *found)
             return reader, reader.bodies
 
-        return self._bodies.hold(lookup)
+        return self._bodies.hold(hold)
 
-    def opening(self, bucket: str, key: str) -> Future[ObjectReader | None]:
-        """`open`, in one of the threads that are kept for questions to the index."""
-        return self._questions.submit(self.open, bucket, key)
+    def opening(self, find: Callable[[apsw.Connection], ObjectRecord | None]) -> Future[ObjectReader | None]:
+        """`open_found`, in one of the threads that are kept for questions to the index."""
+        return self._questions.submit(self.open_found, find)
 
     def read_bytes(self, bucket: str, key: str) -> bytes | None:
         """All bytes of a small object, or None when there is no such object."""
@@ -146,7 +156,6 @@ def _new_epoch(index: apsw.Connection) -> int:
     return index.last_insert_rowid()
 
 
-def _find(index: apsw.Connection, bucket_name: str, key: str) -> tuple[ObjectRecord, list[Piece]] | None:
+def _find(index: apsw.Connection, bucket_name: str, key: str) -> ObjectRecord | None:
     bucket = keys.find_bucket(index, bucket_name)
-    record = keys.find_object(index, bucket, key) if bucket else None
-    return (record, keys.pieces_of(index, record.manifest)) if record else None
+    return find_object(index, bucket, key) if bucket else None

@@ -1,34 +1,32 @@
-"""Buckets, their settings and their objects in the index: the statements, and no idea of what HTTP would say about them."""
+"""Buckets, their settings and the pieces of objects in the index: the statements, and no idea of what HTTP would say about them.
+
+The objects themselves are in `objects_versions`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import apsw
 
 from .objects_records import (
     Bucket,
-    ObjectRecord,
     Piece,
-    Traits,
     pack_checksums,
-    pack_traits,
     unpack_checksums,
-    unpack_traits,
 )
 
 
 def find_bucket(index: apsw.Connection, name: str) -> Bucket | None:
     """The bucket called `name`, or None."""
-    query = "SELECT id, name, account, region, created_at_ms FROM bucket WHERE name = ?"
+    query = "SELECT id, name, account, region, created_at_ms, versioning FROM bucket WHERE name = ?"
     return next((Bucket(*row) for row in index.execute(query, (name,))), None)
 
 
 def account_buckets(index: apsw.Connection, account: str, prefix: str, region: str, after: str, limit: int) -> list[Bucket]:
     """Up to `limit` buckets of `account` in `region` ("" is any), by name: those that start with `prefix` and come after `after`."""
     query = (
-        "SELECT id, name, account, region, created_at_ms FROM bucket WHERE account = ?1 AND name > ?2"
+        "SELECT id, name, account, region, created_at_ms, versioning FROM bucket WHERE account = ?1 AND name > ?2"
         " AND substr(name, 1, length(?3)) = ?3 AND (?4 = '' OR region = ?4) ORDER BY name LIMIT ?5"
     )
     return [Bucket(*row) for row in index.execute(query, (account, after, prefix, region, limit))]
@@ -51,8 +49,14 @@ def remove_bucket(index: apsw.Connection, bucket: int) -> None:
 
 
 def holds_objects(index: apsw.Connection, bucket: int) -> bool:
-    """Whether there is any object in the bucket."""
-    return bool(index.execute("SELECT 1 FROM object WHERE bucket = ? LIMIT 1", (bucket,)).fetchall())
+    """Whether there is any object in the bucket, old versions and delete markers included."""
+    query = "SELECT EXISTS (SELECT 1 FROM object WHERE bucket = ?1) OR EXISTS (SELECT 1 FROM version WHERE bucket = ?1)"
+    return bool(next(iter(index.execute(query, (bucket,))))[0])
+
+
+def put_versioning(index: apsw.Connection, bucket: int, status: str) -> None:
+    """Let the bucket keep old versions from now on ("Enabled"), or keep those that there are and make no more ("Suspended")."""
+    index.execute("UPDATE bucket SET versioning = ? WHERE id = ?", (status, bucket))
 
 
 def setting(index: apsw.Connection, bucket: int, kind: str) -> str | None:
@@ -71,14 +75,6 @@ def remove_setting(index: apsw.Connection, bucket: int, kind: str) -> None:
     index.execute("DELETE FROM bucket_setting WHERE bucket = ? AND kind = ?", (bucket, kind))
 
 
-def find_object(index: apsw.Connection, bucket: Bucket, key: str) -> ObjectRecord | None:
-    """The object at `key`, or None."""
-    query = "SELECT manifest, size, etag, modified_at_ms, traits FROM object WHERE bucket = ? AND key = ?"
-    for manifest, size, etag, modified_at_ms, traits in index.execute(query, (bucket.id, key)):
-        return ObjectRecord(manifest, bucket, key, size, etag, modified_at_ms, unpack_traits(traits))
-    return None
-
-
 def pieces_of(index: apsw.Connection, manifest: int, after: int = 0, limit: int = -1) -> list[Piece]:
     """The pieces of an object or upload in order, those numbered above `after`, at most `limit` (-1: all)."""
     query = (
@@ -88,34 +84,6 @@ def pieces_of(index: apsw.Connection, manifest: int, after: int = 0, limit: int 
         Piece(number, body, size, etag, modified_at_ms, unpack_checksums(checksums))
         for number, body, size, etag, modified_at_ms, checksums in index.execute(query, (manifest, after, limit))
     ]
-
-
-def put_object(
-    index: apsw.Connection, manifest: int, bucket: int, key: str, etag: str, traits: Traits, pieces: Sequence[Piece], now_ms: int
-) -> None:
-    """Let `key` be an object of these `pieces` from now on; what was there before becomes garbage."""
-    remove_object(index, bucket, key)
-    for piece in pieces:
-        put_piece(index, manifest, piece)
-    place_object(index, manifest, bucket, key, sum(piece.size for piece in pieces), etag, traits, now_ms)
-
-
-def place_object(index: apsw.Connection, manifest: int, bucket: int, key: str, size: int, etag: str, traits: Traits, now_ms: int) -> None:
-    """Enter the object row of a manifest whose pieces are in place and whose key is free."""
-    query = "INSERT INTO object (manifest, bucket, key, size, etag, modified_at_ms, traits) VALUES (?, ?, ?, ?, ?, ?, ?)"
-    index.execute(query, (manifest, bucket, key, size, etag, now_ms, pack_traits(traits)))
-
-
-def put_traits(index: apsw.Connection, manifest: int, traits: Traits) -> None:
-    """Replace the traits of an object (its tags have changed); its bytes and its date stay."""
-    index.execute("UPDATE object SET traits = ? WHERE manifest = ?", (pack_traits(traits), manifest))
-
-
-def remove_object(index: apsw.Connection, bucket: int, key: str) -> None:
-    """Remove the object at `key`, if there is one, and make garbage of its bodies."""
-    for manifest in _numbers(index, "SELECT manifest FROM object WHERE bucket = ? AND key = ?", (bucket, key)):
-        release(index, manifest)
-        index.execute("DELETE FROM object WHERE manifest = ?", (manifest,))
 
 
 def put_piece(index: apsw.Connection, manifest: int, piece: Piece) -> None:
@@ -148,6 +116,6 @@ def highest_manifest(index: apsw.Connection) -> int:
     """The highest manifest number in use; 0 in an empty index."""
     query = (
         "SELECT max(coalesce((SELECT max(manifest) FROM object), 0), coalesce((SELECT max(manifest) FROM upload), 0),"
-        " coalesce((SELECT max(manifest) FROM piece), 0))"
+        " coalesce((SELECT max(manifest) FROM piece), 0), coalesce((SELECT max(manifest) FROM version), 0))"
     )
     return int(next(iter(index.execute(query)))[0])

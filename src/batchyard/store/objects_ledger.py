@@ -15,38 +15,12 @@ from typing import Any, TypeVar
 
 import apsw
 
+from .objects_schema import STEPS
+
 Answer = TypeVar("Answer")
 Change = Callable[[apsw.Connection], Any]
 
 GROUP_LIMIT = 256
-
-SCHEMA = """
-CREATE TABLE bucket (
-  id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, account TEXT NOT NULL, region TEXT NOT NULL,
-  created_at_ms INTEGER NOT NULL) STRICT;
-CREATE TABLE bucket_setting (
-  bucket INTEGER NOT NULL, kind TEXT NOT NULL, document TEXT NOT NULL, PRIMARY KEY (bucket, kind)) STRICT, WITHOUT ROWID;
-CREATE TABLE object (
-  manifest INTEGER PRIMARY KEY, bucket INTEGER NOT NULL, key TEXT NOT NULL, size INTEGER NOT NULL, etag TEXT NOT NULL,
-  modified_at_ms INTEGER NOT NULL, traits BLOB NOT NULL) STRICT;
-CREATE UNIQUE INDEX object_by_key ON object (bucket, key);
-CREATE TABLE upload (
-  manifest INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, bucket INTEGER NOT NULL, key TEXT NOT NULL,
-  initiated_at_ms INTEGER NOT NULL, traits BLOB NOT NULL) STRICT;
-CREATE INDEX upload_by_key ON upload (bucket, key, id);
-CREATE TABLE completed_upload (
-  id TEXT PRIMARY KEY, bucket INTEGER NOT NULL, key TEXT NOT NULL, manifest INTEGER NOT NULL, completed_at_ms INTEGER NOT NULL,
-  etag TEXT NOT NULL) STRICT, WITHOUT ROWID;
-CREATE INDEX completed_upload_by_age ON completed_upload (completed_at_ms);
-CREATE TABLE piece (
-  manifest INTEGER NOT NULL, number INTEGER NOT NULL, body INTEGER NOT NULL, size INTEGER NOT NULL, etag TEXT NOT NULL,
-  modified_at_ms INTEGER NOT NULL, checksums TEXT NOT NULL, PRIMARY KEY (manifest, number)) STRICT, WITHOUT ROWID;
-CREATE INDEX piece_by_body ON piece (body);
-CREATE TABLE garbage (body INTEGER PRIMARY KEY) STRICT;
-CREATE TABLE epoch (number INTEGER PRIMARY KEY, swept INTEGER NOT NULL) STRICT;
-PRAGMA user_version = 1;
-"""
-SCHEMA_VERSION = 1
 
 
 class LedgerClosed(Exception):
@@ -107,15 +81,15 @@ class Ledger:
 
     def _migrate(self) -> None:
         version = self._writer.pragma("user_version")
-        if version > SCHEMA_VERSION:
+        if version > len(STEPS):
             raise RuntimeError(
-                f"{self._path} was written by a newer Batchyard (index version {version}, this one knows {SCHEMA_VERSION}): "
+                f"{self._path} was written by a newer Batchyard (index version {version}, this one knows {len(STEPS)}): "
                 "start the newer one, or give another folder"
             )
-        if version == 0:
+        for number, step in enumerate(STEPS[version:], version + 1):
             self._writer.execute("BEGIN IMMEDIATE")
-            for _ in self._writer.execute(SCHEMA):
-                pass
+            self._writer.execute(step).fetchall()
+            self._writer.execute(f"PRAGMA user_version = {number}")
             self._writer.execute("COMMIT")
 
     def _reader(self) -> apsw.Connection:

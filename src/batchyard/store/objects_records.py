@@ -9,13 +9,14 @@ import msgspec
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """A bucket; names are unique per server, `account` owns it."""
+    """A bucket; names are unique per server, `account` owns it. `versioning` is "" (never on), "Enabled" or "Suspended"."""
 
     id: int
     name: str
     account: str
     region: str
     created_at_ms: int
+    versioning: str = ""
 
 
 class Traits(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -50,7 +51,11 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class ObjectRecord:
-    """An object as it is now: `etag` is bare (no quotes), `manifest` names this very content and never comes back."""
+    """A version of an object: `etag` is bare (no quotes), `manifest` names this very content and never comes back.
+
+    `version` is its id, "" the null version. `place` counts the versions of a key upwards. Of a version that is not the latest,
+    `superseded_at_ms` is when the next one came. A delete marker has no content and manifest 0.
+    """
 
     manifest: int
     bucket: Bucket
@@ -59,6 +64,15 @@ class ObjectRecord:
     etag: str
     modified_at_ms: int
     traits: Traits
+    version: str = ""
+    place: int = 0
+    is_marker: bool = False
+    superseded_at_ms: int = 0
+
+    @property
+    def is_latest(self) -> bool:
+        """Whether this is what the key shows now."""
+        return not self.superseded_at_ms
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 import apsw
 
-from .objects_keys import place_object, release, remove_object
+from .objects_keys import release
 from .objects_listing import successor
 from .objects_records import Bucket, Traits, Upload, pack_traits, unpack_traits
+from .objects_versions import place_object
 
 # how long a repeated CompleteMultipartUpload is answered as the first one was
 COMPLETED_KEPT_MS = 24 * 3600 * 1000
@@ -51,24 +52,24 @@ def abort_upload(index: apsw.Connection, upload: Upload) -> None:
 
 def complete_upload(
     index: apsw.Connection, upload: Upload, unused: Iterable[int], size: int, etag: str, traits: Traits, now_ms: int
-) -> None:
-    """Let the upload's manifest, without the part numbers `unused`, be the object at its key."""
+) -> str:
+    """Let the upload's manifest, without the part numbers `unused`, be the object at its key; the id of the version."""
     for number in unused:
         release(index, upload.manifest, number)
-    remove_object(index, upload.bucket.id, upload.key)
-    place_object(index, upload.manifest, upload.bucket.id, upload.key, size, etag, traits, now_ms)
+    version = place_object(index, upload.manifest, upload.bucket, upload.key, size, etag, traits, now_ms)
     index.execute("DELETE FROM upload WHERE manifest = ?", (upload.manifest,))
     index.execute("DELETE FROM completed_upload WHERE completed_at_ms < ?", (now_ms - COMPLETED_KEPT_MS,))
     index.execute(
         "INSERT INTO completed_upload (id, bucket, key, manifest, completed_at_ms, etag) VALUES (?, ?, ?, ?, ?, ?)",
         (upload.id, upload.bucket.id, upload.key, upload.manifest, now_ms, etag),
     )
+    return version
 
 
-def completed_etag(index: apsw.Connection, bucket: Bucket, key: str, upload_id: str) -> str | None:
-    """The ETag that an upload of the last day was completed with, or None: a client may ask again after a lost answer."""
-    query = "SELECT etag FROM completed_upload WHERE id = ? AND bucket = ? AND key = ?"
-    return next((str(row[0]) for row in index.execute(query, (upload_id, bucket.id, key))), None)
+def completed_upload(index: apsw.Connection, bucket: Bucket, key: str, upload_id: str) -> tuple[str, int] | None:
+    """(ETag, manifest) that an upload of the last day was completed with, or None: a client may ask again after a lost answer."""
+    query = "SELECT etag, manifest FROM completed_upload WHERE id = ? AND bucket = ? AND key = ?"
+    return next(((str(etag), int(manifest)) for etag, manifest in index.execute(query, (upload_id, bucket.id, key))), None)
 
 
 def list_uploads(

@@ -5,7 +5,7 @@ Recorded, without the effect that it has on AWS (`RECORDED_ONLY` says of each wh
     bucket      encryption, lifecycle, policy, public access block, ownership controls, tags
     object      server-side encryption AES256, storage class
 
-Refused rather than recorded: versioning, logging, notifications, CORS, web site, replication, object lock, KMS, ACLs.
+Refused rather than recorded: logging, notifications, CORS, web site, replication, object lock, KMS, ACLs.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from batchyard.services.s3.call import Call, access_denied
 from batchyard.services.s3.operations import NOT_YET, OPERATIONS
 from batchyard.services.s3.route import match
 from batchyard.services.s3.settings import RECORDED_ONLY
+from batchyard.services.s3.versions import MarkerFault
+from batchyard.wire import shapes
 from batchyard.wire.http import HttpRequest, HttpResponse
 
 __all__ = ["NOT_YET", "OPERATIONS", "RECORDED_ONLY", "handle"]
@@ -31,4 +33,10 @@ async def handle(desk: Any, caller: Caller | None, request: HttpRequest) -> Http
         raise access_denied()
     target = match(request)
     call = Call(desk.objects, caller, request, target.operation, target.bucket, target.key, target.query)
-    return await OPERATIONS[target.operation](call)
+    try:
+        return await OPERATIONS[target.operation](call)
+    except MarkerFault as fault:
+        fault.fields.setdefault("Resource", request.raw_path)
+        response = shapes.load("s3").encode_fault(fault, caller.request_id)
+        response.headers |= fault.headers
+        return response

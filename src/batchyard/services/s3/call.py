@@ -15,7 +15,7 @@ from batchyard.model.fault import Fault
 from batchyard.services import Caller
 from batchyard.store import objects_keys as keys
 from batchyard.store.objects import ObjectStore
-from batchyard.store.objects_records import Bucket, ObjectRecord
+from batchyard.store.objects_records import Bucket
 from batchyard.wire import restxml, shapes
 from batchyard.wire.http import HttpRequest, HttpResponse
 
@@ -72,14 +72,6 @@ class Call:
         """Raises `AccessDenied` unless the bucket is the caller's, and of the account that the header `expectation` names, if any."""
         if bucket.account != self.caller.account or self.header(expectation) not in ("", bucket.account):
             raise access_denied()
-
-    def own_object(self, index: apsw.Connection) -> ObjectRecord:
-        """The object of the call. Raises `NoSuchBucket`, `AccessDenied`, `NoSuchKey`."""
-        bucket = self.own_bucket(index)
-        record = keys.find_object(index, bucket, self.key)
-        if record is None:
-            raise no_such_key(self.key)
-        return record
 
     async def document(self) -> dict[str, Any]:
         """The XML (or JSON) document in the body, decoded as the operation's input. Raises `MalformedXML`, `MaxMessageLengthExceeded`."""

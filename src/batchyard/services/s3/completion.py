@@ -17,10 +17,12 @@ from batchyard.services.s3.checksums import CHECKSUM_PREFIX
 from batchyard.services.s3.conditions import check_write
 from batchyard.services.s3.multipart import no_such_upload
 from batchyard.services.s3.traits import quoted
+from batchyard.services.s3.versions import version_headers
 from batchyard.store import objects_keys as keys
 from batchyard.store import objects_uploads as uploads
 from batchyard.store.objects_checksums import composite, etag_of_parts, full_object
 from batchyard.store.objects_records import Piece, Traits, Upload
+from batchyard.store.objects_versions import find_manifest, find_object
 from batchyard.wire.http import HttpResponse
 
 SMALLEST_PART_BYTES = 5 * 1024 * 1024
@@ -31,13 +33,13 @@ async def complete_multipart_upload(call: Call) -> HttpResponse:
     wanted: list[dict[str, Any]] = (await call.document()).get("MultipartUpload", {}).get("Parts", [])
     if not wanted:
         raise Fault("MalformedXML", "The XML you provided was not well-formed or did not validate against our published schema")
-    etag, traits = await call.change(partial(_complete, call, wanted))
+    etag, traits, headers = await call.change(partial(_complete, call, wanted))
     place = f"http://{call.header('host')}/{call.bucket}/{quote(call.key)}"
     result: dict[str, Any] = {"Location": place, "Bucket": call.bucket, "Key": call.key, "ETag": quoted(etag)}
     result |= {f"Checksum{name}": value for name, value in traits.checksums.items()}
     if traits.checksums:
         result["ChecksumType"] = traits.checksum_type
-    return call.answer(result, dict(traits.recorded))
+    return call.answer(result, headers | traits.recorded)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,21 +52,22 @@ class _Whole:
     unused: list[int]
 
 
-def _complete(call: Call, wanted: list[dict[str, Any]], index: apsw.Connection) -> tuple[str, Traits]:
-    """The change of CompleteMultipartUpload: (ETag, traits) of the object."""
+def _complete(call: Call, wanted: list[dict[str, Any]], index: apsw.Connection) -> tuple[str, Traits, dict[str, str]]:
+    """The change of CompleteMultipartUpload: (ETag, traits, the header that names the version) of the object."""
     bucket = call.own_bucket(index)
-    record = keys.find_object(index, bucket, call.key)
+    record = find_object(index, bucket, call.key)
     upload = uploads.find_upload(index, bucket, call.key, call.query["uploadId"])
     if upload is None:
-        etag = uploads.completed_etag(index, bucket, call.key, call.query["uploadId"])
-        if etag is None:
+        completed = uploads.completed_upload(index, bucket, call.key, call.query["uploadId"])
+        if completed is None:
             raise no_such_upload(call)
-        return etag, record.traits if record and record.etag == etag else Traits()
+        made = find_manifest(index, bucket, call.key, completed[1])
+        return completed[0], made.traits if made else Traits(), version_headers(bucket, made.version if made else None)
     check_write(record, call.key, call.request.headers)
     whole = _assemble(call, upload, wanted, {piece.number: piece for piece in keys.pieces_of(index, upload.manifest)})
     now_ms = call.store.now_ms()
-    uploads.complete_upload(index, upload, whole.unused, whole.size, whole.etag, whole.traits, now_ms)
-    return whole.etag, whole.traits
+    version = uploads.complete_upload(index, upload, whole.unused, whole.size, whole.etag, whole.traits, now_ms)
+    return whole.etag, whole.traits, version_headers(bucket, version)
 
 
 def _assemble(call: Call, upload: Upload, wanted: list[dict[str, Any]], there: dict[int, Piece]) -> _Whole:

@@ -12,7 +12,7 @@ import msgspec
 
 from batchyard.model.fault import Fault
 from batchyard.services.s3.bodies import refer
-from batchyard.services.s3.call import Call, invalid_argument, no_such_key
+from batchyard.services.s3.call import Call, invalid_argument
 from batchyard.services.s3.checksums import check_algorithm
 from batchyard.services.s3.conditions import check_copy_source, check_write
 from batchyard.services.s3.multipart import enter_part, find_upload, part_number
@@ -20,11 +20,13 @@ from batchyard.services.s3.objects import check_key
 from batchyard.services.s3.ranges import parse_copy_range
 from batchyard.services.s3.route import decode_key
 from batchyard.services.s3.traits import content_headers, metadata_of, quoted, traits_of
+from batchyard.services.s3.versions import MarkerFault, asked_version, find_readable, shown, version_headers
 from batchyard.store import objects_keys as keys
 from batchyard.store.objects_bodies import BodyWriter, WrittenBody
 from batchyard.store.objects_checksums import in_base64, new_checksum
 from batchyard.store.objects_reader import ObjectReader
 from batchyard.store.objects_records import ObjectRecord, Traits
+from batchyard.store.objects_versions import find_object, place_object
 from batchyard.wire.http import HttpResponse
 
 COPY_BYTES = 1024 * 1024
@@ -34,10 +36,11 @@ _DIRECTIVES = ("", "COPY", "REPLACE")
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What `x-amz-copy-source` names."""
+    """What `x-amz-copy-source` names; `version` is None for what the key shows now, "" for the null version."""
 
     bucket: str
     key: str
+    version: str | None = None
 
 
 async def copy_object(call: Call) -> HttpResponse:
@@ -50,12 +53,12 @@ async def copy_object(call: Call) -> HttpResponse:
     if algorithm:
         check_algorithm(algorithm)
     checksums = await _checksums_for(call, source, algorithm) if algorithm else None
-    record, etag, traits = await call.change(partial(_copy, call, source, wanted, checksums))
-    result: dict[str, Any] = {"ETag": quoted(etag), "LastModified": record.modified_at_ms / 1000}
+    record, traits, headers = await call.change(partial(_copy, call, source, wanted, checksums))
+    result: dict[str, Any] = {"ETag": quoted(record.etag), "LastModified": record.modified_at_ms / 1000}
     result |= {f"Checksum{name}": value for name, value in traits.checksums.items()}
     if traits.checksums:
         result["ChecksumType"] = traits.checksum_type
-    return call.answer({"CopyObjectResult": result}, dict(traits.recorded))
+    return call.answer({"CopyObjectResult": result}, headers | traits.recorded)
 
 
 async def upload_part_copy(call: Call) -> HttpResponse:
@@ -86,15 +89,13 @@ async def upload_part_copy(call: Call) -> HttpResponse:
     piece = await refer(call, writer, partial(enter_part, call, number, written))
     result: dict[str, Any] = {"ETag": quoted(piece.etag), "LastModified": piece.modified_at_ms / 1000}
     result |= {f"Checksum{name}": value for name, value in piece.checksums.items()}
-    return call.answer({"CopyPartResult": result}, dict(upload.traits.recorded))
+    return call.answer({"CopyPartResult": result}, _source_headers(reader.record) | upload.traits.recorded)
 
 
 def source_of(call: Call) -> Source:
     """The object in `x-amz-copy-source`: `bucket/key` or `/bucket/key`, percent-encoded. Raises `InvalidArgument`."""
     text = call.header("x-amz-copy-source")
-    path, _, version = text.partition("?versionId=")
-    if version not in ("", "null"):
-        raise invalid_argument("Invalid version id specified", "versionId", version)
+    path, mark, version = text.partition("?versionId=")
     bucket, _, key = path.removeprefix("/").partition("/")
     if "/" not in path.removeprefix("/"):
         bucket, _, key = decode_key(path).removeprefix("/").partition("/")
@@ -104,17 +105,17 @@ def source_of(call: Call) -> Source:
         raise invalid_argument("Copy Source must mention the source bucket and key: sourcebucket/sourcekey", "x-amz-copy-source", text)
     if bucket.startswith("arn:"):
         raise invalid_argument("Copy sources by ARN (access points) are not served", "x-amz-copy-source", text)
-    return Source(bucket, key)
+    return Source(bucket, key, asked_version(version if mark else None))
 
 
 def _copy(
     call: Call, source: Source, wanted: Traits, checksums: tuple[int, dict[str, str]] | None, index: apsw.Connection
-) -> tuple[ObjectRecord, str, Traits]:
-    """The change of CopyObject: (record as it is now, its ETag, its traits)."""
+) -> tuple[ObjectRecord, Traits, dict[str, str]]:
+    """The change of CopyObject: (the source with the date of the copy, the traits of the copy, headers that name both versions)."""
     bucket = call.own_bucket(index)
     record = _find(call, source, index)
     check_copy_source(record, call.request.headers)
-    existing = keys.find_object(index, bucket, call.key)
+    existing = find_object(index, bucket, call.key)
     check_write(existing, call.key, call.request.headers)
     traits = _merged(call, record, wanted)
     if existing is not None and existing.manifest == record.manifest and not _changes(call, record, traits, wanted):
@@ -133,9 +134,8 @@ def _copy(
     manifest = call.store.next_manifest()
     for piece in pieces:
         keys.put_piece(index, manifest, piece)
-    keys.remove_object(index, bucket.id, call.key)
-    keys.place_object(index, manifest, bucket.id, call.key, record.size, record.etag, traits, now_ms)
-    return replace(record, modified_at_ms=now_ms), record.etag, traits
+    version = place_object(index, manifest, bucket, call.key, record.size, record.etag, traits, now_ms)
+    return replace(record, modified_at_ms=now_ms), traits, version_headers(bucket, version) | _source_headers(record)
 
 
 def _merged(call: Call, record: ObjectRecord, wanted: Traits) -> Traits:
@@ -166,18 +166,22 @@ def _directive(call: Call, name: str) -> str:
 
 
 def _find(call: Call, source: Source, index: apsw.Connection) -> ObjectRecord:
-    bucket = call.own_bucket(index, source.bucket)
-    record = keys.find_object(index, bucket, source.key)
-    if record is None:
-        raise no_such_key(source.key)
-    return record
+    """Raises what `versions.find_readable` raises, but for a delete marker `InvalidRequest`, as S3 does."""
+    try:
+        return find_readable(index, call.own_bucket(index, source.bucket), source.key, source.version)
+    except MarkerFault as fault:
+        if fault.code != "MethodNotAllowed":
+            raise
+        raise Fault("InvalidRequest", "The source of a copy request may not specifically refer to a delete marker by version id.") from None
+
+
+def _source_headers(record: ObjectRecord) -> dict[str, str]:
+    return {"x-amz-copy-source-version-id": shown(record.version)} if record.bucket.versioning else {}
 
 
 async def _open(call: Call, source: Source) -> ObjectReader:
-    await call.look(lambda index: call.own_bucket(index, source.bucket))
-    reader = await asyncio.wrap_future(call.store.opening(source.bucket, source.key))
-    if reader is None:
-        raise no_such_key(source.key)
+    reader = await asyncio.wrap_future(call.store.opening(partial(_find, call, source)))
+    assert reader is not None  # `_find` raises rather than find nothing
     return reader
 
 

@@ -10,8 +10,10 @@ import apsw
 
 from batchyard.services.s3.call import Call, invalid_argument
 from batchyard.services.s3.traits import quoted
-from batchyard.store.objects_listing import Page, list_page
-from batchyard.store.objects_records import ObjectRecord
+from batchyard.services.s3.versions import asked_version, shown
+from batchyard.store.objects_listing import Page, VersionPage, list_page, list_versions
+from batchyard.store.objects_records import Bucket, ObjectRecord
+from batchyard.store.objects_versions import find_version, place_in
 from batchyard.wire.http import HttpResponse
 
 PAGE_LIMIT = 1000
@@ -62,21 +64,44 @@ async def list_objects_v2(call: Call) -> HttpResponse:
 
 
 async def list_object_versions(call: Call) -> HttpResponse:
-    """ListObjectVersions: versions are not kept, so every object has one, called `null`."""
+    """ListObjectVersions: versions and delete markers by key, of each key the newest first; objects from before versioning, and of
+    buckets without it, have the version `null`."""
     await call.no_body()
-    marker = call.query.get("key-marker", "")
+    key_marker, version_marker = call.query.get("key-marker", ""), call.query.get("version-id-marker", "")
+    if version_marker and not key_marker:
+        raise invalid_argument("A version-id marker cannot be specified without a key marker.", "version-id-marker", version_marker)
+    version = asked_version(version_marker or None)
+    limit = call.number("max-keys", PAGE_LIMIT, 0, PAGE_LIMIT)
 
     def question(index: apsw.Connection) -> HttpResponse:
-        page = _page(call, index, marker)
+        bucket = call.own_bucket(index)
+        behind = _place_behind(index, bucket, key_marker, version)
+        prefix, delimiter = call.query.get("prefix", ""), call.query.get("delimiter", "")
+        page = list_versions(index, bucket, prefix, delimiter, key_marker, behind, limit)
         spell = speller(call)
-        versions = [entry | {"VersionId": "null", "IsLatest": True} for entry in _contents(call, page, True)]
-        result = _common(call, page) | {"KeyMarker": spell(marker), "Versions": versions}
-        result["VersionIdMarker"] = call.query.get("version-id-marker", "")
+        result = _common(call, page) | {"KeyMarker": spell(key_marker), "VersionIdMarker": version_marker}
+        owner = call.owner(bucket.account)
+        result["Versions"] = [_version(record, spell(record.key), owner) for record in page.versions if not record.is_marker]
+        result["DeleteMarkers"] = [_marker(record, spell(record.key), owner) for record in page.versions if record.is_marker]
         if page.truncated:
-            result |= {"NextKeyMarker": spell(page.last), "NextVersionIdMarker": "null"}
+            result["NextKeyMarker"] = spell(page.last_key)
+            if page.last_version:
+                result["NextVersionIdMarker"] = page.last_version
         return call.answer(result)
 
     return await call.look(question)
+
+
+def _place_behind(index: apsw.Connection, bucket: Bucket, key: str, version: str | None) -> int | None:
+    """The place below which the page begins within `key`; None when it begins with the next key."""
+    if version is None:
+        return None
+    record = find_version(index, bucket, key, version)
+    if record is not None:
+        return record.place
+    # deleted since it was on a page: the id still says where it was. A null version does not, so its key is listed once more.
+    place = place_in(version)
+    return 2**62 if place is None else place
 
 
 class speller:
@@ -114,7 +139,7 @@ def _page(call: Call, index: apsw.Connection, after: str) -> Page:
     return list_page(index, bucket, call.query.get("prefix", ""), call.query.get("delimiter", ""), after, limit)
 
 
-def _common(call: Call, page: Page) -> dict[str, Any]:
+def _common(call: Call, page: Page | VersionPage) -> dict[str, Any]:
     """What all three answers say of a page."""
     spell = speller(call)
     result: dict[str, Any] = {
@@ -135,6 +160,20 @@ def _contents(call: Call, page: Page, with_owner: bool) -> list[dict[str, Any]]:
     spell = speller(call)
     owner = call.owner(page.objects[0].bucket.account) if page.objects and with_owner else None
     return [_entry(record, spell(record.key), owner) for record in page.objects]
+
+
+def _version(record: ObjectRecord, key: str, owner: dict[str, str]) -> dict[str, Any]:
+    return _entry(record, key, owner) | {"VersionId": shown(record.version), "IsLatest": record.is_latest}
+
+
+def _marker(record: ObjectRecord, key: str, owner: dict[str, str]) -> dict[str, Any]:
+    return {
+        "Key": key,
+        "VersionId": shown(record.version),
+        "IsLatest": record.is_latest,
+        "LastModified": record.modified_at_ms / 1000,
+        "Owner": owner,
+    }
 
 
 def _entry(record: ObjectRecord, key: str, owner: dict[str, str] | None) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -12,15 +12,16 @@ import msgspec
 
 from batchyard.model.fault import Fault
 from batchyard.services.s3.bodies import READ_BYTES, receive, refer, stream
-from batchyard.services.s3.call import Call, http_date, invalid_argument, no_such_key
+from batchyard.services.s3.call import Call, http_date
 from batchyard.services.s3.checksums import announced
 from batchyard.services.s3.conditions import check_delete, check_write, not_modified
 from batchyard.services.s3.ranges import parse_range
 from batchyard.services.s3.traits import checksum_headers, object_headers, quoted, traits_of
-from batchyard.store import objects_keys as keys
+from batchyard.services.s3.versions import asked_version, of_call, shown, version_headers
+from batchyard.store import objects_versions as versions
 from batchyard.store.objects_bodies import WrittenBody
 from batchyard.store.objects_reader import ObjectReader
-from batchyard.store.objects_records import Piece, Traits
+from batchyard.store.objects_records import Bucket, Piece, Traits
 from batchyard.wire.http import HttpResponse
 
 KEY_LIMIT_BYTES = 1024
@@ -47,13 +48,13 @@ async def put_object(call: Call) -> HttpResponse:
 
     def check(index: apsw.Connection) -> None:
         bucket = call.own_bucket(index)
-        check_write(keys.find_object(index, bucket, call.key), call.key, call.request.headers)
+        check_write(versions.find_object(index, bucket, call.key), call.key, call.request.headers)
 
     await call.look(check)
     writer, written = await receive(call, checksum)
     traits = msgspec.structs.replace(traits, checksums=written.checksums, checksum_type="FULL_OBJECT" if written.checksums else "")
-    await refer(call, writer, partial(_enter, call, traits, written))
-    headers = {"etag": quoted(written.md5)} | checksum_headers(traits.checksums, traits.checksum_type) | traits.recorded
+    entered = await refer(call, writer, partial(_enter, call, traits, written))
+    headers = entered | {"etag": quoted(written.md5)} | checksum_headers(traits.checksums, traits.checksum_type) | traits.recorded
     return HttpResponse(200, headers)
 
 
@@ -85,16 +86,16 @@ async def head_object(call: Call) -> HttpResponse:
 
 
 async def delete_object(call: Call) -> HttpResponse:
-    """DeleteObject; an object that is not there is deleted as well."""
-    check_version(call)
+    """DeleteObject: of the key, or of one version for good; what is not there is deleted as well."""
+    version = asked_version(call.query.get("versionId"))
 
-    def change(index: apsw.Connection) -> None:
+    def change(index: apsw.Connection) -> dict[str, str]:
         bucket = call.own_bucket(index)
-        check_delete(keys.find_object(index, bucket, call.key), call.request.headers.get("if-match"))
-        keys.remove_object(index, bucket.id, call.key)
+        gone = _delete(index, bucket, call.key, version, call.request.headers.get("if-match"), call.store.now_ms())
+        headers = version_headers(bucket, gone.version)
+        return headers | ({"x-amz-delete-marker": "true"} if gone.is_marker else {})
 
-    await call.change(change)
-    return HttpResponse(204)
+    return HttpResponse(204, await call.change(change))
 
 
 async def delete_objects(call: Call) -> HttpResponse:
@@ -108,20 +109,21 @@ async def delete_objects(call: Call) -> HttpResponse:
             f" Delete.Object must hold 1 to {DELETE_LIMIT} keys",
         )
 
-    def change(index: apsw.Connection) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
+    def change(index: apsw.Connection) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         bucket = call.own_bucket(index)
-        deleted, errors = [], []
+        deleted: list[dict[str, Any]] = []
+        errors: list[dict[str, Any]] = []
         for entry in wanted:
-            key = entry["Key"]
+            named: dict[str, Any] = {name: entry[name] for name in ("Key", "VersionId") if name in entry}
             try:
-                if entry.get("VersionId", "null") != "null":
-                    raise Fault("NoSuchVersion", "The specified version does not exist.")
-                check_delete(keys.find_object(index, bucket, key), entry.get("ETag"))
+                version = asked_version(entry.get("VersionId"))
+                gone = _delete(index, bucket, entry["Key"], version, entry.get("ETag"), call.store.now_ms())
             except Fault as fault:
-                errors.append({"Key": key, "Code": fault.code, "Message": fault.message})
+                errors.append(named | {"Code": fault.code, "Message": fault.message})
                 continue
-            keys.remove_object(index, bucket.id, key)
-            deleted.append({"Key": key})
+            if gone.is_marker:
+                named |= {"DeleteMarker": True, "DeleteMarkerVersionId": shown(gone.version or "")}
+            deleted.append(named)
         return deleted, errors
 
     deleted, errors = await call.change(change)
@@ -139,29 +141,39 @@ def check_key(key: str) -> None:
         )
 
 
-def check_version(call: Call) -> None:
-    """Versions are not kept: every object has the version `null`. Raises `InvalidArgument` for any other."""
-    version = call.query.get("versionId", "null")
-    if version != "null":
-        raise invalid_argument("Invalid version id specified", "versionId", version)
+@dataclass(frozen=True, slots=True)
+class _Gone:
+    """What a delete did: the version that it removed or the marker that it made (None: no versions are kept)."""
+
+    version: str | None
+    is_marker: bool
 
 
-def _enter(call: Call, traits: Traits, written: WrittenBody, index: apsw.Connection) -> None:
+def _delete(index: apsw.Connection, bucket: Bucket, key: str, version: str | None, etag: str | None, now_ms: int) -> _Gone:
+    """Delete a key or one of its versions. Raises `PreconditionFailed` when it does not have the ETag `etag`."""
+    if version is None:
+        check_delete(versions.find_object(index, bucket, key), etag)
+        marker = versions.delete_latest(index, bucket, key, now_ms)
+        return _Gone(marker, marker is not None)
+    check_delete(versions.find_version(index, bucket, key, version), etag)
+    record = versions.delete_version(index, bucket, key, version)
+    return _Gone(version, record is not None and record.is_marker)
+
+
+def _enter(call: Call, traits: Traits, written: WrittenBody, index: apsw.Connection) -> dict[str, str]:
+    """The change of PutObject; the headers that only it can tell."""
     bucket = call.own_bucket(index)
-    check_write(keys.find_object(index, bucket, call.key), call.key, call.request.headers)
+    check_write(versions.find_object(index, bucket, call.key), call.key, call.request.headers)
     now_ms = call.store.now_ms()
     piece = Piece(1, written.body, written.size, written.md5, now_ms, {})
-    keys.put_object(index, call.store.next_manifest(), bucket.id, call.key, written.md5, traits, [piece], now_ms)
+    version = versions.put_object(index, call.store.next_manifest(), bucket, call.key, written.md5, traits, [piece], now_ms)
+    return version_headers(bucket, version)
 
 
 async def _open(call: Call) -> ObjectReader:
-    """A reader of the object of the call, to be closed. Raises `NoSuchBucket`, `AccessDenied`, `NoSuchKey`."""
-    check_version(call)
-    reader = await asyncio.wrap_future(call.store.opening(call.bucket, call.key))
-    if reader is None:
-        await call.look(call.own_bucket)
-        raise no_such_key(call.key)
-    call.check_owner(reader.record.bucket)
+    """A reader of the version of the call, to be closed. Raises what `versions.of_call` raises."""
+    reader = await asyncio.wrap_future(call.store.opening(partial(of_call, call)))
+    assert reader is not None  # `of_call` raises rather than find nothing
     return reader
 
 
@@ -170,8 +182,9 @@ def _describe(call: Call, reader: ObjectReader) -> tuple[HttpResponse, int, int]
     record = reader.record
     if not_modified(record, call.request.headers):
         headers = {"etag": quoted(record.etag), "last-modified": http_date(record.modified_at_ms)}
+        headers |= version_headers(record.bucket, record.version)
         return HttpResponse(304, headers), 0, 0
-    headers = object_headers(record)
+    headers = object_headers(record) | version_headers(record.bucket, record.version)
     for name, header in _OVERRIDES.items():
         if name in call.query:
             headers[header] = call.query[name]

@@ -1,7 +1,7 @@
 """What is set on a bucket: documents that are checked, kept and given back.
 
 Some of them would have an effect on AWS that they do not have here. `RECORDED_ONLY` names these, for the documentation; what
-cannot honestly be recorded (a setting whose effect a user would rely on, such as versioning) is refused with 501.
+cannot honestly be recorded (a setting whose effect a user would rely on, such as a web site) is refused with 501.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import apsw
 import msgspec
 
 from batchyard.model.fault import Fault
@@ -164,25 +163,21 @@ async def get_bucket_policy_status(call: Call) -> HttpResponse:
 
 
 async def put_bucket_versioning(call: Call) -> HttpResponse:
-    """PutBucketVersioning: `Suspended` is recorded, `Enabled` refused, since old versions would not be kept."""
+    """PutBucketVersioning: from now on old versions are kept, or no more are made."""
     configuration = (await call.document()).get("VersioningConfiguration", {})
     status = configuration.get("Status")
-    if status not in ("Enabled", "Suspended") or configuration.get("MFADelete", "Disabled") != "Disabled":
-        raise Fault("IllegalVersioningConfigurationException", "The versioning configuration must name a Status: Suspended")
-    if status == "Enabled":
-        raise not_implemented("versioning (old versions of objects are not kept)")
-    await call.change(lambda index: keys.put_setting(index, call.own_bucket(index).id, "versioning", status))
+    if status not in ("Enabled", "Suspended"):
+        raise Fault("IllegalVersioningConfigurationException", "The Versioning element must be specified: Status Enabled or Suspended")
+    if configuration.get("MFADelete", "Disabled") != "Disabled" or call.header("x-amz-mfa"):
+        raise not_implemented("MFADelete (there are no MFA devices)")
+    await call.change(lambda index: keys.put_versioning(index, call.own_bucket(index).id, status))
     return HttpResponse(200)
 
 
 async def get_bucket_versioning(call: Call) -> HttpResponse:
-    """GetBucketVersioning: nothing, or `Suspended`."""
-
-    def question(index: apsw.Connection) -> str | None:
-        return keys.setting(index, call.own_bucket(index).id, "versioning")
-
-    status = await call.look(question)
-    return call.answer({"Status": status} if status else {})
+    """GetBucketVersioning: nothing in a bucket that never kept versions."""
+    bucket = await call.look(call.own_bucket)
+    return call.answer({"Status": bucket.versioning} if bucket.versioning else {})
 
 
 async def put_off(call: Call) -> HttpResponse:

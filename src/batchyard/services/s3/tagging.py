@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import apsw
@@ -9,9 +10,10 @@ import msgspec
 
 from batchyard.model.fault import Fault
 from batchyard.services.s3.call import Call, http_date, invalid_argument
-from batchyard.services.s3.objects import check_version
 from batchyard.services.s3.traits import OWNER_ACLS, TAGS_PER_OBJECT, acl_not_supported, checked_tags
+from batchyard.services.s3.versions import of_call, version_headers
 from batchyard.store import objects_keys as keys
+from batchyard.store import objects_versions as versions
 from batchyard.wire.http import HttpResponse
 
 ATTRIBUTES = ("ETag", "Checksum", "ObjectParts", "StorageClass", "ObjectSize")
@@ -20,37 +22,32 @@ PARTS_PAGE = 1000
 
 async def get_object_tagging(call: Call) -> HttpResponse:
     """GetObjectTagging."""
-    check_version(call)
-    record = await call.look(call.own_object)
-    return call.answer({"TagSet": [{"Key": name, "Value": value} for name, value in record.traits.tags.items()]})
+    record = await call.look(partial(of_call, call))
+    tags = [{"Key": name, "Value": value} for name, value in record.traits.tags.items()]
+    return call.answer({"TagSet": tags}, version_headers(record.bucket, record.version))
 
 
 async def put_object_tagging(call: Call) -> HttpResponse:
     """PutObjectTagging: these tags in place of those before."""
-    check_version(call)
     document = (await call.document()).get("Tagging", {})
     tags = checked_tags([(tag["Key"], tag["Value"]) for tag in document.get("TagSet", [])], TAGS_PER_OBJECT)
-    await _set_tags(call, tags)
-    return HttpResponse(200)
+    return HttpResponse(200, await _set_tags(call, tags))
 
 
 async def delete_object_tagging(call: Call) -> HttpResponse:
     """DeleteObjectTagging."""
-    check_version(call)
-    await _set_tags(call, {})
-    return HttpResponse(204)
+    return HttpResponse(204, await _set_tags(call, {}))
 
 
 async def get_object_attributes(call: Call) -> HttpResponse:
     """GetObjectAttributes."""
-    check_version(call)
     wanted = [name.strip() for name in call.header("x-amz-object-attributes").split(",") if name.strip()]
     for name in wanted or [""]:
         if name not in ATTRIBUTES:
             raise invalid_argument("Invalid attribute name specified.", "x-amz-object-attributes", name)
 
     def question(index: apsw.Connection) -> HttpResponse:
-        record = call.own_object(index)
+        record = of_call(call, index)
         traits = record.traits
         result: dict[str, Any] = {}
         if "ETag" in wanted:
@@ -64,23 +61,22 @@ async def get_object_attributes(call: Call) -> HttpResponse:
             result["StorageClass"] = traits.storage_class
         if "ObjectSize" in wanted:
             result["ObjectSize"] = record.size
-        return call.answer(result, {"last-modified": http_date(record.modified_at_ms)})
+        headers = {"last-modified": http_date(record.modified_at_ms)} | version_headers(record.bucket, record.version)
+        return call.answer(result, headers)
 
     return await call.look(question)
 
 
 async def get_object_acl(call: Call) -> HttpResponse:
     """GetObjectAcl: the owner may do everything, nobody else anything."""
-    check_version(call)
-    record = await call.look(call.own_object)
+    record = await call.look(partial(of_call, call))
     return call.answer(owner_acl(call, record.bucket.account))
 
 
 async def put_object_acl(call: Call) -> HttpResponse:
     """PutObjectAcl: what gives the owner everything changes nothing, all else is refused as on a bucket without ACLs."""
-    check_version(call)
     await refuse_grants(call)
-    await call.look(call.own_object)
+    await call.look(partial(of_call, call))
     return HttpResponse(200)
 
 
@@ -100,12 +96,15 @@ async def refuse_grants(call: Call) -> None:
         raise acl_not_supported()
 
 
-async def _set_tags(call: Call, tags: dict[str, str]) -> None:
-    def change(index: apsw.Connection) -> None:
-        record = call.own_object(index)
-        keys.put_traits(index, record.manifest, msgspec.structs.replace(record.traits, tags=tags))
+async def _set_tags(call: Call, tags: dict[str, str]) -> dict[str, str]:
+    """Set the tags of the version of the call; the header that names it."""
 
-    await call.change(change)
+    def change(index: apsw.Connection) -> dict[str, str]:
+        record = of_call(call, index)
+        versions.put_traits(index, record, msgspec.structs.replace(record.traits, tags=tags))
+        return version_headers(record.bucket, record.version)
+
+    return await call.change(change)
 
 
 def _parts(call: Call, index: apsw.Connection, manifest: int, count: int) -> dict[str, Any]:
