@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import apsw
@@ -297,3 +298,19 @@ def test_empty_folders_of_earlier_starts_go_too(tmp_path: Path) -> None:
     bodies = tmp_path / "objects" / "bodies"
     eventually(lambda: [path.name for path in bodies.iterdir()] == ["2"])
     store.close()
+
+
+def test_the_first_body_and_a_new_upload_do_not_wait_for_each_other(store: ObjectStore) -> None:
+    """The first body needs a commit, and a change in the commit before it may need a number for an upload."""
+    begun = threading.Event()
+
+    def change(_: object) -> int:
+        begun.set()
+        time.sleep(0.2)  # until the first body waits for the next commit
+        return store.next_manifest()
+
+    numbered = store.change(change)
+    assert begun.wait(10)
+    written = ThreadPoolExecutor(1).submit(store.new_body)
+    assert numbered.result(10) > 0
+    written.result(10).abandon()

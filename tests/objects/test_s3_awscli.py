@@ -30,7 +30,7 @@ def aws(endpoint: str, tmp_path_factory: pytest.TempPathFactory) -> Aws:
 
     def run(*words: str | Path) -> str:
         command = [str(Path(sys.executable).parent / "aws"), *map(str, words)]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
         assert done.returncode == 0, done.stderr
         return done.stdout
 

@@ -54,7 +54,8 @@ class ObjectStore:
         self._ledger = Ledger(root / "index.sqlite")
         self._bodies = BodyFolder(root / "bodies")
         self._reaper = Reaper(self._ledger, self._bodies)
-        self._gate = threading.Lock()
+        # Two locks: whoever makes the epoch waits for the ledger, and changes in the ledger ask for manifests.
+        self._epoch_gate, self._manifest_gate = threading.Lock(), threading.Lock()
         self._manifest = self._ledger.ask(keys.highest_manifest)
         self._epoch = 0
         self._disk = ThreadPoolExecutor(DISK_WORKERS, thread_name_prefix="objects-disk")
@@ -84,13 +85,13 @@ class ObjectStore:
 
     def next_manifest(self) -> int:
         """A number for a new object or upload, used by no other while this server lives."""
-        with self._gate:
+        with self._manifest_gate:
             self._manifest += 1
             return self._manifest
 
     def new_body(self, algorithms: Iterable[str] = ()) -> BodyWriter:
         """A writer for the bytes of one new piece, which also computes the checksums of `algorithms`."""
-        with self._gate:
+        with self._epoch_gate:
             if not self._epoch:
                 self._epoch = self._ledger.submit(_new_epoch).result()
         return self._bodies.writer(self._epoch, algorithms)
