@@ -8,6 +8,7 @@ from typing import Any
 from batchyard.core.lifecycle import host_lost
 from batchyard.core.retries import would_survive_loss
 from batchyard.model.capacity import NOTHING, Environment, Instance, InstanceState, Queue, Resources, Shape
+from batchyard.model.consumable import Consumable, Consumption, Wants
 from batchyard.model.job import Specification
 from batchyard.model.view import Waiting
 
@@ -24,6 +25,8 @@ class PlainYard:
         self.environments: dict[str, Environment] = {}
         self.queues: dict[str, Queue] = {}
         self.instances: dict[str, Instance] = {}
+        self.consumables: dict[str, Consumable] = {}
+        self.held: dict[str, int] = {}
         self.waiting: dict[str, list[Waiting]] = {}
         self.running: dict[str, dict[str, tuple[Resources, bool]]] = {}
         self._shapes: dict[str, Sequence[Shape]] = {}
@@ -41,7 +44,14 @@ class PlainYard:
         self.queues[name] = Queue(arn=name, name=name, account="1", region="r", priority=priority, environments=tuple(environments), **more)
         return self.queues[name]
 
-    def wait(self, needs: tuple[float, int] | Resources, queue: str = "q", name: str = "", child: int | None = None) -> Waiting:
+    def consumable(self, name: str, total: int, *, held: int = 0, **more: Any) -> None:
+        """A consumable resource of which attempts hold so much."""
+        self.consumables[name] = Consumable(arn=name, name=name, account="1", region="r", total=total, **more)
+        self.held[name] = held
+
+    def wait(
+        self, needs: tuple[float, int] | Resources, queue: str = "q", name: str = "", child: int | None = None, **wants: int
+    ) -> Waiting:
         """A ready job at the end of a queue."""
         there = self.waiting.setdefault(queue, [])
         id = name or f"{queue}-{len(there)}"
@@ -54,6 +64,7 @@ class PlainYard:
             definition="d:1",
             needs=Resources(*needs),
             array_size=0 if child is None else 9,
+            consumables=tuple(Consumption(resource, quantity) for resource, quantity in wants.items()),
         )
         there.append(Waiting(id, spec, child, 1))
         return there[-1]
@@ -86,8 +97,11 @@ class PlainYard:
         ordered = sorted(self.queues.values(), key=lambda q: (-q.priority, q.created_at_ms, q.arn))
         return [q for q in ordered if self.waiting.get(q.arn)]
 
-    def ready(self, queue: str, passing: Container[Resources] = ()) -> Iterator[Waiting]:
-        yield from (w for w in self.waiting.get(queue, ()) if w.spec.needs not in passing)
+    def ready(self, queue: str, passing: Container[Resources | Wants] = ()) -> Iterator[Waiting]:
+        yield from (w for w in self.waiting.get(queue, ()) if w.spec.needs not in passing and w.spec.consumables not in passing)
+
+    def in_use(self, resource: str) -> int:
+        return self.held.get(resource, 0)
 
     def free(self, instance: str) -> Resources:
         taken = NOTHING

@@ -117,9 +117,9 @@ class Bench:
 
     # --- the API ---
 
-    def call(self, operation: str, caller: Caller | None = None, **params: Any) -> dict[str, Any]:
+    def call(self, operation: str, /, caller: Caller | None = None, **params: Any) -> dict[str, Any]:
         """What the operation answers; the request is read as from the wire, and the answer is checked against AWS's model."""
-        if not operation.endswith(("Resource",)):
+        if operation not in ("TagResource", "UntagResource", "ListTagsForResource"):
             request = HttpRequest("POST", f"/v1/{operation.lower()}", "", {"content-type": "application/json"}, _nothing())
             params = SERVICE.decode(operation, request, json.dumps(params).encode())
         answer = asyncio.run(OPERATIONS[operation](self.desk, caller or self.caller, params))
@@ -128,7 +128,7 @@ class Bench:
         json.dumps(answer)
         return answer
 
-    def refused(self, operation: str, **params: Any) -> str:
+    def refused(self, operation: str, /, **params: Any) -> str:
         """The message of the ClientException that the operation raises."""
         try:
             answer = self.call(operation, **params)

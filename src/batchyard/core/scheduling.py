@@ -1,9 +1,9 @@
 """The main cycle: a view of the yard and the time give a plan. Pure; the engine applies it in the same turn.
 
 Order (specification, section 3): queues by priority, highest first; within a queue strictly first come first served, retried jobs
-before all others. A job at the head that finds no room *blocks* its queue, so that small jobs cannot starve a large one. The one
-exception: a job that no environment of its queue could ever take lets others pass when `rules.pass_impossible` is set (profile
-`open`); AWS lets it block.
+before all others. A job at the head that finds no room *blocks* its queue, so that small jobs cannot starve a large one. The
+exceptions: a job that no environment of its queue could ever take lets others pass when `rules.pass_impossible` is set (profile
+`open`; AWS lets it block), and so does one that lacks consumable resources (see `consumables.py`).
 """
 
 from __future__ import annotations
@@ -12,12 +12,14 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from batchyard.core import packing, scaling
+from batchyard.core.consumables import Stock
 from batchyard.core.growth import StartWish
 from batchyard.core.scaling import Unplaced
 from batchyard.model.capacity import Environment, Health, Instance, InstanceState, Queue, Resources, State
+from batchyard.model.consumable import Wants
 from batchyard.model.view import Waiting, YardView
 
-MAX_PASSED = 1000  # kinds of impossible jobs that one cycle looks past, per queue
+MAX_PASSED = 1000  # kinds of jobs that cannot be placed and that one cycle looks past, per queue
 LOOK_AHEAD = 256  # waiting jobs behind a blocked head that count as demand
 
 
@@ -49,9 +51,10 @@ def plan(view: YardView, now_ms: int, rules: Rules) -> Plan:
     rooms = _rooms(view)
     # 2. jobs into that room, queue by queue, head by head
     unplaced: list[Unplaced] = []
+    stock = Stock(view)
     for queue in view.open_queues:
         made.served.add(queue.arn)
-        rest = _place(view, queue, rooms, rules, made)
+        rest = _place(view, queue, rooms, stock, rules, made)
         if rest is not None:
             made.blocked[queue.arn] = _name(rest.head)
             unplaced.append(rest)
@@ -96,21 +99,26 @@ def is_open(environment: Environment) -> bool:
     return environment.state is State.ENABLED and environment.health in (Health.VALID, Health.UPDATING)
 
 
-def _place(view: YardView, queue: Queue, rooms: Rooms, rules: Rules, made: Plan) -> Unplaced | None:
+def _place(view: YardView, queue: Queue, rooms: Rooms, stock: Stock, rules: Rules, made: Plan) -> Unplaced | None:
     """Place from the head of `queue` until one finds no room; that one and some behind it are returned."""
-    impossible: set[Resources] = set()
-    waiting = view.ready(queue.arn, impossible)
+    passing: set[Resources | Wants] = set()  # their jobs stay where they are, and so do all that need the same
+    waiting = view.ready(queue.arn, passing)
     for job in waiting:
-        needs = job.spec.needs
+        if len(passing) > MAX_PASSED:
+            break
+        needs, wants = job.spec.needs, job.spec.consumables
+        if wants and not stock.take(wants):
+            passing.add(wants)
+            continue
         instance = _find(view, queue, needs, rooms, made)
         if instance is not None:
             made.placements.append((job, instance))
-            continue
-        if not rules.pass_impossible or scaling.is_possible(view, queue, needs):
-            return Unplaced(queue, job, islice(waiting, LOOK_AHEAD))
-        impossible.add(needs)  # this job and all that need the same stay where they are
-        if len(impossible) > MAX_PASSED:
-            break
+        elif not rules.pass_impossible or scaling.is_possible(view, queue, needs):
+            behind = (other for other in waiting if not other.spec.consumables or stock.take(other.spec.consumables))
+            return Unplaced(queue, job, islice(behind, LOOK_AHEAD))
+        else:
+            stock.give_back(wants)
+            passing.add(needs)
     return None
 
 

@@ -7,7 +7,7 @@ Precedence, low to high (API reference of SubmitJob): the definition, then the s
     resourceRequirements  merged by type
     vcpus, memory         the old spelling: replaces only values given in the old spelling, never resourceRequirements
     parameters            merged by key
-    retryStrategy, timeout, propagateTags   replaced whole
+    retryStrategy, timeout, propagateTags, consumable resources   replaced whole
 
 A definition is prepared once: most submissions override nothing or only the command, and then all of its texts are ready.
 """
@@ -23,6 +23,7 @@ from msgspec import Raw, Struct
 
 from batchyard.core.parameters import has_references, substitute
 from batchyard.model.capacity import Resources
+from batchyard.model.consumable import Consumption, Wants
 from batchyard.model.definition import Definition
 from batchyard.model.fault import client_fault
 from batchyard.model.job import Dependency, DependencyKind, RetryRule, Specification
@@ -36,7 +37,9 @@ MIN_MEMORY_MIB = 4
 _NUMERIC = re.compile(r"[0-9]{1,10}")  # more digits than any machine needs: what follows calculates with it
 
 # Members of a submission that change `extras`; all others leave the definition's own as they are.
-_EXTRAS_OVERRIDES = frozenset({"parameters", "retryStrategy", "timeout", "propagateTags", "dependsOn"})
+_EXTRAS_OVERRIDES = frozenset(
+    {"parameters", "retryStrategy", "timeout", "propagateTags", "dependsOn", "consumableResourcePropertiesOverride"}
+)
 
 # Members of containerOverrides that change what a job needs.
 _SIZE_OVERRIDES = frozenset({"vcpus", "memory", "resourceRequirements"})
@@ -52,6 +55,7 @@ class Prepared(Struct, frozen=True, kw_only=True):
     attempts: int
     retry_rules: tuple[RetryRule, ...]
     timeout_s: int | None
+    consumables: Wants
     log_group: str
     log_prefix: str
     effective: Raw | None
@@ -62,7 +66,7 @@ def prepare(definition: Definition) -> Prepared:
     """A definition's defaults, worked out once. Raises a Fault when it asks for no vCPU or memory."""
     container = with_empty_lists(definition.properties["containerProperties"])
     retry = definition.properties.get("retryStrategy") or {}
-    extras = _extras(definition.properties, {})
+    extras = _extras(definition, {})
     log_options = (container.get("logConfiguration") or {}).get("options") or {}
     return Prepared(
         definition=definition,
@@ -72,6 +76,7 @@ def prepare(definition: Definition) -> Prepared:
         attempts=int(retry.get("attempts") or 1),
         retry_rules=retry_rules(retry),
         timeout_s=_timeout_s(definition.properties),
+        consumables=_wants(definition, definition.properties.get("consumableResourceProperties")),
         log_group=log_options.get("awslogs-group", ""),
         log_prefix=log_options.get("awslogs-stream-prefix", ""),
         effective=None if has_references(container["command"]) else Raw(_encode(container)),
@@ -96,11 +101,14 @@ def specify(
     effective, needs = _effective(prepared, submission)
     attempts, rules, timeout_s, extras = prepared.attempts, prepared.retry_rules, prepared.timeout_s, prepared.extras
     if not _EXTRAS_OVERRIDES.isdisjoint(submission):
-        extras = Raw(_encode(_extras(definition.properties, submission)))
+        extras = Raw(_encode(_extras(definition, submission)))
         if submission.get("retryStrategy"):
             attempts = int(submission["retryStrategy"].get("attempts") or 1)
             rules = retry_rules(submission["retryStrategy"])
         timeout_s = _timeout_s(submission) or timeout_s
+    consumables = prepared.consumables
+    if submission.get("consumableResourcePropertiesOverride"):
+        consumables = _wants(definition, submission["consumableResourcePropertiesOverride"])
     array = submission.get("arrayProperties")
     return Specification(
         id=job_id,
@@ -113,6 +121,7 @@ def specify(
         attempts=attempts,
         retry_rules=rules,
         timeout_s=timeout_s,
+        consumables=consumables,
         depends_on=depends_on,
         array_size=int(array.get("size") or 0) if array else 0,
         log_group=prepared.log_group,
@@ -203,8 +212,21 @@ def _effective(prepared: Prepared, submission: Mapping[str, Any]) -> tuple[Raw, 
     return Raw(_encode(container)), needs
 
 
-def _extras(definition: Mapping[str, Any], submission: Mapping[str, Any]) -> dict[str, Any]:
+def consumable_arn(account: str, region: str, name_or_arn: str) -> str:
+    """The ARN of a consumable resource that is named by either."""
+    return name_or_arn if name_or_arn.startswith("arn:") else f"arn:aws:batch:{region}:{account}:consumable-resource/{name_or_arn}"
+
+
+def _wants(definition: Definition, properties: Mapping[str, Any] | None) -> Wants:
+    return tuple(
+        Consumption(consumable_arn(definition.account, definition.region, entry["consumableResource"]), int(entry["quantity"]))
+        for entry in (properties or {}).get("consumableResourceList") or ()
+    )
+
+
+def _extras(registered: Definition, submission: Mapping[str, Any]) -> dict[str, Any]:
     """The members of a job, besides its container, that DescribeJobs shows; in AWS's spelling."""
+    definition = registered.properties
     retry = submission.get("retryStrategy") or definition.get("retryStrategy") or {}
     propagate = submission.get("propagateTags")
     extras: dict[str, Any] = {
@@ -217,6 +239,10 @@ def _extras(definition: Mapping[str, Any], submission: Mapping[str, Any]) -> dic
     timeout = submission.get("timeout") or definition.get("timeout")
     if timeout:
         extras["timeout"] = timeout
+    wants = _wants(registered, submission.get("consumableResourcePropertiesOverride") or definition.get("consumableResourceProperties"))
+    if wants:
+        shown = [{"consumableResource": want.resource, "quantity": want.quantity} for want in wants]
+        extras["consumableResourceProperties"] = {"consumableResourceList": shown}
     if definition.get("schedulingPriority") is not None:
         extras["schedulingPriority"] = definition["schedulingPriority"]
     return extras

@@ -251,6 +251,8 @@ def load(engine: Engine, live: Live) -> None:
         yard.put_definition(definition)
     for instance in live.instances:
         yard.put_instance(instance)
+    for consumable in live.consumables:
+        yard.put_consumable(consumable)
     yard.specifications.awake.update(live.specifications)
     yard.changes.specifications.update(live.specifications)
     for job in live.jobs:

@@ -23,6 +23,7 @@ from batchyard.engine.resting import Resting
 from batchyard.engine.world import World
 from batchyard.engine.yard import Ledger, Yard
 from batchyard.model.capacity import Environment, Health, Instance, InstanceState, Queue
+from batchyard.model.consumable import Consumable
 from batchyard.model.definition import Definition
 from batchyard.model.fault import Fault
 from batchyard.model.job import Attempt, Job, Status, split_child
@@ -206,15 +207,19 @@ class Engine:
         answer = request.act(catalogue)
         for record in catalogue.puts:
             self._put_named(record, now_ms)
+        for record in catalogue.drops:
+            self.yard.drop_consumable(record.arn)
         self.dirty = True
         return answer
 
-    def _put_named(self, record: Environment | Queue | Definition, now_ms: int) -> None:
+    def _put_named(self, record: Environment | Queue | Definition | Consumable, now_ms: int) -> None:
         if isinstance(record, Environment):
             self.yard.put_environment(record)
             self._drain_surplus(record)
         elif isinstance(record, Definition):
             self.yard.put_definition(record)
+        elif isinstance(record, Consumable):
+            self.yard.put_consumable(record)
         else:
             self.yard.put_queue(record)
             if record.health is Health.DELETING:
@@ -321,6 +326,7 @@ class Engine:
         else:
             job = self.links.new_child(waiting.job_id, waiting.child)
         self.last_left_ms[waiting.spec.queue] = now_ms
+        self.yard.use_up(waiting.spec.consumables)
         self.move(job, lifecycle.Placed(attempt), now_ms)
 
     def _start_instance(self, wish: StartWish, now_ms: int) -> None:
@@ -373,14 +379,19 @@ class _Catalogue:
     def __init__(self, yard: Yard, now_ms: int) -> None:
         self._yard = yard
         self.now_ms = now_ms
-        self.puts: list[Environment | Queue | Definition] = []
+        self.puts: list[Environment | Queue | Definition | Consumable] = []
+        self.drops: list[Consumable] = []
         self.environments: Mapping[str, Environment] = yard.environments
         self.queues: Mapping[str, Queue] = yard.queues
         self.definitions: Mapping[str, Definition] = yard.definitions
         self.instances: Mapping[str, Instance] = yard.instances
+        self.consumables: Mapping[str, Consumable] = yard.consumables
 
     def latest_revision(self, account: str, region: str, name: str) -> int:
         return self._yard.latest_revision(account, region, name)
 
-    def put(self, record: Environment | Queue | Definition) -> None:
+    def put(self, record: Environment | Queue | Definition | Consumable) -> None:
         self.puts.append(record)
+
+    def drop(self, record: Consumable) -> None:
+        self.drops.append(record)

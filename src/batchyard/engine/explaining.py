@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
-from batchyard.core import reasons
+from batchyard.core import consumables, reasons
 from batchyard.core.dependencies import is_sequential
 from batchyard.engine.engine import Engine
-from batchyard.model.capacity import Queue, Resources
+from batchyard.model.capacity import Queue
 from batchyard.model.job import DependencyKind, Job, Specification, Status, child_id
 from batchyard.model.view import Explanation, Reason
 
@@ -60,7 +60,7 @@ class Explainer:
         queue = self._engine.yard.queues.get(spec.queue)
         if queue is None:
             return Explanation(job_id, status, "its job queue is gone")
-        summary, why = self.why(queue, job_id, spec.needs)
+        summary, why = self.why(queue, job_id, spec)
         words = reasons.aws_words(self._engine.yard, queue, spec.needs)
         return Explanation(job_id, status, summary, why, words, self._engine.yard.position(queue.arn, job_id))
 
@@ -72,9 +72,13 @@ class Explainer:
             return ahead.status is not Status.RUNNABLE
         return children is None or job.index is None or not children.ready() >> job.index & 1
 
-    def why(self, queue: Queue, job_id: str, needs: Resources) -> tuple[str, tuple[Reason, ...]]:
-        """One sentence and the reasons per environment. An instance on its way is the reason, and then the only one."""
-        yard = self._engine.yard
+    def why(self, queue: Queue, job_id: str, spec: Specification) -> tuple[str, tuple[Reason, ...]]:
+        """One sentence and the reasons per environment. Consumable resources that are short come first, then an instance on its way:
+        where there is one of these, it is the only reason."""
+        yard, needs = self._engine.yard, spec.needs
+        lacking = tuple(consumables.reasons(yard, spec.consumables))
+        if lacking and reasons.is_possible(yard, queue, needs):
+            return "waits for " + "; ".join(f"consumable resource {r.environment}: {r.shortfall}" for r in lacking), lacking
         starting = reasons.starting_instance(yard, queue, needs)
         if starting is not None:
             return f"waits for instance {starting.id}, which is starting", ()
@@ -86,6 +90,9 @@ class Explainer:
                 return f"{behind} and cannot run as things are: `batchyard explain {head}` says why", ()
             return f"{behind} and finds no room yet", reasons.per_environment(yard, queue, needs)
         why = reasons.per_environment(yard, queue, needs)
+        if not why and spec.consumables:
+            names = ", ".join(want.resource.rpartition("/")[2] for want in spec.consumables)
+            return f"waits its turn: what is free of {names} is kept for jobs before it", ()
         if not why:
             return "is about to start", ()
         return "; ".join(f"{r.environment}: {r.shortfall}" for r in why), why

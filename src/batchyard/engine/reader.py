@@ -11,6 +11,7 @@ from batchyard.engine import unrecorded
 from batchyard.engine.engine import Engine
 from batchyard.engine.explaining import Explainer
 from batchyard.model.capacity import Environment, Instance, Queue, Resources
+from batchyard.model.consumable import Consumable, Wants
 from batchyard.model.definition import Definition
 from batchyard.model.job import Job, Specification, Status, child_id, split_child
 from batchyard.model.view import Explanation, JobQuery, Page
@@ -23,7 +24,7 @@ class EngineReader:
         self._engine = engine
         self._open_profile = open_profile
         self._explainer = Explainer(engine, self.job)
-        self._said: dict[tuple[str, Resources, bool], str] = {}  # the same for all jobs of a class, until the next turn
+        self._said: dict[tuple[str, Resources, Wants, bool], str] = {}  # the same for all jobs of a class, until the next turn
         self._said_in_turn = -1
 
     @property
@@ -41,6 +42,13 @@ class EngineReader:
     @property
     def instances(self) -> Mapping[str, Instance]:
         return self._engine.ledger.instances
+
+    @property
+    def consumables(self) -> Mapping[str, Consumable]:
+        return self._engine.ledger.consumables
+
+    def in_use(self, resource: str) -> int:
+        return self._engine.yard.in_use(resource)
 
     def latest_revision(self, account: str, region: str, name: str) -> int:
         return self._engine.yard.latest_revision(account, region, name)
@@ -152,11 +160,11 @@ class EngineReader:
             return ""
         if self._said_in_turn != self._engine.turns:
             self._said, self._said_in_turn = {}, self._engine.turns
-        key = (queue.arn, spec.needs, is_head)
+        key = (queue.arn, spec.needs, spec.consumables, is_head)
         said = self._said.get(key)
         if said is None:
             words = reasons.aws_words(self._engine.yard, queue, spec.needs)
-            said = self._said[key] = words or (self._explainer.why(queue, job.id, spec.needs)[0] if self._open_profile else "")
+            said = self._said[key] = words or (self._explainer.why(queue, job.id, spec)[0] if self._open_profile else "")
         return said
 
     def explain(self, job_id: str) -> Explanation | None:

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
+from msgspec.structs import replace
+
 from batchyard.core.dependencies import Children, bits
 from batchyard.core.lifecycle import host_lost
 from batchyard.core.retries import would_survive_loss
@@ -17,6 +19,7 @@ from batchyard.engine.lane import Key, Lane
 from batchyard.engine.resting import Records, Resting
 from batchyard.engine.world import World
 from batchyard.model.capacity import NOTHING, Environment, Instance, Queue, Resources, Shape
+from batchyard.model.consumable import REPLENISHABLE, Consumable, Wants
 from batchyard.model.definition import Definition
 from batchyard.model.job import Job, Specification, Status, child_id, split_child
 from batchyard.model.view import Waiting
@@ -39,6 +42,7 @@ class Yard:
         self.definitions: dict[str, Definition] = {}
         self.revisions: dict[tuple[str, str, str], int] = {}
         self.instances: dict[str, Instance] = {}
+        self.consumables: dict[str, Consumable] = {}
         self.jobs: Records[Job] = Records(resting, _job_of, sees_woken=False)
         self.specifications: Records[Specification] = Records(resting, _spec_of, sees_woken=False)
         self.arrays: dict[str, Children] = {}
@@ -48,6 +52,7 @@ class Yard:
         self._lanes: dict[str, Lane] = {}
         self._ready_arrays: dict[str, set[str]] = {}  # queue -> arrays in its lane
         self._used: dict[str, Resources] = {}
+        self._in_use: dict[str, int] = {}  # of consumable resources
         self._on_instance: dict[str, dict[str, bool]] = {}
         self._by_environment: dict[str, dict[str, Instance]] = {}
         self._shapes: dict[str, Sequence[Shape]] = {}
@@ -61,22 +66,22 @@ class Yard:
             self._open = sorted(self.queues.values(), key=lambda q: (-q.priority, q.created_at_ms, q.arn))
         return [q for q in self._open if self._lanes.get(q.arn)]
 
-    def ready(self, queue: str, passing: Container[Resources] = ()) -> Iterator[Waiting]:
+    def ready(self, queue: str, passing: Container[Resources | Wants] = ()) -> Iterator[Waiting]:
         for _front, id, child in self._lanes.get(queue, ()):
             kind = self.resting.asleep.get(id)
             if kind is not None:
-                if kind.needs not in passing:
+                if kind.needs not in passing and kind.consumables not in passing:
                     yield Waiting(id, self.specifications[id], None, 1)
                 continue
             spec = self.specifications[id]
-            if spec.needs in passing:
+            if spec.needs in passing or spec.consumables in passing:
                 continue
             if child >= 0:
                 yield Waiting(child_id(id, child), spec, None, len(self.jobs[child_id(id, child)].attempts) + 1)
             elif spec.array_size:
                 for index in bits(self.arrays[id].ready()):
                     yield Waiting(id, spec, index, 1)
-                    if spec.needs in passing:
+                    if spec.needs in passing or spec.consumables in passing:
                         break
             else:
                 yield Waiting(id, spec, None, len(self.jobs[id].attempts) + 1)
@@ -115,6 +120,9 @@ class Yard:
 
     def free(self, instance: str) -> Resources:
         return self.instances[instance].room.minus(self._used.get(instance, NOTHING))
+
+    def in_use(self, resource: str) -> int:
+        return self._in_use.get(resource, 0)
 
     def attempts_on(self, instance: str) -> Mapping[str, bool]:
         return self._on_instance.get(instance, {})
@@ -174,6 +182,21 @@ class Yard:
         self._used.pop(id, None)
         self._on_instance.pop(id, None)
         self.changes.instances[id] = None
+
+    def put_consumable(self, consumable: Consumable) -> None:
+        self.consumables[consumable.arn] = consumable
+        self.changes.consumables[consumable.arn] = consumable
+
+    def drop_consumable(self, arn: str) -> None:
+        del self.consumables[arn]
+        self.changes.consumables[arn] = None
+
+    def use_up(self, wants: Wants) -> None:
+        """An attempt begins: of resources that do not come back there is less from now on."""
+        for resource, quantity in wants:
+            known = self.consumables[resource]
+            if known.kind != REPLENISHABLE:
+                self.put_consumable(replace(known, total=known.total - quantity))
 
     # --- jobs ---
 
@@ -256,12 +279,18 @@ class Yard:
             there = self._on_instance.get(before.instance, {})
             if there.pop(before.id, None) is not None:
                 self._used[before.instance] = self._used[before.instance].minus(spec.needs) if there else NOTHING
+            self._hold(spec.consumables, -1)
             before = None
         if after is not None and before is None:
             self.attempts[after.id] = job.id
             survives = would_survive_loss(spec, after.number, host_lost(after.instance))
             self._on_instance.setdefault(after.instance, {})[after.id] = survives
             self._used[after.instance] = self._used.get(after.instance, NOTHING).plus(spec.needs)
+            self._hold(spec.consumables, 1)
+
+    def _hold(self, wants: Wants, times: int) -> None:
+        for resource, quantity in wants:
+            self._in_use[resource] = self._in_use.get(resource, 0) + times * quantity
 
     def _index_child(self, job: Job) -> None:
         assert job.index is not None
@@ -299,6 +328,7 @@ class Ledger:
         self.queues: dict[str, Queue] = {}
         self.definitions: dict[str, Definition] = {}
         self.instances: dict[str, Instance] = {}
+        self.consumables: dict[str, Consumable] = {}
         self.jobs: Records[Job] = Records(resting, _job_of, sees_woken=True)
         self.specifications: Records[Specification] = Records(resting, _spec_of, sees_woken=True)
 
@@ -308,6 +338,7 @@ class Ledger:
         _merge(self.queues, changes.queues)
         _merge(self.definitions, changes.definitions)
         _merge(self.instances, changes.instances)
+        _merge(self.consumables, changes.consumables)
         jobs, specifications = self.jobs.awake, self.specifications.awake
         for id, (job, _queue) in changes.jobs.items():
             if id in changes.resting:

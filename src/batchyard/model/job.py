@@ -7,6 +7,7 @@ from enum import StrEnum
 from msgspec import Raw, Struct
 
 from batchyard.model.capacity import Resources
+from batchyard.model.consumable import Wants
 
 
 class Status(StrEnum):
@@ -80,6 +81,7 @@ class Specification(Struct, frozen=True, kw_only=True, omit_defaults=True):
     depends_on: tuple[Dependency, ...] = ()
     array_size: int = 0
     platform: str = "EC2"
+    consumables: Wants = ()  # what each attempt holds besides its room
     log_group: str = ""  # awslogs-group; "" means /aws/batch/job
     log_prefix: str = ""  # awslogs-stream-prefix; "" means the definition's name
     created_at_ms: int = 0

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from msgspec import Struct
 
 from batchyard.model.capacity import Environment, Instance, Queue
+from batchyard.model.consumable import Consumable
 from batchyard.model.definition import Definition
 from batchyard.model.job import Specification, Status
 
@@ -69,13 +70,19 @@ class Catalogue(Protocol):
     @property
     def instances(self) -> Mapping[str, Instance]: ...
     @property
+    def consumables(self) -> Mapping[str, Consumable]: ...
+    @property
     def now_ms(self) -> int: ...
 
     def latest_revision(self, account: str, region: str, name: str) -> int:
         """The highest revision ever registered under a name, 0 if none: revisions are never used again."""
         ...
 
-    def put(self, record: Environment | Queue | Definition) -> None: ...
+    def put(self, record: Environment | Queue | Definition | Consumable) -> None: ...
+
+    def drop(self, record: Consumable) -> None:
+        """Take away a record that nothing hangs on."""
+        ...
 
 
 class Edit(Struct, frozen=True):

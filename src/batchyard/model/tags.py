@@ -25,6 +25,7 @@ class TagRule(NamedTuple):
 
 QUEUE = "job queue"
 ENVIRONMENT = "compute environment"
+CONSUMABLE = "consumable resource"
 
 SPILL = TagRule(
     "batchyard:spill",

@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol
 from msgspec import Struct
 
 from batchyard.model.capacity import Environment, Instance, Queue, Resources, Shape
+from batchyard.model.consumable import Consumable, Wants
 from batchyard.model.definition import Definition
 from batchyard.model.job import Job, Specification, Status
 
@@ -31,13 +32,19 @@ class YardView(Protocol):
     @property
     def instances(self) -> Mapping[str, Instance]: ...
     @property
+    def consumables(self) -> Mapping[str, Consumable]: ...
+    @property
     def open_queues(self) -> Sequence[Queue]:
         """Queues that have ready jobs, highest priority first."""
         ...
 
-    def ready(self, queue: str, passing: Container[Resources] = ()) -> Iterator[Waiting]:
-        """The ready jobs of a queue, in the order in which they are to start, but for those whose needs are in `passing` (which may grow
-        meanwhile). Lazy."""
+    def ready(self, queue: str, passing: Container[Resources | Wants] = ()) -> Iterator[Waiting]:
+        """The ready jobs of a queue, in the order in which they are to start, but for those whose needs or consumables are in `passing`
+        (which may grow meanwhile). Lazy."""
+        ...
+
+    def in_use(self, resource: str) -> int:
+        """How much of a consumable resource the attempts hold."""
         ...
 
     def free(self, instance: str) -> Resources:
@@ -60,10 +67,12 @@ class YardView(Protocol):
 
 
 class JobQuery(Struct, frozen=True, kw_only=True):
-    """A question to the list of jobs. Exactly one of `queue` (ARN) and `array` (the parent's id). No status = every status."""
+    """A question to the list of jobs. Exactly one of `queue` (ARN), `array` (the parent's id) and `consumable` (the ARN of a resource
+    that submissions want). No status = every status."""
 
     queue: str | None = None
     array: str | None = None
+    consumable: str | None = None
     status: Status | None = None
     name: str | None = None  # compared without regard to case; a trailing `*` is a prefix
     definition: str | None = None  # an ARN, or a name (all revisions), or a name with a trailing `*`
@@ -109,6 +118,12 @@ class Reader(Protocol):
     def definitions(self) -> Mapping[str, Definition]: ...
     @property
     def instances(self) -> Mapping[str, Instance]: ...
+    @property
+    def consumables(self) -> Mapping[str, Consumable]: ...
+
+    def in_use(self, resource: str) -> int:
+        """How much of a consumable resource running and starting jobs hold."""
+        ...
 
     def latest_revision(self, account: str, region: str, name: str) -> int:
         """The highest revision ever registered of a job definition, 0 if none: without it a bare name would cost a search of all."""

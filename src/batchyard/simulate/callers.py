@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from batchyard.core.lifecycle import EXITED
 from batchyard.engine.reader import EngineReader
 from batchyard.model.capacity import Resources
+from batchyard.model.consumable import Consumption, Wants
 from batchyard.model.job import Dependency, DependencyKind, RetryRule, Specification, Status, child_id
 from batchyard.model.requests import Cancel, EndAll, Reclaim, Request, Submit, TagJob, Terminate
 from batchyard.simulate import edits
@@ -21,6 +22,12 @@ from batchyard.simulate.world import FalseWorld
 DEFINITION = f"{BATCH}:job-definition/work:1"
 CONTAINER = Raw(b'{"command":["work"],"environment":[{"name":"A","value":"1"}]}')
 SIZES = ((0.25, 128), (0.5, 512), (1, 512), (1, 1024), (2, 2048), (3, 1024), (4, 4096))
+WANTS: tuple[Wants, ...] = (
+    (Consumption(edits.LICENCE, 1),),
+    (Consumption(edits.LICENCE, 2),),
+    (Consumption(edits.TOKEN, 1),),
+    (Consumption(edits.LICENCE, 1), Consumption(edits.TOKEN, 2)),
+)
 WRONG = "Container Overrides length must be at most 8192"
 WHOLE, N_TO_N, SEQUENTIAL = DependencyKind.WHOLE, DependencyKind.N_TO_N, DependencyKind.SEQUENTIAL
 RULES: tuple[tuple[RetryRule, ...], ...] = (
@@ -69,7 +76,7 @@ class Callers:
     def _set_up(self) -> list[Request]:
         environments = [edits.new_environment(self._name("ce"), self._random, self._machine) for _ in range(self._random.randint(2, 3))]
         queues = [edits.new_queue(self._name("q"), self._random) for _ in range(self._random.randint(1, 3))]
-        return [edits.new_definition(DEFINITION), *environments, *queues]
+        return [edits.new_definition(DEFINITION), edits.new_consumables(self._random), *environments, *queues]
 
     def _one(self, read: EngineReader) -> Request:
         dice = self._random.random()
@@ -99,6 +106,7 @@ class Callers:
             attempts=self._random.randint(2, 4) if dice() < self._work.retries else 1,
             retry_rules=self._random.choice(RULES),
             timeout_s=self._random.randint(5, 30) if dice() < self._work.timeouts else None,
+            consumables=self._random.choice(WANTS) if dice() < self._work.consumables else (),
             depends_on=depends_on,
             array_size=size,
             effective=CONTAINER,

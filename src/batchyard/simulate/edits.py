@@ -7,6 +7,7 @@ from random import Random
 from msgspec.structs import replace
 
 from batchyard.model.capacity import Environment, Health, Queue, State
+from batchyard.model.consumable import NON_REPLENISHABLE, Consumable
 from batchyard.model.definition import Definition
 from batchyard.model.fault import client_fault
 from batchyard.model.requests import Catalogue, Edit
@@ -14,6 +15,7 @@ from batchyard.simulate.scenario import Machine
 
 ACCOUNT, REGION = "000000000000", "sim-east-1"
 BATCH = f"arn:aws:batch:{REGION}:{ACCOUNT}"
+LICENCE, TOKEN = f"{BATCH}:consumable-resource/licence", f"{BATCH}:consumable-resource/token"
 TYPES: tuple[tuple[str, ...], ...] = (("optimal",), ("optimal",), ("m5.large", "m5.xlarge"), ("c5.large",), ("c5.large", "optimal"))
 
 
@@ -22,6 +24,22 @@ def new_definition(arn: str) -> Edit:
         catalogue.put(Definition(arn=arn, name="work", revision=1, account=ACCOUNT, region=REGION, created_at_ms=catalogue.now_ms))
 
     return Edit(act)
+
+
+def new_consumables(random: Random) -> Edit:
+    """Licences, which come back, and tokens, which do not."""
+    licences, tokens = random.randint(1, 4), random.randint(0, 8)
+
+    def act(catalogue: Catalogue) -> None:
+        _put_consumables(catalogue, licences, tokens)
+
+    return Edit(act)
+
+
+def _put_consumables(catalogue: Catalogue, licences: int, tokens: int) -> None:
+    licence = Consumable(arn=LICENCE, name="licence", account=ACCOUNT, region=REGION, total=licences, created_at_ms=catalogue.now_ms)
+    catalogue.put(licence)
+    catalogue.put(replace(licence, arn=TOKEN, name="token", total=tokens, kind=NON_REPLENISHABLE))
 
 
 def new_environment(name: str, random: Random, machine: Machine) -> Edit:
@@ -70,7 +88,9 @@ def new_queue(name: str, random: Random) -> Edit:
 
 def change(random: Random) -> Edit:
     """One of the updates and deletions that the API has."""
-    action = random.choice((_toggle, _resize, _resize, _replace_instances, _want, _rewire, _rewire, _delete_queue, _delete_environment))
+    action = random.choice(
+        (_toggle, _resize, _resize, _replace_instances, _want, _rewire, _rewire, _stock, _delete_queue, _delete_environment)
+    )
     seed = random.random()
 
     def act(catalogue: Catalogue) -> None:
@@ -86,6 +106,7 @@ def make_way() -> Edit:
         for environment in list(catalogue.environments.values()):
             if environment.health is Health.VALID:
                 catalogue.put(replace(environment, state=State.ENABLED, min_vcpus=0, wanted_vcpus=0))
+        _put_consumables(catalogue, 1_000_000, 1_000_000)
 
     return Edit(act)
 
@@ -139,6 +160,13 @@ def _rewire(catalogue: Catalogue, random: Random) -> None:
         order = _some(catalogue, random)
         spill = random.random() < 0.4
         catalogue.put(replace(random.choice(queues), environments=order, priority=random.randint(1, 3), spill_idle=spill))
+
+
+def _stock(catalogue: Catalogue, random: Random) -> None:
+    """More or less of a resource, perhaps less than is in use."""
+    known = sorted(catalogue.consumables.values(), key=lambda c: c.arn)
+    if known:
+        catalogue.put(replace(random.choice(known), total=random.randint(0, 5)))
 
 
 def _delete_queue(catalogue: Catalogue, random: Random) -> None:

@@ -6,11 +6,13 @@ from collections import Counter
 from collections.abc import Iterator
 
 from batchyard.core import scaling, scheduling
+from batchyard.core.consumables import available
 from batchyard.core.dependencies import bits
 from batchyard.engine.engine import Engine, Turn
 from batchyard.engine.reader import EngineReader
 from batchyard.engine.resting import kind_of, may_rest
 from batchyard.model.capacity import NOTHING, InstanceState, Queue, Resources
+from batchyard.model.consumable import REPLENISHABLE, Wants
 from batchyard.model.job import DependencyKind, Job, Status, child_id
 from batchyard.model.view import Waiting
 from batchyard.simulate.chance import require
@@ -50,6 +52,7 @@ class Watch:
         require(live.specifications == ledger.specifications, "the store and the ledger hold other specifications")
         require({i.id: i for i in live.instances} == ledger.instances, "the store and the ledger hold other instances")
         require({e.arn: e for e in live.environments} == ledger.environments, "the store and the ledger hold other environments")
+        require({c.arn: c for c in live.consumables} == ledger.consumables, "the store and the ledger hold other consumable resources")
         require({q.arn: q for q in live.queues} == ledger.queues, "the store and the ledger hold other queues")
         for id in acknowledged:
             require(engine.store.job(id) is not None, f"submission {id} was acknowledged and is not there")
@@ -79,6 +82,7 @@ class Watch:
         require(yard.instances == ledger.instances, "yard and ledger hold other instances")
         require(yard.environments == ledger.environments, "yard and ledger hold other environments")
         require(yard.queues == ledger.queues, "yard and ledger hold other queues")
+        require(yard.consumables == ledger.consumables, "yard and ledger hold other consumable resources")
         require(not yard.changes, "something was changed outside of a turn")
         require(not engine.finished and not engine.touched_arrays and not engine.recent, "a turn left something undone")
 
@@ -102,6 +106,7 @@ def _sums(engine: Engine) -> None:
     where: dict[str, set[str]] = {}
     attempts: dict[str, str] = {}
     queued: dict[str, int] = {}
+    held: dict[str, int] = {}
     for job in yard.jobs.values():
         spec = yard.specifications[job.spec_id]
         queued[spec.queue] = queued.get(spec.queue, 0) + 1
@@ -109,6 +114,10 @@ def _sums(engine: Engine) -> None:
             attempts[job.current.id] = job.id
             used[job.current.instance] = used.get(job.current.instance, NOTHING).plus(spec.needs)
             where.setdefault(job.current.instance, set()).add(job.current.id)
+            for resource, quantity in spec.consumables:
+                held[resource] = held.get(resource, 0) + quantity
+    require(all(yard.in_use(arn) == held.get(arn, 0) for arn in yard.consumables), f"attempts hold {held} and the yard says otherwise")
+    require(all(c.total >= 0 for c in yard.consumables.values()), "less than nothing is left of a consumable resource")
     require(yard.attempts == attempts, "the index of attempts is wrong")
     require({q: n for q, n in yard.live_in_queue.items() if n} == queued, "the count of unfinished jobs per queue is wrong")
     require(where.keys() <= yard.instances.keys(), f"attempts on instances that are gone: {sorted(where.keys() - yard.instances.keys())}")
@@ -163,19 +172,29 @@ def _order(engine: Engine, queue: Queue, turn: Turn, now_ms: int) -> None:
     require([view.position(queue.arn, name) for name in names] == list(range(1, len(names) + 1)), f"positions in {queue.name} are wrong")
     require(view.ready_count(queue.arn) == len(names), f"the count of ready jobs of {queue.name} is wrong")
     possible = [w for w in ready if not rules.pass_impossible or scaling.is_possible(view, queue, w.spec.needs)]
-    if not possible:
-        return
-    first = _key(possible[0], engine)
+    plain = [w for w in possible if not w.spec.consumables]  # those that lack consumable resources may be overtaken
     for job, arn in turn.changes.jobs.values():
         if arn == queue.arn and job.status is S.STARTING and job.current is not None and job.current.placed_at_ms == now_ms:
             placed = (0 if job.attempts else 1, job.spec_id, -1 if job.index is None else job.index)
-            require(placed < first, f"{job.id} started before {possible[0].job_id}, which was there first")
-    if not queue.spill_idle:
-        needs = possible[0].spec.needs
+            wants = view.specifications[job.spec_id].consumables
+            ahead = next((w for w in possible if w.spec.consumables == wants), None) if wants else next(iter(plain), None)
+            require(ahead is None or placed < _key(ahead, engine), f"{job.id} started before one that was there first")
+            _covered(engine, wants)
+    first = next((w for w in possible if all(available(view, r) >= quantity for r, quantity in w.spec.consumables)), None)
+    if first is not None and not first.spec.consumables and not queue.spill_idle:
+        needs = first.spec.needs
         for arn in queue.environments:
             for instance in view.environment_instances(arn).values():
                 room = scheduling.takes_jobs(instance, view.environments[arn]) and needs.fits(view.free(instance.id))
-                require(not room, f"{possible[0].job_id} waits although {instance.id} has room for it")
+                require(not room, f"{first.job_id} waits although {instance.id} has room for it")
+
+
+def _covered(engine: Engine, wants: Wants) -> None:
+    """What a job that was placed in this turn holds was there: nothing is promised twice."""
+    for resource, _quantity in wants:
+        known = engine.yard.consumables[resource]
+        within = known.kind != REPLENISHABLE or engine.yard.in_use(resource) <= known.total
+        require(within, f"{engine.yard.in_use(resource)} of {known.total} {known.name} are in use")
 
 
 def _key(waiting: Waiting, engine: Engine) -> tuple[int, str, int]:

@@ -35,6 +35,7 @@ class Workload(Struct, frozen=True, forbid_unknown_fields=True):
     impossible: float = 0.04  # of submissions: larger than anything
     failures: float = 0.25  # of attempts: end with an exit code
     not_started: float = 0.03  # of attempts
+    consumables: float = 0.15  # of submissions: want licences or tokens
     stops: float = 0.15  # of actions: cancel and terminate
     edits: float = 0.15  # of actions: queues, environments, instances
 

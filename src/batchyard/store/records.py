@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from batchyard.model.capacity import Environment, Instance, Queue
+from batchyard.model.consumable import Consumable
 from batchyard.model.definition import Definition
 from batchyard.model.job import Job, Specification
 
@@ -21,6 +22,8 @@ class Changes:
     instances: dict[str, Instance | None] = field(default_factory=dict)
     resting: dict[str, int] = field(default_factory=dict)  # of `jobs`: those that only wait, and the number of their kind
     kinds: dict[int, Specification] = field(default_factory=dict)  # new ones
+    consumables: dict[str, Consumable | None] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
-        return bool(self.jobs or self.specifications or self.instances or self.environments or self.queues or self.definitions)
+        named = self.environments or self.queues or self.definitions or self.consumables
+        return bool(self.jobs or self.specifications or self.instances or named)

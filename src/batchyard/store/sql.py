@@ -14,6 +14,7 @@ import apsw
 import msgspec
 
 from batchyard.model.capacity import Environment, Instance, Queue
+from batchyard.model.consumable import Consumable
 from batchyard.model.definition import Definition
 from batchyard.model.job import Job, Specification, Status, split_child
 from batchyard.model.view import JobQuery, Page
@@ -34,7 +35,7 @@ _LIVE = ("SUBMITTED", "PENDING", "RUNNABLE", "STARTING", "RUNNING")
 
 MANY_KINDS = 1000
 
-Named = TypeVar("Named", Environment, Queue, Definition, Instance)
+Named = TypeVar("Named", Environment, Queue, Definition, Instance, Consumable)
 
 
 class NewerStore(Exception):
@@ -54,6 +55,7 @@ class Live(NamedTuple):
     instances: list[Instance]
     jobs: list[Job]  # not finished, children included
     specifications: dict[str, Specification]
+    consumables: list[Consumable]
 
 
 class Store:
@@ -91,6 +93,8 @@ class Store:
             if changes.specifications:
                 rows = [(s.id, _encode(s).decode()) for s in changes.specifications.values()]
                 run.executemany("INSERT INTO specifications VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET body = excluded.body", rows)
+                wants = [(want.resource, s.id) for s in changes.specifications.values() for want in s.consumables]
+                run.executemany("INSERT INTO consumers VALUES (?, ?) ON CONFLICT DO NOTHING", wants)
             if changes.jobs:
                 resting = changes.resting
                 run.executemany(_PUT_JOB, [_job_row(job, queue, resting.get(id)) for id, (job, queue) in changes.jobs.items()])
@@ -100,6 +104,7 @@ class Store:
             self._put("queues", "arn", changes.queues)
             self._put("definitions", "arn", changes.definitions)
             self._put("instances", "id", changes.instances)
+            self._put("consumables", "arn", changes.consumables)
         except BaseException:
             self.abandon()
             raise
@@ -141,6 +146,7 @@ class Store:
             self._all("instances", Instance),
             jobs,
             specifications,
+            self._all("consumables", Consumable),
         )
 
     def _all(self, table: str, kind: type[Named]) -> list[Named]:
@@ -228,6 +234,9 @@ class Store:
         bound: list[Any]
         if query.array is not None:
             where, bound, order = "j.parent = ? AND j.child > ?", [query.array, int(query.cursor or -1)], "j.child"
+        elif query.consumable is not None:
+            select = "SELECT j.body, s.body FROM consumers c JOIN jobs j ON j.id = c.spec JOIN specifications s ON s.id = c.spec WHERE "
+            where, bound, order = "c.resource = ? AND c.spec > ?", [query.consumable, query.cursor], "c.spec"
         else:
             after = "j.id < ?" if query.newest_first else "j.id > ?"
             where, bound = (

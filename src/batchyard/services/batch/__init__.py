@@ -3,6 +3,14 @@
 from __future__ import annotations
 
 from batchyard.services import Handler
+from batchyard.services.batch.consumables import (
+    create_consumable_resource,
+    delete_consumable_resource,
+    describe_consumable_resource,
+    list_consumable_resources,
+    list_jobs_by_consumable_resource,
+    update_consumable_resource,
+)
 from batchyard.services.batch.definitions import deregister_job_definition, describe_job_definitions, register_job_definition
 from batchyard.services.batch.environments import (
     create_compute_environment,
@@ -26,16 +34,21 @@ OPERATIONS: dict[str, Handler] = {
     "CancelJob": cancel_job,
     "CancelJobs": cancel_jobs,
     "CreateComputeEnvironment": create_compute_environment,
+    "CreateConsumableResource": create_consumable_resource,
     "CreateJobQueue": create_job_queue,
     "DeleteComputeEnvironment": delete_compute_environment,
+    "DeleteConsumableResource": delete_consumable_resource,
     "DeleteJobQueue": delete_job_queue,
     "DeregisterJobDefinition": deregister_job_definition,
     "DescribeComputeEnvironments": describe_compute_environments,
+    "DescribeConsumableResource": describe_consumable_resource,
     "DescribeJobDefinitions": describe_job_definitions,
     "DescribeJobQueues": describe_job_queues,
     "DescribeJobs": describe_jobs,
     "GetJobQueueSnapshot": get_job_queue_snapshot,
+    "ListConsumableResources": list_consumable_resources,
     "ListJobs": list_jobs,
+    "ListJobsByConsumableResource": list_jobs_by_consumable_resource,
     "ListTagsForResource": list_tags_for_resource,
     "RegisterJobDefinition": register_job_definition,
     "SubmitJob": submit_job,
@@ -44,38 +57,32 @@ OPERATIONS: dict[str, Handler] = {
     "TerminateJobs": terminate_jobs,
     "UntagResource": untag_resource,
     "UpdateComputeEnvironment": update_compute_environment,
+    "UpdateConsumableResource": update_consumable_resource,
     "UpdateJobQueue": update_job_queue,
 }
 
-_CONSUMABLE = "consumable resources are not there yet"
 _QUOTA = "quota shares are not there yet"
 _SERVICE_ENVIRONMENT = "service environments are not there yet"
 _SERVICE_JOB = "service jobs are not there yet"
 _POLICY = "scheduling policies are not there yet: every queue is first in, first out"
 
 NOT_YET: dict[str, str] = {
-    "CreateConsumableResource": _CONSUMABLE,
     "CreateQuotaShare": _QUOTA,
     "CreateSchedulingPolicy": _POLICY,
     "CreateServiceEnvironment": _SERVICE_ENVIRONMENT,
-    "DeleteConsumableResource": _CONSUMABLE,
     "DeleteQuotaShare": _QUOTA,
     "DeleteSchedulingPolicy": _POLICY,
     "DeleteServiceEnvironment": _SERVICE_ENVIRONMENT,
-    "DescribeConsumableResource": _CONSUMABLE,
     "DescribeQuotaShare": _QUOTA,
     "DescribeSchedulingPolicies": _POLICY,
     "DescribeServiceEnvironments": _SERVICE_ENVIRONMENT,
     "DescribeServiceJob": _SERVICE_JOB,
-    "ListConsumableResources": _CONSUMABLE,
-    "ListJobsByConsumableResource": _CONSUMABLE,
     "ListQuotaShares": _QUOTA,
     "ListSchedulingPolicies": _POLICY,
     "ListServiceJobs": _SERVICE_JOB,
     "SubmitServiceJob": _SERVICE_JOB,
     "TerminateServiceJob": _SERVICE_JOB,
     "TerminateServiceJobs": _SERVICE_JOB,
-    "UpdateConsumableResource": _CONSUMABLE,
     "UpdateQuotaShare": _QUOTA,
     "UpdateSchedulingPolicy": _POLICY,
     "UpdateServiceEnvironment": _SERVICE_ENVIRONMENT,

@@ -12,6 +12,7 @@ from batchyard.model.definition import Definition
 from batchyard.model.fault import client_fault
 from batchyard.model.requests import Catalogue, Edit
 from batchyard.services import Caller, Params
+from batchyard.services.batch.consumable_rules import check_consumables
 from batchyard.services.batch.container_rules import check_container
 from batchyard.services.batch.fields_not_yet import refuse_not_yet
 from batchyard.services.batch.names import arn_of, check_name, parse_definition, revision_of
@@ -34,6 +35,7 @@ _KEPT = (
     "propagateTags",
     "timeout",
     "platformCapabilities",
+    "consumableResourceProperties",
 )
 
 
@@ -173,6 +175,7 @@ def _checked(caller: Caller, params: Params) -> dict[str, Any]:
     check_container(container, caller.request_id)
     check_retry_strategy(params.get("retryStrategy"))
     check_timeout(params.get("timeout"))
+    check_consumables("consumableResourceProperties", params.get("consumableResourceProperties"))
     check_scheduling_priority(params.get("schedulingPriority"))
     check_tags(KIND, params.get("tags") or {})
     for capability in params.get("platformCapabilities") or ():

@@ -14,7 +14,6 @@ from batchyard.model.fault import client_fault
 _MULTI_NODE = "multi-node parallel jobs"
 _EKS = "jobs on Kubernetes (EKS)"
 _ECS = "jobs of several containers"
-_CONSUMABLE = "consumable resources"
 _CONTAINERS = "a container runtime: jobs run as processes"
 
 # Any value that is not empty is refused.
@@ -46,7 +45,6 @@ FIELDS_NOT_YET: dict[str, dict[str, str]] = {
         "nodeProperties": _MULTI_NODE,
         "eksProperties": _EKS,
         "ecsProperties": _ECS,
-        "consumableResourceProperties": _CONSUMABLE,
         "containerProperties.secrets": "Secrets Manager and parameter secrets",
         "containerProperties.logConfiguration.secretOptions": "Secrets Manager and parameter secrets",
         "containerProperties.enableExecuteCommand": _CONTAINERS,
@@ -57,7 +55,6 @@ FIELDS_NOT_YET: dict[str, dict[str, str]] = {
         "nodeOverrides": _MULTI_NODE,
         "eksPropertiesOverride": _EKS,
         "ecsPropertiesOverride": _ECS,
-        "consumableResourcePropertiesOverride": _CONSUMABLE,
     },
     "ListJobs": {"multiNodeJobId": _MULTI_NODE},
 }

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import NamedTuple, TypeVar
 
 from batchyard.model.capacity import Environment, Queue
+from batchyard.model.consumable import Consumable
 from batchyard.model.definition import Definition
 from batchyard.model.fault import client_fault
 from batchyard.model.view import Reader
@@ -16,7 +17,7 @@ NAME = re.compile(r"[A-Za-z0-9_-]{1,128}")
 JOB_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
 _NAME_AND_REVISION = re.compile(r"([A-Za-z0-9_-]{1,128}):([0-9]{1,9})")
 
-Thing = TypeVar("Thing", Environment, Queue)
+Thing = TypeVar("Thing", Environment, Queue, Consumable)
 
 
 def arn_of(caller: Caller, kind: str, name: str) -> str:
@@ -32,6 +33,11 @@ def find_environment(things: Mapping[str, Environment], caller: Caller, name_or_
 def find_queue(things: Mapping[str, Queue], caller: Caller, name_or_arn: str) -> Queue | None:
     """A job queue of the caller's account and region by name or ARN; None if there is none."""
     return _find(things, caller, "job-queue", name_or_arn)
+
+
+def find_consumable(things: Mapping[str, Consumable], caller: Caller, name_or_arn: str) -> Consumable | None:
+    """A consumable resource of the caller's account and region by name or ARN; None if there is none."""
+    return _find(things, caller, "consumable-resource", name_or_arn)
 
 
 def _find(things: Mapping[str, Thing], caller: Caller, kind: str, name_or_arn: str) -> Thing | None:

@@ -21,7 +21,7 @@ _decode = msgspec.json.Decoder(dict[str, Any]).decode
 def job_detail(desk: Desk, job: Job, spec: Specification) -> dict[str, Any]:
     """One entry of DescribeJobs."""
     detail: dict[str, Any] = {
-        "jobArn": _arn(job, spec),
+        "jobArn": arn_of_job(job, spec),
         "jobName": spec.name,
         "jobId": job.id,
         "jobQueue": spec.queue,
@@ -50,7 +50,7 @@ def job_detail(desk: Desk, job: Job, spec: Specification) -> dict[str, Any]:
 def job_summary(desk: Desk, job: Job, spec: Specification) -> dict[str, Any]:
     """One entry of ListJobs."""
     summary: dict[str, Any] = {
-        "jobArn": _arn(job, spec),
+        "jobArn": arn_of_job(job, spec),
         "jobId": job.id,
         "jobName": spec.name,
         "createdAt": job.created_at_ms,
@@ -70,7 +70,8 @@ def job_summary(desk: Desk, job: Job, spec: Specification) -> dict[str, Any]:
     return summary
 
 
-def _arn(job: Job, spec: Specification) -> str:
+def arn_of_job(job: Job, spec: Specification) -> str:
+    """A job's ARN."""
     return f"arn:aws:batch:{spec.region}:{spec.account}:job/{job.id}"
 
 

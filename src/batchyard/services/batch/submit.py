@@ -14,6 +14,7 @@ from batchyard.model.fault import client_fault
 from batchyard.model.job import Dependency, DependencyKind, Specification, Status
 from batchyard.model.requests import Submit
 from batchyard.services import Caller, Params
+from batchyard.services.batch.consumable_rules import check_consumables, check_known
 from batchyard.services.batch.container_rules import check_resources
 from batchyard.services.batch.fields_not_yet import FIELDS_NOT_YET, refuse_not_yet
 from batchyard.services.batch.names import JOB_NAME, find_queue, job_id_of, latest_active, parse_definition, revision_of
@@ -37,7 +38,10 @@ KIND = "job"
 
 _NOT_YET = frozenset(FIELDS_NOT_YET["SubmitJob"])
 _CHECKED = frozenset(
-    {"retryStrategy", "timeout", "tags", "containerOverrides", "arrayProperties", "shareIdentifier", "schedulingPriorityOverride"}
+    {
+        *("retryStrategy", "timeout", "tags", "containerOverrides", "arrayProperties", "shareIdentifier", "schedulingPriorityOverride"),
+        "consumableResourcePropertiesOverride",
+    }
 )
 _MOST_PREPARED = 10_000
 
@@ -57,6 +61,8 @@ async def submit_job(desk: Desk, caller: Caller, params: Params) -> Params:
     depends_on, settled = _dependencies(desk, caller, params) if params.get("dependsOn") else ((), {})
     job_id = desk.new_job_id()
     spec = specify(prepared, params, job_id=job_id, queue=queue.arn, depends_on=depends_on, now_ms=desk.now_ms())
+    if spec.consumables:
+        check_known(desk.read.consumables, spec.consumables)
     await desk.ask(Submit(spec, settled, _fate(desk, prepared, spec, params)))
     return {"jobArn": f"arn:aws:batch:{caller.region}:{caller.account}:job/{job_id}", "jobName": spec.name, "jobId": job_id}
 
@@ -122,6 +128,7 @@ def _check_members(params: Params) -> None:
         )
     check_retry_strategy(params.get("retryStrategy"))
     check_timeout(params.get("timeout"))
+    check_consumables("consumableResourcePropertiesOverride", params.get("consumableResourcePropertiesOverride"))
     check_tags(KIND, params.get("tags") or {})
     size = (params.get("arrayProperties") or {}).get("size")
     if size is not None and not MIN_ARRAY <= size <= MAX_ARRAY:

@@ -8,11 +8,12 @@ from typing import Any
 from msgspec.structs import replace
 
 from batchyard.model.capacity import Environment, Queue
+from batchyard.model.consumable import Consumable
 from batchyard.model.definition import Definition
 from batchyard.model.fault import Fault, client_fault
 from batchyard.model.job import Specification, split_child
 from batchyard.model.requests import Catalogue, Edit, TagJob
-from batchyard.model.tags import ENVIRONMENT, PROVIDER, QUEUE, value_of
+from batchyard.model.tags import CONSUMABLE, ENVIRONMENT, PROVIDER, QUEUE, value_of
 from batchyard.services import Caller, Params
 from batchyard.services.batch.jobs import find_job
 from batchyard.services.batch.names import arn_of
@@ -23,7 +24,13 @@ from batchyard.services.desk import Desk
 _Change = Callable[[dict[str, str]], dict[str, str]]
 
 # The part of an ARN that says what it names -> what messages call it.
-KINDS = {"compute-environment": ENVIRONMENT, "job-queue": QUEUE, "job-definition": "job definition", "job": "job"}
+KINDS = {
+    "compute-environment": ENVIRONMENT,
+    "job-queue": QUEUE,
+    "job-definition": "job definition",
+    "job": "job",
+    "consumable-resource": CONSUMABLE,
+}
 
 
 async def tag_resource(desk: Desk, caller: Caller, params: Params) -> Params:
@@ -49,7 +56,7 @@ async def untag_resource(desk: Desk, caller: Caller, params: Params) -> Params:
 
 
 async def list_tags_for_resource(desk: Desk, caller: Caller, params: Params) -> Params:
-    """The tags of a compute environment, queue, job definition or job."""
+    """The tags of a compute environment, queue, job definition, consumable resource or job."""
     arn = params["resourceArn"]
     kind = _kind(caller, arn)
     if kind == "job":
@@ -71,7 +78,7 @@ async def _change(desk: Desk, caller: Caller, kind: str, arn: str, change: _Chan
     await desk.ask(Edit(act))
 
 
-def _retagged(record: Environment | Queue | Definition, tags: dict[str, str]) -> Environment | Queue | Definition:
+def _retagged(record: Environment | Queue | Definition | Consumable, tags: dict[str, str]) -> Environment | Queue | Definition | Consumable:
     """The record with these tags, and with what Batchyard's own tags mean for it."""
     if isinstance(record, Queue):
         return replace(record, tags=tags, spill_idle=spills_into_idle_room(tags))
@@ -86,18 +93,18 @@ def _kind(caller: Caller, arn: str) -> str:
     kind, slash, name = arn.removeprefix(prefix).partition("/")
     if not arn.startswith(prefix) or kind not in KINDS or not slash or not name:
         raise client_fault(
-            f"Invalid ARN {arn}: it must name a compute environment, job queue, job definition or job "
+            f"Invalid ARN {arn}: it must name a compute environment, job queue, job definition, consumable resource or job "
             f"of account {caller.account} in {caller.region}."
         )
     return kind
 
 
-def _record(things: Any, arn: str) -> Environment | Queue | Definition:
-    """The environment, queue or job definition of an ARN, from anything that has the three."""
-    catalogues: tuple[Mapping[str, Any], ...] = (things.environments, things.queues, things.definitions)
+def _record(things: Any, arn: str) -> Environment | Queue | Definition | Consumable:
+    """The environment, queue, job definition or consumable resource of an ARN, from anything that has the four."""
+    catalogues: tuple[Mapping[str, Any], ...] = (things.environments, things.queues, things.definitions, things.consumables)
     for records in catalogues:
         if arn in records:
-            record: Environment | Queue | Definition = records[arn]
+            record: Environment | Queue | Definition | Consumable = records[arn]
             return record
     raise _unknown(arn)
 
