@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent
 NOT_RUN = "<!-- not run"
 SHELLS = {"bash": "{}", "python": "python - <<'END OF THE BLOCK'\n{}END OF THE BLOCK\n"}
 _FENCE = re.compile(r"^(?P<indent> *)```(?P<language>\w*)[^\n]*\n(?P<text>.*?)^(?P=indent)```$", re.MULTILINE | re.DOTALL)
-_COMMAND_LIMIT_S = 300
+COMMAND_LIMIT_S = 300
 
 
 class Block(NamedTuple):
@@ -87,7 +87,7 @@ def run(to_run: Sequence[Step], folder: Path, environment: Mapping[str, str]) ->
     mark = f"<<{uuid.uuid4().hex}>>"
     script = "\n".join(["exec 2>&1; set -e -o pipefail", *(f"{_typed(step.block)}\necho '{mark}'" for step in to_run)])
     done = subprocess.run(
-        ["bash", "-c", script], cwd=folder, env=dict(environment), stdin=subprocess.DEVNULL, capture_output=True, timeout=_COMMAND_LIMIT_S
+        ["bash", "-c", script], cwd=folder, env=dict(environment), stdin=subprocess.DEVNULL, capture_output=True, timeout=COMMAND_LIMIT_S
     )
     outputs = done.stdout.decode().split(f"{mark}\n")
     failed = f"line {to_run[len(outputs) - 1].block.line} of the page" if len(outputs) <= len(to_run) else "the end"

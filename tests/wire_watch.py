@@ -41,6 +41,9 @@ class Watch:
         self._notes = open(folder / f"notes-{os.getpid()}", "ab", buffering=0)  # noqa: SIM115 - as long as the process lives
         self._seen: set[Note] = set()
 
+    def close(self) -> None:
+        self._notes.close()
+
     def test_is(self, name: str) -> None:
         """What is seen from now on belongs to this test."""
         place = self._folder / f"test-{self._worker}"

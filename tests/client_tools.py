@@ -1,0 +1,92 @@
+"""Real clients for tests: each example's own tools, installed beside the project as its README says, once per list of requirements.
+
+A Python tool gets a virtual environment `.clients/NAME` from `examples/NAME/requirements.txt` (all packages, pinned), a JavaScript one
+a copy of `examples/NAME` with its `node_modules` from package-lock.json. Jobs may start what lies there too, since jobs of a service
+that runs as root are users of their own: the environments stand on an interpreter that everybody may start.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import functools
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pages import ROOT
+
+EXAMPLES = ROOT / "examples"
+INSTALLED = ROOT / ".clients"
+INSTALL_S = 900  # for the largest of them on a slow line
+
+
+def python_tools(name: str) -> Path:
+    """The `bin` folder of the virtual environment of `examples/NAME`."""
+    place = INSTALLED / name
+    wanted = (EXAMPLES / name / "requirements.txt").read_text()
+    with _made_for(place, f"{interpreter()}\n{wanted}") as make:
+        if make:
+            _run([interpreter(), "-m", "venv", "--without-pip", str(place)])
+            pip = [sys.executable, "-m", "pip", "--python", str(place / "bin" / "python"), "--disable-pip-version-check"]
+            _run([*pip, "install", "--quiet", "--no-deps", "-r", str(EXAMPLES / name / "requirements.txt")])
+    return place / "bin"
+
+
+def node_tools(name: str) -> Path:
+    """A folder with what `examples/NAME` holds and its `node_modules`."""
+    place = INSTALLED / name
+    with _made_for(place, (EXAMPLES / name / "package-lock.json").read_text()) as make:
+        if make:
+            shutil.copytree(EXAMPLES / name, place, dirs_exist_ok=True)
+            _run(["npm", "ci", "--no-audit", "--no-fund", "--silent"], cwd=place)
+    for file in (EXAMPLES / name).iterdir():
+        if file.is_file():
+            shutil.copy2(file, place)
+    return place
+
+
+@functools.cache
+def interpreter() -> str:
+    """A Python of our version that any user may start."""
+    major_minor = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    found = [
+        str(Path(sys.executable).resolve()),
+        *filter(None, (shutil.which(major_minor, path=folder) for folder in ("/usr/local/bin", "/usr/bin"))),
+    ]
+    for candidate in found:
+        if os.geteuid() != 0 or is_open_to_all(Path(candidate)):
+            return candidate
+    raise AssertionError(
+        f"none of {', '.join(found)} may be started by other users than root: install {major_minor} (and its venv module) in /usr"
+    )
+
+
+def is_open_to_all(program: Path) -> bool:
+    """Whether every user may pass all folders above a program and start it."""
+    return all(folder.stat().st_mode & 0o001 for folder in (program, *program.parents))
+
+
+@contextmanager
+def _made_for(place: Path, wanted: str) -> Iterator[bool]:
+    """Whether `place` is still to be made, while nobody else looks; what stands there for other wishes is removed first."""
+    INSTALLED.mkdir(exist_ok=True)
+    stamp = place / ".made-for"
+    digest = hashlib.sha256(wanted.encode()).hexdigest()
+    with open(INSTALLED / f"{place.name}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if stamp.exists() and stamp.read_text() == digest:
+            yield False
+            return
+        shutil.rmtree(place, ignore_errors=True)
+        yield True
+        stamp.write_text(digest)
+
+
+def _run(command: list[str], cwd: Path | None = None) -> None:
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=INSTALL_S)
+    assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}\n{done.stderr}"

@@ -1,0 +1,43 @@
+"""Each example's page, run as it stands, with the real client, on a service that was just started."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import client_tools
+import pages
+import reader
+
+PYTHON = sorted(place.parent.name for place in client_tools.EXAMPLES.glob("*/requirements.txt"))
+BEGIN = [sys.executable, str(client_tools.EXAMPLES / "begin.py")]
+
+
+@pytest.fixture
+def begun(tmp_path: Path) -> Iterator[dict[str, str]]:
+    """The environment of a shell that has done what all examples begin from."""
+    shell = reader.environment()
+    with reader.started(tmp_path, shell, "--vcpus", "8", "--memory-mib", "8192") as yard:
+        shell |= {name: value for name, value in yard.environment.items() if name.startswith("AWS_")}
+        told = subprocess.run(BEGIN, env=shell, capture_output=True, text=True, timeout=120, check=True).stdout
+        for line in told.splitlines():
+            name, _, value = line.removeprefix("export ").partition("=")
+            shell[name] = shlex.split(value)[0]
+        yield shell
+
+
+@pytest.mark.timeout(client_tools.INSTALL_S + pages.COMMAND_LIMIT_S + 100)
+@pytest.mark.parametrize("name", PYTHON)
+def test_the_example_does_what_its_page_says(name: str, begun: dict[str, str], tmp_path: Path) -> None:
+    begun["PATH"] = f"{client_tools.python_tools(name)}{os.pathsep}{begun['PATH']}"
+    place = tmp_path / "work"
+    place.mkdir()
+    page = (client_tools.EXAMPLES / name / "README.md").read_text()
+    for said in pages.run(pages.steps(pages.section(page, "## Run it")), place, begun):
+        pages.check(said)
