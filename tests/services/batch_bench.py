@@ -10,7 +10,8 @@ from types import SimpleNamespace
 from typing import Any
 
 from batchyard.compute.catalogue import Catalogue
-from batchyard.engine.engine import Engine
+from batchyard.core.scheduling import Rules
+from batchyard.engine.engine import Engine, Options
 from batchyard.engine.reader import EngineReader
 from batchyard.engine.world import JobIds
 from batchyard.model.capacity import Environment, Instance, InstanceState, Resources, Shape
@@ -100,7 +101,7 @@ class Bench:
 
     def __init__(self, profile: str = "open") -> None:
         self.world = ManualWorld()
-        self.engine = Engine(Store(":memory:"), self.world)
+        self.engine = Engine(Store(":memory:"), self.world, Options(Rules(pass_impossible=profile == "open")))
         self.settings = SimpleNamespace(profile=profile, region=REGION, account=ACCOUNT, runtime="process")
         self.caller = Caller(ACCOUNT, REGION, "AKIA", f"arn:aws:iam::{ACCOUNT}:root", ACCOUNT, "request-1")
         self.desk = BenchDesk(self)

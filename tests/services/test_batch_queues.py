@@ -66,7 +66,7 @@ def test_create_and_describe(bench: Bench) -> None:
         ({"jobQueueType": "SOFA"}, "jobQueueType SOFA is not valid"),
         (
             {"jobStateTimeLimitActions": [{"reason": "r", "state": "RUNNABLE", "maxTimeSeconds": 600, "action": "CANCEL"}]},
-            "jobStateTimeLimitActions is not available",
+            "jobStateTimeLimitActions[0].reason r is not valid",
         ),
         ({"tags": {"batchyard:spill": "sometimes"}}, "Its values are: scale, idle"),
     ],
@@ -75,7 +75,7 @@ def test_creations_that_are_refused(bench: Bench, members: dict[str, Any], part:
     bench.environment()
     bench.environment("arm", instanceTypes=["default_arm64"])
     refusal = bench.refused("CreateJobQueue", **{"jobQueueName": "q", "priority": 1, "computeEnvironmentOrder": order("ce"), **members})
-    assert part.removesuffix("[0]") in refusal
+    assert part in refusal or part.removesuffix("[0]") in refusal
 
 
 def test_an_environment_that_goes_takes_no_new_queue(bench: Bench) -> None:

@@ -21,6 +21,16 @@ JOB_RESOURCE_REQUIREMENT = (
 COMPUTE_ENVIRONMENT_MAX_RESOURCE = (
     "MISCONFIGURATION:COMPUTE_ENVIRONMENT_MAX_RESOURCE - CE(s) associated with the job queue cannot meet the CPU requirement of the job."
 )
+INSUFFICIENT_CAPACITY = (
+    "CAPACITY:INSUFFICIENT_INSTANCE_CAPACITY - Service cannot fulfill the capacity requested for instance type [{instance_type}]"
+)
+# What jobStateTimeLimitActions may name (specification, section 3.7).
+TIME_LIMIT_REASONS = (
+    "MISCONFIGURATION:COMPUTE_ENVIRONMENT_MAX_RESOURCE",
+    "MISCONFIGURATION:JOB_RESOURCE_REQUIREMENT",
+    "MISCONFIGURATION:EC2_INSTANCE_CONFIGURATION_UNSUPPORTED",
+    "CAPACITY:INSUFFICIENT_INSTANCE_CAPACITY",
+)
 ACTION_REQUIRED = "ACTION_REQUIRED - CE(s) associated with the job queue are invalid."
 
 
@@ -41,6 +51,33 @@ def aws_words(view: YardView, queue: Queue, needs: Resources) -> str:
     if all(_is_over_max(view, e, needs) for e in usable):
         return COMPUTE_ENVIRONMENT_MAX_RESOURCE
     return JOB_RESOURCE_REQUIREMENT
+
+
+def head_words(view: YardView, queue: Queue, needs: Resources) -> str:
+    """AWS's statusReason for a job that is stuck at the head: as `aws_words`, and where the host has no room for one more instance,
+    which is what a lack of capacity is here. Environments that are full by their own maxvCpus are no reason to speak of."""
+    words = aws_words(view, queue, needs)
+    if words or starting_instance(view, queue, needs) is not None:
+        return words
+    short = [_short_of_host(view, view.environments[arn], needs) for arn in growth.scalable(view, queue)]
+    names = [name for name in short if name is not None]
+    return INSUFFICIENT_CAPACITY.format(instance_type=names[0]) if names and all(names) else ""
+
+
+def _short_of_host(view: YardView, environment: Environment, needs: Resources) -> str | None:
+    """The instance type for which the host has no room left; "" if it has, or if maxvCpus is what is short; None if none would do."""
+    room = reclaiming.least_room(view, environment, needs)
+    if room is None:
+        return None
+    taken = sum(i.room.vcpus for i in view.environment_instances(environment.arn).values())
+    left = _host_left(view, environment.provider)
+    is_short = taken + room.vcpus <= environment.max_vcpus and left is not None and not room.fits(left)
+    return _fitting_name(view, environment, needs) if is_short else ""
+
+
+def _fitting_name(view: YardView, environment: Environment, needs: Resources) -> str:
+    fitting = _fitting(view, environment, needs)
+    return fitting[0].name if fitting else environment.name
 
 
 def starting_instance(view: YardView, queue: Queue, needs: Resources) -> Instance | None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from batchyard.core import lifecycle, reclaiming, scheduling
+from batchyard.core import lifecycle, reclaiming, scheduling, time_limits
 from batchyard.core.growth import StartWish
 from batchyard.core.scheduling import Rules
 from batchyard.engine import arrays, dispatch
@@ -96,8 +96,11 @@ class Engine:
         self.observer.take(reports, now_ms, turn)
         self._follow_up(now_ms)
         self._tend_instances(now_ms)
-        if self.dirty or (self._wake_at_ms is not None and now_ms >= self._wake_at_ms):
+        if self._wake_at_ms is not None and now_ms >= self._wake_at_ms:
+            self.dirty = True
+        while self.dirty:  # again if the time of a stuck head was up: the next one has all of its time before it
             self._schedule(now_ms)
+            self._limit_heads(now_ms)
             self._follow_up(now_ms)
         self._note_idle(now_ms)
         self._remove_the_deleted()
@@ -306,6 +309,20 @@ class Engine:
         for wish in made.starts:
             self._start_instance(wish, now_ms)
         self.dirty = False
+
+    def _limit_heads(self, now_ms: int) -> None:
+        """jobStateTimeLimitActions: since when the heads of queues are stuck, and the end of those whose time is up."""
+        for queue in list(self.yard.queues.values()):
+            if not queue.time_limits and queue.stuck is None:
+                continue
+            stuck = time_limits.stuck_head(self.yard, queue, now_ms)
+            if stuck != queue.stuck:
+                self.yard.put_queue(replace(queue, stuck=stuck))
+            due_ms = time_limits.due_ms(queue, stuck)
+            if stuck is not None and due_ms is not None and due_ms <= now_ms:
+                self._stop(stuck.job_id, lifecycle.CancelAsked(time_limits.CANCELED.format(reason=stuck.reason)), now_ms)
+            elif due_ms is not None:
+                self._wake_at_ms = due_ms if self._wake_at_ms is None else min(self._wake_at_ms, due_ms)
 
     def _place(self, waiting: Waiting, instance: Instance, now_ms: int) -> None:
         attempt_id = self.world.hex_id(32)

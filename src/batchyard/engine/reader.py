@@ -163,7 +163,8 @@ class EngineReader:
         key = (queue.arn, spec.needs, spec.consumables, is_head)
         said = self._said.get(key)
         if said is None:
-            words = reasons.aws_words(self._engine.yard, queue, spec.needs)
+            as_head = is_head and (queue.time_limits or not self._open_profile)
+            words = (reasons.head_words if as_head else reasons.aws_words)(self._engine.yard, queue, spec.needs)
             said = self._said[key] = words or (self._explainer.why(queue, job.id, spec)[0] if self._open_profile else "")
         return said
 

@@ -83,6 +83,21 @@ class Environment(Struct, frozen=True, kw_only=True):
     created_at_ms: int = 0
 
 
+class TimeLimit(Struct, frozen=True):
+    """One entry of jobStateTimeLimitActions: what befalls a head that is stuck for `reason` for so long. The only action is CANCEL."""
+
+    reason: str
+    max_time_s: int
+
+
+class Stuck(Struct, frozen=True):
+    """The job (an array's parent for its children) at the head of a queue with time limits, what it is stuck for, and since when."""
+
+    job_id: str
+    reason: str
+    since_ms: int
+
+
 class Queue(Struct, frozen=True, kw_only=True):
     """A job queue. `environments` are ARNs in the order in which they are tried."""
 
@@ -96,6 +111,8 @@ class Queue(Struct, frozen=True, kw_only=True):
     state: State = State.ENABLED
     health: Health = Health.VALID
     health_reason: str = "JobQueue Healthy"
+    time_limits: tuple[TimeLimit, ...] = ()
+    stuck: Stuck | None = None  # kept across restarts, so that time counts on
     spill_idle: bool = False  # environments after the first only receive jobs into room that already runs
     tags: dict[str, str] = {}
     created_at_ms: int = 0

@@ -6,7 +6,8 @@ from random import Random
 
 from msgspec.structs import replace
 
-from batchyard.model.capacity import Environment, Health, Queue, State
+from batchyard.core.reasons import TIME_LIMIT_REASONS
+from batchyard.model.capacity import Environment, Health, Queue, State, TimeLimit
 from batchyard.model.consumable import NON_REPLENISHABLE, Consumable
 from batchyard.model.definition import Definition
 from batchyard.model.fault import client_fault
@@ -69,6 +70,7 @@ def new_environment(name: str, random: Random, machine: Machine) -> Edit:
 def new_queue(name: str, random: Random) -> Edit:
     """A queue over some of the environments that there are then."""
     seed, priority, spill = random.random(), random.randint(1, 3), random.random() < 0.4
+    limits = tuple(TimeLimit(reason, random.randint(20, 90)) for reason in TIME_LIMIT_REASONS) if random.random() < 0.3 else ()
 
     def act(catalogue: Catalogue) -> None:
         queue = Queue(
@@ -79,6 +81,7 @@ def new_queue(name: str, random: Random) -> Edit:
             priority=priority,
             environments=_some(catalogue, Random(seed)),
             spill_idle=spill,
+            time_limits=limits,
             created_at_ms=catalogue.now_ms,
         )
         catalogue.put(queue)

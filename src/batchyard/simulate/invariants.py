@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from batchyard.core import scaling, scheduling
+from batchyard.core import scaling, scheduling, time_limits
 from batchyard.core.consumables import available
 from batchyard.core.dependencies import bits
 from batchyard.engine.engine import Engine, Turn
@@ -41,6 +41,9 @@ class Watch:
                 _array(engine, engine.yard.jobs[parent])
         for queue in engine.yard.open_queues:
             _order(engine, queue, turn, now_ms)
+        for queue in engine.yard.queues.values():
+            due_ms = time_limits.due_ms(queue, queue.stuck)
+            require(due_ms is None or due_ms > now_ms, f"the head of {queue.name} should have been cancelled at {due_ms}")
         require(turn.wake_at_ms is None or turn.wake_at_ms >= now_ms, f"woken for {turn.wake_at_ms}, which is past")
         require(not engine.observer.dropped["illegal"], "a report led to an illegal move")
 

@@ -34,12 +34,10 @@ FIELDS_NOT_YET: dict[str, dict[str, str]] = {
     "CreateJobQueue": {
         "schedulingPolicyArn": "scheduling policies",
         "serviceEnvironmentOrder": "service environments",
-        "jobStateTimeLimitActions": "time limits of job states",
     },
     "UpdateJobQueue": {
         "schedulingPolicyArn": "scheduling policies",
         "serviceEnvironmentOrder": "service environments",
-        "jobStateTimeLimitActions": "time limits of job states",
     },
     "RegisterJobDefinition": {
         "nodeProperties": _MULTI_NODE,

@@ -7,7 +7,8 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from batchyard.model.capacity import Environment, Health, Queue, State
+from batchyard.core.reasons import TIME_LIMIT_REASONS
+from batchyard.model.capacity import Environment, Health, Queue, State, TimeLimit
 from batchyard.model.fault import client_fault
 from batchyard.model.requests import Catalogue, Edit
 from batchyard.model.tags import QUEUE, SPILL, value_of
@@ -23,6 +24,7 @@ from batchyard.services.desk import Desk
 MOST = 100
 MAX_ENVIRONMENTS = 3
 SNAPSHOT_JOBS = 100
+MIN_TIME_LIMIT_S, MAX_TIME_LIMIT_S = 600, 86_400
 _STATES = ("ENABLED", "DISABLED")
 
 
@@ -35,6 +37,7 @@ async def create_job_queue(desk: Desk, caller: Caller, params: Params) -> Params
     one_of("jobQueueType", params.get("jobQueueType"), ("ECS",))
     state = State(one_of("state", params.get("state"), _STATES) or "ENABLED")
     priority = _priority(params["priority"])
+    time_limits = _time_limits(params.get("jobStateTimeLimitActions") or ())
     arn = arn_of(caller, "job-queue", name)
 
     def act(catalogue: Catalogue) -> Queue:
@@ -50,6 +53,7 @@ async def create_job_queue(desk: Desk, caller: Caller, params: Params) -> Params
             state=state,
             spill_idle=spills_into_idle_room(tags),
             tags=tags,
+            time_limits=time_limits,
             created_at_ms=catalogue.now_ms,
             **_order(catalogue.environments, caller, params.get("computeEnvironmentOrder")),
         )
@@ -73,6 +77,8 @@ async def update_job_queue(desk: Desk, caller: Caller, params: Params) -> Params
             fields["state"] = State(state)
         if params.get("priority") is not None:
             fields["priority"] = _priority(params["priority"])
+        if params.get("jobStateTimeLimitActions") is not None:
+            fields["time_limits"] = _time_limits(params["jobStateTimeLimitActions"])
         if params.get("computeEnvironmentOrder"):
             fields |= _order(catalogue.environments, caller, params["computeEnvironmentOrder"])
         changed = replace(queue, **fields)
@@ -158,6 +164,25 @@ def _order(environments: Mapping[str, Environment], caller: Caller, entries: Seq
     return {"environments": tuple(environment.arn for _, environment in found), "orders": tuple(order for order, _ in found)}
 
 
+def _time_limits(entries: Sequence[Mapping[str, Any]]) -> tuple[TimeLimit, ...]:
+    """jobStateTimeLimitActions, after AWS's checks."""
+    limits: dict[str, TimeLimit] = {}
+    for number, entry in enumerate(entries):
+        where = f"jobStateTimeLimitActions[{number}]"
+        one_of(f"{where}.state", entry["state"], ("RUNNABLE",))
+        if one_of(f"{where}.action", entry["action"], ("CANCEL", "TERMINATE")) == "TERMINATE":
+            raise client_fault(f"{where}.action TERMINATE is only for queues of service jobs. Use CANCEL.")
+        seconds, reason = entry["maxTimeSeconds"], entry["reason"]
+        if not MIN_TIME_LIMIT_S <= seconds <= MAX_TIME_LIMIT_S:
+            raise client_fault(f"{where}.maxTimeSeconds must be between {MIN_TIME_LIMIT_S} and {MAX_TIME_LIMIT_S}, not {seconds}.")
+        if reason not in TIME_LIMIT_REASONS:
+            raise client_fault(f"{where}.reason {reason} is not valid. Valid values are: {', '.join(TIME_LIMIT_REASONS)}.")
+        if reason in limits:
+            raise client_fault(f"jobStateTimeLimitActions names {reason} more than once.")
+        limits[reason] = TimeLimit(reason, seconds)
+    return tuple(limits.values())
+
+
 def _priority(priority: int) -> int:
     if priority < 0:
         raise client_fault(f"priority must be 0 or more, not {priority}.")
@@ -179,7 +204,10 @@ def _detail(queue: Queue) -> Params:
         "serviceEnvironmentOrder": [],
         "jobQueueType": "ECS",
         "tags": queue.tags,
-        "jobStateTimeLimitActions": [],
+        "jobStateTimeLimitActions": [
+            {"reason": limit.reason, "state": "RUNNABLE", "maxTimeSeconds": limit.max_time_s, "action": "CANCEL"}
+            for limit in queue.time_limits
+        ],
     }
 
 

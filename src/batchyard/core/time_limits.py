@@ -1,0 +1,38 @@
+"""jobStateTimeLimitActions: the head of a queue that has been stuck for a named reason for too long is cancelled (specification, 3.7).
+
+The head is the first ready job that does not merely wait for consumable resources. An array's children need the same and are stuck
+together, so an array has one time, and ends as a whole.
+"""
+
+from __future__ import annotations
+
+from itertools import islice
+
+from batchyard.core import consumables, reasons
+from batchyard.model.capacity import Queue, Stuck
+from batchyard.model.view import YardView
+
+CANCELED = "Canceled by JobStateTimeLimit action due to reason: {reason}"
+LOOK_PAST = 100  # jobs that wait for consumable resources
+
+
+def stuck_head(view: YardView, queue: Queue, now_ms: int) -> Stuck | None:
+    """What the head is stuck for, as of now; None if it is not, or if no time limit of the queue is about that."""
+    waiting = islice(view.ready(queue.arn), LOOK_PAST)
+    head = next((w for w in waiting if not any(consumables.reasons(view, w.spec.consumables))), None)
+    if head is None:
+        return None
+    reason = reasons.head_words(view, queue, head.spec.needs).partition(" - ")[0]
+    if reason not in {limit.reason for limit in queue.time_limits}:
+        return None
+    before = queue.stuck
+    if before is not None and (before.job_id, before.reason) == (head.spec.id, reason):
+        return before
+    return Stuck(head.spec.id, reason, now_ms)
+
+
+def due_ms(queue: Queue, stuck: Stuck | None) -> int | None:
+    """When the time of a stuck head is up."""
+    if stuck is None:
+        return None
+    return next(stuck.since_ms + limit.max_time_s * 1000 for limit in queue.time_limits if limit.reason == stuck.reason)
