@@ -74,6 +74,11 @@ def test_every_variable_that_is_read_is_documented() -> None:
 
 def test_every_reason_is_on_its_page() -> None:
     page = (pages.ROOT / "docs" / "reference" / "status-reasons.md").read_text()
-    texts = [text for module in (lifecycle, reasons, time_limits) for name, text in vars(module).items() if name.isupper() and isinstance(text, str)]
+    texts = [
+        text
+        for module in (lifecycle, reasons, time_limits)
+        for name, text in vars(module).items()
+        if name.isupper() and isinstance(text, str)
+    ]
     assert len(texts) >= 10
     assert not [text for text in [*texts, lifecycle.host_lost("i-...")] if f"`{text}`" not in page]
