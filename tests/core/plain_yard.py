@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import Any
 
+from batchyard.core.fairshare import in_turn
 from batchyard.core.lifecycle import host_lost
 from batchyard.core.retries import would_survive_loss
 from batchyard.model.capacity import NOTHING, Environment, Instance, InstanceState, Queue, Resources, Shape
 from batchyard.model.consumable import Consumable, Consumption, Wants
+from batchyard.model.fairshare import SchedulingPolicy, Sharing, Standing
 from batchyard.model.job import Specification
 from batchyard.model.view import Waiting
 
@@ -28,6 +30,8 @@ class PlainYard:
         self.consumables: dict[str, Consumable] = {}
         self.held: dict[str, int] = {}
         self.waiting: dict[str, list[Waiting]] = {}
+        self.policies: dict[str, SchedulingPolicy] = {}
+        self.shares: dict[str, dict[str, Standing]] = {}
         self.running: dict[str, dict[str, tuple[Resources, bool]]] = {}
         self._shapes: dict[str, Sequence[Shape]] = {}
 
@@ -49,10 +53,24 @@ class PlainYard:
         self.consumables[name] = Consumable(arn=name, name=name, account="1", region="r", total=total, **more)
         self.held[name] = held
 
+    def fair(self, queue: str = "q", reservation: int = 0, decay_s: int = 0) -> None:
+        """Make a queue a fair-share queue; `share` and `wait` say how its shares stand."""
+        self.policies[queue] = SchedulingPolicy(arn="p", name="p", account="1", region="r", decay_s=decay_s, reservation=reservation)
+
+    def share(self, name: str, queue: str = "q", *, weight: float = 1, used: float = 0, held: float = 0, active: bool = True) -> None:
+        self.shares.setdefault(queue, {})[name] = Standing(name, weight, used, held, active)
+
     def wait(
-        self, needs: tuple[float, int] | Resources, queue: str = "q", name: str = "", child: int | None = None, **wants: int
+        self,
+        needs: tuple[float, int] | Resources,
+        queue: str = "q",
+        name: str = "",
+        child: int | None = None,
+        share: str = "",
+        priority: int = 0,
+        **wants: int,
     ) -> Waiting:
-        """A ready job at the end of a queue."""
+        """A ready job at the end of a queue, or of those of its priority in its share."""
         there = self.waiting.setdefault(queue, [])
         id = name or f"{queue}-{len(there)}"
         spec = Specification(
@@ -64,8 +82,12 @@ class PlainYard:
             definition="d:1",
             needs=Resources(*needs),
             array_size=0 if child is None else 9,
+            share=share,
+            priority=priority,
             consumables=tuple(Consumption(resource, quantity) for resource, quantity in wants.items()),
         )
+        if share and share not in self.shares.get(queue, {}):
+            self.share(share, queue)
         there.append(Waiting(id, spec, child, 1))
         return there[-1]
 
@@ -98,7 +120,22 @@ class PlainYard:
         return [q for q in ordered if self.waiting.get(q.arn)]
 
     def ready(self, queue: str, passing: Container[Resources | Wants] = ()) -> Iterator[Waiting]:
-        yield from (w for w in self.waiting.get(queue, ()) if w.spec.needs not in passing and w.spec.consumables not in passing)
+        sharing = self.sharing(queue)
+        if sharing is not None:
+            return in_turn(sharing, lambda share: self._ready(queue, share, passing), passing)
+        return self._ready(queue, "", passing)
+
+    def _ready(self, queue: str, share: str, passing: Container[Resources | Wants]) -> Iterator[Waiting]:
+        there = sorted((w for w in self.waiting.get(queue, ()) if w.spec.share == share), key=lambda w: -w.spec.priority)
+        yield from (w for w in there if w.spec.needs not in passing and w.spec.consumables not in passing)
+
+    def sharing(self, queue: str) -> Sharing | None:
+        if queue not in self.policies:
+            return None
+        firsts: dict[str, str] = {}
+        for waiting in self.waiting.get(queue, ()):
+            firsts.setdefault(waiting.spec.share, waiting.job_id)
+        return Sharing(self.policies[queue], [s._replace(first=firsts.get(n, "")) for n, s in self.shares.get(queue, {}).items()])
 
     def in_use(self, resource: str) -> int:
         return self.held.get(resource, 0)

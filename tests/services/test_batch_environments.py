@@ -58,7 +58,9 @@ def test_create_and_describe(bench: Bench) -> None:
         ({"computeResources": RESOURCES, "unmanagedvCpus": 4}, "unmanagedvCpus"),
         ({"computeResources": RESOURCES, "state": "MAYBE"}, "state MAYBE is not valid"),
         ({"computeResources": RESOURCES, "type": "ODD"}, "type ODD is not valid"),
-        ({"type": "UNMANAGED"}, "type UNMANAGED is not available in this version"),
+        ({"type": "UNMANAGED"}, "serviceRole is required"),
+        ({"type": "UNMANAGED", "serviceRole": "r", "computeResources": RESOURCES}, "computeResources is only for"),
+        ({"type": "UNMANAGED", "serviceRole": "r", "unmanagedvCpus": -1}, "unmanagedvCpus must be 0 or more"),
         ({"computeResources": {**RESOURCES, "type": "FARGATE"}}, "computeResources.type FARGATE is not available"),
         (
             {"computeResources": RESOURCES, "eksConfiguration": {"eksClusterArn": "a", "kubernetesNamespace": "b"}},
@@ -193,7 +195,7 @@ def test_updates_that_are_refused(bench: Bench) -> None:
     assert "z99 is not known" in update(bench, computeResources={"instanceTypes": ["z99"]})
     assert "maxvCpus" in update(bench, computeResources={"minvCpus": 99})
     assert "must be between" in update(bench, computeResources={"desiredvCpus": 99})
-    assert "unmanagedvCpus is not available" in update(bench, unmanagedvCpus=3)
+    assert "unmanagedvCpus is only for" in update(bench, unmanagedvCpus=3)
     minutes = {"updatePolicy": {"jobExecutionTimeoutMinutes": 7201}, "state": "ENABLED"}
     with pytest.raises(Exception, match="jobExecutionTimeoutMinutes"):
         bench.call("UpdateComputeEnvironment", computeEnvironment="ce", **minutes)

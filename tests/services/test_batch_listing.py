@@ -55,7 +55,6 @@ def test_without_a_status_only_what_runs(ready: Bench) -> None:
         ({"jobQueue": "queue", "filters": named("JOB_NAME")}, "needs one value"),
         ({"jobQueue": "queue", "filters": named("job_name", "a")}, "job_name is not valid"),
         ({"jobQueue": "queue", "filters": named("AFTER_CREATED_AT", "soon")}, "milliseconds"),
-        ({"jobQueue": "queue", "filters": named("SHARE_IDENTIFIER", "a")}, "SHARE_IDENTIFIER is not available"),
         ({"jobQueue": "queue", "maxResults": 0}, "maxResults"),
         ({"jobQueue": "queue", "nextToken": "x"}, "nextToken"),
     ],

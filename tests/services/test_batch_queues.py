@@ -60,7 +60,7 @@ def test_create_and_describe(bench: Bench) -> None:
         ({"computeEnvironmentOrder": order("ce", "ce")}, "more than once"),
         ({"computeEnvironmentOrder": order("ce", "b", "c", "d")}, "at most 3"),
         ({"computeEnvironmentOrder": order("ce", "arm")}, "x86 and of ARM"),
-        ({"schedulingPolicyArn": "arn:x"}, "schedulingPolicyArn is not available"),
+        ({"schedulingPolicyArn": "arn:x"}, "SchedulingPolicy arn:x does not exist"),
         ({"serviceEnvironmentOrder": [{"order": 1, "serviceEnvironment": "s"}]}, "serviceEnvironmentOrder[0]"),
         ({"jobQueueType": "SAGEMAKER_TRAINING"}, "jobQueueType SAGEMAKER_TRAINING is not available"),
         ({"jobQueueType": "SOFA"}, "jobQueueType SOFA is not valid"),

@@ -21,13 +21,17 @@ def described(bench: Bench, kind: str) -> dict[str, Any]:
         "compute-environment": ("DescribeComputeEnvironments", "computeEnvironments"),
         "job-queue": ("DescribeJobQueues", "jobQueues"),
         "job-definition": ("DescribeJobDefinitions", "jobDefinitions"),
+        "scheduling-policy": ("DescribeSchedulingPolicies", "schedulingPolicies"),
     }[kind]
+    if kind == "scheduling-policy":
+        return dict(bench.call(operation, arns=[f"{BATCH}:scheduling-policy/fair"])[member][0]["tags"])
     return dict(bench.call(operation)[member][0]["tags"])
 
 
-@pytest.mark.parametrize("kind", ["compute-environment", "job-queue", "job-definition"])
+@pytest.mark.parametrize("kind", ["compute-environment", "job-queue", "job-definition", "scheduling-policy"])
 def test_tags_of_named_things(ready: Bench, kind: str) -> None:
-    name = {"compute-environment": "ce", "job-queue": "queue", "job-definition": "job:1"}[kind]
+    ready.call("CreateSchedulingPolicy", name="fair")
+    name = {"compute-environment": "ce", "job-queue": "queue", "job-definition": "job:1", "scheduling-policy": "fair"}[kind]
     arn = f"{BATCH}:{kind}/{name}"
     assert tags_of(ready, arn) == {}
     assert ready.call("TagResource", resourceArn=arn, tags={"a": "1", "b": "2"}) == {}

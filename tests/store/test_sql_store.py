@@ -60,7 +60,7 @@ def test_what_is_not_there(store: Store) -> None:
     assert store.job("x") is None and store.specification("x") is None
     assert list(store.children_of("x")) == []
     assert store.last_job_id() == ""
-    assert store.load() == ([], [], [], [], [], {}, [])
+    assert store.load() == ([], [], [], [], [], {}, [], [], [])
     assert store.page(JobQuery(queue=QUEUE)) == ([], "")
 
 
@@ -84,7 +84,7 @@ def test_a_second_write_replaces_and_none_removes(store: Store) -> None:
     assert ([e.max_vcpus for e in live.environments], live.instances, live.definitions) == ([1], [], [])
     assert live.jobs == [], "it is finished"
     write(store, Changes(environments={ENVIRONMENT.arn: None}, queues={QUEUE: None}))
-    assert store.load() == ([], [], [], [], [], {}, [])
+    assert store.load() == ([], [], [], [], [], {}, [], [], [])
     assert store.job("j1") == changed, "a job outlives its queue"
 
 
@@ -118,7 +118,7 @@ def test_the_last_id(store: Store) -> None:
 def test_nothing_of_a_staged_turn_stays_when_it_is_abandoned(store: Store) -> None:
     store.stage(FULL)
     store.abandon()
-    assert store.load() == ([], [], [], [], [], {}, [])
+    assert store.load() == ([], [], [], [], [], {}, [], [], [])
     store.abandon()
     write(store, FULL)
     assert store.job("j1") == FULL_JOB

@@ -10,8 +10,9 @@ import math
 
 from msgspec.structs import replace
 
-from batchyard.core import growth, reclaiming, scaling, scheduling
+from batchyard.core import fairshare, growth, reclaiming, scaling, scheduling
 from batchyard.model.capacity import NOTHING, Environment, Health, Instance, InstanceState, Queue, Resources, Shape, State
+from batchyard.model.fairshare import Standing
 from batchyard.model.view import Reason, YardView
 
 JOB_RESOURCE_REQUIREMENT = (
@@ -100,6 +101,35 @@ def is_possible(view: YardView, queue: Queue, needs: Resources) -> bool:
     return scaling.is_possible(view, queue, needs)
 
 
+def kept_for_others(view: YardView, queue: Queue, needs: Resources) -> str:
+    """Why a job has to leave room to shares that are not active; "" if it has not."""
+    allowed = fairshare.allowance(view, queue)
+    if needs.vcpus <= allowed.left_vcpus:
+        return ""
+    kept, held = allowed.all_vcpus - allowed.most_vcpus, allowed.most_vcpus - allowed.left_vcpus
+    shares = "the one active share" if allowed.active == 1 else f"the {allowed.active} active shares"
+    return (
+        f"computeReservation keeps {kept:g} of the queue's {allowed.all_vcpus:g} vCPUs for share identifiers that are not active:"
+        f" {shares} may hold {allowed.most_vcpus:g}, and {held:g} are held"
+    )
+
+
+def behind_share(view: YardView, queue: Queue, share: str, ahead: str) -> str:
+    """Why another share of the queue comes first, in figures; "" without fair share or within one share."""
+    sharing = view.sharing(queue.arn)
+    standings = {s.share: s for s in sharing.standings} if sharing is not None else {}
+    if share == ahead or share not in standings or ahead not in standings:
+        return ""
+    return f"{_standing(standings[share])}; {_standing(standings[ahead])}, and comes first"
+
+
+def _standing(standing: Standing) -> str:
+    return (
+        f"share {standing.share} has used {standing.used_vcpu_s:.0f} vCPU-seconds of late and holds {standing.held_vcpus:g} vCPUs"
+        f" (weight {standing.weight:g})"
+    )
+
+
 def _only(queue: Queue, environment: Environment) -> Queue:
     return replace(queue, environments=(environment.arn,))
 
@@ -141,6 +171,13 @@ def _closed(environment: Environment) -> Reason | None:
         return Reason(environment.name, f"is INVALID: {environment.health_reason}", "mend it with UpdateComputeEnvironment")
     if environment.state is State.DISABLED:
         return Reason(environment.name, "is DISABLED", "enable it: UpdateComputeEnvironment state=ENABLED")
+    if environment.kind == fairshare.UNMANAGED:
+        cluster = environment.ecs_cluster_arn.rpartition("/")[2]
+        return Reason(
+            environment.name,
+            f"is UNMANAGED: nothing is started for it, and no container instance is registered in its ECS cluster {cluster}",
+            "on AWS register container instances in that cluster; here attach a MANAGED compute environment to the queue",
+        )
     return None
 
 

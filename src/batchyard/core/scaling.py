@@ -20,6 +20,7 @@ class Unplaced(NamedTuple):
     queue: Queue
     head: Waiting
     behind: Iterator[Waiting]
+    is_held: bool = False  # there may be room, but it is kept for shares that are not active: no instance helps
 
 
 def grow(view: YardView, unplaced: Sequence[Unplaced], busy: set[str]) -> Growth:
@@ -124,8 +125,9 @@ def _idle_since_ms(instance: Instance, now_ms: int) -> int:
 
 
 def is_possible(view: YardView, queue: Queue, needs: Resources) -> bool:
-    """Whether some environment of the queue could ever take such a job, were all else gone."""
+    """Whether some environment of the queue could ever take such a job, were all else gone. An UNMANAGED one may get any instance."""
     return any(
-        (environment := view.environments.get(arn)) is not None and least_room(view, environment, needs) is not None
+        (environment := view.environments.get(arn)) is not None
+        and (environment.kind == "UNMANAGED" or least_room(view, environment, needs) is not None)
         for arn in queue.environments
     )

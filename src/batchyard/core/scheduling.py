@@ -1,9 +1,10 @@
 """The main cycle: a view of the yard and the time give a plan. Pure; the engine applies it in the same turn.
 
 Order (specification, section 3): queues by priority, highest first; within a queue strictly first come first served, retried jobs
-before all others. A job at the head that finds no room *blocks* its queue, so that small jobs cannot starve a large one. The
-exceptions: a job that no environment of its queue could ever take lets others pass when `rules.pass_impossible` is set (profile
-`open`; AWS lets it block), and so does one that lacks consumable resources (see `consumables.py`).
+before all others; in a fair-share queue in the order of `fairshare.py`. A job at the head that finds no room *blocks* its queue, so
+that small jobs cannot starve a large one. The exceptions: a job that no environment of its queue could ever take lets others pass
+when `rules.pass_impossible` is set (profile `open`; AWS lets it block), and so does one that lacks consumable resources (see
+`consumables.py`).
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from itertools import islice
 
-from batchyard.core import packing, scaling
+from batchyard.core import fairshare, packing, scaling
 from batchyard.core.consumables import Stock
 from batchyard.core.growth import StartWish
 from batchyard.core.scaling import Unplaced
@@ -57,7 +58,8 @@ def plan(view: YardView, now_ms: int, rules: Rules) -> Plan:
         rest = _place(view, queue, rooms, stock, rules, made)
         if rest is not None:
             made.blocked[queue.arn] = _name(rest.head)
-            unplaced.append(rest)
+            if not rest.is_held:
+                unplaced.append(rest)
     # 3. instances for those that found none, and for minvCpus
     busy = {instance for _waiting, instance in made.placements}
     growth = scaling.grow(view, unplaced, busy)
@@ -103,6 +105,7 @@ def _place(view: YardView, queue: Queue, rooms: Rooms, stock: Stock, rules: Rule
     """Place from the head of `queue` until one finds no room; that one and some behind it are returned."""
     passing: set[Resources | Wants] = set()  # their jobs stay where they are, and so do all that need the same
     waiting = view.ready(queue.arn, passing)
+    most, left = fairshare.allowance(view, queue)[:2]  # vCPUs: what shares that are not active leave to the others
     for job in waiting:
         if len(passing) > MAX_PASSED:
             break
@@ -110,12 +113,14 @@ def _place(view: YardView, queue: Queue, rooms: Rooms, stock: Stock, rules: Rule
         if wants and not stock.take(wants):
             passing.add(wants)
             continue
-        instance = _find(view, queue, needs, rooms, made)
+        instance = _find(view, queue, needs, rooms, made) if needs.vcpus <= left else None
         if instance is not None:
+            left -= needs.vcpus
             made.placements.append((job, instance))
-        elif not rules.pass_impossible or scaling.is_possible(view, queue, needs):
-            behind = (other for other in waiting if not other.spec.consumables or stock.take(other.spec.consumables))
-            return Unplaced(queue, job, islice(behind, LOOK_AHEAD))
+        elif not rules.pass_impossible or (needs.vcpus <= most and scaling.is_possible(view, queue, needs)):
+            served = (other for other in waiting if not other.spec.consumables or stock.take(other.spec.consumables))
+            behind = fairshare.within(served, left - needs.vcpus)
+            return Unplaced(queue, job, islice(behind, LOOK_AHEAD), is_held=needs.vcpus > left)
         else:
             stock.give_back(wants)
             passing.add(needs)

@@ -155,7 +155,7 @@ class Links:
         if self._yard.index_array(parent_id):
             self._engine.dirty = True  # its next child may have been what blocked the queue
         if parent_id in self._yard.jobs and children.ready():
-            self._engine.note_ready(self._yard.specifications[parent_id].queue)
+            self._engine.note_ready(self._yard.specifications[parent_id])
 
     def virtual_child(self, job_id: str) -> Job | None:
         """A child that has no record yet and still may run, as a record; None if there is none such."""
@@ -245,6 +245,8 @@ def load(engine: Engine, live: Live) -> None:
     yard = engine.yard
     for environment in live.environments:
         yard.put_environment(environment)
+    for policy in live.policies:
+        yard.put_policy(policy)
     for queue in live.queues:
         yard.put_queue(queue)
     for definition in live.definitions:
@@ -269,6 +271,8 @@ def load(engine: Engine, live: Live) -> None:
         if job.is_array:
             engine.touched_arrays.add(job.id)
     _lay_down(engine, live)
+    for usage in live.shares:
+        yard.shares.restore(usage)
 
 
 def _lay_down(engine: Engine, live: Live) -> None:
@@ -279,7 +283,7 @@ def _lay_down(engine: Engine, live: Live) -> None:
         for id, number in engine.store.resting(queue.arn):
             yard.lay_down(id, kinds[number], Status.RUNNABLE)
             ready.append(id)
-        yard.fill_lane(queue.arn, ready)
+        yard.fill_lanes(queue.arn, ready)
         for job, number in engine.store.resting_held(queue.arn):
             yard.lay_down(job.id, kinds[number], job.status)
             engine.links.reload(job, kinds[number])

@@ -25,8 +25,9 @@ from batchyard.engine.yard import Ledger, Yard
 from batchyard.model.capacity import Environment, Health, Instance, InstanceState, Queue
 from batchyard.model.consumable import Consumable
 from batchyard.model.definition import Definition
+from batchyard.model.fairshare import SchedulingPolicy
 from batchyard.model.fault import Fault
-from batchyard.model.job import Attempt, Job, Status, split_child
+from batchyard.model.job import Attempt, Job, Specification, Status, split_child
 from batchyard.model.messages import Report
 from batchyard.model.requests import Cancel, Edit, EndAll, Reclaim, Request, Submit, TagJob, Terminate
 from batchyard.model.view import Waiting
@@ -90,6 +91,7 @@ class Engine:
     def decide(self, requests: Sequence[Request], reports: Sequence[Report], now_ms: int) -> Turn:
         """Take in `requests` and `reports`, in this order, decide, and prepare the write."""
         self.turns += 1
+        self.yard.now_ms = now_ms
         turn = Turn(self.yard.changes)
         for request in requests:
             turn.answers.append(self._answer(request, now_ms))
@@ -143,16 +145,16 @@ class Engine:
             self.recent[moved.id] = moved.status
             self.dirty = True
         elif moved.status is Status.RUNNABLE and not moved.is_array:
-            self.note_ready(spec.queue)
+            self.note_ready(spec)
         return moved
 
-    def note_ready(self, queue: str) -> None:
+    def note_ready(self, spec: Specification) -> None:
         """A job became ready: look at the queue again, unless its head is known to be blocked and still is the head.
 
-        Children of one array need the same: where one is blocked, the next is too.
+        Children of one array need the same: where one is blocked, the next is too. With fair share only the first of a share counts.
         """
-        head = self.yard.head(queue)
-        if queue not in self.blocked or head is None or head[1] != split_child(self.blocked[queue])[0]:
+        head, blocked = self.yard.head(spec.queue, spec.share), self.blocked.get(spec.queue)
+        if blocked is None or head is None or (head[1] != split_child(blocked)[0] and (not spec.share or head[1] == spec.id)):
             self.dirty = True
 
     def _submit(self, request: Submit, now_ms: int) -> None:
@@ -160,6 +162,9 @@ class Engine:
         queue = self.yard.queues.get(spec.queue)
         if queue is None or queue.health is Health.DELETING:
             raise Fault("ClientException", f"JobQueue {spec.queue} not found.")
+        if spec.share and not self.yard.shares.is_live(spec.queue, spec.share):
+            self.yard.shares.admit(queue, spec.share)
+            self.dirty = True  # one more active share: less is kept for the others
         job = Job(id=spec.id, spec_id=spec.id, status=Status.SUBMITTED, created_at_ms=now_ms, is_array=bool(spec.array_size))
         if spec.created_at_ms != now_ms:
             spec = replace(spec, created_at_ms=now_ms)
@@ -211,11 +216,12 @@ class Engine:
         for record in catalogue.puts:
             self._put_named(record, now_ms)
         for record in catalogue.drops:
-            self.yard.drop_consumable(record.arn)
+            drop = self.yard.drop_consumable if isinstance(record, Consumable) else self.yard.drop_policy
+            drop(record.arn)
         self.dirty = True
         return answer
 
-    def _put_named(self, record: Environment | Queue | Definition | Consumable, now_ms: int) -> None:
+    def _put_named(self, record: Environment | Queue | Definition | Consumable | SchedulingPolicy, now_ms: int) -> None:
         if isinstance(record, Environment):
             self.yard.put_environment(record)
             self._drain_surplus(record)
@@ -223,6 +229,8 @@ class Engine:
             self.yard.put_definition(record)
         elif isinstance(record, Consumable):
             self.yard.put_consumable(record)
+        elif isinstance(record, SchedulingPolicy):
+            self.yard.put_policy(record)
         else:
             self.yard.put_queue(record)
             if record.health is Health.DELETING:
@@ -396,19 +404,20 @@ class _Catalogue:
     def __init__(self, yard: Yard, now_ms: int) -> None:
         self._yard = yard
         self.now_ms = now_ms
-        self.puts: list[Environment | Queue | Definition | Consumable] = []
-        self.drops: list[Consumable] = []
+        self.puts: list[Environment | Queue | Definition | Consumable | SchedulingPolicy] = []
+        self.drops: list[Consumable | SchedulingPolicy] = []
         self.environments: Mapping[str, Environment] = yard.environments
         self.queues: Mapping[str, Queue] = yard.queues
         self.definitions: Mapping[str, Definition] = yard.definitions
+        self.policies: Mapping[str, SchedulingPolicy] = yard.policies
         self.instances: Mapping[str, Instance] = yard.instances
         self.consumables: Mapping[str, Consumable] = yard.consumables
 
     def latest_revision(self, account: str, region: str, name: str) -> int:
         return self._yard.latest_revision(account, region, name)
 
-    def put(self, record: Environment | Queue | Definition | Consumable) -> None:
+    def put(self, record: Environment | Queue | Definition | Consumable | SchedulingPolicy) -> None:
         self.puts.append(record)
 
-    def drop(self, record: Consumable) -> None:
+    def drop(self, record: Consumable | SchedulingPolicy) -> None:
         self.drops.append(record)

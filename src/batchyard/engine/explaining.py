@@ -73,19 +73,23 @@ class Explainer:
         return children is None or job.index is None or not children.ready() >> job.index & 1
 
     def why(self, queue: Queue, job_id: str, spec: Specification) -> tuple[str, tuple[Reason, ...]]:
-        """One sentence and the reasons per environment. Consumable resources that are short come first, then an instance on its way:
-        where there is one of these, it is the only reason."""
+        """One sentence and the reasons per environment. Consumable resources that are short come first, then what is kept for
+        shares that are not active, then an instance on its way: where there is one of these, it is the only reason."""
         yard, needs = self._engine.yard, spec.needs
         lacking = tuple(consumables.reasons(yard, spec.consumables))
         if lacking and reasons.is_possible(yard, queue, needs):
             return "waits for " + "; ".join(f"consumable resource {r.environment}: {r.shortfall}" for r in lacking), lacking
+        kept = reasons.kept_for_others(yard, queue, needs)
+        if kept:
+            return kept, ()
         starting = reasons.starting_instance(yard, queue, needs)
         if starting is not None:
             return f"waits for instance {starting.id}, which is starting", ()
         head = self._engine.blocked.get(queue.arn)
         if head is not None and head != job_id and reasons.is_possible(yard, queue, needs):
-            behind = f"waits behind {head}, which is at the head of queue {queue.name}"
             found = self._find(head)
+            shares = reasons.behind_share(yard, queue, spec.share, found[1].share) if found is not None else ""
+            behind = f"waits behind {head}, which is at the head of queue {queue.name}{shares and f' ({shares})'}"
             if found is not None and not reasons.is_possible(yard, queue, found[1].needs):
                 return f"{behind} and cannot run as things are: `batchyard explain {head}` says why", ()
             return f"{behind} and finds no room yet", reasons.per_environment(yard, queue, needs)

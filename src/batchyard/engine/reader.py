@@ -13,6 +13,7 @@ from batchyard.engine.explaining import Explainer
 from batchyard.model.capacity import Environment, Instance, Queue, Resources
 from batchyard.model.consumable import Consumable, Wants
 from batchyard.model.definition import Definition
+from batchyard.model.fairshare import SchedulingPolicy
 from batchyard.model.job import Job, Specification, Status, child_id, split_child
 from batchyard.model.view import Explanation, JobQuery, Page
 
@@ -24,7 +25,7 @@ class EngineReader:
         self._engine = engine
         self._open_profile = open_profile
         self._explainer = Explainer(engine, self.job)
-        self._said: dict[tuple[str, Resources, Wants, bool], str] = {}  # the same for all jobs of a class, until the next turn
+        self._said: dict[tuple[str, str, Resources, Wants, bool], str] = {}  # the same for all jobs of a class, until the next turn
         self._said_in_turn = -1
 
     @property
@@ -38,6 +39,10 @@ class EngineReader:
     @property
     def definitions(self) -> Mapping[str, Definition]:
         return self._engine.ledger.definitions
+
+    @property
+    def policies(self) -> Mapping[str, SchedulingPolicy]:
+        return self._engine.ledger.policies
 
     @property
     def instances(self) -> Mapping[str, Instance]:
@@ -160,7 +165,7 @@ class EngineReader:
             return ""
         if self._said_in_turn != self._engine.turns:
             self._said, self._said_in_turn = {}, self._engine.turns
-        key = (queue.arn, spec.needs, spec.consumables, is_head)
+        key = (queue.arn, spec.share, spec.needs, spec.consumables, is_head)
         said = self._said.get(key)
         if said is None:
             as_head = is_head and (queue.time_limits or not self._open_profile)
@@ -193,3 +198,6 @@ class EngineReader:
         yard = self._engine.yard
         jobs = (yard.jobs[j] for j in yard.attempts.values())
         return sum(s.needs.vcpus for j in jobs if (s := yard.specifications[j.spec_id]).queue == queue)
+
+    def share_usage(self, queue: str) -> list[tuple[str, float]]:
+        return sorted(self._engine.yard.shares.held(queue).items(), key=lambda held: (-held[1], held[0]))

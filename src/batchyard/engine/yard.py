@@ -8,24 +8,30 @@ write fails, the yard is thrown away and rebuilt from the store (docs/decisions/
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import TypeVar
 
 from msgspec.structs import replace
 
 from batchyard.core.dependencies import Children, bits
+from batchyard.core.fairshare import in_turn
 from batchyard.core.lifecycle import host_lost
 from batchyard.core.retries import would_survive_loss
 from batchyard.engine.lane import Key, Lane
 from batchyard.engine.resting import Records, Resting
+from batchyard.engine.shares import Shares
 from batchyard.engine.world import World
 from batchyard.model.capacity import NOTHING, Environment, Instance, Queue, Resources, Shape
 from batchyard.model.consumable import REPLENISHABLE, Consumable, Wants
 from batchyard.model.definition import Definition
+from batchyard.model.fairshare import SchedulingPolicy, Sharing
 from batchyard.model.job import Job, Specification, Status, child_id, split_child
 from batchyard.model.view import Waiting
 from batchyard.store.records import Changes
 
 Record = TypeVar("Record")
+
+MOST_COUNTED = 2000
 
 _NO_INSTANCES: dict[str, Instance] = {}
 
@@ -37,19 +43,22 @@ class Yard:
         self.world = world
         self.resting = resting
         self.changes = Changes()
+        self.now_ms = 0  # of the latest turn
         self.environments: dict[str, Environment] = {}
         self.queues: dict[str, Queue] = {}
         self.definitions: dict[str, Definition] = {}
         self.revisions: dict[tuple[str, str, str], int] = {}
         self.instances: dict[str, Instance] = {}
         self.consumables: dict[str, Consumable] = {}
+        self.policies: dict[str, SchedulingPolicy] = {}
+        self.shares = Shares(self)
         self.jobs: Records[Job] = Records(resting, _job_of, sees_woken=False)
         self.specifications: Records[Specification] = Records(resting, _spec_of, sees_woken=False)
         self.arrays: dict[str, Children] = {}
         self.live_children: dict[str, set[int]] = {}
         self.attempts: dict[str, str] = {}  # attempt -> job
         self.live_in_queue: dict[str, int] = {}
-        self._lanes: dict[str, Lane] = {}
+        self._lanes: dict[str, dict[str, Lane]] = {}  # queue -> share ("" where there are none) -> its ready jobs, if it has any
         self._ready_arrays: dict[str, set[str]] = {}  # queue -> arrays in its lane
         self._used: dict[str, Resources] = {}
         self._in_use: dict[str, int] = {}  # of consumable resources
@@ -67,7 +76,20 @@ class Yard:
         return [q for q in self._open if self._lanes.get(q.arn)]
 
     def ready(self, queue: str, passing: Container[Resources | Wants] = ()) -> Iterator[Waiting]:
-        for _front, id, child in self._lanes.get(queue, ()):
+        sharing = self.sharing(queue)
+        if sharing is not None:
+            return in_turn(sharing, lambda share: self._ready(queue, share, passing), passing)
+        return self._ready(queue, "", passing)
+
+    def sharing(self, queue: str) -> Sharing | None:
+        policy = self.shares.policy_of(queue)
+        if policy is None:
+            return None
+        lanes = self._lanes.get(queue, {})
+        return Sharing(policy, self.shares.standings(queue, {share: lane.first[1] for share, lane in lanes.items() if lane.first}))
+
+    def _ready(self, queue: str, share: str, passing: Container[Resources | Wants]) -> Iterator[Waiting]:
+        for _front, id, child in self._lanes.get(queue, {}).get(share, ()):
             kind = self.resting.asleep.get(id)
             if kind is not None:
                 if kind.needs not in passing and kind.consumables not in passing:
@@ -88,13 +110,16 @@ class Yard:
 
     def ready_count(self, queue: str) -> int:
         """Ready jobs of a queue, an array's children counted one by one."""
-        return len(self._lanes.get(queue, ())) + sum(self._more_than_one(id) for id in self._ready_arrays.get(queue, ()))
+        lanes = self._lanes.get(queue, {}).values()
+        return sum(map(len, lanes)) + sum(self._more_than_one(id) for id in self._ready_arrays.get(queue, ()))
 
     def position(self, queue: str, job_id: str) -> int | None:
         """The place of a ready job among the ready ones of its queue, from 1; of an array that of its next child. None if it is not
-        among them."""
+        among them, nor among the first few thousand with fair share."""
         parent, index = split_child(job_id)
-        lane = self._lanes.get(queue)
+        if self.shares.policy_of(queue) is not None:
+            return self._position_in_turn(queue, job_id)
+        lane = self._lanes.get(queue, {}).get("")
         if lane is None:
             return None
         job = self.jobs.awake.get(job_id)
@@ -111,11 +136,20 @@ class Yard:
             before += (ready & ((1 << index) - 1)).bit_count()
         return before + 1
 
+    def _position_in_turn(self, queue: str, job_id: str) -> int | None:
+        """With fair share one has to count."""
+        for position, waiting in enumerate(islice(self.ready(queue), MOST_COUNTED), 1):
+            name = waiting.job_id if waiting.child is None else child_id(waiting.job_id, waiting.child)
+            if job_id in (name, waiting.job_id):
+                return position
+        return None
+
     def _more_than_one(self, array: str) -> int:
         return self.arrays[array].ready().bit_count() - 1
 
-    def head(self, queue: str) -> Key | None:
-        lane = self._lanes.get(queue)
+    def head(self, queue: str, share: str = "") -> Key | None:
+        """The first of a queue's ready jobs, or of those of one share."""
+        lane = self._lanes.get(queue, {}).get(share)
         return lane.first if lane else None
 
     def free(self, instance: str) -> Resources:
@@ -154,6 +188,8 @@ class Yard:
         self.changes.environments[arn] = None
 
     def put_queue(self, queue: Queue) -> None:
+        if queue.arn in self.queues and self.queues[queue.arn].scheduling_policy != queue.scheduling_policy:
+            self.shares.settle(queue.arn)
         self.queues[queue.arn] = queue
         self._open = None
         self.changes.queues[queue.arn] = queue
@@ -162,8 +198,20 @@ class Yard:
         del self.queues[arn]
         self._lanes.pop(arn, None)
         self._ready_arrays.pop(arn, None)
+        self.shares.drop_queue(arn)
         self._open = None
         self.changes.queues[arn] = None
+
+    def put_policy(self, policy: SchedulingPolicy) -> None:
+        for queue in self.queues.values():
+            if queue.scheduling_policy == policy.arn:
+                self.shares.settle(queue.arn)
+        self.policies[policy.arn] = policy
+        self.changes.policies[policy.arn] = policy
+
+    def drop_policy(self, arn: str) -> None:
+        del self.policies[arn]
+        self.changes.policies[arn] = None
 
     def put_definition(self, definition: Definition) -> None:
         self.definitions[definition.arn] = definition
@@ -205,13 +253,21 @@ class Yard:
         self.changes.specifications[spec.id] = spec
 
     def lay_down(self, id: str, kind: Specification, status: Status) -> None:
-        """At start: a job that rests, as the store has it. Ready ones are put into their lane with `fill_lane`."""
+        """At start: a job that rests, as the store has it. Ready ones are put into their lane with `fill_lanes`."""
         self.resting.lay_down(id, kind, status)
         self.live_in_queue[kind.queue] = self.live_in_queue.get(kind.queue, 0) + 1
+        if kind.share:
+            self.shares.lay_down(kind)
 
-    def fill_lane(self, queue: str, ids: Iterable[str]) -> None:
-        """At start: the ready jobs of a queue that rest, in order."""
-        self._lane(queue).fill((1, id, -1) for id in ids)
+    def fill_lanes(self, queue: str, ids: Iterable[str]) -> None:
+        """At start: the ready jobs of a queue that rest, in order of their ids."""
+        keys: dict[str, list[Key]] = {}
+        for id in ids:
+            kind = self.resting.asleep[id]
+            keys.setdefault(kind.share, []).append((_front(kind, False), id, -1))
+        for share, ready in keys.items():
+            ready.sort()
+            self._lanes.setdefault(queue, {}).setdefault(share, Lane()).fill(ready)
 
     def put_job(self, job: Job) -> None:
         """Replace a job's record and keep every index true. A finished job leaves the yard."""
@@ -221,6 +277,8 @@ class Yard:
         spec = self.specifications[job.spec_id]
         if old is None:
             self.live_in_queue[spec.queue] = self.live_in_queue.get(spec.queue, 0) + 1
+        if spec.share:
+            self.shares.index(old, job, spec)
         if not job.is_array:
             self._index_lane(old, job, spec)
             self._index_attempt(old, job, spec)
@@ -244,32 +302,37 @@ class Yard:
     def index_array(self, parent: str) -> bool:
         """Put an array into its lane, or take it out, as it has ready children or not; whether it was taken out."""
         spec = self.specifications[parent]
-        key = (1, parent, -1)
-        lane = self._lane(spec.queue)
+        key = (_front(spec, False), parent, -1)
         arrays = self._ready_arrays.setdefault(spec.queue, set())
         if self.arrays[parent].ready():
-            lane.add(key)
+            self._line_up(spec, key)
             arrays.add(parent)
             return False
-        was_there = key in lane
-        lane.discard(key)
         arrays.discard(parent)
-        return was_there
+        return self._leave(spec, key)
 
-    def _lane(self, queue: str) -> Lane:
-        lane = self._lanes.get(queue)
-        if lane is None:
-            lane = self._lanes[queue] = Lane()
-        return lane
+    def _line_up(self, spec: Specification, key: Key) -> None:
+        self._lanes.setdefault(spec.queue, {}).setdefault(spec.share, Lane()).add(key)
+
+    def _leave(self, spec: Specification, key: Key) -> bool:
+        """Whether the key was in its lane. Lanes without jobs go, so that who looks for the next one does not look at them."""
+        lanes = self._lanes.get(spec.queue, {})
+        lane = lanes.get(spec.share)
+        if lane is None or key not in lane:
+            return False
+        lane.discard(key)
+        if not lane:
+            del lanes[spec.share]
+        return True
 
     def _index_lane(self, old: Job | None, job: Job, spec: Specification) -> None:
         was = old is not None and old.status is Status.RUNNABLE
         now = job.status is Status.RUNNABLE
         if was and not now:
             assert old is not None
-            self._lane(spec.queue).discard(_key(old))
+            self._leave(spec, _key(old, spec))
         elif now and not was:
-            self._lane(spec.queue).add(_key(job))
+            self._line_up(spec, _key(job, spec))
 
     def _index_attempt(self, old: Job | None, job: Job, spec: Specification) -> None:
         before = old.current if old is not None else None
@@ -307,8 +370,13 @@ class Yard:
             live.add(job.index)
 
 
-def _key(job: Job) -> Key:
-    return (0 if job.attempts else 1, job.spec_id, -1 if job.index is None else job.index)
+def _key(job: Job, spec: Specification) -> Key:
+    return (_front(spec, bool(job.attempts)), job.spec_id, -1 if job.index is None else job.index)
+
+
+def _front(spec: Specification, is_retried: bool) -> int:
+    """Higher priorities within a share first (without fair share all have 0); of equals those that are tried again."""
+    return -2 * spec.priority + (0 if is_retried else 1)
 
 
 def _job_of(found: tuple[Job, Specification]) -> Job:
@@ -329,6 +397,7 @@ class Ledger:
         self.definitions: dict[str, Definition] = {}
         self.instances: dict[str, Instance] = {}
         self.consumables: dict[str, Consumable] = {}
+        self.policies: dict[str, SchedulingPolicy] = {}
         self.jobs: Records[Job] = Records(resting, _job_of, sees_woken=True)
         self.specifications: Records[Specification] = Records(resting, _spec_of, sees_woken=True)
 
@@ -337,6 +406,7 @@ class Ledger:
         _merge(self.environments, changes.environments)
         _merge(self.queues, changes.queues)
         _merge(self.definitions, changes.definitions)
+        _merge(self.policies, changes.policies)
         _merge(self.instances, changes.instances)
         _merge(self.consumables, changes.consumables)
         jobs, specifications = self.jobs.awake, self.specifications.awake

@@ -62,7 +62,7 @@ class Environment(Struct, frozen=True, kw_only=True):
     account: str
     region: str
     uuid: str
-    kind: str  # MANAGED
+    kind: str  # MANAGED | UNMANAGED: then others register container instances, and nothing is started for it
     state: State = State.ENABLED
     health: Health = Health.VALID
     health_reason: str = "ComputeEnvironment Healthy"
@@ -76,6 +76,7 @@ class Environment(Struct, frozen=True, kw_only=True):
     generation: int = 0  # rises with an infrastructure update; instances of older generations take no more jobs
     service_role: str = ""
     ecs_cluster_arn: str = ""
+    unmanaged_vcpus: int | None = None  # of an UNMANAGED one, as its owner says: only reservations of fair share go by it
     settings: dict[str, Any] = {}
     update_policy: dict[str, Any] = {}
     context: str | None = None
@@ -113,6 +114,7 @@ class Queue(Struct, frozen=True, kw_only=True):
     health_reason: str = "JobQueue Healthy"
     time_limits: tuple[TimeLimit, ...] = ()
     stuck: Stuck | None = None  # kept across restarts, so that time counts on
+    scheduling_policy: str = ""  # ARN; with one the queue is a fair-share queue, without one it is first in, first out
     spill_idle: bool = False  # environments after the first only receive jobs into room that already runs
     tags: dict[str, str] = {}
     created_at_ms: int = 0

@@ -81,6 +81,8 @@ class Specification(Struct, frozen=True, kw_only=True, omit_defaults=True):
     depends_on: tuple[Dependency, ...] = ()
     array_size: int = 0
     platform: str = "EC2"
+    share: str = ""  # shareIdentifier; "" on a first in, first out queue
+    priority: int = 0  # within the share: the higher goes first
     consumables: Wants = ()  # what each attempt holds besides its room
     log_group: str = ""  # awslogs-group; "" means /aws/batch/job
     log_prefix: str = ""  # awslogs-stream-prefix; "" means the definition's name

@@ -10,6 +10,7 @@ from msgspec import Struct
 from batchyard.model.capacity import Environment, Instance, Queue
 from batchyard.model.consumable import Consumable
 from batchyard.model.definition import Definition
+from batchyard.model.fairshare import SchedulingPolicy
 from batchyard.model.job import Specification, Status
 
 
@@ -68,6 +69,8 @@ class Catalogue(Protocol):
     @property
     def definitions(self) -> Mapping[str, Definition]: ...
     @property
+    def policies(self) -> Mapping[str, SchedulingPolicy]: ...
+    @property
     def instances(self) -> Mapping[str, Instance]: ...
     @property
     def consumables(self) -> Mapping[str, Consumable]: ...
@@ -78,9 +81,9 @@ class Catalogue(Protocol):
         """The highest revision ever registered under a name, 0 if none: revisions are never used again."""
         ...
 
-    def put(self, record: Environment | Queue | Definition | Consumable) -> None: ...
+    def put(self, record: Environment | Queue | Definition | Consumable | SchedulingPolicy) -> None: ...
 
-    def drop(self, record: Consumable) -> None:
+    def drop(self, record: Consumable | SchedulingPolicy) -> None:
         """Take away a record that nothing hangs on."""
         ...
 

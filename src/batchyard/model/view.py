@@ -10,6 +10,7 @@ from msgspec import Struct
 from batchyard.model.capacity import Environment, Instance, Queue, Resources, Shape
 from batchyard.model.consumable import Consumable, Wants
 from batchyard.model.definition import Definition
+from batchyard.model.fairshare import SchedulingPolicy, Sharing
 from batchyard.model.job import Job, Specification, Status
 
 
@@ -40,7 +41,11 @@ class YardView(Protocol):
 
     def ready(self, queue: str, passing: Container[Resources | Wants] = ()) -> Iterator[Waiting]:
         """The ready jobs of a queue, in the order in which they are to start, but for those whose needs or consumables are in `passing`
-        (which may grow meanwhile). Lazy."""
+        (which may grow meanwhile). Lazy. In a fair-share queue each job that is yielded counts as placed, and so decides who is next."""
+        ...
+
+    def sharing(self, queue: str) -> Sharing | None:
+        """How the shares of a fair-share queue stand; None for a queue that is first in, first out."""
         ...
 
     def in_use(self, resource: str) -> int:
@@ -75,6 +80,7 @@ class JobQuery(Struct, frozen=True, kw_only=True):
     consumable: str | None = None
     status: Status | None = None
     name: str | None = None  # compared without regard to case; a trailing `*` is a prefix
+    share: str | None = None  # the shareIdentifier
     definition: str | None = None  # an ARN, or a name (all revisions), or a name with a trailing `*`
     created_before_ms: int | None = None
     created_after_ms: int | None = None
@@ -117,6 +123,8 @@ class Reader(Protocol):
     @property
     def definitions(self) -> Mapping[str, Definition]: ...
     @property
+    def policies(self) -> Mapping[str, SchedulingPolicy]: ...
+    @property
     def instances(self) -> Mapping[str, Instance]: ...
     @property
     def consumables(self) -> Mapping[str, Consumable]: ...
@@ -147,6 +155,10 @@ class Reader(Protocol):
 
     def usage(self, queue: str) -> float:
         """vCPUs that the running and starting jobs of a queue hold."""
+        ...
+
+    def share_usage(self, queue: str) -> list[tuple[str, float]]:
+        """Of a fair-share queue: (share, vCPUs that its jobs hold) of all that hold some, the largest first."""
         ...
 
     def waiting_reason(self, job: Job, spec: Specification) -> str:

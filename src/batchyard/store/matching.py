@@ -10,6 +10,8 @@ def matches(query: JobQuery, job: Job, spec: Specification) -> bool:
     """True if the job satisfies every condition of the query beside queue, array and status."""
     if query.name is not None and not _like(query.name.lower(), spec.name.lower()):
         return False
+    if query.share is not None and query.share != spec.share:
+        return False
     if query.definition is not None and not _is_definition(query.definition, spec.definition):
         return False
     if query.created_before_ms is not None and job.created_at_ms >= query.created_before_ms:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from batchyard.model.capacity import Environment, Instance, Queue
 from batchyard.model.consumable import Consumable
 from batchyard.model.definition import Definition
+from batchyard.model.fairshare import SchedulingPolicy, ShareUsage
 from batchyard.model.job import Job, Specification
 
 
@@ -23,7 +24,9 @@ class Changes:
     resting: dict[str, int] = field(default_factory=dict)  # of `jobs`: those that only wait, and the number of their kind
     kinds: dict[int, Specification] = field(default_factory=dict)  # new ones
     consumables: dict[str, Consumable | None] = field(default_factory=dict)
+    policies: dict[str, SchedulingPolicy | None] = field(default_factory=dict)
+    shares: dict[str, ShareUsage | None] = field(default_factory=dict)  # by `<queue ARN>/<share>`
 
     def __bool__(self) -> bool:
-        named = self.environments or self.queues or self.definitions or self.consumables
-        return bool(self.jobs or self.specifications or self.instances or named)
+        named = self.environments or self.queues or self.definitions or self.consumables or self.policies
+        return bool(self.jobs or self.specifications or self.instances or named or self.shares)

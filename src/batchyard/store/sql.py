@@ -16,6 +16,7 @@ import msgspec
 from batchyard.model.capacity import Environment, Instance, Queue
 from batchyard.model.consumable import Consumable
 from batchyard.model.definition import Definition
+from batchyard.model.fairshare import SchedulingPolicy, ShareUsage
 from batchyard.model.job import Job, Specification, Status, split_child
 from batchyard.model.view import JobQuery, Page
 from batchyard.store import matching
@@ -35,7 +36,7 @@ _LIVE = ("SUBMITTED", "PENDING", "RUNNABLE", "STARTING", "RUNNING")
 
 MANY_KINDS = 1000
 
-Named = TypeVar("Named", Environment, Queue, Definition, Instance, Consumable)
+Named = TypeVar("Named", Environment, Queue, Definition, Instance, Consumable, SchedulingPolicy, ShareUsage)
 
 
 class NewerStore(Exception):
@@ -56,6 +57,8 @@ class Live(NamedTuple):
     jobs: list[Job]  # not finished, children included
     specifications: dict[str, Specification]
     consumables: list[Consumable]
+    policies: list[SchedulingPolicy]
+    shares: list[ShareUsage]
 
 
 class Store:
@@ -105,6 +108,8 @@ class Store:
             self._put("definitions", "arn", changes.definitions)
             self._put("instances", "id", changes.instances)
             self._put("consumables", "arn", changes.consumables)
+            self._put("policies", "arn", changes.policies)
+            self._put("shares", "id", changes.shares)
         except BaseException:
             self.abandon()
             raise
@@ -147,6 +152,8 @@ class Store:
             jobs,
             specifications,
             self._all("consumables", Consumable),
+            self._all("policies", SchedulingPolicy),
+            self._all("shares", ShareUsage),
         )
 
     def _all(self, table: str, kind: type[Named]) -> list[Named]:

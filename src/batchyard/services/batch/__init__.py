@@ -20,6 +20,13 @@ from batchyard.services.batch.environments import (
 )
 from batchyard.services.batch.jobs import cancel_job, cancel_jobs, describe_jobs, terminate_job, terminate_jobs
 from batchyard.services.batch.listing import list_jobs
+from batchyard.services.batch.policies import (
+    create_scheduling_policy,
+    delete_scheduling_policy,
+    describe_scheduling_policies,
+    list_scheduling_policies,
+    update_scheduling_policy,
+)
 from batchyard.services.batch.queues import (
     create_job_queue,
     delete_job_queue,
@@ -36,19 +43,23 @@ OPERATIONS: dict[str, Handler] = {
     "CreateComputeEnvironment": create_compute_environment,
     "CreateConsumableResource": create_consumable_resource,
     "CreateJobQueue": create_job_queue,
+    "CreateSchedulingPolicy": create_scheduling_policy,
     "DeleteComputeEnvironment": delete_compute_environment,
     "DeleteConsumableResource": delete_consumable_resource,
     "DeleteJobQueue": delete_job_queue,
+    "DeleteSchedulingPolicy": delete_scheduling_policy,
     "DeregisterJobDefinition": deregister_job_definition,
     "DescribeComputeEnvironments": describe_compute_environments,
     "DescribeConsumableResource": describe_consumable_resource,
     "DescribeJobDefinitions": describe_job_definitions,
     "DescribeJobQueues": describe_job_queues,
     "DescribeJobs": describe_jobs,
+    "DescribeSchedulingPolicies": describe_scheduling_policies,
     "GetJobQueueSnapshot": get_job_queue_snapshot,
     "ListConsumableResources": list_consumable_resources,
     "ListJobs": list_jobs,
     "ListJobsByConsumableResource": list_jobs_by_consumable_resource,
+    "ListSchedulingPolicies": list_scheduling_policies,
     "ListTagsForResource": list_tags_for_resource,
     "RegisterJobDefinition": register_job_definition,
     "SubmitJob": submit_job,
@@ -59,32 +70,27 @@ OPERATIONS: dict[str, Handler] = {
     "UpdateComputeEnvironment": update_compute_environment,
     "UpdateConsumableResource": update_consumable_resource,
     "UpdateJobQueue": update_job_queue,
+    "UpdateSchedulingPolicy": update_scheduling_policy,
 }
 
 _QUOTA = "quota shares are not there yet"
 _SERVICE_ENVIRONMENT = "service environments are not there yet"
 _SERVICE_JOB = "service jobs are not there yet"
-_POLICY = "scheduling policies are not there yet: every queue is first in, first out"
 
 NOT_YET: dict[str, str] = {
     "CreateQuotaShare": _QUOTA,
-    "CreateSchedulingPolicy": _POLICY,
     "CreateServiceEnvironment": _SERVICE_ENVIRONMENT,
     "DeleteQuotaShare": _QUOTA,
-    "DeleteSchedulingPolicy": _POLICY,
     "DeleteServiceEnvironment": _SERVICE_ENVIRONMENT,
     "DescribeQuotaShare": _QUOTA,
-    "DescribeSchedulingPolicies": _POLICY,
     "DescribeServiceEnvironments": _SERVICE_ENVIRONMENT,
     "DescribeServiceJob": _SERVICE_JOB,
     "ListQuotaShares": _QUOTA,
-    "ListSchedulingPolicies": _POLICY,
     "ListServiceJobs": _SERVICE_JOB,
     "SubmitServiceJob": _SERVICE_JOB,
     "TerminateServiceJob": _SERVICE_JOB,
     "TerminateServiceJobs": _SERVICE_JOB,
     "UpdateQuotaShare": _QUOTA,
-    "UpdateSchedulingPolicy": _POLICY,
     "UpdateServiceEnvironment": _SERVICE_ENVIRONMENT,
     "UpdateServiceJob": _SERVICE_JOB,
 }

@@ -51,6 +51,26 @@ def architecture(instance_type: str) -> str:
     return "arm64" if _GRAVITON.fullmatch(instance_type.partition(".")[0]) else "x86_64"
 
 
+def check_kind(kind: str, params: Mapping[str, Any]) -> None:
+    """Refuse what a new environment of a kind may not have, or lacks. An UNMANAGED one must name its service role (API reference)."""
+    check_members(kind, params)
+    if kind == "MANAGED" and not params.get("computeResources"):
+        raise client_fault("computeResources is required for a compute environment of type MANAGED.")
+    if kind == "UNMANAGED" and not params.get("serviceRole"):
+        raise client_fault("serviceRole is required for a compute environment of type UNMANAGED.")
+
+
+def check_members(kind: str, params: Mapping[str, Any]) -> None:
+    """Refuse members of a request that are for the other kind of environment."""
+    vcpus = params.get("unmanagedvCpus")
+    if kind == "MANAGED" and vcpus is not None:
+        raise client_fault("unmanagedvCpus is only for compute environments of type UNMANAGED.")
+    if kind == "UNMANAGED" and params.get("computeResources"):
+        raise client_fault("computeResources is only for compute environments of type MANAGED.")
+    if vcpus is not None and vcpus < 0:
+        raise client_fault(f"unmanagedvCpus must be 0 or more, not {vcpus}.")
+
+
 def new_settings(resources: Mapping[str, Any], known_type: KnownType, request_id: str) -> dict[str, Any]:
     """computeResources of a new environment, checked, and as DescribeComputeEnvironments will show them.
 

@@ -44,7 +44,7 @@ async def update_compute_environment(desk: Desk, caller: Caller, params: Params)
     """Changes what is sent and nothing else. What replaces instances raises the environment's generation. Answers name and ARN."""
     refuse_not_yet("UpdateComputeEnvironment", params)
     one_of("computeResources.allocationStrategy", (params.get("computeResources") or {}).get("allocationStrategy"), rules.STRATEGIES[1:])
-    if all(params.get(name) is None for name in ("state", "computeResources", "serviceRole")):
+    if all(params.get(name) is None for name in ("state", "computeResources", "serviceRole", "unmanagedvCpus")):
         raise client_fault("One of [state | compute-resources | service-role | unmanaged-vcpus] is required.")
 
     def act(catalogue: Catalogue) -> Environment:
@@ -96,14 +96,11 @@ async def describe_compute_environments(desk: Desk, caller: Caller, params: Para
 def _new_environment(desk: Desk, caller: Caller, params: Params) -> Environment:
     name = params["computeEnvironmentName"]
     check_name("computeEnvironmentName", name)
-    one_of("type", params["type"], ("MANAGED", "UNMANAGED"))
-    if params.get("unmanagedvCpus") is not None:
-        raise client_fault("unmanagedvCpus is only for compute environments of type UNMANAGED.")
-    if not params.get("computeResources"):
-        raise client_fault("computeResources is required for a compute environment of type MANAGED.")
+    kind = one_of("type", params["type"], ("MANAGED", "UNMANAGED")) or "MANAGED"
+    rules.check_kind(kind, params)
     tags = params.get("tags") or {}
     check_tags(ENVIRONMENT, tags)
-    settings = rules.new_settings(params["computeResources"], desk.known_type, caller.request_id)
+    settings = rules.new_settings(params["computeResources"], desk.known_type, caller.request_id) if kind == "MANAGED" else {}
     uuid = desk.new_job_id()
     return Environment(
         arn=arn_of(caller, "compute-environment", name),
@@ -111,9 +108,10 @@ def _new_environment(desk: Desk, caller: Caller, params: Params) -> Environment:
         account=caller.account,
         region=caller.region,
         uuid=uuid,
-        kind="MANAGED",
+        kind=kind,
+        unmanaged_vcpus=params.get("unmanagedvCpus"),
         state=State(one_of("state", params.get("state"), _STATES) or "ENABLED"),
-        wanted_vcpus=settings["desiredvCpus"] if settings["desiredvCpus"] > settings["minvCpus"] else 0,
+        wanted_vcpus=settings["desiredvCpus"] if settings and settings["desiredvCpus"] > settings["minvCpus"] else 0,
         provider=value_of(PROVIDER, tags),
         service_role=params.get("serviceRole") or _service_linked_role(caller.account),
         ecs_cluster_arn=f"arn:aws:ecs:{caller.region}:{caller.account}:cluster/AWSBatch-{name}-{uuid}",
@@ -124,7 +122,9 @@ def _new_environment(desk: Desk, caller: Caller, params: Params) -> Environment:
 
 
 def _capacity(settings: dict[str, Any]) -> dict[str, Any]:
-    """The fields of an environment that follow from its settings."""
+    """The fields of an environment that follow from its settings; none without any (UNMANAGED)."""
+    if not settings:
+        return {}
     minutes = rules.idle_minutes(settings)
     return {
         "spot": settings["type"] == "SPOT",
@@ -138,6 +138,9 @@ def _capacity(settings: dict[str, Any]) -> dict[str, Any]:
 
 def _changed(desk: Desk, catalogue: Catalogue, environment: Environment, params: Params) -> Environment:
     fields: dict[str, Any] = {}
+    rules.check_members(environment.kind, params)
+    if params.get("unmanagedvCpus") is not None:
+        fields["unmanaged_vcpus"] = params["unmanagedvCpus"]
     state = one_of("state", params.get("state"), _STATES)
     if state:
         fields["state"] = State(state)
@@ -214,11 +217,14 @@ def _detail(desk: Desk, environment: Environment) -> Params:
         "state": environment.state.value,
         "status": environment.health.value,
         "statusReason": environment.health_reason,
-        "computeResources": {**environment.settings, "desiredvCpus": desired_vcpus(desk.read.instances, environment)},
         "serviceRole": environment.service_role,
         "containerOrchestrationType": "ECS",
         "uuid": environment.uuid,
     }
+    if environment.settings:
+        detail["computeResources"] = {**environment.settings, "desiredvCpus": desired_vcpus(desk.read.instances, environment)}
+    if environment.unmanaged_vcpus is not None:
+        detail["unmanagedvCpus"] = environment.unmanaged_vcpus
     if environment.update_policy:
         detail["updatePolicy"] = environment.update_policy
     if environment.context is not None:

@@ -27,16 +27,15 @@ FIELDS_NOT_YET: dict[str, dict[str, str]] = {
     "UpdateComputeEnvironment": {
         "eksConfiguration": _EKS,
         "ecsSettings": "Container Insights",
-        "unmanagedvCpus": "unmanaged compute environments",
         "computeResources.managedInstancesProvider": "ECS managed instances",
         "computeResources.capacityTags": "ECS managed instances",
     },
+    "CreateSchedulingPolicy": {"quotaSharePolicy": "quota shares"},
+    "UpdateSchedulingPolicy": {"quotaSharePolicy": "quota shares"},
     "CreateJobQueue": {
-        "schedulingPolicyArn": "scheduling policies",
         "serviceEnvironmentOrder": "service environments",
     },
     "UpdateJobQueue": {
-        "schedulingPolicyArn": "scheduling policies",
         "serviceEnvironmentOrder": "service environments",
     },
     "RegisterJobDefinition": {
@@ -60,7 +59,6 @@ FIELDS_NOT_YET: dict[str, dict[str, str]] = {
 # These values (in any case) are refused, others are looked at elsewhere.
 VALUES_NOT_YET: dict[str, dict[str, dict[str, str]]] = {
     "CreateComputeEnvironment": {
-        "type": {"UNMANAGED": "unmanaged compute environments"},
         "computeResources.type": {
             "FARGATE": "Fargate",
             "FARGATE_SPOT": "Fargate",

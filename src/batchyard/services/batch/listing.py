@@ -21,7 +21,7 @@ from batchyard.services.desk import Desk
 MOST = 1000
 MOST_FILTERED = 100
 _MILLISECONDS = re.compile(r"[0-9]{1,18}")
-FILTERS = ("JOB_NAME", "JOB_DEFINITION", "BEFORE_CREATED_AT", "AFTER_CREATED_AT")
+FILTERS = ("JOB_NAME", "JOB_DEFINITION", "BEFORE_CREATED_AT", "AFTER_CREATED_AT", "SHARE_IDENTIFIER")
 
 
 async def list_jobs(desk: Desk, caller: Caller, params: Params) -> Params:
@@ -61,13 +61,15 @@ def _children(desk: Desk, caller: Caller, parent: str, status: str | None) -> di
 
 
 def _jobs_of_queue(desk: Desk, caller: Caller, name: str, status: str | None, chosen: tuple[str, str] | None) -> dict[str, Any]:
-    """The query on a queue. With a filter the status is not looked at, and the newest job comes first."""
+    """The query on a queue. With a filter the newest job comes first, and only SHARE_IDENTIFIER looks at the status if one is given."""
     queue = find_queue(desk.read.queues, caller, name)
     if queue is None:
         raise client_fault(f"JobQueue {name} not found.")
     if chosen is None:
         return {"queue": queue.arn, "status": Status(status or "RUNNING")}
     kind, value = chosen
+    if kind == "SHARE_IDENTIFIER":
+        return {"queue": queue.arn, "newest_first": True, "share": value, **({"status": Status(status)} if status else {})}
     return {"queue": queue.arn, "newest_first": True, **_filter_fields(kind, value)}
 
 
@@ -82,12 +84,8 @@ def _filter(filters: Sequence[Mapping[str, Any]]) -> tuple[str, str] | None:
         raise executing("Filter cannot take more than one value.")
     if not values:
         raise client_fault("filters[0].values needs one value.")
-    if name == "SHARE_IDENTIFIER":
-        raise client_fault(
-            "The filter SHARE_IDENTIFIER is not available in this version of Batchyard: fair-share queues cannot be used yet."
-        )
     if name not in FILTERS:
-        raise client_fault(f"filters[0].name {name} is not valid. Valid values are: {', '.join(FILTERS)}, SHARE_IDENTIFIER.")
+        raise client_fault(f"filters[0].name {name} is not valid. Valid values are: {', '.join(FILTERS)}.")
     return name, values[0]
 
 

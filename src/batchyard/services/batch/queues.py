@@ -16,6 +16,7 @@ from batchyard.services import Caller, Params
 from batchyard.services.batch.environment_rules import architecture
 from batchyard.services.batch.fields_not_yet import refuse_not_yet
 from batchyard.services.batch.names import arn_of, check_name, find_environment, find_queue
+from batchyard.services.batch.policies import require_policy
 from batchyard.services.batch.tag_rules import check_tags
 from batchyard.services.batch.tokens import page
 from batchyard.services.batch.validation import check_quota, one_of, page_size
@@ -25,6 +26,7 @@ MOST = 100
 MAX_ENVIRONMENTS = 3
 SNAPSHOT_JOBS = 100
 MIN_TIME_LIMIT_S, MAX_TIME_LIMIT_S = 600, 86_400
+SNAPSHOT_SHARES = 20
 _STATES = ("ENABLED", "DISABLED")
 
 
@@ -38,7 +40,7 @@ async def create_job_queue(desk: Desk, caller: Caller, params: Params) -> Params
     state = State(one_of("state", params.get("state"), _STATES) or "ENABLED")
     priority = _priority(params["priority"])
     time_limits = _time_limits(params.get("jobStateTimeLimitActions") or ())
-    arn = arn_of(caller, "job-queue", name)
+    arn, policy = arn_of(caller, "job-queue", name), params.get("schedulingPolicyArn") or ""
 
     def act(catalogue: Catalogue) -> Queue:
         if arn in catalogue.queues:
@@ -51,6 +53,7 @@ async def create_job_queue(desk: Desk, caller: Caller, params: Params) -> Params
             region=caller.region,
             priority=priority,
             state=state,
+            scheduling_policy=require_policy(catalogue.policies, caller, policy).arn if policy else "",
             spill_idle=spills_into_idle_room(tags),
             tags=tags,
             time_limits=time_limits,
@@ -81,6 +84,8 @@ async def update_job_queue(desk: Desk, caller: Caller, params: Params) -> Params
             fields["time_limits"] = _time_limits(params["jobStateTimeLimitActions"])
         if params.get("computeEnvironmentOrder"):
             fields |= _order(catalogue.environments, caller, params["computeEnvironmentOrder"])
+        if params.get("schedulingPolicyArn") is not None:
+            fields["scheduling_policy"] = _other_policy(catalogue, caller, queue, params["schedulingPolicyArn"])
         changed = replace(queue, **fields)
         catalogue.put(changed)
         return changed
@@ -129,13 +134,29 @@ async def get_job_queue_snapshot(desk: Desk, caller: Caller, params: Params) -> 
         {"jobArn": arn_of(caller, "job", job_id), "earliestTimeAtPosition": since_ms}
         for job_id, since_ms in desk.read.front(queue.arn, SNAPSHOT_JOBS)
     ]
-    return {
-        "frontOfQueue": {"jobs": jobs, "lastUpdatedAt": now_ms},
-        "queueUtilization": {
-            "totalCapacityUsage": [{"capacityUnit": "VCPU", "quantity": float(desk.read.usage(queue.arn))}],
-            "lastUpdatedAt": now_ms,
-        },
-    }
+    utilization: Params = {"totalCapacityUsage": _vcpus(desk.read.usage(queue.arn)), "lastUpdatedAt": now_ms}
+    if queue.scheduling_policy:
+        shares = desk.read.share_usage(queue.arn)
+        top = [{"shareIdentifier": share, "capacityUsage": _vcpus(vcpus)} for share, vcpus in shares[:SNAPSHOT_SHARES]]
+        utilization["fairshareUtilization"] = {"activeShareCount": len(shares), "topCapacityUtilization": top}
+    return {"frontOfQueue": {"jobs": jobs, "lastUpdatedAt": now_ms}, "queueUtilization": utilization}
+
+
+def _vcpus(quantity: float) -> list[Params]:
+    return [{"capacityUnit": "VCPU", "quantity": float(quantity)}]
+
+
+def _other_policy(catalogue: Catalogue, caller: Caller, queue: Queue, arn: str) -> str:
+    """The policy that takes the place of the queue's own. It can be replaced, never be removed, nor be added."""
+    if not queue.scheduling_policy:
+        if arn:
+            raise client_fault(
+                f"schedulingPolicyArn: job queue {queue.name} was created without a scheduling policy, and none can be added."
+            )
+        return ""
+    if not arn:
+        raise client_fault(f"schedulingPolicyArn: the scheduling policy of job queue {queue.name} can be replaced, but not removed.")
+    return require_policy(catalogue.policies, caller, arn).arn
 
 
 def spills_into_idle_room(tags: Mapping[str, str]) -> bool:
@@ -194,6 +215,7 @@ def _detail(queue: Queue) -> Params:
     return {
         "jobQueueName": queue.name,
         "jobQueueArn": queue.arn,
+        **({"schedulingPolicyArn": queue.scheduling_policy} if queue.scheduling_policy else {}),
         "state": queue.state.value,
         "status": queue.health.value,
         "statusReason": queue.health_reason,

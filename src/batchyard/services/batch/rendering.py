@@ -35,6 +35,8 @@ def job_detail(desk: Desk, job: Job, spec: Specification) -> dict[str, Any]:
         "isTerminated": job.is_terminated,
     }
     detail.update(_decode(spec.extras))
+    if spec.share:
+        detail |= {"shareIdentifier": spec.share, "schedulingPriority": spec.priority}
     _add_outcome(desk, job, spec, detail)
     if job.is_array:
         detail["arrayProperties"] = {
@@ -59,6 +61,8 @@ def job_summary(desk: Desk, job: Job, spec: Specification) -> dict[str, Any]:
         "isCancelled": job.is_cancelled,
         "isTerminated": job.is_terminated,
     }
+    if spec.share:
+        summary["shareIdentifier"] = spec.share
     _add_outcome(desk, job, spec, summary)
     container = {} if job.is_array else _exit(job.latest)
     if container:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from batchyard.core.submission import Prepared, dependencies, prepare, specify
 from batchyard.model.capacity import Health, Queue, State
@@ -18,12 +19,14 @@ from batchyard.services.batch.consumable_rules import check_consumables, check_k
 from batchyard.services.batch.container_rules import check_resources
 from batchyard.services.batch.fields_not_yet import FIELDS_NOT_YET, refuse_not_yet
 from batchyard.services.batch.names import JOB_NAME, find_queue, job_id_of, latest_active, parse_definition, revision_of
+from batchyard.services.batch.policies import check_share
 from batchyard.services.batch.tag_rules import MOST as MAX_TAGS
 from batchyard.services.batch.tag_rules import check_tags
 from batchyard.services.batch.validation import (
     check_command,
     check_environment_variables,
     check_retry_strategy,
+    check_scheduling_priority,
     check_timeout,
     executing,
     one_of,
@@ -39,8 +42,7 @@ KIND = "job"
 _NOT_YET = frozenset(FIELDS_NOT_YET["SubmitJob"])
 _CHECKED = frozenset(
     {
-        *("retryStrategy", "timeout", "tags", "containerOverrides", "arrayProperties", "shareIdentifier", "schedulingPriorityOverride"),
-        "consumableResourcePropertiesOverride",
+        *("retryStrategy", "timeout", "tags", "containerOverrides", "arrayProperties", "consumableResourcePropertiesOverride"),
     }
 )
 _MOST_PREPARED = 10_000
@@ -56,11 +58,14 @@ async def submit_job(desk: Desk, caller: Caller, params: Params) -> Params:
     prepared = _prepared(desk, _definition(desk, caller, params["jobDefinition"]))
     if not _CHECKED.isdisjoint(params):
         _check_members(params)
+    share, priority = _share(queue, prepared, params)
     if desk.settings.profile == "aws" and len(msgspec.json.encode(params)) > MAX_BYTES:
         raise client_fault(f"The request is larger than {MAX_BYTES // 1024} KiB.")
     depends_on, settled = _dependencies(desk, caller, params) if params.get("dependsOn") else ((), {})
     job_id = desk.new_job_id()
     spec = specify(prepared, params, job_id=job_id, queue=queue.arn, depends_on=depends_on, now_ms=desk.now_ms())
+    if share:
+        spec = replace(spec, share=share, priority=priority)
     if spec.consumables:
         check_known(desk.read.consumables, spec.consumables)
     await desk.ask(Submit(spec, settled, _fate(desk, prepared, spec, params)))
@@ -121,11 +126,27 @@ def _fate(desk: Desk, prepared: Prepared, spec: Specification, params: Params) -
     return ""
 
 
+def _share(queue: Queue, prepared: Prepared, params: Params) -> tuple[str, int]:
+    """shareIdentifier and the priority within it; ("", 0) on a queue that is first in, first out."""
+    share, priority = params.get("shareIdentifier") or "", params.get("schedulingPriorityOverride")
+    if not queue.scheduling_policy:
+        if share or priority is not None:
+            raise client_fault(
+                "Job with shareIdentifier or schedulingPriority can onlybe submitted to job queue with fair share scheduling policy."
+            )
+        return "", 0
+    if not share:
+        raise client_fault(f"shareIdentifier is required: job queue {queue.name} has a fair-share scheduling policy.")
+    check_share("shareIdentifier", share)
+    if priority is None:
+        priority = prepared.definition.properties.get("schedulingPriority")
+        if priority is None:
+            raise client_fault("Either schedulingPriority in job definition or schedulingPriorityOverride should be specified.")
+    check_scheduling_priority(priority)
+    return share, int(priority)
+
+
 def _check_members(params: Params) -> None:
-    if params.get("shareIdentifier") or params.get("schedulingPriorityOverride") is not None:
-        raise client_fault(
-            "Job with shareIdentifier or schedulingPriority can onlybe submitted to job queue with fair share scheduling policy."
-        )
     check_retry_strategy(params.get("retryStrategy"))
     check_timeout(params.get("timeout"))
     check_consumables("consumableResourcePropertiesOverride", params.get("consumableResourcePropertiesOverride"))

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from batchyard.model.capacity import Environment, Queue
 from batchyard.model.consumable import Consumable
 from batchyard.model.definition import Definition
+from batchyard.model.fairshare import SchedulingPolicy
 from batchyard.model.fault import Fault, client_fault
 from batchyard.model.job import Specification, split_child
 from batchyard.model.requests import Catalogue, Edit, TagJob
@@ -30,7 +31,9 @@ KINDS = {
     "job-definition": "job definition",
     "job": "job",
     "consumable-resource": CONSUMABLE,
+    "scheduling-policy": "scheduling policy",
 }
+_Record = Environment | Queue | Definition | Consumable | SchedulingPolicy
 
 
 async def tag_resource(desk: Desk, caller: Caller, params: Params) -> Params:
@@ -78,7 +81,7 @@ async def _change(desk: Desk, caller: Caller, kind: str, arn: str, change: _Chan
     await desk.ask(Edit(act))
 
 
-def _retagged(record: Environment | Queue | Definition | Consumable, tags: dict[str, str]) -> Environment | Queue | Definition | Consumable:
+def _retagged(record: _Record, tags: dict[str, str]) -> _Record:
     """The record with these tags, and with what Batchyard's own tags mean for it."""
     if isinstance(record, Queue):
         return replace(record, tags=tags, spill_idle=spills_into_idle_room(tags))
@@ -99,12 +102,18 @@ def _kind(caller: Caller, arn: str) -> str:
     return kind
 
 
-def _record(things: Any, arn: str) -> Environment | Queue | Definition | Consumable:
-    """The environment, queue, job definition or consumable resource of an ARN, from anything that has the four."""
-    catalogues: tuple[Mapping[str, Any], ...] = (things.environments, things.queues, things.definitions, things.consumables)
+def _record(things: Any, arn: str) -> _Record:
+    """The environment, queue, job definition, consumable resource or policy of an ARN, from anything that has all of these."""
+    catalogues: tuple[Mapping[str, Any], ...] = (
+        things.environments,
+        things.queues,
+        things.definitions,
+        things.consumables,
+        things.policies,
+    )
     for records in catalogues:
         if arn in records:
-            record: Environment | Queue | Definition | Consumable = records[arn]
+            record: _Record = records[arn]
             return record
     raise _unknown(arn)
 
