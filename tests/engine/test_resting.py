@@ -18,6 +18,7 @@ from batchyard.engine.resting import Resting, kind_of
 from batchyard.model.capacity import Resources
 from batchyard.model.job import Specification, Status
 from batchyard.model.requests import Cancel, Submit, TagJob
+from batchyard.model.view import JobQuery
 from batchyard.store.records import Changes
 from batchyard.store.sql import SCHEMA, Store
 
@@ -158,6 +159,8 @@ def test_a_store_of_the_version_before(tmp_path: Path) -> None:
     engine = Engine(store, Bench(bare=True).world)
     assert set(engine.yard.jobs.awake) == {"j"} == set(engine.ledger.jobs)
     assert [w.job_id for w in engine.yard.ready("q")] == ["j"]
+    for query in ({"name": "N"}, {"definition": "d"}, {"created_before_ms": 2}, {"status": Status.RUNNABLE}):
+        assert [job.id for job, _ in store.page(JobQuery(queue="q", newest_first=True, **query)).jobs] == ["j"]
     store.close()
 
 

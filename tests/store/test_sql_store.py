@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from msgspec.structs import replace
 from store_records import (
     A_QUEUE,
@@ -23,8 +25,10 @@ from store_records import (
     write,
 )
 
-from batchyard.model.job import Job, Status
+from batchyard.model.job import Job, Specification, Status
 from batchyard.model.view import JobQuery
+from batchyard.store import listing
+from batchyard.store.matching import matches
 from batchyard.store.records import Changes
 from batchyard.store.sql import Store
 
@@ -207,14 +211,59 @@ NAMES = {"1": ("align", 10), "2": ("Align-2", 20), "3": ("sort", 30)}
         ({"definition": "arn:aws:batch:r:1:job-definition/d:2"}, []),
     ],
 )
-def test_filters(store: Store, query: dict[str, Any], ids: list[str]) -> None:
+def test_filters(store: Store, query: dict[str, Any], ids: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     changes = Changes()
     for id, (name, created_at_ms) in NAMES.items():
         changes.jobs[id] = (job(id, S.SUCCEEDED, created_at_ms=created_at_ms), QUEUE)
         changes.specifications[id] = spec(id, name=name)
     write(store, changes)
-    for limit in (1, 2, 3):
-        assert walk(store, limit, queue=QUEUE, **query) == ids
+    for few in (listing.FEW, 0):
+        monkeypatch.setattr(listing, "FEW", few)
+        for limit in (1, 2, 3):
+            assert walk(store, limit, queue=QUEUE, **query) == ids
+            assert walk(store, limit, queue=QUEUE, newest_first=True, **query) == ids[::-1]
+        assert walk(store, 2, queue=QUEUE, status=S.SUCCEEDED, **query) == ids
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.data())
+def test_pages_by_index_are_those_of_a_search_through_all(drawn: st.DataObject) -> None:
+    """Names, definitions, times and states at random, against a list in Python."""
+    kept = Store(":memory:")
+    changes = Changes()
+    rows: list[tuple[Job, Specification]] = []
+    words = st.sampled_from(["a", "ab", "A-b", "b", "ba"])
+    for number in range(drawn.draw(st.integers(0, 25))):
+        one = job(f"{number:03}", drawn.draw(st.sampled_from(list(S))), created_at_ms=number // 2)
+        said = spec(
+            one.id,
+            name=drawn.draw(words),
+            definition=f"arn:aws:batch:r:1:job-definition/{drawn.draw(words)}:{drawn.draw(st.integers(1, 2))}",
+        )
+        where = drawn.draw(st.sampled_from([QUEUE, QUEUE, "other"]))
+        changes.jobs[one.id], changes.specifications[one.id] = (one, where), said
+        if where == QUEUE:
+            rows.append((one, said))
+    write(kept, changes)
+    patterns = st.one_of(words, words.map("{}*".format), st.just("*"))
+    query = drawn.draw(
+        st.fixed_dictionaries(
+            {"newest_first": st.booleans()},
+            optional={
+                "name": patterns,
+                "definition": st.one_of(patterns, words.map("arn:aws:batch:r:1:job-definition/{}:1".format)),
+                "created_before_ms": st.integers(0, 12),
+                "created_after_ms": st.integers(0, 12),
+                "status": st.sampled_from(list(S)),
+            },
+        )
+    )
+    asked = JobQuery(queue=QUEUE, **query)
+    wanted = [j.id for j, s in rows if matches(asked, j, s) and asked.status in (None, j.status)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(listing, "FEW", drawn.draw(st.sampled_from([0, 3, 2000])))
+        assert walk(kept, drawn.draw(st.integers(1, 9)), queue=QUEUE, **query) == (wanted[::-1] if asked.newest_first else wanted)
+    kept.close()
 
 
 # --- a file ---

@@ -66,6 +66,8 @@ class Explainer:
 
     def is_moving(self, job: Job) -> bool:
         """Whether the turn that is being written takes the job out of RUNNABLE: then there is nothing left to wait for."""
+        if job.id in self._engine.yard.resting.asleep:
+            return False
         children = self._engine.yard.arrays.get(job.spec_id) if job.index is not None else None
         ahead = self._engine.yard.jobs.get(job.id)
         if ahead is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 
 from msgspec.structs import replace
@@ -131,6 +132,10 @@ class EngineReader:
         if query.array is None:
             return self._engine.store.page(query)
         return self._children(query)
+
+    async def find_jobs(self, query: JobQuery) -> Page:
+        found = self._engine.store.lists.later(query) if query.array is None else None
+        return self.jobs(query) if found is None else await asyncio.wrap_future(found)
 
     def _children(self, query: JobQuery) -> Page:
         """An array's children in order of their index, those without a record among them."""

@@ -147,6 +147,10 @@ class Reader(Protocol):
 
     def jobs(self, query: JobQuery) -> Page: ...
 
+    async def find_jobs(self, query: JobQuery) -> Page:
+        """The same, without keeping others waiting: a search through many jobs runs elsewhere."""
+        ...
+
     def explain(self, job_id: str) -> Explanation | None: ...
 
     def front(self, queue: str, limit: int) -> list[tuple[str, int]]:

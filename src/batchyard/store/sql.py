@@ -6,7 +6,7 @@ through a second, read-only one and so see committed state only, even while a co
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -19,7 +19,7 @@ from batchyard.model.definition import Definition
 from batchyard.model.fairshare import SchedulingPolicy, ShareUsage
 from batchyard.model.job import Job, Specification, Status, split_child
 from batchyard.model.view import JobQuery, Page
-from batchyard.store import matching
+from batchyard.store.listing import JobLists
 from batchyard.store.records import Changes
 
 SCHEMA = Path(__file__).parent / "schema"
@@ -29,7 +29,8 @@ _job = msgspec.json.Decoder(Job).decode
 _spec = msgspec.json.Decoder(Specification).decode
 
 _PUT_JOB = (
-    "INSERT INTO jobs (id, spec, queue, parent, child, status, body, kind) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+    "INSERT INTO jobs (id, spec, queue, parent, child, status, body, kind, name, definition, created_at_ms)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
     " ON CONFLICT (id) DO UPDATE SET status = excluded.status, body = excluded.body, kind = excluded.kind"
 )
 _LIVE = ("SUBMITTED", "PENDING", "RUNNABLE", "STARTING", "RUNNING")
@@ -79,9 +80,11 @@ class Store:
         self._migrate(Path(path) if not in_memory else None)
         self._forget_kinds()
         self.epoch = self._take_epoch()
-        self._reader = self._writer if in_memory else apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+        self._reader = self._writer if in_memory else _reading(path)
+        self.lists = JobLists(self._reader, None if in_memory else lambda: _reading(path))
 
     def close(self) -> None:
+        self.lists.close()
         if self._reader is not self._writer:
             self._reader.close()
         self._writer.close()
@@ -100,7 +103,9 @@ class Store:
                 run.executemany("INSERT INTO consumers VALUES (?, ?) ON CONFLICT DO NOTHING", wants)
             if changes.jobs:
                 resting = changes.resting
-                run.executemany(_PUT_JOB, [_job_row(job, queue, resting.get(id)) for id, (job, queue) in changes.jobs.items()])
+                specs = changes.specifications
+                rows = [_job_row(job, queue, resting.get(id), specs.get(id)) for id, (job, queue) in changes.jobs.items()]
+                run.executemany(_PUT_JOB, rows)
             for number, kind in changes.kinds.items():
                 run.execute("INSERT INTO kinds VALUES (?, ?)", (number, _encode(kind).decode()))
             self._put("environments", "arn", changes.environments)
@@ -222,38 +227,8 @@ class Store:
         return next((id for (id,) in self._reader.execute("SELECT max(id) FROM specifications")), None) or ""
 
     def page(self, query: JobQuery) -> Page:
-        """The jobs that have a record and answer `query`; the cursor is the last one's id (of children: its index)."""
-        jobs = list(_take(self._matching(query), query.limit + 1))
-        if len(jobs) <= query.limit:
-            return Page(jobs, "")
-        jobs.pop()
-        last = jobs[-1][0]
-        return Page(jobs, str(last.index) if query.array else last.id)
-
-    def _matching(self, query: JobQuery) -> Iterator[tuple[Job, Specification]]:
-        for job_body, spec_body in self._rows(query):
-            job, spec = _job(job_body), _spec(spec_body)
-            if matching.matches(query, job, spec):
-                yield job, spec
-
-    def _rows(self, query: JobQuery) -> Iterator[tuple[str, str]]:
-        select = "SELECT j.body, s.body FROM jobs j JOIN specifications s ON s.id = j.spec WHERE "
-        bound: list[Any]
-        if query.array is not None:
-            where, bound, order = "j.parent = ? AND j.child > ?", [query.array, int(query.cursor or -1)], "j.child"
-        elif query.consumable is not None:
-            select = "SELECT j.body, s.body FROM consumers c JOIN jobs j ON j.id = c.spec JOIN specifications s ON s.id = c.spec WHERE "
-            where, bound, order = "c.resource = ? AND c.spec > ?", [query.consumable, query.cursor], "c.spec"
-        else:
-            after = "j.id < ?" if query.newest_first else "j.id > ?"
-            where, bound = (
-                f"j.queue = ? AND j.parent IS NULL AND {after}",
-                [query.queue, query.cursor or ("~" if query.newest_first else "")],
-            )
-            order = "j.id DESC" if query.newest_first else "j.id"
-        if query.status is not None:
-            where, bound = f"{where} AND j.status = ?", [*bound, str(query.status)]
-        yield from self._reader.execute(f"{select}{where} ORDER BY {order}", bound)
+        """The jobs that have a record and answer `query`, at once (see `store/listing.py`)."""
+        return self.lists.page(query)
 
     # --- the file itself ---
 
@@ -286,11 +261,17 @@ class Store:
         return epoch
 
 
-def _job_row(job: Job, queue: str, kind: int | None) -> tuple[Any, ...]:
-    parent, child = split_child(job.id) if job.index is not None else (None, None)
-    return job.id, job.spec_id, queue, parent, child, str(job.status), _encode(job).decode(), kind
+def _reading(path: Path | str) -> apsw.Connection:
+    reader = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+    reader.set_busy_timeout(5000)
+    return reader
 
 
-def _take(items: Iterable[Any], count: int) -> Iterator[Any]:
-    for _, item in zip(range(count), items, strict=False):
-        yield item
+def _job_row(job: Job, queue: str, kind: int | None, spec: Specification | None) -> tuple[Any, ...]:
+    """`spec` comes with a job's first row: what is searched by does not change later."""
+    body = _encode(job).decode()
+    if job.index is not None:
+        parent, child = split_child(job.id)
+        return job.id, job.spec_id, queue, parent, child, str(job.status), body, kind, None, None, None
+    name, definition = (spec.name.lower(), spec.definition.rpartition("/")[2]) if spec is not None else (None, None)
+    return job.id, job.spec_id, queue, None, None, str(job.status), body, kind, name, definition, job.created_at_ms

@@ -134,7 +134,7 @@ async def list_jobs_by_consumable_resource(desk: Desk, caller: Caller, params: P
         limit=page_size(params.get("maxResults"), MOST),
         cursor=read_token(question, params.get("nextToken")),
     )
-    found = desk.read.jobs(query)
+    found = await desk.read.find_jobs(query)
     result: Params = {"jobs": [_job(desk, consumable, job, spec) for job, spec in found.jobs]}
     if found.cursor:
         result["nextToken"] = write_token(question, found.cursor)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -20,6 +21,7 @@ from batchyard.services.desk import Desk
 
 MOST = 1000
 MOST_FILTERED = 100
+AT_ONCE = 100  # summaries that are made before others have their turn
 _MILLISECONDS = re.compile(r"[0-9]{1,18}")
 FILTERS = ("JOB_NAME", "JOB_DEFINITION", "BEFORE_CREATED_AT", "AFTER_CREATED_AT", "SHARE_IDENTIFIER")
 
@@ -39,14 +41,19 @@ async def list_jobs(desk: Desk, caller: Caller, params: Params) -> Params:
     if query is None:
         return {"jobSummaryList": []}
     size = page_size(params.get("maxResults"), MOST_FILTERED if chosen else MOST)
-    return _page(desk, query, size, params.get("nextToken"))
+    return await _page(desk, query, size, params.get("nextToken"))
 
 
-def _page(desk: Desk, fields: dict[str, Any], size: int, token: str | None) -> Params:
+async def _page(desk: Desk, fields: dict[str, Any], size: int, token: str | None) -> Params:
     question = ("ListJobs", fields)
     cursor = read_token(question, token, is_number="array" in fields)
-    found = desk.read.jobs(JobQuery(**fields, limit=size, cursor=cursor))
-    result: Params = {"jobSummaryList": [job_summary(desk, job, spec) for job, spec in found.jobs]}
+    found = await desk.read.find_jobs(JobQuery(**fields, limit=size, cursor=cursor))
+    summaries: list[dict[str, Any]] = []
+    for number, (job, spec) in enumerate(found.jobs, 1):
+        summaries.append(job_summary(desk, job, spec))
+        if not number % AT_ONCE:
+            await asyncio.sleep(0)
+    result: Params = {"jobSummaryList": summaries}
     if found.cursor:
         result["nextToken"] = write_token(question, found.cursor)
     return result

@@ -1,0 +1,159 @@
+"""Lists of jobs, page by page: by indexes, on connections of their own, so that a long search keeps nobody else waiting.
+
+A search runs in a helper thread and sees what was committed when it began: whoever asks after an answer finds what the answer said. SQLite
+lets go of the interpreter while it looks for the next row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from typing import Any, NamedTuple
+
+import apsw
+import msgspec
+
+from batchyard.model.job import Job, Specification
+from batchyard.model.view import JobQuery, Page
+from batchyard.store import matching
+
+SEARCHES = 2  # at the same time
+FEW = 2000  # fewer jobs than this that meet a condition are sorted; where there are more, all jobs are walked in order
+
+_job = msgspec.json.Decoder(Job).decode
+_spec = msgspec.json.Decoder(Specification).decode
+
+_PAIR = "SELECT j.body, s.body FROM jobs j JOIN specifications s ON s.id = j.spec WHERE "
+_LAST = "\U0010ffff"  # comes after every text that goes on
+
+
+class _Condition(NamedTuple):
+    """A condition on one column, as SQL, and the index that finds it."""
+
+    by: str
+    said: str
+    bound: list[Any]
+
+
+class JobLists:
+    """One per store. `connect` opens a connection that only reads; without it (a store in memory) `reader` serves the caller's thread."""
+
+    def __init__(self, reader: apsw.Connection, connect: Callable[[], apsw.Connection] | None) -> None:
+        self._reader = reader
+        self._connect = connect
+        self._free: list[apsw.Connection] = []
+        self._threads = ThreadPoolExecutor(SEARCHES, thread_name_prefix="search")
+
+    def close(self) -> None:
+        """Wait for the searches under way."""
+        self._threads.shutdown()
+        while self._free:
+            self._free.pop().close()
+
+    def later(self, query: JobQuery) -> Future[Page] | None:
+        """The page, from a helper thread; None where there are none."""
+        return self._threads.submit(self._elsewhere, query) if self._connect is not None else None
+
+    def _elsewhere(self, query: JobQuery) -> Page:
+        assert self._connect is not None
+        reader = self._free.pop() if self._free else self._connect()
+        try:
+            return _page(reader, query)
+        finally:
+            self._free.append(reader)
+
+    def page(self, query: JobQuery) -> Page:
+        """The jobs that have a record and answer `query`; the cursor is the last one's id (of children: its index)."""
+        return _page(self._reader, query)
+
+
+def _page(reader: apsw.Connection, query: JobQuery) -> Page:
+    jobs = list(islice(_matching(reader, query), query.limit + 1))
+    if len(jobs) <= query.limit:
+        return Page(jobs, "")
+    jobs.pop()
+    last = jobs[-1][0]
+    return Page(jobs, str(last.index) if query.array else last.id)
+
+
+def _matching(reader: apsw.Connection, query: JobQuery) -> Iterator[tuple[Job, Specification]]:
+    for job_body, spec_body in _rows(reader, query):
+        job, spec = _job(job_body), _spec(spec_body)
+        if matching.matches(query, job, spec):  # of what is a column this is known already
+            yield job, spec
+
+
+def _rows(reader: apsw.Connection, query: JobQuery) -> Iterator[tuple[str, str]]:
+    bound: list[Any]
+    select = _PAIR
+    if query.array is not None:
+        where, bound, order = "j.parent = ? AND j.child > ?", [query.array, int(query.cursor or -1)], "j.child"
+    elif query.consumable is not None:
+        select = "SELECT j.body, s.body FROM consumers c JOIN jobs j ON j.id = c.spec JOIN specifications s ON s.id = c.spec WHERE "
+        where, bound, order = "c.resource = ? AND c.spec > ?", [query.consumable, query.cursor], "c.spec"
+    elif query.status is not None:
+        after, order, cursor = _order(query)
+        where, bound, order = f"j.queue = ? AND j.parent IS NULL AND j.{after}", [query.queue, cursor], f"j.{order}"
+    else:
+        for id in _ids(reader, query):
+            yield from reader.execute(f"{_PAIR}j.id = ?", (id,))
+        return
+    if query.status is not None:
+        where, bound = f"{where} AND j.status = ?", [*bound, str(query.status)]
+    yield from reader.execute(f"{select}{where} ORDER BY {order}", bound)
+
+
+def _ids(reader: apsw.Connection, query: JobQuery) -> Iterator[str]:
+    """The ids of a queue's jobs that can answer the query, in its order."""
+    after, order, cursor = _order(query)
+    conditions = list(_conditions(query))
+    for condition in conditions:
+        few = _few(reader, query, condition)
+        if few is not None:
+            yield from sorted((id for id in few if (id < cursor if query.newest_first else id > cursor)), reverse=query.newest_first)
+            return
+    where = "".join(f" AND {condition.said}" for condition in conditions)
+    bound = [query.queue, cursor, *(value for condition in conditions for value in condition.bound)]
+    select = f"SELECT id FROM jobs INDEXED BY jobs_listed WHERE queue = ? AND parent IS NULL AND {after}{where} ORDER BY {order}"
+    yield from _firsts(reader.execute(select, bound))
+
+
+def _few(reader: apsw.Connection, query: JobQuery, condition: _Condition) -> list[str] | None:
+    """The ids of all jobs that meet one condition, unless they are many."""
+    select = f"SELECT id FROM jobs INDEXED BY {condition.by} WHERE queue = ? AND parent IS NULL AND {condition.said} LIMIT ?"
+    found = list(_firsts(reader.execute(select, (query.queue, *condition.bound, FEW))))
+    return found if len(found) < FEW else None
+
+
+def _order(query: JobQuery) -> tuple[str, str, str]:
+    """How a page begins after a cursor, how it goes on, and the cursor."""
+    return ("id < ?", "id DESC", query.cursor or _LAST) if query.newest_first else ("id > ?", "id", query.cursor)
+
+
+def _conditions(query: JobQuery) -> Iterator[_Condition]:
+    """What the indexes can tell without a record: each a range of one column."""
+    if query.name is not None and query.name != "*":
+        name = query.name.lower()
+        yield _Condition("jobs_named", *_range("name", name.removesuffix("*"), is_prefix=name.endswith("*")))
+    if query.definition is not None and query.definition != "*":
+        wanted = query.definition
+        if wanted.startswith("arn:"):
+            yield _Condition("jobs_defined", *_range("definition", wanted.rpartition("/")[2], is_prefix=False))
+        else:  # a name stands for all its revisions
+            start = wanted.removesuffix("*") if wanted.endswith("*") else f"{wanted}:"
+            yield _Condition("jobs_defined", *_range("definition", start, is_prefix=True))
+    if query.created_before_ms is not None:
+        yield _Condition("jobs_created", "created_at_ms < ?", [query.created_before_ms])
+    if query.created_after_ms is not None:
+        yield _Condition("jobs_created", "created_at_ms > ?", [query.created_after_ms])
+
+
+def _range(column: str, text: str, *, is_prefix: bool) -> tuple[str, list[Any]]:
+    if is_prefix:
+        return f"{column} >= ? AND {column} < ?", [text, text + _LAST]
+    return f"{column} = ?", [text]
+
+
+def _firsts(rows: Iterator[tuple[Any, ...]]) -> Iterator[str]:
+    return (row[0] for row in rows)
