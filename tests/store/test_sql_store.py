@@ -252,6 +252,7 @@ def test_pages_by_index_are_those_of_a_search_through_all(drawn: st.DataObject) 
             optional={
                 "name": patterns,
                 "definition": st.one_of(patterns, words.map("arn:aws:batch:r:1:job-definition/{}:1".format)),
+                "share": st.sampled_from(["x", "y", "z"]),
                 "created_before_ms": st.integers(0, 12),
                 "created_after_ms": st.integers(0, 12),
                 "status": st.sampled_from(list(S)),

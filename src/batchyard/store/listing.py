@@ -143,6 +143,8 @@ def _conditions(query: JobQuery) -> Iterator[_Condition]:
         else:  # a name stands for all its revisions
             start = wanted.removesuffix("*") if wanted.endswith("*") else f"{wanted}:"
             yield _Condition("jobs_defined", *_range("definition", start, is_prefix=True))
+    if query.share is not None:
+        yield _Condition("jobs_shared", *_range("share", query.share, is_prefix=False))
     if query.created_before_ms is not None:
         yield _Condition("jobs_created", "created_at_ms < ?", [query.created_before_ms])
     if query.created_after_ms is not None:

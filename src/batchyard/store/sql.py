@@ -29,11 +29,13 @@ _job = msgspec.json.Decoder(Job).decode
 _spec = msgspec.json.Decoder(Specification).decode
 
 _PUT_JOB = (
-    "INSERT INTO jobs (id, spec, queue, parent, child, status, body, kind, name, definition, created_at_ms)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    "INSERT INTO jobs (id, spec, queue, parent, child, status, body, kind, name, definition, created_at_ms, share)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
     " ON CONFLICT (id) DO UPDATE SET status = excluded.status, body = excluded.body, kind = excluded.kind"
 )
 _LIVE = ("SUBMITTED", "PENDING", "RUNNABLE", "STARTING", "RUNNING")
+
+_UNSAID = (None, None, None)
 
 MANY_KINDS = 1000
 
@@ -272,6 +274,6 @@ def _job_row(job: Job, queue: str, kind: int | None, spec: Specification | None)
     body = _encode(job).decode()
     if job.index is not None:
         parent, child = split_child(job.id)
-        return job.id, job.spec_id, queue, parent, child, str(job.status), body, kind, None, None, None
-    name, definition = (spec.name.lower(), spec.definition.rpartition("/")[2]) if spec is not None else (None, None)
-    return job.id, job.spec_id, queue, None, None, str(job.status), body, kind, name, definition, job.created_at_ms
+        return job.id, job.spec_id, queue, parent, child, str(job.status), body, kind, None, None, None, None
+    name, definition, share = (spec.name.lower(), spec.definition.rpartition("/")[2], spec.share or None) if spec is not None else _UNSAID
+    return job.id, job.spec_id, queue, None, None, str(job.status), body, kind, name, definition, job.created_at_ms, share
