@@ -64,7 +64,7 @@ def test_create_and_describe(bench: Bench) -> None:
         ({"computeResources": {**RESOURCES, "type": "FARGATE"}}, "computeResources.type FARGATE is not available"),
         (
             {"computeResources": RESOURCES, "eksConfiguration": {"eksClusterArn": "a", "kubernetesNamespace": "b"}},
-            "eksConfiguration is not available",
+            "eksConfiguration.eksClusterArn a is not valid",
         ),
         ({"computeResources": RESOURCES, "tags": {"batchyard:provider": "moon"}}, "Its values are: local"),
         ({"computeResources": RESOURCES, "tags": {"batchyard:spill": "idle"}}, "not for a compute environment"),

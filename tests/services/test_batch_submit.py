@@ -85,7 +85,7 @@ def test_submissions_that_aws_refuses_in_known_words(ready: Bench, members: dict
         ({"dependsOn": [{"type": "SEQUENTIAL"}]}, "only for array jobs"),
         ({"dependsOn": [{}]}, "jobId is required"),
         ({"nodeOverrides": {"numNodes": 2}}, "nodeOverrides is not available"),
-        ({"eksPropertiesOverride": {"podProperties": {"metadata": {"labels": {"a": "b"}}}}}, "eksPropertiesOverride is not available"),
+        ({"eksPropertiesOverride": {"podProperties": {"metadata": {"labels": {"a": "b"}}}}}, "eksPropertiesOverride is not for this job"),
     ],
 )
 def test_submissions_that_are_refused_naming_the_member(ready: Bench, members: dict, part: str) -> None:

@@ -34,6 +34,7 @@ from msgspec.structs import replace
 from batchyard.core import retries
 from batchyard.model.job import Attempt, Job, Specification, Status
 from batchyard.model.messages import AttemptEnded
+from batchyard.model.task import ContainerEnd
 
 S = Status
 
@@ -198,7 +199,13 @@ def _close(attempt: Attempt, job: Job, report: AttemptEnded) -> Attempt:
         reason=reason[:255],
         peak_memory_mib=report.peak_memory_mib,
         cpu_s=report.cpu_s,
+        containers=tuple(_container_end(end) for end in report.containers),
     )
+
+
+def _container_end(end: ContainerEnd) -> ContainerEnd:
+    """A container of a task as its attempt keeps it: the kernel's kill for memory in AWS's words."""
+    return replace(end, reason=(OUT_OF_MEMORY if end.oom else end.reason)[:255])
 
 
 def _cancel(job: Job, _spec: Specification, event: Event, now_ms: int) -> Job:

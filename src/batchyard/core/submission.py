@@ -15,7 +15,7 @@ A definition is prepared once: most submissions override nothing or only the com
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -45,8 +45,15 @@ _EXTRAS_OVERRIDES = frozenset(
 _SIZE_OVERRIDES = frozenset({"vcpus", "memory", "resourceRequirements"})
 
 
+# What a submission makes of a definition of several containers: the form to run, encoded, and what it needs.
+Resolve = Callable[[Mapping[str, Any]], tuple[Raw, Resources]]
+
+
 class Prepared(Struct, frozen=True, kw_only=True):
-    """A definition as submissions need it. `effective` is absent where placeholders must be filled in first."""
+    """A definition as submissions need it. `effective` is absent where placeholders must be filled in first.
+
+    Of several containers `form` says how they are described (see `Specification`), and `resolve` takes the place of `container`.
+    """
 
     definition: Definition
     container: dict[str, Any]
@@ -60,28 +67,43 @@ class Prepared(Struct, frozen=True, kw_only=True):
     log_prefix: str
     effective: Raw | None
     extras: Raw
+    form: str = ""
+    resolve: Resolve | None = None
 
 
 def prepare(definition: Definition) -> Prepared:
     """A definition's defaults, worked out once. Raises a Fault when it asks for no vCPU or memory."""
     container = with_empty_lists(definition.properties["containerProperties"])
-    retry = definition.properties.get("retryStrategy") or {}
-    extras = _extras(definition, {})
     log_options = (container.get("logConfiguration") or {}).get("options") or {}
     return Prepared(
-        definition=definition,
         container=container,
-        parameters=dict(definition.properties.get("parameters") or {}),
         needs=needs_of(container),
-        attempts=int(retry.get("attempts") or 1),
-        retry_rules=retry_rules(retry),
-        timeout_s=_timeout_s(definition.properties),
-        consumables=_wants(definition, definition.properties.get("consumableResourceProperties")),
         log_group=log_options.get("awslogs-group", ""),
         log_prefix=log_options.get("awslogs-stream-prefix", ""),
         effective=None if has_references(container["command"]) else Raw(_encode(container)),
-        extras=Raw(_encode(extras)),
+        **common(definition),
     )
+
+
+def prepare_several(definition: Definition, form: str, needs: Resources, resolve: Resolve) -> Prepared:
+    """The same of a definition of several containers, which `resolve` merges with a submission."""
+    return Prepared(
+        container={}, needs=needs, log_group="", log_prefix="", effective=None, form=form, resolve=resolve, **common(definition)
+    )
+
+
+def common(definition: Definition) -> dict[str, Any]:
+    """The members of `Prepared` that do not depend on how the containers are described."""
+    retry = definition.properties.get("retryStrategy") or {}
+    return {
+        "definition": definition,
+        "parameters": dict(definition.properties.get("parameters") or {}),
+        "attempts": int(retry.get("attempts") or 1),
+        "retry_rules": retry_rules(retry),
+        "timeout_s": _timeout_s(definition.properties),
+        "consumables": _wants(definition, definition.properties.get("consumableResourceProperties")),
+        "extras": Raw(_encode(_extras(definition, {}))),
+    }
 
 
 def specify(
@@ -98,7 +120,7 @@ def specify(
     Raises a Fault for a placeholder without a value, and for resources that do not make sense together.
     """
     definition = prepared.definition
-    effective, needs = _effective(prepared, submission)
+    effective, needs = prepared.resolve(submission) if prepared.resolve else _effective(prepared, submission)
     attempts, rules, timeout_s, extras = prepared.attempts, prepared.retry_rules, prepared.timeout_s, prepared.extras
     if not _EXTRAS_OVERRIDES.isdisjoint(submission):
         extras = Raw(_encode(_extras(definition, submission)))
@@ -128,6 +150,7 @@ def specify(
         log_prefix=prepared.log_prefix,
         created_at_ms=now_ms,
         tags=submission.get("tags") or {},
+        form=prepared.form,
         effective=effective,
         extras=extras,
     )

@@ -6,15 +6,19 @@ with its overrides, and last the AWS_BATCH_* variables, which no user can set.
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
+from batchyard.core import forms, pods
 from batchyard.engine.dispatch import LaunchOrder
 from batchyard.model.capacity import Environment, Queue
 from batchyard.model.job import Job, Specification
 from batchyard.model.messages import Launch
+from batchyard.model.task import TaskContainer
 
 LOG_GROUP = "/aws/batch/job"
 
@@ -38,6 +42,8 @@ class Launcher:
     def launch(self, order: LaunchOrder, environment: Environment, queue: Queue) -> Launch:
         """The effect to send. Reads the specification only now: most jobs wait much longer than they are looked at."""
         job, spec, attempt = order.job, order.spec, order.attempt
+        if spec.form:
+            return self._launch_several(order, environment, queue)
         container = msgspec.json.decode(spec.effective)
         own = {e["name"]: e.get("value", "") for e in container.get("environment") or () if e.get("name")}
         variables = {**self._base, **self._aws(order, own), **own, **_batch(job, spec, environment, queue)}
@@ -57,6 +63,43 @@ class Launcher:
             user=container.get("user", ""),
         )
 
+    def _launch_several(self, order: LaunchOrder, environment: Environment, queue: Queue) -> Launch:
+        """The effect for a task of several containers: each has variables, limits and a log stream of its own."""
+        job, spec, attempt = order.job, order.spec, order.attempt
+        batch = _batch(job, spec, environment, queue)
+        if spec.form == pods.FORM:
+            del batch["AWS_EXECUTION_ENV"]  # a pod has no variables of ECS
+            batch["AWS_BATCH_JOB_KUBERNETES_NODE_UID"] = str(uuid.uuid5(uuid.NAMESPACE_DNS, attempt.instance))
+        containers = forms.containers_of(spec, attempt.id)
+        return Launch(
+            attempt=attempt.id,
+            job_id=job.id,
+            number=attempt.number,
+            instance=attempt.instance,
+            command=(),
+            environment={},
+            needs=spec.needs,
+            log_group=LOG_GROUP,
+            log_stream=attempt.log_stream,
+            account=spec.account,
+            region=spec.region,
+            timeout_s=spec.timeout_s,
+            containers=tuple(self._with_variables(order, container, batch) for container in containers),
+        )
+
+    def _with_variables(self, order: LaunchOrder, container: TaskContainer, batch: Mapping[str, str]) -> TaskContainer:
+        own = container.environment
+        if order.spec.form == pods.FORM:
+            own = pods.expanded(own, batch)
+            known = {**own, **batch}
+            container = replace(
+                container,
+                command=tuple(pods.expand(element, known) for element in container.command),
+                container=_expanded_command(container.container, known),
+            )
+        size = {"BATCHYARD_VCPUS": f"{container.vcpus:g}", "BATCHYARD_MEMORY_MIB": str(container.memory_mib)}
+        return replace(container, environment={**self._base, **self._aws(order, own), **own, **batch, **size})
+
     def _aws(self, order: LaunchOrder, own: Mapping[str, str]) -> dict[str, str]:
         """Where the job finds us. Own keys of the job (AWS_ACCESS_KEY_ID in its definition) must not be mixed with ours."""
         region = order.spec.region
@@ -67,6 +110,14 @@ class Launcher:
             variables["AWS_SECRET_ACCESS_KEY"] = keys.secret_access_key
             variables["AWS_SESSION_TOKEN"] = keys.session_token
         return variables
+
+
+def _expanded_command(container: Mapping[str, Any], known: Mapping[str, str]) -> dict[str, Any]:
+    """The properties of a pod's container with `$(NAME)` filled in where a container runtime looks for the command."""
+    changed = {
+        name: [pods.expand(element, known) for element in container[name]] for name in ("command", "entryPoint") if container.get(name)
+    }
+    return {**container, **changed}
 
 
 def _batch(job: Job, spec: Specification, environment: Environment, queue: Queue) -> dict[str, str]:

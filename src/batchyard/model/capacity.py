@@ -77,6 +77,7 @@ class Environment(Struct, frozen=True, kw_only=True):
     service_role: str = ""
     ecs_cluster_arn: str = ""
     unmanaged_vcpus: int | None = None  # of an UNMANAGED one, as its owner says: only reservations of fair share go by it
+    eks: dict[str, str] = {}  # AWS's eksConfiguration; {} for an environment of ECS
     settings: dict[str, Any] = {}
     update_policy: dict[str, Any] = {}
     context: str | None = None

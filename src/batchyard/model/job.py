@@ -8,6 +8,7 @@ from msgspec import Raw, Struct
 
 from batchyard.model.capacity import Resources
 from batchyard.model.consumable import Wants
+from batchyard.model.task import ContainerEnd
 
 
 class Status(StrEnum):
@@ -65,7 +66,8 @@ class Specification(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a submission asks for; kept once per submission and shared by all children of an array.
 
     `effective` is the container after overrides and parameter substitution, in AWS's spelling, kept encoded because most jobs
-    wait much longer than they are looked at. `extras` are further members that DescribeJobs echoes (parameters, propagateTags ...).
+    wait much longer than they are looked at. `form` says what it is: containerProperties (""), ecsProperties ("ecs") or
+    eksProperties ("eks"). `extras` are further members that DescribeJobs echoes (parameters, propagateTags ...).
     """
 
     id: str  # the job id that SubmitJob answered
@@ -88,6 +90,7 @@ class Specification(Struct, frozen=True, kw_only=True, omit_defaults=True):
     log_prefix: str = ""  # awslogs-stream-prefix; "" means the definition's name
     created_at_ms: int = 0
     tags: dict[str, str] = {}
+    form: str = ""
     effective: Raw = Raw(b"{}")
     extras: Raw = Raw(b"{}")
 
@@ -110,6 +113,7 @@ class Attempt(Struct, frozen=True, kw_only=True, omit_defaults=True):
     reason: str = ""  # container.reason
     peak_memory_mib: float | None = None
     cpu_s: float | None = None
+    containers: tuple[ContainerEnd, ...] = ()  # of a task of several, once it is closed
 
 
 class Job(Struct, frozen=True, kw_only=True, omit_defaults=True):

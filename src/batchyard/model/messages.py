@@ -7,6 +7,7 @@ from typing import Any
 from msgspec import Struct
 
 from batchyard.model.capacity import Instance, Resources
+from batchyard.model.task import ContainerEnd, TaskContainer
 
 # --- reports: what providers saw. They draw no conclusion. ---
 
@@ -36,6 +37,7 @@ class AttemptEnded(Struct, frozen=True, tag=True):
     `cause` says what the provider did or saw: "exited" (by itself), "stopped" (after a StopAttempt), "timeout", "not-started"
     (it could not be started: see `reason`), "lost" (it was known and is gone without an outcome).
     `exit_code` is the shell's view (128 + signal) and absent unless a process really exited. `oom`: the kernel killed for memory.
+    Of a task of several containers these are those of the essential container that decided, and `containers` says it of each.
     """
 
     attempt: str
@@ -47,6 +49,7 @@ class AttemptEnded(Struct, frozen=True, tag=True):
     peak_memory_mib: float | None = None
     cpu_s: float | None = None
     started_at_ms: int | None = None
+    containers: tuple[ContainerEnd, ...] = ()
 
 
 class ProviderBack(Struct, frozen=True, tag=True):
@@ -88,6 +91,8 @@ class Launch(Struct, frozen=True, tag=True):
     """Run an attempt. Named by `attempt`: one that is known already is not started again.
 
     `command` is argv; `environment` is complete but for what only the node knows (the working directory). Times in seconds.
+    `containers` are those of a task of several, in the order in which they may start; empty means the one container that the
+    fields here describe.
     """
 
     attempt: str
@@ -104,6 +109,7 @@ class Launch(Struct, frozen=True, tag=True):
     timeout_s: int | None = None
     user: str = ""
     container: dict[str, Any] = {}
+    containers: tuple[TaskContainer, ...] = ()
 
 
 class StopAttempt(Struct, frozen=True, tag=True):

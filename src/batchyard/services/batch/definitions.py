@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
+from batchyard.core import forms, pods, tasks
 from batchyard.core.submission import with_empty_lists
 from batchyard.model.definition import Definition
 from batchyard.model.fault import client_fault
@@ -16,7 +17,9 @@ from batchyard.services.batch.consumable_rules import check_consumables
 from batchyard.services.batch.container_rules import check_container
 from batchyard.services.batch.fields_not_yet import refuse_not_yet
 from batchyard.services.batch.names import arn_of, check_name, parse_definition, revision_of
+from batchyard.services.batch.pod_rules import check_eks_properties
 from batchyard.services.batch.tag_rules import check_tags
+from batchyard.services.batch.task_rules import check_ecs_properties
 from batchyard.services.batch.tokens import page, read_token, write_token
 from batchyard.services.batch.validation import check_retry_strategy, check_scheduling_priority, check_timeout, one_of, page_size
 from batchyard.services.desk import Desk
@@ -30,7 +33,7 @@ _KEPT = (
     "type",
     "parameters",
     "schedulingPriority",
-    "containerProperties",
+    *forms.MEMBERS.values(),
     "retryStrategy",
     "propagateTags",
     "timeout",
@@ -43,7 +46,7 @@ async def register_job_definition(desk: Desk, caller: Caller, params: Params) ->
     """A new revision, one above the highest that the name ever had. Answers name, ARN and revision."""
     refuse_not_yet("RegisterJobDefinition", params)
     name = params["jobDefinitionName"]
-    properties = _checked(caller, params)
+    properties = _checked(desk, caller, params)
     tags = params.get("tags") or {}
 
     def act(catalogue: Catalogue) -> Definition:
@@ -156,23 +159,23 @@ def _detail(definition: Definition) -> Params:
         "parameters": {},
         **definition.properties,
         "tags": definition.tags,
-        "containerOrchestrationType": "ECS",
+        "containerOrchestrationType": "EKS" if definition.properties.get("eksProperties") else "ECS",
     }
-    detail["containerProperties"] = with_empty_lists(detail["containerProperties"])
+    if detail.get("containerProperties"):
+        detail["containerProperties"] = with_empty_lists(detail["containerProperties"])
+    elif detail.get("ecsProperties"):
+        detail["ecsProperties"] = {"taskProperties": [tasks.shown_task(task) for task in detail["ecsProperties"]["taskProperties"]]}
     retry = detail.get("retryStrategy")
     if retry:
         detail["retryStrategy"] = {"evaluateOnExit": [], **retry}
     return detail
 
 
-def _checked(caller: Caller, params: Params) -> dict[str, Any]:
+def _checked(desk: Desk, caller: Caller, params: Params) -> dict[str, Any]:
     """The members to keep, after every check of a registration."""
     check_name("jobDefinitionName", params["jobDefinitionName"])
     kind = one_of("type", params["type"], ("CONTAINER", "MULTINODE"))
-    container = params.get("containerProperties")
-    if not container:
-        raise client_fault("Container properties should not be empty")
-    check_container(container, caller.request_id)
+    _check_containers(desk, caller, params)
     check_retry_strategy(params.get("retryStrategy"))
     check_timeout(params.get("timeout"))
     check_consumables("consumableResourceProperties", params.get("consumableResourceProperties"))
@@ -186,3 +189,22 @@ def _checked(caller: Caller, params: Params) -> dict[str, Any]:
     if len(msgspec.json.encode(properties)) > MAX_BYTES:
         raise client_fault(f"The job definition is larger than {MAX_BYTES // 1024} KiB.")
     return properties
+
+
+def _check_containers(desk: Desk, caller: Caller, params: Params) -> None:
+    """Refuse what is wrong with the one form in which the definition describes what runs."""
+    given = [member for member in forms.MEMBERS.values() if params.get(member)]
+    if not given:
+        raise client_fault("Container properties should not be empty")
+    if len(given) > 1:
+        raise client_fault(f"A job definition has exactly one of {', '.join(forms.MEMBERS.values())}; this one has {' and '.join(given)}.")
+    match forms.form_of(params):
+        case tasks.FORM:
+            check_ecs_properties(params["ecsProperties"], caller.request_id, desk.settings.runtime)
+        case pods.FORM:
+            for name in ("propagateTags", "platformCapabilities"):
+                if params.get(name):
+                    raise client_fault(f"{name} is not applicable for EKS: leave it out.")
+            check_eks_properties(params["eksProperties"], desk.settings.runtime)
+        case _:
+            check_container(params["containerProperties"], caller.request_id)

@@ -12,6 +12,7 @@ from batchyard.model.fault import Fault, client_fault
 from batchyard.model.requests import Catalogue, Edit
 from batchyard.model.tags import ENVIRONMENT, PROVIDER, value_of
 from batchyard.services import Caller, Params
+from batchyard.services.batch import eks_rules
 from batchyard.services.batch import environment_rules as rules
 from batchyard.services.batch.fields_not_yet import refuse_not_yet
 from batchyard.services.batch.names import arn_of, check_name, find_environment
@@ -100,7 +101,11 @@ def _new_environment(desk: Desk, caller: Caller, params: Params) -> Environment:
     rules.check_kind(kind, params)
     tags = params.get("tags") or {}
     check_tags(ENVIRONMENT, tags)
-    settings = rules.new_settings(params["computeResources"], desk.known_type, caller.request_id) if kind == "MANAGED" else {}
+    eks = eks_rules.configuration(params.get("eksConfiguration"), caller)
+    if eks and kind != "MANAGED":
+        raise client_fault("eksConfiguration is only for compute environments of type MANAGED.")
+    resources = eks_rules.with_defaults(params["computeResources"]) if eks else params.get("computeResources")
+    settings = rules.new_settings(resources, desk.known_type, caller.request_id) if resources else {}
     uuid = desk.new_job_id()
     return Environment(
         arn=arn_of(caller, "compute-environment", name),
@@ -115,6 +120,7 @@ def _new_environment(desk: Desk, caller: Caller, params: Params) -> Environment:
         provider=value_of(PROVIDER, tags),
         service_role=params.get("serviceRole") or _service_linked_role(caller.account),
         ecs_cluster_arn=f"arn:aws:ecs:{caller.region}:{caller.account}:cluster/AWSBatch-{name}-{uuid}",
+        eks=eks,
         context=params.get("context"),
         tags=tags,
         **_capacity(settings),
@@ -160,6 +166,8 @@ def _changed(desk: Desk, catalogue: Catalogue, environment: Environment, params:
 
 
 def _changed_capacity(desk: Desk, catalogue: Catalogue, environment: Environment, update: Params) -> dict[str, Any]:
+    if environment.eks:
+        eks_rules.check_update(update)
     changed = rules.changed_settings(environment.settings, update)
     fields: dict[str, Any] = {}
     if update.get("desiredvCpus") is not None:
@@ -211,14 +219,13 @@ def _detail(desk: Desk, environment: Environment) -> Params:
     detail: Params = {
         "computeEnvironmentName": environment.name,
         "computeEnvironmentArn": environment.arn,
-        "ecsClusterArn": environment.ecs_cluster_arn,
+        **eks_rules.orchestration(environment),
         "tags": environment.tags,
         "type": environment.kind,
         "state": environment.state.value,
         "status": environment.health.value,
         "statusReason": environment.health_reason,
         "serviceRole": environment.service_role,
-        "containerOrchestrationType": "ECS",
         "uuid": environment.uuid,
     }
     if environment.settings:

@@ -12,20 +12,17 @@ from typing import Any
 from batchyard.model.fault import client_fault
 
 _MULTI_NODE = "multi-node parallel jobs"
-_EKS = "jobs on Kubernetes (EKS)"
-_ECS = "jobs of several containers"
 _CONTAINERS = "a container runtime: jobs run as processes"
 
 # Any value that is not empty is refused.
 FIELDS_NOT_YET: dict[str, dict[str, str]] = {
     "CreateComputeEnvironment": {
-        "eksConfiguration": _EKS,
+        "eksConfiguration.accessEntry": "access entries of Kubernetes clusters",
         "ecsSettings": "Container Insights",
         "computeResources.managedInstancesProvider": "ECS managed instances",
         "computeResources.capacityTags": "ECS managed instances",
     },
     "UpdateComputeEnvironment": {
-        "eksConfiguration": _EKS,
         "ecsSettings": "Container Insights",
         "computeResources.managedInstancesProvider": "ECS managed instances",
         "computeResources.capacityTags": "ECS managed instances",
@@ -40,8 +37,6 @@ FIELDS_NOT_YET: dict[str, dict[str, str]] = {
     },
     "RegisterJobDefinition": {
         "nodeProperties": _MULTI_NODE,
-        "eksProperties": _EKS,
-        "ecsProperties": _ECS,
         "containerProperties.secrets": "Secrets Manager and parameter secrets",
         "containerProperties.logConfiguration.secretOptions": "Secrets Manager and parameter secrets",
         "containerProperties.enableExecuteCommand": _CONTAINERS,
@@ -50,8 +45,6 @@ FIELDS_NOT_YET: dict[str, dict[str, str]] = {
     },
     "SubmitJob": {
         "nodeOverrides": _MULTI_NODE,
-        "eksPropertiesOverride": _EKS,
-        "ecsPropertiesOverride": _ECS,
     },
     "ListJobs": {"multiNodeJobId": _MULTI_NODE},
 }
@@ -82,7 +75,6 @@ VALUES_NOT_YET: dict[str, dict[str, dict[str, str]]] = {
     },
     "CreateJobQueue": {
         "jobQueueType": {
-            "EKS": _EKS,
             "ECS_FARGATE": "Fargate",
             "ECS_MANAGED_INSTANCES": "ECS managed instances",
             "SAGEMAKER_TRAINING": "service jobs",

@@ -36,7 +36,7 @@ async def create_job_queue(desk: Desk, caller: Caller, params: Params) -> Params
     name, tags = params["jobQueueName"], params.get("tags") or {}
     check_name("jobQueueName", name)
     check_tags(QUEUE, tags)
-    one_of("jobQueueType", params.get("jobQueueType"), ("ECS",))
+    kind = one_of("jobQueueType", params.get("jobQueueType"), ("ECS", "EKS"))
     state = State(one_of("state", params.get("state"), _STATES) or "ENABLED")
     priority = _priority(params["priority"])
     time_limits = _time_limits(params.get("jobStateTimeLimitActions") or ())
@@ -60,6 +60,9 @@ async def create_job_queue(desk: Desk, caller: Caller, params: Params) -> Params
             created_at_ms=catalogue.now_ms,
             **_order(catalogue.environments, caller, params.get("computeEnvironmentOrder")),
         )
+        orchestration = _orchestration(catalogue.environments, queue)
+        if kind not in (None, orchestration):
+            raise client_fault(f"jobQueueType {kind} does not go with the compute environments: they are of type {orchestration}.")
         catalogue.put(queue)
         return queue
 
@@ -117,10 +120,10 @@ async def describe_job_queues(desk: Desk, caller: Caller, params: Params) -> Par
     if wanted:
         found = [find_queue(desk.read.queues, caller, name) for name in wanted]
         unique = {queue.name: queue for queue in found if queue is not None}
-        return {"jobQueues": [_detail(queue) for queue in list(unique.values())[:size]]}
+        return {"jobQueues": [_detail(desk, queue) for queue in list(unique.values())[:size]]}
     mine = sorted((q.name, q) for q in desk.read.queues.values() if (q.account, q.region) == (caller.account, caller.region))
     shown, token = page(("DescribeJobQueues", caller.account, caller.region), mine, params.get("nextToken"), size)
-    result: Params = {"jobQueues": [_detail(queue) for queue in shown]}
+    result: Params = {"jobQueues": [_detail(desk, queue) for queue in shown]}
     if token:
         result["nextToken"] = token
     return result
@@ -182,6 +185,8 @@ def _order(environments: Mapping[str, Environment], caller: Caller, entries: Seq
         found.append((int(entry["order"]), environment))
     if len({architecture(name) for _, environment in found for name in environment.instance_types}) > 1:
         raise client_fault("computeEnvironmentOrder cannot mix compute environments of x86 and of ARM instance types.")
+    if len({bool(environment.eks) for _, environment in found}) > 1:
+        raise client_fault("computeEnvironmentOrder cannot mix compute environments of ECS and of EKS.")
     return {"environments": tuple(environment.arn for _, environment in found), "orders": tuple(order for order, _ in found)}
 
 
@@ -210,7 +215,12 @@ def _priority(priority: int) -> int:
     return priority
 
 
-def _detail(queue: Queue) -> Params:
+def _orchestration(environments: Mapping[str, Environment], queue: Queue) -> str:
+    """`EKS` or `ECS`: the environments of a queue are all of one kind."""
+    return "EKS" if any(environments[arn].eks for arn in queue.environments if arn in environments) else "ECS"
+
+
+def _detail(desk: Desk, queue: Queue) -> Params:
     orders = queue.orders or tuple(range(1, len(queue.environments) + 1))
     return {
         "jobQueueName": queue.name,
@@ -224,7 +234,7 @@ def _detail(queue: Queue) -> Params:
             {"order": order, "computeEnvironment": arn} for order, arn in zip(orders, queue.environments, strict=True)
         ],
         "serviceEnvironmentOrder": [],
-        "jobQueueType": "ECS",
+        "jobQueueType": _orchestration(desk.read.environments, queue),
         "tags": queue.tags,
         "jobStateTimeLimitActions": [
             {"reason": limit.reason, "state": "RUNNABLE", "maxTimeSeconds": limit.max_time_s, "action": "CANCEL"}

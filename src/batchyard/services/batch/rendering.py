@@ -10,10 +10,9 @@ from typing import Any
 import msgspec
 
 from batchyard.model.job import Attempt, Job, Specification
+from batchyard.services.batch import several_rendering
+from batchyard.services.batch.several_rendering import PROCESS_MARK
 from batchyard.services.desk import Desk
-
-# What a record says of the operating system while jobs run as processes (docs/decisions/0004).
-PROCESS_MARK = "LINUX (process: image not used)"
 
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
@@ -29,7 +28,7 @@ def job_detail(desk: Desk, job: Job, spec: Specification) -> dict[str, Any]:
         "attempts": [_attempt(spec, attempt) for attempt in job.attempts],
         "createdAt": job.created_at_ms,
         "jobDefinition": spec.definition,
-        "container": _container(desk, job, spec),
+        "container": {} if spec.form else _container(desk, job, spec),
         "tags": spec.tags if job.index is None else {},
         "isCancelled": job.is_cancelled,
         "isTerminated": job.is_terminated,
@@ -38,6 +37,8 @@ def job_detail(desk: Desk, job: Job, spec: Specification) -> dict[str, Any]:
     if spec.share:
         detail |= {"shareIdentifier": spec.share, "schedulingPriority": spec.priority}
     _add_outcome(desk, job, spec, detail)
+    if spec.form:
+        several_rendering.add(desk, job, spec, detail)
     if job.is_array:
         detail["arrayProperties"] = {
             "statusSummary": _status_summary(desk, job),
@@ -108,25 +109,14 @@ def _container(desk: Desk, job: Job, spec: Specification) -> dict[str, Any]:
 
 
 def _attempt(spec: Specification, attempt: Attempt) -> dict[str, Any]:
-    shown: dict[str, Any] = {"container": {**_run(spec, attempt), "networkInterfaces": []}}
-    if attempt.started_at_ms is not None:
-        shown["startedAt"] = attempt.started_at_ms
-    if attempt.stopped_at_ms is not None:
-        shown["stoppedAt"] = attempt.stopped_at_ms
-    if attempt.status_reason:
-        shown["statusReason"] = attempt.status_reason
-    return shown
+    if spec.form:
+        return several_rendering.attempt(spec, attempt)
+    return {"container": {**_run(spec, attempt), "networkInterfaces": []}, **several_rendering.course(attempt)}
 
 
 def _run(spec: Specification, attempt: Attempt) -> dict[str, Any]:
     """Where an attempt ran and how it ended. The log stream shows once the attempt has started."""
-    prefix = f"arn:aws:ecs:{spec.region}:{spec.account}"
-    cluster = attempt.cluster or f"AWSBatch-{attempt.environment.rpartition('/')[2]}"
-    shown: dict[str, Any] = {
-        "taskArn": f"{prefix}:task/{cluster}/{attempt.id}",
-        "containerInstanceArn": f"{prefix}:container-instance/{cluster}/{attempt.instance}",
-        **_exit(attempt),
-    }
+    shown: dict[str, Any] = {**several_rendering.place(spec, attempt), **_exit(attempt)}
     if attempt.started_at_ms is not None:
         shown["logStreamName"] = attempt.log_stream
     return shown

@@ -8,7 +8,8 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from batchyard.core.submission import Prepared, dependencies, prepare, specify
+from batchyard.core import forms, pods, tasks
+from batchyard.core.submission import Prepared, dependencies, specify
 from batchyard.model.capacity import Health, Queue, State
 from batchyard.model.definition import Definition
 from batchyard.model.fault import client_fault
@@ -17,11 +18,13 @@ from batchyard.model.requests import Submit
 from batchyard.services import Caller, Params
 from batchyard.services.batch.consumable_rules import check_consumables, check_known
 from batchyard.services.batch.container_rules import check_resources
-from batchyard.services.batch.fields_not_yet import FIELDS_NOT_YET, refuse_not_yet
+from batchyard.services.batch.fields_not_yet import FIELDS_NOT_YET, is_empty, refuse_not_yet
 from batchyard.services.batch.names import JOB_NAME, find_queue, job_id_of, latest_active, parse_definition, revision_of
+from batchyard.services.batch.pod_rules import check_eks_override
 from batchyard.services.batch.policies import check_share
 from batchyard.services.batch.tag_rules import MOST as MAX_TAGS
 from batchyard.services.batch.tag_rules import check_tags
+from batchyard.services.batch.task_rules import check_ecs_override
 from batchyard.services.batch.validation import (
     check_command,
     check_environment_variables,
@@ -42,7 +45,8 @@ KIND = "job"
 _NOT_YET = frozenset(FIELDS_NOT_YET["SubmitJob"])
 _CHECKED = frozenset(
     {
-        *("retryStrategy", "timeout", "tags", "containerOverrides", "arrayProperties", "consumableResourcePropertiesOverride"),
+        *("retryStrategy", "timeout", "tags", "arrayProperties", "consumableResourcePropertiesOverride"),
+        *forms.OVERRIDES.values(),
     }
 )
 _MOST_PREPARED = 10_000
@@ -56,8 +60,10 @@ async def submit_job(desk: Desk, caller: Caller, params: Params) -> Params:
         raise executing("Job name should match valid pattern", caller.request_id)
     queue = _open_queue(desk, caller, params["jobQueue"])
     prepared = _prepared(desk, _definition(desk, caller, params["jobDefinition"]))
+    _check_orchestration(desk, queue, prepared)
     if not _CHECKED.isdisjoint(params):
         _check_members(params)
+        _check_overrides(prepared, params)
     share, priority = _share(queue, prepared, params)
     if desk.settings.profile == "aws" and len(msgspec.json.encode(params)) > MAX_BYTES:
         raise client_fault(f"The request is larger than {MAX_BYTES // 1024} KiB.")
@@ -107,7 +113,7 @@ def _prepared(desk: Desk, definition: Definition) -> Prepared:
     if prepared is None or prepared.definition is not definition:
         if len(desk.prepared) >= _MOST_PREPARED:
             desk.prepared.clear()
-        prepared = desk.prepared[definition.arn] = prepare(definition)
+        prepared = desk.prepared[definition.arn] = forms.prepare(definition)
     return prepared
 
 
@@ -120,7 +126,7 @@ def _fate(desk: Desk, prepared: Prepared, spec: Specification, params: Params) -
             together = len(tags.keys() | spec.tags.keys())
             if together > MAX_TAGS:
                 return f"The job and its definition have {together} tags together; at most {MAX_TAGS} can be propagated."
-    overrides = params.get("containerOverrides")
+    overrides = params.get(forms.OVERRIDES[prepared.form]) if prepared.form != pods.FORM else None
     if overrides and desk.settings.profile == "aws" and len(msgspec.json.encode(overrides)) > MAX_OVERRIDES_BYTES:
         return f"Container Overrides length must be at most {MAX_OVERRIDES_BYTES}"
     return ""
@@ -154,12 +160,35 @@ def _check_members(params: Params) -> None:
     size = (params.get("arrayProperties") or {}).get("size")
     if size is not None and not MIN_ARRAY <= size <= MAX_ARRAY:
         raise client_fault(f"arrayProperties.size must be between {MIN_ARRAY} and {MAX_ARRAY}, not {size}.")
-    overrides = params.get("containerOverrides")
-    if overrides:
-        _check_overrides(overrides)
 
 
-def _check_overrides(overrides: Mapping[str, Any]) -> None:
+def _check_overrides(prepared: Prepared, params: Params) -> None:
+    """Only the override of the definition's own form has a meaning: another one would change nothing."""
+    for form, member in forms.OVERRIDES.items():
+        if form != prepared.form and not is_empty(params.get(member)):
+            raise client_fault(
+                f"{member} is not for this job: its definition has {forms.MEMBERS[prepared.form]}. Use {forms.OVERRIDES[prepared.form]}."
+            )
+    overrides = params.get(forms.OVERRIDES[prepared.form]) or {}
+    match prepared.form:
+        case tasks.FORM:
+            check_ecs_override(overrides)
+        case pods.FORM:
+            check_eks_override(overrides)
+        case _:
+            _check_container_overrides(overrides)
+
+
+def _check_orchestration(desk: Desk, queue: Queue, prepared: Prepared) -> None:
+    """A Kubernetes job runs on an EKS environment, all others on ECS ones; the environments of a queue are all of one kind."""
+    is_eks = prepared.form == pods.FORM
+    if any(bool(desk.read.environments[arn].eks) is not is_eks for arn in queue.environments if arn in desk.read.environments):
+        raise client_fault(
+            f"Job Queue is attached to Compute Environment that can not run Jobs with capability {'EKS' if is_eks else 'EC2'}."
+        )
+
+
+def _check_container_overrides(overrides: Mapping[str, Any]) -> None:
     if overrides.get("instanceType"):
         raise client_fault("containerOverrides.instanceType is only for multi-node parallel jobs.")
     check_command("containerOverrides", overrides.get("command"))

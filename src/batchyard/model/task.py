@@ -1,0 +1,60 @@
+"""The nouns of a job that is several containers: what each of them is to run, whom it waits for, and what came of it."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any
+
+from msgspec import Struct
+
+
+class Condition(StrEnum):
+    """What a container may ask of another one before it starts."""
+
+    START = "START"  # it has been started
+    COMPLETE = "COMPLETE"  # it has ended
+    SUCCESS = "SUCCESS"  # it has ended with exit code 0
+
+
+class StartsAfter(Struct, frozen=True):
+    """One entry of a container's dependsOn."""
+
+    container: str
+    condition: Condition = Condition.START
+
+
+class TaskContainer(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One container of a task.
+
+    `command` is argv as far as it is known without the image: an image's entry point comes before it, unless `container` names an
+    `entryPoint`. `container` is the effective container in AWS's spelling of containerProperties, with the task's volumes in it.
+    """
+
+    name: str
+    image: str = ""
+    command: tuple[str, ...] = ()
+    environment: dict[str, str] = {}
+    memory_mib: int
+    vcpus: float = 0.0
+    gpus: int = 0
+    essential: bool = True
+    depends_on: tuple[StartsAfter, ...] = ()
+    start_timeout_s: int | None = None  # how long others wait for its COMPLETE or SUCCESS
+    stop_timeout_s: int = 30  # between SIGTERM and SIGKILL
+    user: str = ""
+    log_group: str
+    log_stream: str
+    container: dict[str, Any] = {}
+
+
+class ContainerEnd(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What came of one container of a task. No `exit_code`: it never ran, or was lost with its host. `reason` is AWS's container.reason."""
+
+    name: str
+    exit_code: int | None = None
+    reason: str = ""
+    oom: bool = False
+    started_at_ms: int | None = None
+    stopped_at_ms: int | None = None
+    peak_memory_mib: float | None = None
+    cpu_s: float | None = None
