@@ -23,6 +23,7 @@ from batchyard.model.messages import (
     StopAttempt,
     StopInstance,
 )
+from batchyard.model.task import ContainerEnd
 
 
 class ScriptedProvider:
@@ -99,10 +100,18 @@ class ScriptedProvider:
             at_ms = self._started_at_ms[attempt] = self._now_ms()
             self._report(AttemptStarted(attempt, at_ms))
 
-    def end(self, attempt: str, exit_code: int | None = 0, *, cause: str = "exited", oom: bool = False) -> None:
-        """An attempt is over."""
+    def end(
+        self,
+        attempt: str,
+        exit_code: int | None = 0,
+        *,
+        cause: str = "exited",
+        oom: bool = False,
+        containers: tuple[ContainerEnd, ...] = (),
+    ) -> None:
+        """An attempt is over; of a task of several containers `containers` says what came of each."""
         started_at_ms = self._started_at_ms.get(attempt)
-        self._over(AttemptEnded(attempt, self._now_ms(), cause, exit_code, oom, started_at_ms=started_at_ms))
+        self._over(AttemptEnded(attempt, self._now_ms(), cause, exit_code, oom, started_at_ms=started_at_ms, containers=containers))
 
     def refuse(self, attempt: str, reason: str) -> None:
         """An attempt cannot be started."""

@@ -37,7 +37,8 @@ class Attempt:
         lost, usage = self.cause == "lost", ending.usage
         if not self.started_at_ms:
             cause = self.cause if self.cause != "exited" else "not-started"
-            return AttemptEnded(name, now_ms, cause, reason=ending.reason[:_REASON_LENGTH] if cause == "not-started" else "")
+            reason = ending.reason[:_REASON_LENGTH] if cause == "not-started" else ""
+            return AttemptEnded(name, now_ms, cause, reason=reason, containers=() if lost else ending.containers)
         return AttemptEnded(
             name,
             self.started_at_ms + round((ending.at_s - self.started_s) * 1000),
@@ -47,4 +48,5 @@ class Attempt:
             peak_memory_mib=round(usage.peak_memory_mib, 2) if usage and usage.peak_memory_mib is not None else None,
             cpu_s=round(usage.cpu_s, 6) if usage and usage.cpu_s is not None else None,
             started_at_ms=self.started_at_ms,
+            containers=() if lost else ending.containers,
         )

@@ -45,13 +45,17 @@ class Intent(Struct, frozen=True, tag=True):
 
 
 class Begun(Struct, frozen=True, tag=True):
-    """The attempt's first process: `ticks` is its start time in /proc, which tells it from a later process of the same id."""
+    """The attempt's first process: `ticks` is its start time in /proc, which tells it from a later process of the same id.
+
+    Of a task of several containers each has one of its own, told apart by `name`.
+    """
 
     attempt: str
     pid: int
     ticks: int
     uid: int
     boot_id: str = ""
+    name: str = ""
 
 
 class Outcome(Struct, frozen=True, tag=True):
@@ -73,11 +77,15 @@ _decoder = msgspec.msgpack.Decoder(Record)
 
 
 class Journal:
-    """The records, and the state they add up to: `epoch`, `intents` (None until begun) and `outcomes`, by attempt."""
+    """The records, and the state they add up to: `epoch`, `intents` (None until begun) and `outcomes`, by attempt.
+
+    `containers` holds, by attempt, what has begun of tasks of several containers.
+    """
 
     def __init__(self, path: Path, boot_id: str) -> None:
         self.epoch = 0
         self.intents: dict[str, Begun | None] = {}
+        self.containers: dict[str, dict[str, Begun]] = {}
         self.outcomes: dict[str, AttemptEnded] = {}
         self._path = path
         self._boot_id = ""
@@ -96,9 +104,9 @@ class Journal:
         self._unsynced = True
         self._waiting.append(_packed(record))
 
-    def note_begun(self, attempt: str, pid: int, ticks: int, uid: int) -> None:
+    def note_begun(self, attempt: str, pid: int, ticks: int, uid: int, name: str = "") -> None:
         """Like `note`, but not worth a sync of its own: if the machine goes down, so does the process."""
-        begun = Begun(attempt, pid, ticks, uid, self._boot_id)
+        begun = Begun(attempt, pid, ticks, uid, self._boot_id, name)
         self._apply(begun)
         self._waiting.append(_packed(begun))
 
@@ -130,6 +138,7 @@ class Journal:
             records.append(Intent(attempt))
             if begun is not None:
                 records.append(begun)
+            records.extend(self.containers.get(attempt, {}).values())
         records.extend(Outcome(ended) for ended in self.outcomes.values())
         joined = b"".join(_packed(record) for record in records)
         draft = self._path.with_name(self._path.name + ".new")
@@ -169,10 +178,13 @@ class Journal:
             case Intent(attempt):
                 self.intents[attempt] = None
             case Begun(attempt):
-                if attempt in self.intents:
+                if attempt in self.intents and record.name:
+                    self.containers.setdefault(attempt, {})[record.name] = record
+                elif attempt in self.intents:
                     self.intents[attempt] = record
             case Outcome(ended):
                 self.intents.pop(ended.attempt, None)
+                self.containers.pop(ended.attempt, None)
                 self.outcomes[ended.attempt] = ended
             case Forgotten(attempts):
                 for attempt in attempts:
@@ -181,6 +193,11 @@ class Journal:
                 self.epoch = max(self.epoch, epoch)
             case Opened(boot_id):
                 self._boot_id = boot_id
+
+    def begun(self) -> list[Begun]:
+        """The first processes of all that has begun and of which no outcome is known."""
+        several = [begun for containers in self.containers.values() for begun in containers.values()]
+        return [begun for begun in self.intents.values() if begun is not None] + several
 
     def _grow(self, to: int) -> None:
         _write_at(self._descriptor, bytes(to - self._grown_to), self._grown_to)

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from batchyard.compute.local import host, orphans, protocol, sweep
 from batchyard.compute.local.door import Door
+from batchyard.compute.local.households import ProcessRooms
 from batchyard.compute.local.journal import NAME, Epoch, Journal
 from batchyard.compute.local.loop import Loop, boot_s
 from batchyard.compute.local.proc import boot_id
@@ -24,6 +25,7 @@ from batchyard.compute.local.protocol import Acknowledge, Announce, Do, Down, Sh
 from batchyard.compute.local.slots import Slots
 from batchyard.compute.local.supervisor import Supervisor
 from batchyard.compute.local.sweep import Sweeper
+from batchyard.compute.local.task import TaskRunner
 
 _SIGTERM_GRACE_S = 10.0
 _EXIT_CHECK_S = 0.05
@@ -114,7 +116,15 @@ class Node:
         sweep.clear(work, self.sweeper)
         generation = f"local-{os.urandom(8).hex()}"
         self.door = Door(directory, self.loop, self.journal.epoch, facts, generation)
-        self.supervisor = Supervisor(generation, str(work), lambda launch: self.processes, self.journal, self.loop, self.door.send)
+        tasks = TaskRunner(self.processes, ProcessRooms(self.processes, str(work), slots, self.sweeper), self.loop)
+        self.supervisor = Supervisor(
+            generation,
+            str(work),
+            lambda launch: tasks if launch.containers else self.processes,
+            self.journal,
+            self.loop,
+            self.door.send,
+        )
         self._directory, self._work, self._isolated = directory, work, isolated
         self.door.on_link = self._linked
         self.door.on_message = self._received

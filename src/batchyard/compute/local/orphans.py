@@ -36,7 +36,7 @@ def end(runners: Sequence[Runner], journal: Journal) -> int:
 
 def end_processes(name: str, tree: Tree, journal: Journal, reserved: range) -> int:
     """Kill the processes that an earlier node of this `name` left behind; how many there were."""
-    begun = [entry for entry in journal.intents.values() if entry is not None and entry.boot_id == proc.boot_id()]
+    begun = [entry for entry in journal.begun() if entry.boot_id == proc.boot_id()]
     return tree.end_orphans() + _end_seen(name, begun, reserved)
 
 

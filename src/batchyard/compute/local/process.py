@@ -80,8 +80,11 @@ class ProcessRun:
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.killpg(self.pid, each)
 
-    def start(self, slot: Slot, place: Place, now_ms: int) -> None:
-        """Start the process. CannotStart with the reason; the log stream is there in any case where it can be."""
+    def start(self, slot: Slot, place: Place, now_ms: int, task_uid: int | None) -> None:
+        """Start the process. CannotStart with the reason; the log stream is there in any case where it can be.
+
+        `task_uid` is the user of all containers of its task, which share volumes.
+        """
         launch = self.launch
         try:
             self.output = Output(place.logs, launch.account, launch.region, launch.log_group, launch.log_stream, now_ms)
@@ -90,7 +93,9 @@ class ProcessRun:
                     "CannotStartContainerError: no command specified: this environment starts processes and does not look into "
                     "images, so the job definition or the submission has to name the command"
                 )
-            who = identity(launch.user, slot.uid, place.reserved, place.allow_any_user)
+            who = identity(launch.user, slot.uid if task_uid is None else task_uid, place.reserved, place.allow_any_user)
+            if task_uid is not None and who is not None:
+                who = who._replace(shared=True)
             self.slot = slot
             self.shared = who is not None and who.shared
             home, temporary = slot.quarters.move_in(self._directory_name(), who)
@@ -122,7 +127,7 @@ class ProcessRun:
             "PWD": home,
             "TMPDIR": temporary,
             **launch.environment,
-            MARKER: launch.attempt,
+            MARKER: f"{launch.attempt}/{self.name}" if self.name else launch.attempt,
             orphans.NODE_MARKER: place.node,
             "BATCHYARD_SPOT_NOTICE_FILE": notice_path(place.work, launch.instance),
             **of_needs(launch),
@@ -165,6 +170,7 @@ class ProcessRunner:
 
     def __init__(self, place: Place, tree: Tree, slots: Slots, journal: Journal, sweeper: Sweeper, loop: Loop) -> None:
         self._place, self._tree, self._slots, self._journal, self._sweeper, self._loop = place, tree, slots, journal, sweeper, loop
+        self.task_uids: dict[str, int] = {}  # the user that the containers of a task have in common, by attempt
         self._by_pid: dict[int, ProcessRun] = {}
         self._winding_up = 0
         self._quarantine: list[Slot] = []
@@ -190,7 +196,8 @@ class ProcessRunner:
         try:
             if not self._slots.equip(slot, run.launch.needs.gpus):
                 raise CannotStart(f"CannotStartContainerError: {run.launch.needs.gpus} GPUs are wanted and fewer are free here")
-            run.start(slot, self._place, now_ms)
+            task_uid = self.task_uids.get(run.launch.attempt)
+            run.start(slot, self._place, now_ms, task_uid)
         except CannotStart as why:
             run.close_pipe()
             run.finish_output(now_ms, str(why))
@@ -198,7 +205,8 @@ class ProcessRunner:
             run.watcher.ended(run, Ending(None, now_s, reason=str(why)))
             return
         if not self._tree.outlives_us:
-            self._journal.note_begun(run.launch.attempt, run.pid, proc.start_ticks(run.pid), slot.uid if slot.uid is not None else -1)
+            uid = slot.uid if task_uid is None else task_uid
+            self._journal.note_begun(run.launch.attempt, run.pid, proc.start_ticks(run.pid), -1 if uid is None else uid, run.name)
         self._by_pid[run.pid] = run
         self._loop.watch(run.reading, lambda _: self._readable(run))
         if not self._ticking:
@@ -260,6 +268,11 @@ class ProcessRunner:
             self._quarantine.append(slot)
         code = os.waitstatus_to_exitcode(run.status)
         run.watcher.ended(run, Ending(code if code >= 0 else 128 - code, run.stopped_at_s, usage))
+
+    @property
+    def has_leftovers(self) -> bool:
+        """Whether anybody is left of a container that has ended, and does not die."""
+        return bool(self._quarantine)
 
     def _usage(self, slot: Slot, waited: struct_rusage) -> Usage | None:
         try:

@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from batchyard.model.messages import Effect, Report
 
-VERSION = 1
+VERSION = 2  # 2: a Launch may hold several containers
 FRAME_BYTES_MAX = 256 * 1024 * 1024
 EFFECTS_PER_FRAME = 500
 

@@ -24,6 +24,7 @@ from typing import NamedTuple, Protocol
 
 from batchyard.compute.local.cage import Usage
 from batchyard.model.messages import Launch
+from batchyard.model.task import ContainerEnd
 
 
 class Ending(NamedTuple):
@@ -34,6 +35,7 @@ class Ending(NamedTuple):
     usage: Usage | None = None
     reason: str = ""  # why it could not be started, in the words of aws-batch.md 2.3
     lost: bool = False  # it ran, or may have run, and was lost: as with the death of its host there is no outcome
+    containers: tuple[ContainerEnd, ...] = ()  # of a task of several containers: what came of each
 
 
 class Run(Protocol):

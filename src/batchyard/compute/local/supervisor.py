@@ -16,6 +16,7 @@ from batchyard.compute.local.instances import Instances
 from batchyard.compute.local.journal import Intent, Journal, Outcome
 from batchyard.compute.local.loop import Loop, boot_s, wall_ms
 from batchyard.compute.local.runner import Ending, Run, Runner
+from batchyard.compute.local.task import stop_s
 from batchyard.model.messages import (
     AttemptEnded,
     AttemptStarted,
@@ -98,7 +99,7 @@ class Supervisor:
                 self._reports.append(ended)
             else:
                 self._over(AttemptEnded(name, wall_ms(), "stopped"))
-        elif attempt.started_at_ms:
+        elif attempt.started_at_ms or (attempt.run and attempt.run.running):  # of a task, the first containers run while it is started
             self._ask_to_end(attempt, "stopped", grace_s)
         else:
             self._withdraw(attempt, "stopped")
@@ -166,9 +167,14 @@ class Supervisor:
     # --- ending ---
 
     def _ask_to_end(self, attempt: Attempt, cause: str, grace_s: float) -> None:
-        """SIGTERM now and SIGKILL after the grace; asked again, only an earlier SIGKILL is new."""
+        """SIGTERM now and SIGKILL after the grace; asked again, only an earlier SIGKILL is new.
+
+        The containers of a task have graces of their own, which hold unless the whole is given less than is usual.
+        """
         if attempt.run is None or attempt.is_over or attempt.cause == "lost":
             return
+        if grace_s >= TIMEOUT_GRACE_S:
+            grace_s = max(grace_s, stop_s(attempt.launch))
         kill_at_s = boot_s() + grace_s
         if attempt.kill_at_s is None or cause == "lost":
             attempt.cause = cause

@@ -1,0 +1,52 @@
+"""What the containers of a task share where they are processes: one user, and the directories of their volumes."""
+
+from __future__ import annotations
+
+import os
+
+from batchyard.compute.local import volumes
+from batchyard.compute.local.process import ProcessRunner
+from batchyard.compute.local.slots import Slot, Slots
+from batchyard.compute.local.spawn import Identity
+from batchyard.compute.local.sweep import Sweeper
+from batchyard.compute.local.task import Room
+from batchyard.model.messages import Launch
+from batchyard.store.logs import file_name
+
+_OTHERS_PASS = 0o711
+
+
+class ProcessRooms:
+    """Holds a slot per task (see `task.Rooms`): its user is that of all containers, and its home holds the volumes."""
+
+    def __init__(self, runner: ProcessRunner, work: str, slots: Slots, sweeper: Sweeper) -> None:
+        self._runner, self._work, self._slots, self._sweeper = runner, work, slots, sweeper
+        self._held: dict[str, Slot] = {}
+
+    def open(self, launch: Launch) -> Room | None:
+        slot = self._slots.take()
+        if slot is None:
+            return None
+        self._held[launch.attempt] = slot
+        try:
+            who = Identity(slot.uid, slot.uid) if slot.uid is not None else None
+            home, _ = slot.quarters.move_in(file_name(launch.attempt), who)
+            if any(container.user for container in launch.containers):
+                os.chmod(home, _OTHERS_PASS)  # noqa: PTH101 - a string all the way
+            made = volumes.make(home, launch, slot.uid)
+        except OSError:
+            self.close(launch)
+            raise
+        if slot.uid is not None:
+            self._runner.task_uids[launch.attempt] = slot.uid
+        return Room(made)
+
+    def furnish(self, launch: Launch, room: Room) -> Launch:
+        return volumes.named(launch, room.volumes)
+
+    def close(self, launch: Launch) -> None:
+        self._runner.task_uids.pop(launch.attempt, None)
+        slot = self._held.pop(launch.attempt)
+        slot.quarters.move_out(self._sweeper, reusable=False)
+        if not self._runner.has_leftovers:  # else its user id may still be in use: nobody else gets it
+            self._slots.give_back(slot)

@@ -1,0 +1,362 @@
+"""A task of several containers, as one run: who starts when, whose end ends the others, and what the whole came to.
+
+    start    a container starts when those that it waits for are where its conditions want them (START, COMPLETE, SUCCESS)
+    running  the task runs once all its essential containers have begun; until then it is being started
+    end      the first essential container that ends, ends the task: the others are told to (SIGTERM, after its stopTimeout SIGKILL),
+             those that wait for others before those that they wait for
+    outcome  the first exit code other than 0 of an essential container that ended by itself; 0 if there is none
+
+A task without essential containers is a pod: it runs once all have begun and ends when all have ended, whatever their codes, and all
+of them count. A container that counts and cannot be started fails the whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, Protocol
+
+from msgspec.structs import replace
+
+from batchyard.compute.local.cage import Usage
+from batchyard.compute.local.loop import Loop, Timer, boot_s
+from batchyard.compute.local.runner import Ending, Run, Runner, Watcher
+from batchyard.model.capacity import Resources
+from batchyard.model.messages import Launch
+from batchyard.model.task import Condition, ContainerEnd, StartsAfter, TaskContainer
+
+_AGAIN_S = 1.0  # until a container that found no room is tried again
+
+
+class Room(NamedTuple):
+    """What the containers of one task share: a directory for each of its volumes that has no path of its own."""
+
+    volumes: Mapping[str, str]
+
+
+class Rooms(Protocol):
+    """Where a runtime keeps what the containers of a task share."""
+
+    def open(self, launch: Launch) -> Room | None:
+        """Made ready for a task; None if there is no room for it now. OSError if it cannot be made."""
+        ...
+
+    def furnish(self, launch: Launch, room: Room) -> Launch:
+        """The launch of one of its containers, as its runtime finds the shared volumes."""
+        ...
+
+    def close(self, launch: Launch) -> None:
+        """The task is over, and all that it shared can go."""
+        ...
+
+
+class _Member:
+    """One container of a running task."""
+
+    __slots__ = ("asked", "container", "ending", "kill_timer", "over", "run", "started_at_ms", "started_s", "tried_s")
+
+    def __init__(self, container: TaskContainer) -> None:
+        self.container = container
+        self.run: Run | None = None  # its runner has it
+        self.started_at_ms: int | None = None
+        self.started_s = 0.0
+        self.tried_s = 0.0  # when its runner was given it
+        self.asked = False  # to end, by us
+        self.kill_timer: Timer | None = None
+        self.ending: Ending | None = None
+        self.over = False  # it has ended, or never will start
+
+    @property
+    def lives(self) -> bool:
+        return self.run is not None and not self.over
+
+    def end(self) -> ContainerEnd:
+        """What came of it, as the report says it."""
+        ending, usage = self.ending, self.ending.usage if self.ending else None
+        ran = self.started_at_ms is not None and ending is not None
+        return ContainerEnd(
+            name=self.container.name,
+            exit_code=ending.exit_code if ending else None,
+            reason=ending.reason if ending else "",
+            oom=bool(usage and usage.oom),
+            started_at_ms=self.started_at_ms,
+            stopped_at_ms=(self.started_at_ms or 0) + round((ending.at_s - self.started_s) * 1000) if ran and ending else None,
+            peak_memory_mib=round(usage.peak_memory_mib, 2) if usage and usage.peak_memory_mib is not None else None,
+            cpu_s=round(usage.cpu_s, 6) if usage and usage.cpu_s is not None else None,
+        )
+
+
+class TaskRun:
+    """The containers of one attempt, spoken to as one (see `runner.Run`), and their watcher."""
+
+    def __init__(self, launch: Launch, watcher: Watcher, runner: Runner, rooms: Rooms, loop: Loop) -> None:
+        self.launch = launch
+        self._watcher, self._runner, self._rooms, self._loop = watcher, runner, rooms, loop
+        self._members = {container.name: _Member(container) for container in launch.containers}
+        self._counting = [m for m in self._members.values() if m.container.essential] or list(self._members.values())
+        self._is_pod = not any(container.essential for container in launch.containers)
+        self._room: Room | None = None
+        self._timers: list[Timer] = []
+        self._told = False  # that it runs
+        self._finished = False
+        self._stopping = False
+        self._lost = False
+        self._failure = ""  # why it could not be started
+        self._stepping = False
+
+    @property
+    def running(self) -> bool:
+        return any(member.run is not None and member.run.running for member in self._members.values())
+
+    def begin(self) -> bool:
+        """Start what can start; False if there is no room for the task."""
+        try:
+            self._room = self._rooms.open(self.launch)
+        except OSError as error:
+            self._stopping = True
+            self._failure = f"CannotStartContainerError: {error.strerror or error} ({error.filename})"
+            for member in self._members.values():
+                member.over = True
+            self._step()
+            return True
+        if self._room is None:
+            return False
+        self._step()
+        if self._finished or any(member.run is not None or member.over for member in self._members.values()):
+            return True
+        # Not even one container found room: hold nothing while waiting for it.
+        self._rooms.close(self.launch)
+        self._cancel_timers()
+        return False
+
+    def terminate(self) -> None:
+        """SIGTERM to its containers, each when those that wait for it have ended."""
+        self._stopping = True
+        self._step()
+
+    def kill(self) -> None:
+        """SIGKILL to all of its containers."""
+        self._stopping = True
+        for member in list(self._members.values()):
+            if member.run is not None and member.lives:
+                member.asked = True
+                member.run.kill()
+        self._step()
+
+    # --- told by the runner ---
+
+    def began(self, run: Run, at_ms: int, at_s: float) -> None:
+        """One of the containers runs."""
+        member = self._member_of(run)
+        member.started_at_ms, member.started_s = at_ms, at_s
+        if not self._told and all(counting.started_at_ms is not None for counting in self._counting):
+            self._told = True
+            self._watcher.began(self, at_ms, at_s)
+        self._step()
+
+    def ended(self, run: Run, ending: Ending) -> None:
+        """One of the containers is over."""
+        self._over(self._member_of(run), ending)
+        self._step()
+
+    def _member_of(self, run: Run) -> _Member:
+        return next(member for member in self._members.values() if member.run is run)
+
+    def _over(self, member: _Member, ending: Ending) -> None:
+        member.ending, member.over = ending, True
+        self._loop.cancel(member.kill_timer)
+        if ending.lost:
+            self._lost = True
+            self.kill()
+        elif member in self._counting:
+            if ending.exit_code is None and not self._stopping:
+                self._failure = self._failure or ending.reason
+                self._stopping = True
+            elif not self._is_pod:
+                self._stopping = True
+
+    # --- the next steps ---
+
+    def _step(self) -> None:
+        """Do all that follows from how things are now. What runners answer at once is seen in the next round."""
+        if self._stepping or self._finished:
+            return
+        self._stepping = True
+        try:
+            while self._stop_some() if self._stopping else self._start_some():
+                pass
+        finally:
+            self._stepping = False
+        if all(member.over for member in self._members.values()):
+            self._finish()
+
+    def _start_some(self) -> bool:
+        """Start, or give up, the first container that can be; False if all there is to do is to wait."""
+        for member in self._members.values():
+            if member.run is not None or member.over:
+                continue
+            verdicts = [self._verdict(after) for after in member.container.depends_on]
+            hopeless = next((verdict for verdict in verdicts if verdict), "")
+            if hopeless:
+                self._over(member, Ending(None, boot_s(), reason=f"DependencyError: {hopeless}"))
+                return True
+            if None not in verdicts and self._begin(member):
+                return True
+        return False
+
+    def _verdict(self, after: StartsAfter) -> str | None:
+        """ "" if a condition is met, None if it is to be waited for, else why it never will be met."""
+        other = self._members[after.container]
+        name, code = after.container, other.ending.exit_code if other.ending else None
+        if after.condition is Condition.START and other.started_at_ms is not None:
+            return ""
+        if other.over:
+            if code is None:
+                return f"container {name} was not started"
+            return "" if code == 0 or after.condition is Condition.COMPLETE else f"container {name} ended with exit code {code}, not 0"
+        limit_s = other.container.start_timeout_s
+        if limit_s is not None and other.run is not None and boot_s() >= other.tried_s + limit_s:
+            return f"container {name} has not reached {after.condition} within its startTimeout of {limit_s} seconds"
+        return None
+
+    def _begin(self, member: _Member) -> bool:
+        """Hand it to its runner; False if that has no room now."""
+        assert self._room is not None
+        launch = self._rooms.furnish(_launch_of(self.launch, member.container), self._room)
+        member.run, member.tried_s = self._runner.prepare(launch, self, member.container.name), boot_s()
+        if not self._runner.begin(member.run):
+            member.run = None
+            self._timers.append(self._loop.at(boot_s() + _AGAIN_S, self._step))
+            return False
+        if member.container.start_timeout_s is not None:
+            self._timers.append(self._loop.at(member.tried_s + member.container.start_timeout_s, self._step))
+        return True
+
+    def _stop_some(self) -> bool:
+        """Tell the first container to end whose turn it is; False if all there is to do is to wait."""
+        for member in self._members.values():
+            if member.over or member.asked:
+                continue
+            if member.run is None:
+                member.over = True
+                return True
+            if member.started_at_ms is None:
+                member.asked = True
+                member.run.kill()  # it is being started: give it up
+                return True
+            if member.run.running and not any(other.lives for other in self._waiting_for(member)):
+                member.asked = True
+                member.run.terminate()
+                member.kill_timer = self._loop.at(boot_s() + member.container.stop_timeout_s, member.run.kill)
+                return True
+        return False
+
+    def _waiting_for(self, member: _Member) -> list[_Member]:
+        name = member.container.name
+        return [other for other in self._members.values() if any(after.container == name for after in other.container.depends_on)]
+
+    # --- the end ---
+
+    def _finish(self) -> None:
+        self._finished = True
+        self._cancel_timers()
+        if self._room is not None:
+            self._rooms.close(self.launch)
+        ran = [member for member in self._counting if member.started_at_ms is not None and not member.asked]
+        if ran and not (self._told or self._is_pod or self._failure):
+            # An essential container ended before another one had begun.
+            first = min(ran, key=lambda member: member.started_s)
+            self._watcher.began(self, first.started_at_ms or 0, first.started_s)
+        self._watcher.ended(self, self._outcome())
+
+    def _cancel_timers(self) -> None:
+        for timer in self._timers:
+            self._loop.cancel(timer)
+
+    def _outcome(self) -> Ending:
+        ends = [member.ending for member in self._members.values() if member.ending is not None]
+        at_s = max((end.at_s for end in ends), default=boot_s())
+        containers = tuple(member.end() for member in self._members.values())
+        decider = None if self._failure or self._lost else self._decider()
+        oom = bool(decider and decider.usage and decider.usage.oom)
+        return Ending(
+            decider.exit_code if decider else None,
+            at_s,
+            _together([end.usage for end in ends if end.usage is not None], oom),
+            reason=self._failure,
+            lost=self._lost,
+            containers=containers,
+        )
+
+    def _decider(self) -> Ending | None:
+        """The ending that is the task's: of a container that failed by itself, else of one that ended by itself, else of any."""
+        ran = [member for member in self._counting if member.ending is not None and member.ending.exit_code is not None]
+        ran.sort(key=lambda member: member.ending.at_s if member.ending else 0.0)
+        tests: tuple[Callable[[_Member], object], ...] = (
+            lambda m: not m.asked and m.ending and m.ending.exit_code,
+            lambda m: not m.asked,
+            lambda m: m.ending and m.ending.exit_code,
+            lambda m: True,
+        )
+        for test in tests:
+            for member in ran:
+                if test(member):
+                    return member.ending
+        return None
+
+
+class TaskRunner:
+    """Runs tasks of several containers by a runner of single ones (see `runner.Runner`)."""
+
+    def __init__(self, runner: Runner, rooms: Rooms, loop: Loop) -> None:
+        self._runner, self._rooms, self._loop = runner, rooms, loop
+
+    def prepare(self, launch: Launch, watcher: Watcher, name: str = "") -> TaskRun:
+        return TaskRun(launch, watcher, self._runner, self._rooms, self._loop)
+
+    def begin(self, run: Run) -> bool:
+        assert isinstance(run, TaskRun)
+        return run.begin()
+
+    def reap(self) -> None:
+        self._runner.reap()
+
+    def end_orphans(self) -> int:
+        return self._runner.end_orphans()
+
+    def close(self) -> None:
+        self._runner.close()
+
+
+def stop_s(launch: Launch) -> float:
+    """How long the containers of a task may take to stop, one after the other where they wait for one another; 0 for a single one."""
+    took: dict[str, float] = {}
+    for container in reversed(launch.containers):  # in start order: whoever waits for a container stands behind it
+        waits = (took[c.name] for c in launch.containers if any(after.container == container.name for after in c.depends_on))
+        took[container.name] = container.stop_timeout_s + max(waits, default=0.0)
+    return max(took.values(), default=0.0)
+
+
+def _launch_of(launch: Launch, container: TaskContainer) -> Launch:
+    """What a runner of single containers is told about one of a task."""
+    properties: dict[str, Any] = container.container
+    return replace(
+        launch,
+        command=container.command,
+        environment=container.environment,
+        needs=Resources(container.vcpus, container.memory_mib, container.gpus),
+        log_group=container.log_group,
+        log_stream=container.log_stream,
+        timeout_s=None,
+        user=container.user,
+        container=properties,
+        containers=(),
+    )
+
+
+def _together(used: list[Usage], oom: bool) -> Usage | None:
+    """What the containers used together. Their peaks need not have come at the same time: the sum is the most that it can have been."""
+    if not used:
+        return None
+    peaks = [usage.peak_memory_mib for usage in used if usage.peak_memory_mib is not None]
+    cpu_s = [usage.cpu_s for usage in used if usage.cpu_s is not None]
+    return Usage(sum(peaks) if peaks else None, sum(cpu_s) if cpu_s else None, oom)
