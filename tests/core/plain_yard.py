@@ -57,8 +57,10 @@ class PlainYard:
         """Make a queue a fair-share queue; `share` and `wait` say how its shares stand."""
         self.policies[queue] = SchedulingPolicy(arn="p", name="p", account="1", region="r", decay_s=decay_s, reservation=reservation)
 
-    def share(self, name: str, queue: str = "q", *, weight: float = 1, used: float = 0, held: float = 0, active: bool = True) -> None:
-        self.shares.setdefault(queue, {})[name] = Standing(name, weight, used, held, active)
+    def share(
+        self, name: str, queue: str = "q", *, weight: float = 1, used: float = 0, held: float = 0, active: bool = True, run_s: float = 200
+    ) -> None:
+        self.shares.setdefault(queue, {})[name] = Standing(name, weight, used, held, active, run_s)
 
     def wait(
         self,

@@ -3,13 +3,13 @@
 Theory
 ------
 A *share* is a shareIdentifier within one queue. What it has used is vCPU-seconds of its attempts, older ones counting less: a
-vCPU-second counts for exp(-age / tau), where tau is a third of the policy's window, so that on average it counts as under a
-straight line from one to nothing over the window, and next to nothing at its end. A share's *burden* is
+vCPU-second counts for exp(-age / window), so that a share which always holds n vCPUs comes to n x window. A share's *burden* is
 
-    weight x (what it has used + what it holds now x tau)
+    weight x (what it has used + what it holds now x what its jobs take on average)
 
-the second term being what a steady holding comes to in the end. The share with the least burden is next: so a share that has just
-taken room lets others go first, and over time shares that always have work get vCPU-time in inverse proportion to their weights.
+where the second term is what its running jobs are expected to use. The share with the least burden is next: one that has just been
+given room lets others go first, also when much room becomes free at once; and over time shares that always have work get
+vCPU-time in inverse proportion to their weights, whatever the sizes and lengths of their jobs.
 Within a share jobs go by priority, then in order of submission, retried ones first.
 
 A share is *active* while it has jobs that are not finished, and for one window after. Of the vCPUs that the queue's environments
@@ -44,11 +44,6 @@ def window_s(policy: SchedulingPolicy | None) -> float:
     return float(policy.decay_s or DEFAULT_WINDOW_S) if policy is not None else float(DEFAULT_WINDOW_S)
 
 
-def tau_s(policy: SchedulingPolicy | None) -> float:
-    """The age at which a vCPU-second counts for 1/e."""
-    return window_s(policy) / 3
-
-
 def weight_of(policy: SchedulingPolicy | None, share: str) -> float:
     """The weight factor of a share: of its own entry, of a prefix that it starts with, or 1.0. Each share of a prefix has all of it."""
     for entry in policy.distribution if policy is not None else ():
@@ -61,31 +56,42 @@ def weight_of(policy: SchedulingPolicy | None, share: str) -> float:
 # --- what a share has used ---
 
 
-def used_by(usage: ShareUsage, held_vcpus: float, now_ms: int, tau: float) -> float:
+def used_by(usage: ShareUsage, held_vcpus: float, now_ms: int, window: float) -> float:
     """vCPU-seconds by `now_ms` of a share that has held so much ever since the record. A time before the record is taken for its own."""
-    left = math.exp(-max(0, now_ms - usage.at_ms) / 1000 / tau)
-    return usage.vcpu_s * left + held_vcpus * tau * (1 - left)
+    left = math.exp(-max(0, now_ms - usage.at_ms) / 1000 / window)
+    return usage.vcpu_s * left + held_vcpus * window * (1 - left)
 
 
-def settled(usage: ShareUsage, held_vcpus: float, now_ms: int, tau: float) -> ShareUsage:
+def settled(usage: ShareUsage, held_vcpus: float, now_ms: int, window: float) -> ShareUsage:
     """The record brought up to `now_ms`."""
-    return usage if now_ms <= usage.at_ms else replace(usage, vcpu_s=used_by(usage, held_vcpus, now_ms, tau), at_ms=now_ms)
+    return usage if now_ms <= usage.at_ms else replace(usage, vcpu_s=used_by(usage, held_vcpus, now_ms, window), at_ms=now_ms)
 
 
-def changed(usage: ShareUsage, held_vcpus: float, more_vcpus: float, at_ms: int, tau: float) -> ShareUsage:
+def changed(usage: ShareUsage, held_vcpus: float, more_vcpus: float, at_ms: int, window: float) -> ShareUsage:
     """The record when at `at_ms` the share came to hold so much more (less, if negative). A time before the record is made up for."""
     if at_ms >= usage.at_ms:
-        return settled(usage, held_vcpus, at_ms, tau)
-    late = more_vcpus * tau * (1 - math.exp((at_ms - usage.at_ms) / 1000 / tau))
+        return settled(usage, held_vcpus, at_ms, window)
+    late = more_vcpus * window * (1 - math.exp((at_ms - usage.at_ms) / 1000 / window))
     return replace(usage, vcpu_s=max(0.0, usage.vcpu_s + late))
+
+
+def expected_run_s(usage: ShareUsage, window: float) -> float:
+    """What a job of a share is expected to take; no more than the window, and that much as long as nobody knows."""
+    return window if usage.run_s is None else min(usage.run_s, window)
+
+
+def ran(usage: ShareUsage, run_s: float) -> ShareUsage:
+    """The record after an attempt that took so long: the latest eight or so make the average."""
+    before = run_s if usage.run_s is None else usage.run_s
+    return replace(usage, run_s=before + (run_s - before) / 8)
 
 
 # --- whose turn it is ---
 
 
-def burden(standing: Standing, tau: float) -> float:
+def burden(standing: Standing) -> float:
     """What a share carries already: the least goes first. Rounded, so that equal shares are equal whatever turns there were."""
-    return round(standing.weight * (standing.used_vcpu_s + standing.held_vcpus * tau), 3)
+    return round(standing.weight * (standing.used_vcpu_s + standing.held_vcpus * standing.run_s), 3)
 
 
 def in_turn(sharing: Sharing, ready: Callable[[str], Iterator[Waiting]], passing: Container[Resources | Wants]) -> Iterator[Waiting]:
@@ -94,8 +100,7 @@ def in_turn(sharing: Sharing, ready: Callable[[str], Iterator[Waiting]], passing
     Each job that is yielded counts as placed for who is next, unless it has come to be among those `passing` meanwhile. Among equals
     the share goes first whose first job came first.
     """
-    tau = tau_s(sharing.policy)
-    heap = [(burden(s, tau), s.first, s.share, s) for s in sharing.standings if s.first]
+    heap = [(burden(s), s.first, s.share, s) for s in sharing.standings if s.first]
     heapq.heapify(heap)
     sources: dict[str, Iterator[Waiting]] = {}
     while heap:
@@ -110,7 +115,7 @@ def in_turn(sharing: Sharing, ready: Callable[[str], Iterator[Waiting]], passing
         yield job
         if job.spec.needs not in passing and job.spec.consumables not in passing:
             standing = standing._replace(held_vcpus=standing.held_vcpus + job.spec.needs.vcpus)
-            heapq.heapreplace(heap, (burden(standing, tau), first, share, standing))
+            heapq.heapreplace(heap, (burden(standing), first, share, standing))
 
 
 # --- what is kept for shares that are not active ---

@@ -62,10 +62,10 @@ class Shares:
     def admit(self, queue: Queue, share: str) -> None:
         """Refuse a submission that would make one active share too many."""
         shares = self._queues.get(queue.arn, {})
-        if len(shares) < fairshare.MOST_ACTIVE or share in shares:
+        window = self._window(queue.arn)
+        if len(shares) < fairshare.MOST_ACTIVE or (share in shares and self._is_active(shares[share], window)):
             return
-        window_ms = fairshare.window_s(self.policy_of(queue.arn)) * 1000
-        for name in [name for name, one in shares.items() if not self._is_active(one, window_ms)]:
+        for name in [name for name, one in shares.items() if not self._is_active(one, window)]:
             self._drop(queue.arn, name)
         if len(shares) >= fairshare.MOST_ACTIVE:
             raise client_fault(
@@ -76,14 +76,14 @@ class Shares:
     def standings(self, queue: str, firsts: Mapping[str, str]) -> list[Standing]:
         """How all shares of a queue stand at the yard's time. `firsts`: the first ready job of each share that has one."""
         policy = self.policy_of(queue)
-        tau, window_ms = fairshare.tau_s(policy), fairshare.window_s(policy) * 1000
+        window = fairshare.window_s(policy)
         standings = []
         for name, one in self._queues.get(queue, {}).items():
             if one.policy is not policy:
                 one.policy, one.weight = policy, fairshare.weight_of(policy, name)
-            used = fairshare.used_by(one.usage, one.held_vcpus, self._yard.now_ms, tau)
-            active = self._is_active(one, window_ms)
-            standings.append(Standing(name, one.weight, used, one.held_vcpus, active, firsts.get(name, "")))
+            used = fairshare.used_by(one.usage, one.held_vcpus, self._yard.now_ms, window)
+            active, run_s = self._is_active(one, window), fairshare.expected_run_s(one.usage, window)
+            standings.append(Standing(name, one.weight, used, one.held_vcpus, active, run_s, firsts.get(name, "")))
         return standings
 
     def held(self, queue: str) -> dict[str, float]:
@@ -100,14 +100,16 @@ class Shares:
             one.live += 1
         before, after = old.current if old is not None else None, job.current
         if before is not None and (after is None or after.id != before.id):
-            self._hold(one, -spec.needs.vcpus, _end_of(before, job))
+            ended_at_ms = _end_of(before, job)
+            self._hold(one, -spec.needs.vcpus, ended_at_ms)
+            self._put(one, fairshare.ran(one.usage, (ended_at_ms - before.placed_at_ms) / 1000))
         if after is not None and (before is None or after.id != before.id):
             self._hold(one, spec.needs.vcpus, after.placed_at_ms)
         if job.status.is_final:
             one.live -= 1
             if not one.live:
                 one.held_vcpus = 0.0  # what adding and taking away of fractions has left
-                self._put(one, fairshare.settled(one.usage, 0.0, max(self._yard.now_ms, job.stopped_at_ms or 0), self._tau(spec.queue)))
+                self._put(one, fairshare.settled(one.usage, 0.0, max(self._yard.now_ms, job.stopped_at_ms or 0), self._window(spec.queue)))
 
     def lay_down(self, kind: Specification) -> None:
         """At start: a job that rests."""
@@ -118,13 +120,14 @@ class Shares:
         one.live += 1
 
     def _hold(self, one: _Share, more_vcpus: float, at_ms: int) -> None:
-        self._put(one, fairshare.changed(one.usage, one.held_vcpus, more_vcpus, at_ms, self._tau(one.usage.queue)))
+        self._put(one, fairshare.changed(one.usage, one.held_vcpus, more_vcpus, at_ms, self._window(one.usage.queue)))
         one.held_vcpus += more_vcpus
 
     def settle(self, queue: str) -> None:
         """Bring the records up to now: the policy, and with it the window, is about to change."""
         for one in self._queues.get(queue, {}).values():
-            self._put(one, fairshare.settled(one.usage, one.held_vcpus, self._yard.now_ms, self._tau(queue)))
+            if one.live:  # of the others the time of the record says since when they have no jobs
+                self._put(one, fairshare.settled(one.usage, one.held_vcpus, self._yard.now_ms, self._window(queue)))
 
     def restore(self, usage: ShareUsage) -> None:
         """Take up a record that was read from the store, after all jobs have been."""
@@ -142,11 +145,11 @@ class Shares:
         one.usage = usage
         self._yard.changes.shares[f"{usage.queue}/{usage.share}"] = usage
 
-    def _tau(self, queue: str) -> float:
-        return fairshare.tau_s(self.policy_of(queue))
+    def _window(self, queue: str) -> float:
+        return fairshare.window_s(self.policy_of(queue))
 
-    def _is_active(self, one: _Share, window_ms: float) -> bool:
-        return one.live > 0 or self._yard.now_ms - one.usage.at_ms < window_ms
+    def _is_active(self, one: _Share, window: float) -> bool:
+        return one.live > 0 or self._yard.now_ms - one.usage.at_ms < window * 1000
 
 
 def _end_of(attempt: Attempt, job: Job) -> int:

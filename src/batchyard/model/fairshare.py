@@ -30,22 +30,27 @@ class SchedulingPolicy(Struct, frozen=True, kw_only=True):
 
 
 class ShareUsage(Struct, frozen=True, kw_only=True):
-    """What the jobs of one share of a queue had used at a time: vCPU-seconds, older ones counting less (`core/fairshare.py`)."""
+    """What the jobs of one share of a queue had used at a time: vCPU-seconds, older ones counting less (`core/fairshare.py`).
+
+    `run_s` is how long its latest attempts took on average, None before one has ended.
+    """
 
     queue: str  # ARN
     share: str
     vcpu_s: float = 0.0
     at_ms: int = 0
+    run_s: float | None = None
 
 
 class Standing(NamedTuple):
-    """How one share stands now. `first` is the id of its first ready job, "" if none is ready."""
+    """How one share stands now. `run_s`: what its jobs are expected to take. `first`: its first ready job's id, "" if none is ready."""
 
     share: str
     weight: float
     used_vcpu_s: float
     held_vcpus: float
     is_active: bool
+    run_s: float
     first: str = ""
 
 
