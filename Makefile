@@ -7,7 +7,7 @@ SEED ?=
 PYTEST := $(BIN)/python -m pytest
 SOURCES := src tests bench scripts examples templates
 
-.PHONY: help setup demo test test-systems check bench lock docs clean
+.PHONY: help setup demo test test-systems check bench wire-counts lock docs clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -41,9 +41,13 @@ bench: setup ## measure beside peers, in the same run; prints ratios
 docs: setup ## write the generated pages anew
 	$(BIN)/python scripts/make_docs.py
 
+wire-counts: setup ## run all tests and note which operations and members they exercise over the wire
+	BATCHYARD_WRITE_WIRE_COUNTS=1 $(PYTEST) -n 2 --dist worksteal tests
+	$(BIN)/python scripts/make_docs.py
+
 lock: ## choose newer dependencies and lock them
 	$(BIN)/python -m uv pip compile --quiet --no-header --generate-hashes --no-emit-index-url --no-annotate --upgrade \
 	  --extra demo --extra dev --python-version 3.11 pyproject.toml --output-file requirements.lock
 
 clean: ## remove what was made
-	rm -rf $(VENV) demo-out .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .clients demo-out .pytest_cache .mypy_cache .ruff_cache

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 import click
 import draw_states
+import wire_tests
 
 from batchyard.main.commands import reference
 from batchyard.main.commands.serve import serve
@@ -104,15 +105,18 @@ def compatibility_counts() -> str:
     rows = []
     for service in SERVICES:
         served, not_yet = operations_of(service.name)
-        rows.append((f"[{service.title}](#{service.title.lower().replace(' ', '-')})", str(len(served)), str(len(served) + len(not_yet))))
-    return table(("service", "operations served", "of"), rows)
+        tested, seen, tests = wire_tests.summary(service.name, served)
+        link = f"[{service.title}](#{service.title.lower().replace(' ', '-')})"
+        rows.append((link, str(len(served)), str(len(served) + len(not_yet)), str(tested), str(tests), str(seen)))
+    return table(("service", "operations served", "of", "with tests over the wire", "such tests", "members seen"), rows)
 
 
 def compatibility_of(service: str) -> str:
     served, not_yet = operations_of(service)
     aliases = getattr(importlib.import_module(f"batchyard.services.{service}"), "ALIASES", ())
     older = f"\nOlder names of the same requests among them: {codes(aliases)}.\n" if aliases else ""
-    return f"Served: {codes(served)}.\n{older}\nNot there:\n\n{by_reason(not_yet)}"
+    head = ("operation", "tests", "request members", "answer members", "at any depth", "members of the request that no test sends")
+    return f"{table(head, wire_tests.rows(service, served))}{older}\nNot there:\n\n{by_reason(not_yet)}"
 
 
 def members() -> str:
