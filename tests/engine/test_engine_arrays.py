@@ -341,6 +341,25 @@ def test_the_end_of_children_that_never_ran_is_told_once_for_all() -> None:
     assert (bench.job(f"{follower}:0").stopped_at_ms or 0) >= bench.job(follower).created_at_ms
 
 
+def test_in_a_chain_the_later_end_of_a_leaders_running_child_changes_nothing() -> None:
+    """The leader was stopped while its first child ran: its others ended then, and with them those that follow both."""
+    bench = Bench(Resources(4, 8192))
+    leader = bench.submit(size=3, needs=Resources(3, 100))
+    bench.up()
+    bench.start(f"{leader}:0")
+    bench.tick(10)
+    bench.terminate(leader)
+    bench.tick(10)
+    follower = bench.submit(CHAIN, *led_by(leader), size=3)
+    told = bench.job(f"{follower}:1")
+    assert (told.status_reason, told.stopped_at_ms) == ("Dependent Job failed", bench.job(follower).created_at_ms)
+    bench.tick(10)
+    bench.report(AttemptEnded(bench.attempt(f"{leader}:0"), bench.world.now, "stopped", exit_code=143))
+    assert bench.job(f"{follower}:1").stopped_at_ms == told.stopped_at_ms
+    bench.restart()
+    assert bench.job(f"{follower}:1").stopped_at_ms == told.stopped_at_ms
+
+
 def test_children_that_were_doomed_before_the_stop_stay_so() -> None:
     bench = Bench()
     chain = bench.submit(CHAIN, size=4)

@@ -65,7 +65,8 @@ def _dependency_failed_at_ms(find: Find, store: Store, spec: Specification, inde
                 continue
             recorded = store.first_failed_child(leader, last) if chained else store.job(child_id(leader, last))
             _note(failed_at_ms, recorded)
-            if recorded is None and not (chained and store.has_records_up_to(leader, last)):
+            # in a chain, one that has a record says nothing of an earlier end of those that have none
+            if not store.has_records_up_to(leader, last) if chained else recorded is None:
                 _note_array(failed_at_ms, found[0])
                 to_visit.append((found[1], last, chained))
     return min(failed_at_ms, default=None)
