@@ -178,3 +178,11 @@ def test_refusals_reach_the_client(yard: Yard, name: str) -> None:
             assert error.response["Error"]["Code"] == "ClientException" and words in error.response["Error"]["Message"]
         else:
             raise AssertionError(f"not refused: {properties}")
+
+
+def test_a_stack_trace_is_one_event(yard: Yard, name: str) -> None:
+    log = {"logDriver": "awslogs", "options": {"awslogs-multiline-pattern": "^(INFO|ERROR)", "awslogs-stream-prefix": name}}
+    definition = register(yard, name, container("work", "printf 'INFO a\\nERROR b\\n  at c\\n  at d\\nINFO e\\n'", logConfiguration=log))
+    stream = by_name(yard.until(yard.submit(definition)))["work"]["logStreamName"]
+    assert stream.startswith(f"{name}/work/")
+    assert said(yard, stream) == ["INFO a", "ERROR b\n  at c\n  at d", "INFO e"]

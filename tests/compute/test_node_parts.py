@@ -373,3 +373,23 @@ def test_a_sweeper_that_was_killed_is_replaced(tmp_path: Path) -> None:
         os.sched_yield()
     sweeper.close()
     os.waitpid(sweeper.pid, 0)
+
+
+def test_lines_that_belong_together_are_one_event(tmp_path: Path) -> None:
+    written = Output(tmp_path, "1", "r", "g", "s", 1000, begins="^[A-Z]+:")
+    written.feed(b"stray\nINFO: one\n  two\n\n  three\nWARN: f", 1001)
+    written.feed(b"our\n", 1002)
+    written.tick(1003)  # it may go on
+    written.feed(b"  five\n", 1004)
+    written.tick(20_000)
+    written.feed(b"INFO: six\n", 20_001)
+    written.finish(20_002, "the end")
+    with logs.opened(logs.segment_path(tmp_path, "1", "r", "g", "s")) as segment:
+        events = [(entry.timestamp_ms, entry.message) for entry in logs.entries(segment)]
+    assert events == [
+        (1001, b"stray"),
+        (1001, b"INFO: one\n  two\n\n  three"),
+        (1002, b"WARN: four\n  five"),
+        (20_001, b"INFO: six"),
+        (20_002, b"the end"),
+    ]

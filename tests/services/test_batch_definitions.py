@@ -15,6 +15,10 @@ def shown(bench: Bench, revision: str = "job:1") -> dict[str, Any]:
     return dict(definition)
 
 
+def _logging(options: dict[str, str]) -> dict[str, Any]:
+    return {**CONTAINER, "logConfiguration": {"logDriver": "awslogs", "options": options}}
+
+
 def refused(bench: Bench, **members: Any) -> str:
     return bench.refused(
         "RegisterJobDefinition", **{"jobDefinitionName": "job", "type": "container", "containerProperties": CONTAINER, **members}
@@ -117,6 +121,12 @@ def test_what_was_registered_is_shown_unchanged(bench: Bench) -> None:
         ({**CONTAINER, "mountPoints": [{"sourceVolume": "gone"}]}, "sourceVolume gone"),
         ({**CONTAINER, "volumes": [{"name": "a"}, {"name": "a"}]}, "stands there twice"),
         ({**CONTAINER, "volumes": [{"name": "a" * 256}]}, "255"),
+        (_logging({"tag": "x"}), "logConfiguration.options: tag has no effect here"),
+        (_logging({"awslogs-region": "us-west-2"}), "awslogs-region us-west-2 cannot be had"),
+        (_logging({"awslogs-create-group": "maybe"}), "awslogs-create-group maybe is not valid"),
+        (_logging({"mode": "sometimes"}), "mode sometimes is not valid"),
+        (_logging({"awslogs-datetime-format": "%Q"}), "awslogs-datetime-format '%Q' cannot be used: %Q is not known"),
+        (_logging({"awslogs-multiline-pattern": "(a+)+"}), "awslogs-multiline-pattern '(a+)+' cannot be used: a group is repeated"),
         ({**CONTAINER, "ulimits": [{"name": "odd", "softLimit": 1, "hardLimit": 1}]}, "ulimits: odd"),
         ({**CONTAINER, "linuxParameters": {"swappiness": 101}}, "swappiness"),
         ({**CONTAINER, "linuxParameters": {"maxSwap": -1}}, "maxSwap"),

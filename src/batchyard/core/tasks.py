@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
+from batchyard.core import loglines
 from batchyard.core.parameters import has_references, substitute
 from batchyard.core.submission import EMPTY_LISTS, Prepared, needs_of, override_container, prepare_several
 from batchyard.model.capacity import NOTHING, Resources
@@ -108,6 +109,7 @@ def _container(container: Mapping[str, Any], volumes: Sequence[Any], spec: Speci
         user=container.get("user") or "",
         log_group=log_group_of(container),
         log_stream=log_stream_of(container, spec.definition, task_id),
+        log_begins=loglines.begins(_log_options(container)),
         container={**{name: value for name, value in container.items() if name not in _OF_THE_TASK}, "volumes": list(volumes)},
     )
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec.structs import replace
 
-from batchyard.core import forms, pods
+from batchyard.core import forms, loglines, pods
 from batchyard.engine.dispatch import LaunchOrder
 from batchyard.model.capacity import Environment, Queue
 from batchyard.model.job import Job, Specification
@@ -61,6 +61,7 @@ class Launcher:
             region=spec.region,
             timeout_s=spec.timeout_s,
             user=container.get("user", ""),
+            log_begins=loglines.begins((container.get("logConfiguration") or {}).get("options") or {}),
         )
 
     def _launch_several(self, order: LaunchOrder, environment: Environment, queue: Queue) -> Launch:

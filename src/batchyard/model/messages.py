@@ -110,6 +110,7 @@ class Launch(Struct, frozen=True, tag=True):
     user: str = ""
     container: dict[str, Any] = {}
     containers: tuple[TaskContainer, ...] = ()
+    log_begins: str = ""  # an event of the log begins with a line in which this pattern is found; "": each line is one
 
 
 class StopAttempt(Struct, frozen=True, tag=True):

@@ -44,6 +44,7 @@ class TaskContainer(Struct, frozen=True, kw_only=True, omit_defaults=True):
     user: str = ""
     log_group: str
     log_stream: str
+    log_begins: str = ""  # see `messages.Launch`
     container: dict[str, Any] = {}
 
 

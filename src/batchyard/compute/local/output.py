@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 from batchyard.store.logs import LINE_BYTES_MAX, frame, open_segment
 
+EVENT_S = 5.0  # how long the lines of one event may keep coming, as with the awslogs driver
+SEARCHED_BYTES = 128  # of a line, for the pattern by which an event begins: the node has other things to do than to search
+
 
 class Output:
-    """The one writer of a stream. Blank lines are left out and long ones cut, as the awslogs driver does; stamps never run backwards."""
+    """The one writer of a stream. Blank lines are left out and long ones cut, as the awslogs driver does; stamps never run backwards.
 
-    def __init__(self, root: Path, account: str, region: str, group: str, stream: str, now_ms: int) -> None:
+    With `begins`, a pattern, the lines from one in which it is found up to the next such one are one event
+    (awslogs-multiline-pattern).
+    """
+
+    def __init__(self, root: Path, account: str, region: str, group: str, stream: str, now_ms: int, begins: str = "") -> None:
+        self._begins = re.compile(begins.encode()) if begins else None
+        self._event: list[bytes] = []  # lines of an event that may go on
+        self._event_ms = now_ms
         self._descriptor = open_segment(root, account, region, group, stream, now_ms)
         self._end = os.lseek(self._descriptor, 0, os.SEEK_END)
         self._partial = b""
@@ -27,21 +38,47 @@ class Output:
         now_ms = self._last_ms = max(self._last_ms, now_ms)
         for line in lines:
             if len(line) <= LINE_BYTES_MAX:
-                if line:
-                    frames.append(frame(now_ms, line))
+                self._take(line, now_ms, frames)
             else:
                 pieces, last = cut(line)
-                frames.extend(frame(now_ms, piece) for piece in (*pieces, last))
+                for piece in (*pieces, last):
+                    self._take(piece, now_ms, frames)
         if len(self._partial) > LINE_BYTES_MAX:
             pieces, self._partial = cut(self._partial)
-            frames.extend(frame(now_ms, piece) for piece in pieces)
+            for piece in pieces:
+                self._take(piece, now_ms, frames)
         if frames:
             self._append(frames)
+
+    def tick(self, now_ms: int) -> None:
+        """Called now and then: an event that waits for more lines does not wait for ever."""
+        if self._event and now_ms > self._event_ms + EVENT_S * 1000:
+            self._append([self._event_frame()])
+
+    def _take(self, line: bytes, now_ms: int, frames: list[bytes]) -> None:
+        """A line, or a piece of one that is too long."""
+        if self._begins is None:
+            if line:
+                frames.append(frame(now_ms, line))
+            return
+        size = sum(len(part) + 1 for part in self._event)
+        if self._event and (size + len(line) > LINE_BYTES_MAX or self._begins.search(line[:SEARCHED_BYTES])):
+            frames.append(self._event_frame())
+        if line or self._event:
+            self._event_ms = self._event_ms if self._event else now_ms
+            self._event.append(line)
+
+    def _event_frame(self) -> bytes:
+        lines, self._event = self._event, []
+        return frame(self._event_ms, b"\n".join(lines).rstrip(b"\n"))
 
     def finish(self, now_ms: int, note: str = "") -> None:
         """Append an unfinished last line and a `note` of the node, and close the segment."""
         self.feed(b"\n" if self._partial else b"", now_ms)
+        if self._event:
+            self._append([self._event_frame()])
         if note:
+            self._begins = None
             self.feed(note.encode("utf-8", "backslashreplace") + b"\n", now_ms)
         os.close(self._descriptor)
 

@@ -87,7 +87,7 @@ class ProcessRun:
         """
         launch = self.launch
         try:
-            self.output = Output(place.logs, launch.account, launch.region, launch.log_group, launch.log_stream, now_ms)
+            self.output = Output(place.logs, launch.account, launch.region, launch.log_group, launch.log_stream, now_ms, launch.log_begins)
             if not launch.command:
                 raise CannotStart(
                     "CannotStartContainerError: no command specified: this environment starts processes and does not look into "
@@ -292,6 +292,9 @@ class ProcessRunner:
 
     def _tick(self) -> None:
         self._tree.tick()
+        for run in self._by_pid.values():
+            if run.output:
+                run.output.tick(wall_ms())
         for slot in list(self._quarantine):
             if slot.cage.end_all():
                 self._quarantine.remove(slot)

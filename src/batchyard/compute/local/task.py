@@ -346,6 +346,7 @@ def _launch_of(launch: Launch, container: TaskContainer) -> Launch:
         needs=Resources(container.vcpus, container.memory_mib, container.gpus),
         log_group=container.log_group,
         log_stream=container.log_stream,
+        log_begins=container.log_begins,
         timeout_s=None,
         user=container.user,
         container=properties,

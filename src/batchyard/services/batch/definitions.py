@@ -16,6 +16,7 @@ from batchyard.services import Caller, Params
 from batchyard.services.batch.consumable_rules import check_consumables
 from batchyard.services.batch.container_rules import check_container
 from batchyard.services.batch.fields_not_yet import refuse_not_yet
+from batchyard.services.batch.log_rules import check_log_configuration
 from batchyard.services.batch.names import arn_of, check_name, parse_definition, revision_of
 from batchyard.services.batch.pod_rules import check_eks_properties
 from batchyard.services.batch.tag_rules import check_tags
@@ -200,7 +201,7 @@ def _check_containers(desk: Desk, caller: Caller, params: Params) -> None:
         raise client_fault(f"A job definition has exactly one of {', '.join(forms.MEMBERS.values())}; this one has {' and '.join(given)}.")
     match forms.form_of(params):
         case tasks.FORM:
-            check_ecs_properties(params["ecsProperties"], caller.request_id, desk.settings.runtime)
+            check_ecs_properties(params["ecsProperties"], caller, desk.settings.runtime)
         case pods.FORM:
             for name in ("propagateTags", "platformCapabilities"):
                 if params.get(name):
@@ -208,3 +209,4 @@ def _check_containers(desk: Desk, caller: Caller, params: Params) -> None:
             check_eks_properties(params["eksProperties"], desk.settings.runtime)
         case _:
             check_container(params["containerProperties"], caller.request_id)
+            check_log_configuration("containerProperties", params["containerProperties"].get("logConfiguration"), caller.region)

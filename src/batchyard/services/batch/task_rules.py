@@ -10,8 +10,10 @@ from typing import Any
 from batchyard.core.tasks import UNNAMED, dependencies_of, is_essential, start_order
 from batchyard.model.fault import Fault, client_fault
 from batchyard.model.task import Condition
+from batchyard.services import Caller
 from batchyard.services.batch.container_rules import check_container, check_resources
 from batchyard.services.batch.fields_not_yet import refuse_not_yet
+from batchyard.services.batch.log_rules import check_log_configuration
 from batchyard.services.batch.validation import check_command, check_environment_variables, executing, one_of
 
 MAX_CONTAINERS = 10
@@ -28,7 +30,7 @@ _OF_TASK = ("volumes", "runtimePlatform", "executionRoleArn", "enableExecuteComm
 _FARGATE_ONLY = ("networkConfiguration", "ephemeralStorage", "platformVersion")
 
 
-def check_ecs_properties(properties: Mapping[str, Any], request_id: str, runtime: str) -> None:
+def check_ecs_properties(properties: Mapping[str, Any], caller: Caller, runtime: str) -> None:
     """Refuse ecsProperties that AWS refuses for jobs on EC2, and what cannot mean the same here. `runtime`: how jobs run."""
     tasks = list(properties.get("taskProperties") or ())
     if len(tasks) != 1:
@@ -40,7 +42,7 @@ def check_ecs_properties(properties: Mapping[str, Any], request_id: str, runtime
     _check_task(task, runtime)
     _check_names(containers)
     for number, container in enumerate(containers):
-        _check_container(f"{TASK}.containers[{number}]", container, task, request_id)
+        _check_container(f"{TASK}.containers[{number}]", container, task, caller)
     named = {container.get("name") or UNNAMED: container for container in containers}
     if not any(is_essential(container) for container in containers):
         raise client_fault(f"{TASK}.containers: at least one container must be essential.")
@@ -94,7 +96,7 @@ def _check_names(containers: Any) -> None:
         seen.add(name or UNNAMED)
 
 
-def _check_container(where: str, container: Mapping[str, Any], task: Mapping[str, Any], request_id: str) -> None:
+def _check_container(where: str, container: Mapping[str, Any], task: Mapping[str, Any], caller: Caller) -> None:
     """A container of a task is held to the rules of a single container, and to those of a task."""
     if container.get("firelensConfiguration"):
         raise client_fault(f"{where}.firelensConfiguration is not available in this version of Batchyard: leave it out.")
@@ -106,7 +108,8 @@ def _check_container(where: str, container: Mapping[str, Any], task: Mapping[str
     single.update((name, task[name]) for name in _OF_TASK if task.get(name) is not None)
     with renamed("containerProperties", where):
         refuse_not_yet("RegisterJobDefinition", {"containerProperties": single})
-        check_container(single, request_id)
+        check_container(single, caller.request_id)
+    check_log_configuration(where, container.get("logConfiguration"), caller.region)
 
 
 def _check_dependencies(where: str, container: Mapping[str, Any], named: Mapping[str, Mapping[str, Any]]) -> None:

@@ -1,0 +1,91 @@
+"""Where a container's log goes and which lines of it are one event: the options of the awslogs driver (specification, section 5.8)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+GROUP, PREFIX, REGION = "awslogs-group", "awslogs-stream-prefix", "awslogs-region"
+CREATE, DATETIME, MULTILINE = "awslogs-create-group", "awslogs-datetime-format", "awslogs-multiline-pattern"
+OPTIONS = (GROUP, PREFIX, REGION, CREATE, DATETIME, MULTILINE)
+
+MAX_PATTERN = 512
+MAX_REPEATS = 2  # unbounded ones: each multiplies the time of a search by the length of a line's beginning
+
+# What a strftime directive of awslogs-datetime-format may look like in a log.
+_DIRECTIVES = {
+    "%a": "(Mon|Tue|Wed|Thu|Fri|Sat|Sun)",
+    "%A": "(Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)day",
+    "%b": "(Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)",
+    "%B": "(January|February|March|April|May|June|July|August|September|October|November|December)",
+    "%d": "[0-9]{2}",
+    "%f": "[0-9]{6}",
+    "%H": "[0-9]{2}",
+    "%I": "[0-9]{2}",
+    "%j": "[0-9]{3}",
+    "%L": "[.][0-9]{3}",
+    "%m": "[0-9]{2}",
+    "%M": "[0-9]{2}",
+    "%p": "[AP]M",
+    "%S": "[0-9]{2}",
+    "%U": "[0-9]{2}",
+    "%w": "[0-6]",
+    "%y": "[0-9]{2}",
+    "%Y": "[0-9]{4}",
+    "%z": "[+-][0-9]{4}",
+    "%Z": "[A-Z]{1,4}T",
+    "%%": "%",
+}
+_DIRECTIVE = re.compile("%.?")
+_TOKEN = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\((?:\?[^):]*[:)]?)?|\)|[*+?]|\{[0-9]*,?[0-9]*\}|.", re.DOTALL)
+
+
+def begins(options: Mapping[str, str]) -> str:
+    """The pattern that is found in the first line of each event; "" if each line is one. The date's format wins over a pattern."""
+    form = options.get(DATETIME)
+    if not form:
+        return str(options.get(MULTILINE) or "")
+    parts: list[str] = []
+    at = 0
+    for found in _DIRECTIVE.finditer(form):
+        parts += [re.escape(form[at : found.start()]), _DIRECTIVES.get(found[0], re.escape(found[0]))]
+        at = found.end()
+    return "".join([*parts, re.escape(form[at:])])
+
+
+def wrong_format(form: str) -> str:
+    """What is wrong with an awslogs-datetime-format; "" if nothing is."""
+    if len(form) > MAX_PATTERN:
+        return f"it has more than {MAX_PATTERN} characters"
+    unknown = next((found[0] for found in _DIRECTIVE.finditer(form) if found[0] not in _DIRECTIVES), "")
+    return f"{unknown} is not known" if unknown else ""
+
+
+def wrong_pattern(pattern: str) -> str:
+    """What is wrong with an awslogs-multiline-pattern; "" if nothing is.
+
+    One process searches the logs of all jobs, so only patterns that are quick on any line are taken: no repeated groups, no
+    references, no looking around, and few unbounded repeats.
+    """
+    if len(pattern) > MAX_PATTERN:
+        return f"it has more than {MAX_PATTERN} characters"
+    try:
+        re.compile(pattern.encode())
+    except re.error as error:
+        return f"it is no regular expression ({error})"
+    repeats, before = 0, ""
+    for found in _TOKEN.finditer(pattern):
+        token = found[0]
+        repeated = token in ("*", "+") or (token.startswith("{") and len(token) > 2)
+        if before == ")" and repeated:
+            return "a group is repeated"
+        if token.startswith("(?") and token != "(?:":
+            return f"{token} is not taken"
+        if re.fullmatch(r"\\[1-9]", token):
+            return f"{token} refers to a group"
+        if token in ("*", "+") or (token.startswith("{") and token.endswith(",}")):
+            repeats += 1
+        elif repeated and any(int(number) > 64 for number in re.findall("[0-9]+", token)):
+            return f"{token} repeats too often"
+        before = token
+    return f"it has more than {MAX_REPEATS} unbounded repeats" if repeats > MAX_REPEATS else ""
