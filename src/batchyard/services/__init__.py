@@ -18,6 +18,12 @@ class Caller:
     user_id: str
     request_id: str
     is_job: bool = False
+    session_policy: str = ""  # narrows what a session of a role may do
+
+    @property
+    def is_root(self) -> bool:
+        """Whether it is the account's root identity, who may do everything."""
+        return self.arn == f"arn:aws:iam::{self.account}:root"
 
 
 Params = dict[str, Any]
