@@ -18,26 +18,31 @@ import uvicorn
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from batchyard.main.keys import HeldAttempt, KeyRing
+from batchyard.main.settings import Identity
 from batchyard.server.app import App, DoorSettings
-from batchyard.server.identity import root_credential
 from batchyard.server.listener import listener_config
 from batchyard.services import Caller, Handler
+from batchyard.services.authorization import Authorizer
 from batchyard.store.sealing import Sealer
 from batchyard.store.shelf import Shelf
 from batchyard.wire import shapes
 
 ACCOUNT, REGION = "123456789012", "us-east-1"
-ROOT = root_credential("AKIAROOTROOTROOTROOT", "the-root-secret", ACCOUNT)
-SERVICES = ("ssm",)
+ROOT = Identity(ACCOUNT, REGION, "AKIAROOTROOTROOTROOT", "the-root-secret", 0)
+SERVICES = ("iam", "ssm", "sts")
 
 
 class Served:
     """A served shelf: `client(service)` gives boto3's client of it; `clock_ms` may be set to move its clock."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, enforce_iam: bool = False) -> None:
         self.clock_ms: int | None = None
+        self.enforce_iam = enforce_iam
+        self.held: dict[str, HeldAttempt] = {}  # attempts that are running
         self.shelf = Shelf(folder / "shelf.db", self.now_ms)
         self.sealer = Sealer(folder / "shelf.key")
+        self.keys = KeyRing(ROOT, self.held.get, self.shelf, self.sealer)
         self.url = ""
         self._clients: dict[str, Any] = {}
 
@@ -45,16 +50,17 @@ class Served:
         return self.clock_ms or time.time_ns() // 1_000_000
 
     def desk(self) -> Any:
-        settings = SimpleNamespace(profile="open", region=REGION, account=ACCOUNT, runtime="process")
-        return SimpleNamespace(shelf=self.shelf, sealer=self.sealer, settings=settings, now_ms=self.now_ms)
+        settings = SimpleNamespace(profile="open", region=REGION, account=ACCOUNT, runtime="process", enforce_iam=self.enforce_iam)
+        return SimpleNamespace(shelf=self.shelf, sealer=self.sealer, keys=self.keys, settings=settings, now_ms=self.now_ms)
 
     def app(self) -> App:
         return App(
             self.desk(),
             {name: checked(name) for name in SERVICES},
             None,
-            lambda key, token: ROOT if key == ROOT.access_key_id else None,
+            self.keys.lookup,
             DoorSettings(ACCOUNT, REGION),
+            authorize=Authorizer(self.shelf, is_enforced=self.enforce_iam),
         )
 
     def client(self, service: str, key: str = ROOT.access_key_id, secret: str = ROOT.secret_access_key, token: str | None = None) -> Any:
@@ -69,6 +75,10 @@ class Served:
                 config=Config(retries={"max_attempts": 1}),
             )
         return self._clients[service, key]
+
+    def as_user(self, service: str, keys: dict[str, str]) -> Any:
+        """A client with an access key of CreateAccessKey, or with credentials of STS."""
+        return self.client(service, keys["AccessKeyId"], keys["SecretAccessKey"], keys.get("SessionToken"))
 
     def __getattr__(self, service: str) -> Any:
         return self.client(service)
@@ -92,9 +102,9 @@ def checked(service: str) -> Any:
 
 
 @contextmanager
-def served(folder: Path) -> Iterator[Served]:
+def served(folder: Path, *, enforce_iam: bool = False) -> Iterator[Served]:
     """A server over the shelf in `folder`."""
-    service = Served(folder)
+    service = Served(folder, enforce_iam=enforce_iam)
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
     listener.listen()

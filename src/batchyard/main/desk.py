@@ -10,6 +10,7 @@ from typing import Any
 from batchyard.compute.catalogue import Catalogue
 from batchyard.engine.driver import Driver
 from batchyard.engine.reader import EngineReader
+from batchyard.main.keys import KeyRing
 from batchyard.model.requests import Request
 from batchyard.store.logs_store import LogStore
 from batchyard.store.objects import ObjectStore
@@ -25,6 +26,7 @@ class ServerSettings:
     region: str
     account: str
     runtime: str = "process"
+    enforce_iam: bool = False
 
 
 @dataclass(slots=True)
@@ -39,6 +41,7 @@ class ServerDesk:
     objects: ObjectStore
     shelf: Shelf
     sealer: Sealer
+    keys: KeyRing
     stop: asyncio.Event
     end_node: bool = False
     prepared: dict[str, Any] = field(default_factory=dict)

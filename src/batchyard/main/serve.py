@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import uvicorn
 
 from batchyard import __version__
@@ -29,11 +30,12 @@ from batchyard.engine.reader import EngineReader
 from batchyard.engine.world import RealWorld
 from batchyard.main.desk import ServerDesk, ServerSettings
 from batchyard.main.figures import EngineFigures
-from batchyard.main.keys import KeyRing
+from batchyard.main.keys import HeldAttempt, KeyRing
 from batchyard.main.settings import Identity, Settings, SettingsError, identity_of, keep_identity, write_private
-from batchyard.server.app import App, DoorSettings
+from batchyard.server.app import App, DoorSettings, ServiceModule
 from batchyard.server.listener import listener_config
-from batchyard.services import batch, logs, operator, s3, ssm, sts
+from batchyard.services import batch, iam, logs, operator, s3, ssm, sts
+from batchyard.services.authorization import Authorizer
 from batchyard.store import logs_retention
 from batchyard.store.logs_store import LogStore
 from batchyard.store.objects import ObjectStore
@@ -44,6 +46,9 @@ from batchyard.store.sql import NewerStore, Store, UnusableStore
 log = logging.getLogger(__name__)
 
 NODE_PATIENCE_S = 30.0
+
+# Under botocore's names; S3 streams and has a door of its own.
+SERVICES: dict[str, ServiceModule] = {"batch": batch, "iam": iam, "logs": logs, "ssm": ssm, "sts": sts, "batchyard": operator}
 
 # What of the server's own environment a job gets to see; everything else, the operator's AWS keys above all, stays here.
 INHERITED = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ")
@@ -121,29 +126,31 @@ async def _serve(settings: Settings, identity: Identity, listener: socket.socket
     store = Store(settings.data / "batchyard.db")
     world = RealWorld(settings.host_room(), catalogue, store.last_job_id())
     engine = Engine(store, world, Options(Rules(settings.profile == "open", settings.idle_s), settings.spot_notice_s))
-    keys = KeyRing(identity, _job_of(engine))
+    shelf, sealer = Shelf(settings.data / "shelf.db", world.now_ms), Sealer(settings.data / "shelf.key")
+    keys = KeyRing(identity, _held_by(engine), shelf, sealer)
     base = {**_user(), **{name: os.environ[name] for name in INHERITED if name in os.environ}}
     provider = LocalProvider(settings.data)
     provider.spawn_ahead()
     stop = asyncio.Event()
     driver = Driver(engine, {"local": provider}, Launcher(base, url, keys.mint), stop.set)
     objects, log_store = ObjectStore(settings.data / "objects", region=identity.region), LogStore(settings.data / "logs")
-    shelf, sealer = Shelf(settings.data / "shelf.db", world.now_ms), Sealer(settings.data / "shelf.key")
     desk = ServerDesk(
         driver=driver,
         read=EngineReader(engine, open_profile=settings.profile == "open"),
-        settings=ServerSettings(settings.profile, identity.region, identity.account),
+        settings=ServerSettings(settings.profile, identity.region, identity.account, enforce_iam=settings.is_iam_enforced),
         catalogue=catalogue,
         logs=log_store,
         objects=objects,
         shelf=shelf,
         sealer=sealer,
+        keys=keys,
         stop=stop,
     )
     door = DoorSettings(identity.account, identity.region, is_open=settings.auth == "off")
-    services = {"batch": batch, "logs": logs, "ssm": ssm, "sts": sts, "batchyard": operator}
     health = functools.partial(_health, provider)
-    app = App(desk, services, s3.handle, keys.lookup, door, health=health, collectors=[EngineFigures(driver)])
+    authorize = Authorizer(shelf, is_enforced=settings.is_iam_enforced)
+    figures = [EngineFigures(driver)]
+    app = App(desk, SERVICES, s3.handle, keys.lookup, door, health=health, authorize=authorize, collectors=figures)
     await driver.start()
     await _node_answers(provider)
     await driver.settled()
@@ -202,9 +209,30 @@ def _health(provider: LocalProvider) -> dict[str, object]:
     return {"ready": not provider.trouble, "version": __version__, **({"trouble": provider.trouble} if provider.trouble else {})}
 
 
-def _job_of(engine: Engine) -> Callable[[str], str | None]:
-    """Looks up the job of a live attempt; through the engine, whose yard is another one after it was rebuilt."""
-    return lambda attempt: engine.yard.attempts.get(attempt)
+def _held_by(engine: Engine) -> Callable[[str], HeldAttempt | None]:
+    """Looks up what a live attempt belongs to; through the engine, whose yard is another one after it was rebuilt."""
+
+    def held(attempt: str) -> HeldAttempt | None:
+        job_id = engine.yard.attempts.get(attempt)
+        job = engine.yard.jobs.get(job_id) if job_id is not None else None
+        if job is None:
+            return None
+        return HeldAttempt(job.id, _job_role(engine.yard.specifications[job.spec_id].effective))
+
+    return held
+
+
+class _Roles(msgspec.Struct, rename="camel"):
+    """Of a job's effective container, the roles alone: decoding the rest would cost each request of a job."""
+
+    job_role_arn: str | None = None
+    task_role_arn: str | None = None
+
+
+def _job_role(effective: msgspec.Raw) -> str:
+    """The ARN of the role that a job's definition names, "" for none."""
+    roles = msgspec.json.decode(effective, type=_Roles)
+    return roles.job_role_arn or roles.task_role_arn or ""
 
 
 def _stop_on_signals(stop: asyncio.Event) -> None:

@@ -41,6 +41,12 @@ class Settings:
     spot_notice_s: float = 120.0
     idle_s: float = 60.0
     node_idle_s: float = 60.0
+    enforce_iam: bool | None = None  # None: with profile aws
+
+    @property
+    def is_iam_enforced(self) -> bool:
+        """Whether IAM's policies decide what users, roles and jobs may do."""
+        return self.profile == "aws" if self.enforce_iam is None else self.enforce_iam
 
     def host_room(self) -> Resources:
         """What jobs may have of this machine in all."""

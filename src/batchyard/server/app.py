@@ -48,7 +48,8 @@ BROKEN_OFF = 599  # in the figures only
 OWN_PAGES = ("/healthz", "/metrics")
 
 S3Handler = Callable[[Any, Caller | None, HttpRequest], Awaitable[HttpResponse]]
-Authorize = Callable[[Caller, str, str], None]
+Authorize = Callable[[Caller, str, str, Any], None]
+"""(caller, service, operation, its parameters or, of S3, the request): raises a Fault when that is not allowed."""
 
 
 class ServiceModule(Protocol):
@@ -81,8 +82,8 @@ class DoorSettings:
     known_hosts: frozenset[str] = field(default_factory=frozenset)
 
 
-def everybody_may(caller: Caller, service: str, operation: str) -> None:
-    """Whoever has credentials of this service may call all of it, until there are policies to ask."""
+def everybody_may(caller: Caller, service: str, operation: str, asked: Any) -> None:
+    """Whoever has credentials of this service may call all of it: nobody enforces policies."""
 
 
 def always_ready() -> Mapping[str, Any]:
@@ -216,7 +217,7 @@ class App:
         # 4 parse
         params = visit.codec.decode(operation, request, body)
         # 5 authorize
-        self._authorize(caller, service, operation)
+        self._authorize(caller, service, operation, params)
         # 6 call
         result = await handler(self._desk, caller, params)
         # 7 serialize
@@ -235,7 +236,7 @@ class App:
             verify = sigv2.verify if sigv2.is_presigned(request) else sigv4.verify
             verified = verify(request, self._credentials, self._clock())
             caller = caller_of(verified, self._settings.region, visit.request_id)
-            self._authorize(caller, "s3", request.method)
+            self._authorize(caller, "s3", request.method, request)
         request.body = open_body(request, verified)
         response = await self._s3(self._desk, caller, request)
         response.headers.setdefault("x-amz-request-id", visit.request_id)

@@ -26,7 +26,8 @@ def job_arn(account: str, role: str, session: str) -> str:
 def caller_of(verified: Verified, default_region: str, request_id: str) -> Caller:
     """Who signed. Any region of a credential scope is a namespace of its own, as on AWS; old signatures of S3 name none."""
     held = verified.credential
-    return Caller(held.account, verified.region or default_region, held.access_key_id, held.arn, held.user_id, request_id, held.is_job)
+    region = verified.region or default_region
+    return Caller(held.account, region, held.access_key_id, held.arn, held.user_id, request_id, held.is_job, held.session_policy)
 
 
 def unproven_caller(request: HttpRequest, account: str, region: str, request_id: str) -> Caller:

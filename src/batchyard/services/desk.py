@@ -31,6 +31,11 @@ class DeskSettings(Protocol):
         """How jobs run: `process`."""
         ...
 
+    @property
+    def enforce_iam(self) -> bool:
+        """Whether IAM's policies decide what users, roles and jobs may do."""
+        ...
+
 
 class Desk(Protocol):
     """What the handlers of Batch need; other services ask for the members that they need themselves."""
@@ -91,8 +96,19 @@ class Sealing(Protocol):
     def open(self, sealed: bytes, context: str) -> bytes: ...
 
 
+class Keys(Protocol):
+    """Makes temporary credentials (see `main/keys.py`)."""
+
+    def mint_session(self, account: str, arn: str, user_id: str, expires_s: int, policy: str) -> tuple[str, str, str]:
+        """(access key id, secret, session token) that are `arn`'s until `expires_s`, narrowed by `policy` unless that is empty."""
+        ...
+
+
 class ShelfDesk(Protocol):
     """What the handlers of IAM, STS, EC2, SSM and Secrets Manager need."""
+
+    @property
+    def keys(self) -> Keys: ...
 
     @property
     def shelf(self) -> Shelf: ...

@@ -104,7 +104,7 @@ async def down(desk: Any, caller: Caller, params: dict[str, Any]) -> dict[str, A
 
 
 def _root_only(caller: Caller) -> None:
-    if caller.is_job:
+    if not caller.is_root:
         raise Fault("AccessDeniedException", f"User: {caller.arn} is not authorized to perform: batchyard operations.")
 
 

@@ -48,6 +48,7 @@ class Credential:
     arn: str
     user_id: str
     is_job: bool = False
+    session_policy: str = ""  # narrows what a session of a role may do
 
 
 @dataclass(frozen=True, slots=True)

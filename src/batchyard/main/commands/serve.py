@@ -34,6 +34,7 @@ _CONFUSING = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SESSION_TOKEN", "AWS_SE
 @click.option("--region", help="The region that it stands for. Sticky in the folder.")
 @click.option("--account", help="The account that it stands for: 12 digits. Sticky in the folder.")
 @click.option("--spot-notice", type=click.FloatRange(min=0), metavar="SECONDS", help="Notice before a Spot instance is reclaimed  [120]")
+@click.option("--enforce-iam/--no-enforce-iam", default=None, help="Whether IAM policies are enforced  [with --profile aws]")
 @click.option("--idle", type=click.FloatRange(min=0), metavar="SECONDS", help="How long an instance without jobs is kept  [60]")
 def serve(
     data: Path | None,
@@ -47,6 +48,7 @@ def serve(
     account: str | None,
     spot_notice: float | None,
     idle: float | None,
+    enforce_iam: bool | None,
 ) -> None:
     """Run the service, until it is stopped.
 
@@ -67,6 +69,7 @@ def serve(
         "account": account,
         "spot_notice_s": spot_notice,
         "idle_s": idle,
+        "enforce_iam": enforce_iam,
     }
     raise SystemExit(run(Settings(**{name: value for name, value in given.items() if value is not None})))
 

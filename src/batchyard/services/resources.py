@@ -1,0 +1,157 @@
+"""Which actions on which resources a request is, in the words that policies use (Service Authorization Reference)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from batchyard.services import Caller
+from batchyard.services.iam.records import GROUP, PROFILE, ROLE, USER, find
+from batchyard.services.s3 import route
+from batchyard.store.shelf import Drawer
+
+Asked = tuple[str, str, dict[str, str]]  # action, resource, further condition keys
+
+_BATCH = {
+    "jobQueue": "job-queue/{}",
+    "jobQueueName": "job-queue/{}",
+    "computeEnvironment": "compute-environment/{}",
+    "computeEnvironmentName": "compute-environment/{}",
+    "jobDefinition": "job-definition/{}",
+    "jobDefinitionName": "job-definition/{}",
+    "jobId": "job/{}",
+    "resourceArn": "{}",
+    "arn": "{}",
+    "name": "scheduling-policy/{}",
+}
+_IAM = {
+    "RoleName": (ROLE, "role"),
+    "UserName": (USER, "user"),
+    "GroupName": (GROUP, "group"),
+    "InstanceProfileName": (PROFILE, "instance-profile"),
+}
+# S3's actions that are not called as the operation.
+_S3_ACTIONS = {
+    "HeadBucket": "s3:ListBucket",
+    "ListObjects": "s3:ListBucket",
+    "ListObjectsV2": "s3:ListBucket",
+    "ListObjectVersions": "s3:ListBucketVersions",
+    "ListMultipartUploads": "s3:ListBucketMultipartUploads",
+    "ListParts": "s3:ListMultipartUploadParts",
+    "ListBuckets": "s3:ListAllMyBuckets",
+    "HeadObject": "s3:GetObject",
+    "CopyObject": "s3:PutObject",
+    "CreateMultipartUpload": "s3:PutObject",
+    "UploadPart": "s3:PutObject",
+    "UploadPartCopy": "s3:PutObject",
+    "CompleteMultipartUpload": "s3:PutObject",
+    "DeleteObjects": "s3:DeleteObject",
+    "GetBucketEncryption": "s3:GetEncryptionConfiguration",
+    "PutBucketEncryption": "s3:PutEncryptionConfiguration",
+    "DeleteBucketEncryption": "s3:PutEncryptionConfiguration",
+    "GetBucketLifecycleConfiguration": "s3:GetLifecycleConfiguration",
+    "PutBucketLifecycleConfiguration": "s3:PutLifecycleConfiguration",
+    "DeleteBucketLifecycle": "s3:PutLifecycleConfiguration",
+    "GetPublicAccessBlock": "s3:GetBucketPublicAccessBlock",
+    "PutPublicAccessBlock": "s3:PutBucketPublicAccessBlock",
+    "DeletePublicAccessBlock": "s3:PutBucketPublicAccessBlock",
+    "DeleteBucketTagging": "s3:PutBucketTagging",
+    "DeleteBucketOwnershipControls": "s3:PutBucketOwnershipControls",
+    "GetBucketNotificationConfiguration": "s3:GetBucketNotification",
+    "PutBucketNotificationConfiguration": "s3:PutBucketNotification",
+}
+_ROLE_MEMBERS = ("jobRoleArn", "executionRoleArn", "taskRoleArn", "serviceRole")
+_PASSED_TO = {"serviceRole": "batch.amazonaws.com"}
+
+
+def questions_of(drawer: Drawer, caller: Caller, service: str, operation: str, asked: Any) -> Iterator[Asked]:
+    """All that must be allowed for a request. `drawer` is IAM's; `asked` are the parameters, of S3 the HTTP request."""
+    if service == "s3":
+        yield from _s3(asked)
+        return
+    for resource in _resources(drawer, caller, service, operation, asked):
+        yield f"{service}:{operation}", resource, {}
+    if service == "batch":
+        for member, arn in _passed_roles(asked):
+            if arn.startswith("arn:"):
+                yield "iam:PassRole", arn, {"iam:PassedToService": _PASSED_TO.get(member, "ecs-tasks.amazonaws.com")}
+    if (service, operation) == ("iam", "AddRoleToInstanceProfile"):
+        yield "iam:PassRole", _iam_arn(drawer, caller, "RoleName", asked["RoleName"]), {}
+
+
+def _s3(request: Any) -> Iterator[Asked]:
+    target = route.match(request)
+    action = _S3_ACTIONS.get(target.operation, f"s3:{target.operation}")
+    if target.operation in ("GetObject", "DeleteObject") and target.query.get("versionId"):
+        action += "Version"
+    # The keys of DeleteObjects are in its body, which is not read yet: it needs the right to delete any object of the bucket.
+    key = "*" if target.operation == "DeleteObjects" else target.key
+    resource = f"arn:aws:s3:::{target.bucket}/{key}" if key else f"arn:aws:s3:::{target.bucket}" if target.bucket else "*"
+    yield action, resource, {"s3:prefix": target.query["prefix"]} if "prefix" in target.query else {}
+    source = request.headers.get("x-amz-copy-source")
+    if source:
+        yield "s3:GetObject", f"arn:aws:s3:::{route.decode_key(source.partition('?')[0]).lstrip('/')}", {}
+
+
+def _resources(drawer: Drawer, caller: Caller, service: str, operation: str, params: Mapping[str, Any]) -> list[str]:
+    here = f"{caller.region}:{caller.account}"
+    if service == "batch":
+        return _batch(f"arn:aws:batch:{here}", operation, params)
+    if service == "iam":
+        if params.get("PolicyArn") and not any(member in params for member in _IAM):
+            return [params["PolicyArn"]]
+        return [_iam_arn(drawer, caller, member, params[member]) for member in _IAM if params.get(member)][:1] or ["*"]
+    if service == "logs" and isinstance(params.get("logGroupName"), str):
+        stream = params.get("logStreamName")
+        return [f"arn:aws:logs:{here}:log-group:{params['logGroupName']}" + (f":log-stream:{stream}" if stream else "")]
+    if service == "ssm":
+        names = [
+            *params.get("Names", []),
+            *([params["Name"]] if params.get("Name") else []),
+            *([params["Path"]] if params.get("Path") else []),
+        ]
+        return [n if n.startswith("arn:") else f"arn:aws:ssm:{here}:parameter/{n.lstrip('/').partition(':')[0]}" for n in names] or ["*"]
+    if service == "secretsmanager" and params.get("SecretId", params.get("Name")):
+        return [_secret_arn(drawer, caller, params.get("SecretId") or params["Name"])]
+    return ["*"]
+
+
+def _batch(prefix: str, operation: str, params: Mapping[str, Any]) -> list[str]:
+    if operation.startswith(("Describe", "List")) and "resourceArn" not in params:
+        return ["*"]
+    found = []
+    for member, form in _BATCH.items():
+        value = params.get(member)
+        if isinstance(value, str) and value:
+            found.append(value if value.startswith("arn:") else f"{prefix}:{form.format(value)}")
+    if isinstance(params.get("jobs"), list):
+        found += [f"{prefix}:job/{job}" for job in params["jobs"]]
+    return found or ["*"]
+
+
+def _iam_arn(drawer: Drawer, caller: Caller, member: str, name: str) -> str:
+    kind, title = _IAM[member]
+    entity = find(drawer, kind, name)
+    return entity["arn"] if entity else f"arn:aws:iam::{caller.account}:{title}/{name}"
+
+
+def _secret_arn(drawer: Drawer, caller: Caller, name: str) -> str:
+    if name.startswith("arn:"):
+        return name
+    secret = drawer.elsewhere(drawer.place._replace(service="secretsmanager", region=caller.region)).get("secret", name)
+    return secret["arn"] if secret else f"arn:aws:secretsmanager:{caller.region}:{caller.account}:secret:{name}"
+
+
+def _passed_roles(value: Any, depth: int = 0) -> Iterator[tuple[str, str]]:
+    """Every role that a request hands to somebody, at any depth."""
+    if depth > 8:
+        return
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            if name in _ROLE_MEMBERS and isinstance(inner, str):
+                yield name, inner
+            else:
+                yield from _passed_roles(inner, depth + 1)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _passed_roles(inner, depth + 1)
