@@ -28,7 +28,7 @@ from batchyard.server.exchange import (
     request_of,
     send_response,
 )
-from batchyard.server.identity import caller_of, refuse_web_pages, unproven_caller
+from batchyard.server.identity import anonymous_caller, caller_of, refuse_web_pages, unproven_caller
 from batchyard.server.metrics import CONTENT_TYPE, Collector, DoorMetrics
 from batchyard.services import Caller, Handler
 from batchyard.wire import errors, routes, shapes, sigclaims, sigv2, sigv4
@@ -47,7 +47,7 @@ BODY_LIMITS = {"logs": 8 * 1024 * 1024}
 BROKEN_OFF = 599  # in the figures only
 OWN_PAGES = ("/healthz", "/metrics")
 
-S3Handler = Callable[[Any, Caller | None, HttpRequest], Awaitable[HttpResponse]]
+S3Handler = Callable[[Any, Caller, HttpRequest], Awaitable[HttpResponse]]
 Authorize = Callable[[Caller, str, str, Any], None]
 """(caller, service, operation, its parameters or, of S3, the request): raises a Fault when that is not allowed."""
 
@@ -229,7 +229,7 @@ class App:
         visit.operation = request.method
         if self._s3 is None:
             raise errors.not_available("s3", "S3", "")
-        caller, verified = None, None
+        verified = None
         if self._settings.is_open:
             caller = self._identify(visit, b"")
         elif sigclaims.is_signed(request) or sigv2.is_presigned(request):
@@ -237,6 +237,8 @@ class App:
             verified = verify(request, self._credentials, self._clock())
             caller = caller_of(verified, self._settings.region, visit.request_id)
             self._authorize(caller, "s3", request.method, request)
+        else:
+            caller = anonymous_caller(self._settings.region, visit.request_id)
         request.body = open_body(request, verified)
         response = await self._s3(self._desk, caller, request)
         response.headers.setdefault("x-amz-request-id", visit.request_id)

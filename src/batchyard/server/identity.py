@@ -43,6 +43,11 @@ def unproven_caller(request: HttpRequest, account: str, region: str, request_id:
     return Caller(account, claimed_region, access_key_id, root_arn(account), account, request_id)
 
 
+def anonymous_caller(region: str, request_id: str) -> Caller:
+    """Nobody in particular: only S3 has answers for such a caller, where a bucket says so."""
+    return Caller("", region, "", "", "anonymous", request_id)
+
+
 def root_credential(access_key_id: str, secret_access_key: str, account: str) -> Credential:
     """The credential of an account's root identity."""
     return Credential(access_key_id, secret_access_key, None, account, root_arn(account), account)

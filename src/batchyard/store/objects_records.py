@@ -24,7 +24,8 @@ class Traits(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `headers`: the content headers by lower-case name; `metadata`: the user's own, without `x-amz-meta-`; `checksums`: algorithm
     -> base64 (and `-N` when composite); `parts`: how many parts a multipart upload had, 0 for any other object; `recorded`:
-    request headers that are kept and given back but have no effect here.
+    request headers that are kept and given back but have no effect here; `grants`: (grantee, permission) of the access control list
+    besides the owner's full control.
     """
 
     headers: dict[str, str] = {}
@@ -35,6 +36,7 @@ class Traits(msgspec.Struct, frozen=True, omit_defaults=True):
     storage_class: str = "STANDARD"
     parts: int = 0
     recorded: dict[str, str] = {}
+    grants: list[tuple[str, str]] = []
 
 
 @dataclass(frozen=True, slots=True)

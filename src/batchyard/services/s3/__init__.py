@@ -1,11 +1,7 @@
 """S3 on the local disk: the operations that workflow tools and the AWS CLI use, and a clear 501 for all others.
 
-Recorded, without the effect that it has on AWS (`RECORDED_ONLY` says of each what that means):
-
-    bucket      encryption, lifecycle, policy, public access block, ownership controls, tags
-    object      server-side encryption AES256, storage class
-
-Refused rather than recorded: logging, notifications, CORS, web site, replication, object lock, KMS, ACLs.
+What is recorded without the effect that it has on AWS stands in `settings.RECORDED_ONLY`, what is refused in `operations.NOT_YET`.
+Who may do what is decided in `access`.
 """
 
 from __future__ import annotations
@@ -13,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from batchyard.services import Caller
+from batchyard.services.s3.actions import ANONYMOUS
 from batchyard.services.s3.call import Call, access_denied
 from batchyard.services.s3.operations import NOT_YET, OPERATIONS
 from batchyard.services.s3.route import match
@@ -24,14 +21,14 @@ from batchyard.wire.http import HttpRequest, HttpResponse
 __all__ = ["NOT_YET", "OPERATIONS", "RECORDED_ONLY", "handle"]
 
 
-async def handle(desk: Any, caller: Caller | None, request: HttpRequest) -> HttpResponse:
-    """Answer one S3 request from `desk.objects`. `caller` is None for an anonymous one, which is refused: nothing is public here.
+async def handle(desk: Any, caller: Caller, request: HttpRequest) -> HttpResponse:
+    """Answer one S3 request from `desk.objects`. The account of an anonymous caller is "".
 
     Raises a `Fault` with S3's code for everything that S3 refuses, `NotImplemented` (501) for what is not served.
     """
-    if caller is None:
-        raise access_denied()
     target = match(request)
+    if not caller.account and target.operation not in ANONYMOUS:
+        raise access_denied()
     call = Call(desk.objects, caller, request, target.operation, target.bucket, target.key, target.query)
     try:
         return await OPERATIONS[target.operation](call)

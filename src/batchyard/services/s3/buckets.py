@@ -10,10 +10,12 @@ import apsw
 import msgspec
 
 from batchyard.model.fault import Fault
+from batchyard.services.s3 import acls
+from batchyard.services.s3.access import ENFORCED
 from batchyard.services.s3.call import Call
 from batchyard.services.s3.listing import pack_token, unpack_token
 from batchyard.services.s3.route import not_implemented
-from batchyard.services.s3.traits import acl_not_supported, checked_tags
+from batchyard.services.s3.traits import checked_tags
 from batchyard.store import objects_keys as keys
 from batchyard.wire.http import HttpResponse
 
@@ -33,9 +35,12 @@ async def create_bucket(call: Call) -> HttpResponse:
     tags = checked_tags([(tag["Key"], tag["Value"]) for tag in configuration.get("Tags", [])], 50)
     if call.header("x-amz-bucket-object-lock-enabled").lower() == "true":
         raise not_implemented("object lock")
-    if call.header("x-amz-acl") not in ("", "private") or any(name.startswith("x-amz-grant-") for name in call.request.headers):
-        raise acl_not_supported()
-    ownership = call.header("x-amz-object-ownership") or "BucketOwnerEnforced"
+    ownership = call.header("x-amz-object-ownership") or ENFORCED
+    grants = acls.grants_in_headers(call.request.headers, call.caller.account) or []
+    if grants and ownership == ENFORCED:
+        raise acl_with_ownership()
+    if acls.is_public(grants):  # every new bucket blocks them, as on AWS
+        raise Fault("AccessDenied", "Access Denied: public access control lists are blocked until DeletePublicAccessBlock")
 
     def change(index: apsw.Connection) -> None:
         bucket = keys.find_bucket(index, call.bucket)
@@ -55,7 +60,7 @@ async def create_bucket(call: Call) -> HttpResponse:
                 BucketName=call.bucket,
             )
         bucket = keys.add_bucket(index, call.bucket, call.caller.account, region, call.store.now_ms())
-        for kind, document in _first_settings(ownership, tags).items():
+        for kind, document in _first_settings(ownership, tags, grants).items():
             keys.put_setting(index, bucket.id, kind, msgspec.json.encode(document).decode())
 
     await call.change(change)
@@ -166,9 +171,9 @@ def _region(call: Call, configuration: dict[str, Any]) -> str:
     return asked or here
 
 
-def _first_settings(ownership: str, tags: dict[str, str]) -> dict[str, dict[str, Any]]:
-    """What a new bucket has, as on AWS since April 2023: no public access and no ACLs, which is also what is done here."""
-    settings: dict[str, dict[str, Any]] = {
+def _first_settings(ownership: str, tags: dict[str, str], grants: acls.Grants) -> dict[str, Any]:
+    """What a new bucket has, as on AWS since April 2023: no public access, and no ACLs unless it asks for them."""
+    settings: dict[str, Any] = {
         "publicAccessBlock": {
             "BlockPublicAcls": True,
             "IgnorePublicAcls": True,
@@ -179,4 +184,11 @@ def _first_settings(ownership: str, tags: dict[str, str]) -> dict[str, dict[str,
     }
     if tags:
         settings["tagging"] = {"TagSet": [{"Key": name, "Value": value} for name, value in tags.items()]}
+    if grants:
+        settings["acl"] = grants
     return settings
+
+
+def acl_with_ownership() -> Fault:
+    """What S3 says of a bucket that is to have an ACL while its owner owns all objects."""
+    return Fault("InvalidBucketAclWithObjectOwnership", "Bucket cannot have ACLs set with ObjectOwnership's BucketOwnerEnforced setting")

@@ -7,12 +7,16 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from email.utils import formatdate
+from functools import partial
 from typing import Any, TypeVar
 
 import apsw
 
 from batchyard.model.fault import Fault
 from batchyard.services import Caller
+from batchyard.services.s3.access import Wish, is_allowed, request_values
+from batchyard.services.s3.actions import action_of
+from batchyard.services.s3.owners import canonical_id
 from batchyard.store import objects_keys as keys
 from batchyard.store.objects import ObjectStore
 from batchyard.store.objects_records import Bucket
@@ -60,18 +64,33 @@ class Call:
         """What `task` returns; it runs in one of the threads for disk work."""
         return await asyncio.wrap_future(self.store.work(task, *args))
 
-    def own_bucket(self, index: apsw.Connection, name: str = "") -> Bucket:
-        """The bucket of the call (or the one called `name`), if it is there and the caller's. Raises `NoSuchBucket`, `AccessDenied`."""
+    def find_bucket(self, index: apsw.Connection, name: str = "") -> Bucket:
+        """The bucket of the call (or the one called `name`), whoever asks. Raises `NoSuchBucket`, and `AccessDenied` when it is not
+        of the account that the request expects."""
         bucket = keys.find_bucket(index, name or self.bucket)
         if bucket is None:
             raise Fault("NoSuchBucket", "The specified bucket does not exist", BucketName=name or self.bucket)
-        self.check_owner(bucket, "x-amz-source-expected-bucket-owner" if name else "x-amz-expected-bucket-owner")
+        expectation = "x-amz-source-expected-bucket-owner" if name else "x-amz-expected-bucket-owner"
+        if self.header(expectation) not in ("", bucket.account):
+            raise access_denied()
         return bucket
 
-    def check_owner(self, bucket: Bucket, expectation: str = "x-amz-expected-bucket-owner") -> None:
-        """Raises `AccessDenied` unless the bucket is the caller's, and of the account that the header `expectation` names, if any."""
-        if bucket.account != self.caller.account or self.header(expectation) not in ("", bucket.account):
+    def own_bucket(self, index: apsw.Connection, name: str = "", wish: Wish | None = None) -> Bucket:
+        """`find_bucket`, if the caller may do there what the call is for (or `wish`). Raises `NoSuchBucket`, `AccessDenied`."""
+        bucket = self.find_bucket(index, name)
+        if not self.may(index, bucket, wish or self.wish):
             raise access_denied()
+        return bucket
+
+    @property
+    def wish(self) -> Wish:
+        """What the call is for, as policies name it."""
+        version = self.query.get("versionId")
+        return Wish(action_of(self.operation, version is not None), self.key, "" if version == "null" else version)
+
+    def may(self, index: apsw.Connection, bucket: Bucket, wish: Wish) -> bool:
+        """Whether the caller may."""
+        return is_allowed(index, bucket, self.caller, partial(request_values, self.request, self.query, self.caller), wish)
 
     async def document(self) -> dict[str, Any]:
         """The XML (or JSON) document in the body, decoded as the operation's input. Raises `MalformedXML`, `MaxMessageLengthExceeded`."""
@@ -107,11 +126,6 @@ class Call:
     def owner(self, account: str = "") -> dict[str, str]:
         """The Owner element of an account (default: the caller's)."""
         return {"DisplayName": account or self.caller.account, "ID": canonical_id(account or self.caller.account)}
-
-
-def canonical_id(account: str) -> str:
-    """S3's canonical user id of an account: 64 hexadecimal digits; here the account number, padded."""
-    return account.rjust(64, "0")
 
 
 def http_date(at_ms: int) -> str:

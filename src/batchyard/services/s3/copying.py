@@ -11,6 +11,8 @@ import apsw
 import msgspec
 
 from batchyard.model.fault import Fault
+from batchyard.services.s3.access import Wish, check_grants
+from batchyard.services.s3.actions import action_of
 from batchyard.services.s3.bodies import refer
 from batchyard.services.s3.call import Call, invalid_argument
 from batchyard.services.s3.checksums import check_algorithm
@@ -20,7 +22,7 @@ from batchyard.services.s3.objects import check_key
 from batchyard.services.s3.ranges import parse_copy_range
 from batchyard.services.s3.route import decode_key
 from batchyard.services.s3.traits import content_headers, metadata_of, quoted, traits_of
-from batchyard.services.s3.versions import MarkerFault, asked_version, find_readable, shown, version_headers
+from batchyard.services.s3.versions import MarkerFault, asked_version, find_told, shown, version_headers
 from batchyard.store import objects_keys as keys
 from batchyard.store.objects_bodies import BodyWriter, WrittenBody
 from batchyard.store.objects_checksums import in_base64, new_checksum
@@ -113,6 +115,7 @@ def _copy(
 ) -> tuple[ObjectRecord, Traits, dict[str, str]]:
     """The change of CopyObject: (the source with the date of the copy, the traits of the copy, headers that name both versions)."""
     bucket = call.own_bucket(index)
+    check_grants(index, bucket, wanted.grants)
     record = _find(call, source, index)
     check_copy_source(record, call.request.headers)
     existing = find_object(index, bucket, call.key)
@@ -140,7 +143,7 @@ def _copy(
 
 def _merged(call: Call, record: ObjectRecord, wanted: Traits) -> Traits:
     """The traits of the copy: metadata and tags from the source or from the request, as the directives say."""
-    traits = msgspec.structs.replace(record.traits, storage_class=wanted.storage_class, recorded=wanted.recorded)
+    traits = msgspec.structs.replace(record.traits, storage_class=wanted.storage_class, recorded=wanted.recorded, grants=wanted.grants)
     if _directive(call, "x-amz-metadata-directive") == "REPLACE":
         headers = call.request.headers
         traits = msgspec.structs.replace(traits, headers=content_headers(headers), metadata=metadata_of(headers))
@@ -166,9 +169,10 @@ def _directive(call: Call, name: str) -> str:
 
 
 def _find(call: Call, source: Source, index: apsw.Connection) -> ObjectRecord:
-    """Raises what `versions.find_readable` raises, but for a delete marker `InvalidRequest`, as S3 does."""
+    """Raises what `versions.find_told` raises, but for a delete marker `InvalidRequest`, as S3 does."""
     try:
-        return find_readable(index, call.own_bucket(index, source.bucket), source.key, source.version)
+        wish = Wish(action_of("GetObject", source.version is not None), source.key, source.version)
+        return find_told(call, index, call.own_bucket(index, source.bucket, wish), source.key, source.version)
     except MarkerFault as fault:
         if fault.code != "MethodNotAllowed":
             raise

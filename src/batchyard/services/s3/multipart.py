@@ -10,6 +10,7 @@ import apsw
 import msgspec
 
 from batchyard.model.fault import Fault
+from batchyard.services.s3.access import check_grants
 from batchyard.services.s3.bodies import receive, refer
 from batchyard.services.s3.call import Call, invalid_argument
 from batchyard.services.s3.checksums import Announced, announced, check_algorithm
@@ -46,6 +47,7 @@ async def create_multipart_upload(call: Call) -> HttpResponse:
 
     def change(index: apsw.Connection) -> None:
         bucket = call.own_bucket(index)
+        check_grants(index, bucket, traits.grants)
         uploads.add_upload(index, call.store.next_manifest(), upload_id, bucket.id, call.key, traits, now_ms)
 
     await call.change(change)

@@ -11,8 +11,10 @@ import apsw
 import msgspec
 
 from batchyard.model.fault import Fault
+from batchyard.services.s3.access import Wish, check_grants
+from batchyard.services.s3.actions import action_of
 from batchyard.services.s3.bodies import READ_BYTES, receive, refer, stream
-from batchyard.services.s3.call import Call, http_date
+from batchyard.services.s3.call import Call, access_denied, http_date
 from batchyard.services.s3.checksums import announced
 from batchyard.services.s3.conditions import check_delete, check_write, not_modified
 from batchyard.services.s3.ranges import parse_range
@@ -48,6 +50,7 @@ async def put_object(call: Call) -> HttpResponse:
 
     def check(index: apsw.Connection) -> None:
         bucket = call.own_bucket(index)
+        check_grants(index, bucket, traits.grants)
         check_write(versions.find_object(index, bucket, call.key), call.key, call.request.headers)
 
     await call.look(check)
@@ -110,13 +113,15 @@ async def delete_objects(call: Call) -> HttpResponse:
         )
 
     def change(index: apsw.Connection) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-        bucket = call.own_bucket(index)
+        bucket = call.find_bucket(index)
         deleted: list[dict[str, Any]] = []
         errors: list[dict[str, Any]] = []
         for entry in wanted:
             named: dict[str, Any] = {name: entry[name] for name in ("Key", "VersionId") if name in entry}
             try:
                 version = asked_version(entry.get("VersionId"))
+                if not call.may(index, bucket, Wish(action_of("DeleteObject", version is not None), entry["Key"], version)):
+                    raise access_denied()
                 gone = _delete(index, bucket, entry["Key"], version, entry.get("ETag"), call.store.now_ms())
             except Fault as fault:
                 errors.append(named | {"Code": fault.code, "Message": fault.message})
@@ -163,6 +168,7 @@ def _delete(index: apsw.Connection, bucket: Bucket, key: str, version: str | Non
 def _enter(call: Call, traits: Traits, written: WrittenBody, index: apsw.Connection) -> dict[str, str]:
     """The change of PutObject; the headers that only it can tell."""
     bucket = call.own_bucket(index)
+    check_grants(index, bucket, traits.grants)
     check_write(versions.find_object(index, bucket, call.key), call.key, call.request.headers)
     now_ms = call.store.now_ms()
     piece = Piece(1, written.body, written.size, written.md5, now_ms, {})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from batchyard.services.s3 import buckets, completion, copying, listing, multipart, objects, settings, tagging
+from batchyard.services.s3 import buckets, completion, copying, granting, listing, multipart, objects, settings, tagging
 from batchyard.services.s3.call import Call
 from batchyard.wire.http import HttpResponse
 
@@ -30,7 +30,7 @@ OPERATIONS: dict[str, Operation] = {
     "DeleteObjects": objects.delete_objects,
     "DeletePublicAccessBlock": settings.delete_setting,
     "GetBucketAccelerateConfiguration": settings.get_plain,
-    "GetBucketAcl": settings.get_bucket_acl,
+    "GetBucketAcl": granting.get_bucket_acl,
     "GetBucketCors": settings.get_never_set,
     "GetBucketEncryption": settings.get_setting,
     "GetBucketLifecycle": settings.get_setting,
@@ -48,7 +48,7 @@ OPERATIONS: dict[str, Operation] = {
     "GetBucketVersioning": settings.get_bucket_versioning,
     "GetBucketWebsite": settings.get_never_set,
     "GetObject": objects.get_object,
-    "GetObjectAcl": tagging.get_object_acl,
+    "GetObjectAcl": granting.get_object_acl,
     "GetObjectAttributes": tagging.get_object_attributes,
     "GetObjectLockConfiguration": settings.get_never_set,
     "GetObjectTagging": tagging.get_object_tagging,
@@ -61,7 +61,7 @@ OPERATIONS: dict[str, Operation] = {
     "ListObjects": listing.list_objects,
     "ListObjectsV2": listing.list_objects_v2,
     "ListParts": multipart.list_parts,
-    "PutBucketAcl": settings.put_bucket_acl,
+    "PutBucketAcl": granting.put_bucket_acl,
     "PutBucketEncryption": settings.put_setting,
     "PutBucketLifecycle": settings.put_setting,
     "PutBucketLifecycleConfiguration": settings.put_setting,
@@ -73,7 +73,7 @@ OPERATIONS: dict[str, Operation] = {
     "PutBucketTagging": settings.put_setting,
     "PutBucketVersioning": settings.put_bucket_versioning,
     "PutObject": objects.put_object,
-    "PutObjectAcl": tagging.put_object_acl,
+    "PutObjectAcl": granting.put_object_acl,
     "PutObjectTagging": tagging.put_object_tagging,
     "PutPublicAccessBlock": settings.put_setting,
     "UploadPart": multipart.upload_part,

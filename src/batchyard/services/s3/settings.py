@@ -9,27 +9,29 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import apsw
 import msgspec
 
 from batchyard.model.fault import Fault
+from batchyard.services.s3.access import ENFORCED, bucket_grants, public_access_block
+from batchyard.services.s3.buckets import acl_with_ownership
 from batchyard.services.s3.call import Call
+from batchyard.services.s3.policies import compile_policy
 from batchyard.services.s3.route import not_implemented
-from batchyard.services.s3.tagging import owner_acl, refuse_grants
 from batchyard.services.s3.traits import checked_tags
 from batchyard.store import objects_keys as keys
+from batchyard.store.objects_records import Bucket
 from batchyard.wire.http import HttpResponse
 
 TAGS_PER_BUCKET = 50
-POLICY_LIMIT_BYTES = 20 * 1024
+OWNERSHIPS = (ENFORCED, "BucketOwnerPreferred", "ObjectWriter")
 
 # setting -> what it does on AWS and not here
 RECORDED_ONLY: dict[str, str] = {
     "bucket encryption": "objects lie on the disk as they came: encrypt the disk. SSE-KMS is refused for single objects.",
     "object encryption (AES256)": "the header is kept and given back; the bytes are not encrypted.",
     "lifecycle configuration": "nothing expires, moves or is aborted by itself.",
-    "bucket policy": "only the account that owns a bucket may use it, whatever its policy says.",
-    "public access block": "anonymous requests are refused, whether it is set or not.",
-    "ownership controls": "the owner of the bucket owns all objects in it; ACLs are refused.",
+    "ownership controls": "they say whether ACLs count; the owner of the bucket owns all objects in it, whoever wrote them.",
     "bucket tags": "they are kept and given back, and charge nothing to anyone.",
     "storage class": "all objects lie on the same disk.",
 }
@@ -105,10 +107,16 @@ async def put_setting(call: Call) -> HttpResponse:
     document = (await call.document()).get(setting.member)
     if document is None:
         raise Fault("MissingRequestBodyError", "Request Body is empty")
-    _check(setting.kind, document)
+    _check(call, setting.kind, document)
     headers = _transition_header(call, setting.kind, document)
     text = document if isinstance(document, str) else msgspec.json.encode(document).decode()
-    await call.change(lambda index: keys.put_setting(index, call.own_bucket(index).id, setting.kind, text))
+
+    def change(index: apsw.Connection) -> None:
+        bucket = call.own_bucket(index)
+        _check_access(index, bucket, setting.kind, document)
+        keys.put_setting(index, bucket.id, setting.kind, text)
+
+    await call.change(change)
     return HttpResponse(204 if setting.kind in ("policy", "tagging") else 200, headers)
 
 
@@ -154,12 +162,16 @@ async def get_plain(call: Call) -> HttpResponse:
 
 
 async def get_bucket_policy_status(call: Call) -> HttpResponse:
-    """GetBucketPolicyStatus: a bucket here is never public."""
+    """GetBucketPolicyStatus: whether the policy allows anybody something."""
     setting = SETTINGS["policy"]
-    bucket = await call.look(call.own_bucket)
-    if await call.look(lambda index: keys.setting(index, bucket.id, setting.kind)) is None:
+
+    def question(index: apsw.Connection) -> str | None:
+        return keys.setting(index, call.own_bucket(index).id, setting.kind)
+
+    text = await call.look(question)
+    if text is None:
         raise Fault(setting.missing_code, setting.missing_message, BucketName=call.bucket)
-    return call.answer({"PolicyStatus": {"IsPublic": False}})
+    return call.answer({"PolicyStatus": {"IsPublic": compile_policy(text, call.bucket).is_public}})
 
 
 async def put_bucket_versioning(call: Call) -> HttpResponse:
@@ -189,19 +201,6 @@ async def put_off(call: Call) -> HttpResponse:
     return HttpResponse(200)
 
 
-async def get_bucket_acl(call: Call) -> HttpResponse:
-    """GetBucketAcl: the owner may do everything, nobody else anything."""
-    bucket = await call.look(call.own_bucket)
-    return call.answer(owner_acl(call, bucket.account))
-
-
-async def put_bucket_acl(call: Call) -> HttpResponse:
-    """PutBucketAcl: `private` changes nothing, all else is refused as on a bucket without ACLs."""
-    await refuse_grants(call)
-    await call.look(call.own_bucket)
-    return HttpResponse(200)
-
-
 def _setting_of(call: Call) -> Setting:
     return next(setting for kind, setting in SETTINGS.items() if kind in call.query)
 
@@ -214,12 +213,12 @@ def _transition_header(call: Call, kind: str, document: Any) -> dict[str, str]:
     return {_TRANSITION: document[_TRANSITION]}
 
 
-def _check(kind: str, document: Any) -> None:
+def _check(call: Call, kind: str, document: Any) -> None:
     """What S3 checks of a document beyond its schema."""
     if kind == "tagging":
         checked_tags([(tag["Key"], tag["Value"]) for tag in document.get("TagSet", [])], TAGS_PER_BUCKET)
     elif kind == "policy":
-        _check_policy(document)
+        compile_policy(document, call.bucket)
     elif kind == "encryption" and not document.get("Rules"):
         raise Fault("MalformedXML", "The XML you provided was not well-formed or did not validate against our published schema")
     elif kind == "lifecycle":
@@ -228,14 +227,13 @@ def _check(kind: str, document: Any) -> None:
                 raise Fault("MalformedXML", "LifecycleConfiguration.Rule.Status must be Enabled or Disabled")
 
 
-def _check_policy(text: str) -> None:
-    if len(text.encode()) > POLICY_LIMIT_BYTES:
-        raise Fault("PolicyTooLarge", "Policy exceeds the maximum allowed document size.")
-    try:
-        policy = msgspec.json.decode(text)
-    except msgspec.DecodeError:
-        policy = None
-    if not isinstance(policy, dict):
-        raise Fault("MalformedPolicy", "Policies must be valid JSON and the first byte must be '{'")
-    if not policy.get("Statement"):
-        raise Fault("MalformedPolicy", "Missing required field Statement")
+def _check_access(index: apsw.Connection, bucket: Bucket, kind: str, document: Any) -> None:
+    """What S3 checks of a document that changes who may use the bucket."""
+    if kind == "policy" and public_access_block(index, bucket).get("BlockPublicPolicy") and compile_policy(document, bucket.name).is_public:
+        raise Fault("AccessDenied", "Access Denied: public policies are blocked by the bucket's public access block")
+    if kind == "ownershipControls":
+        rules = document.get("Rules", [])
+        if len(rules) != 1 or rules[0].get("ObjectOwnership") not in OWNERSHIPS:
+            raise Fault("MalformedXML", "The XML you provided was not well-formed or did not validate against our published schema")
+        if rules[0]["ObjectOwnership"] == ENFORCED and bucket_grants(index, bucket):
+            raise acl_with_ownership()

@@ -1,4 +1,4 @@
-"""The tags and the attributes of an object, and its access control list, which is always the owner's."""
+"""The tags and the attributes of an object."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import msgspec
 
 from batchyard.model.fault import Fault
 from batchyard.services.s3.call import Call, http_date, invalid_argument
-from batchyard.services.s3.traits import OWNER_ACLS, TAGS_PER_OBJECT, acl_not_supported, checked_tags
+from batchyard.services.s3.traits import TAGS_PER_OBJECT, checked_tags
 from batchyard.services.s3.versions import of_call, version_headers
 from batchyard.store import objects_keys as keys
 from batchyard.store import objects_versions as versions
@@ -65,35 +65,6 @@ async def get_object_attributes(call: Call) -> HttpResponse:
         return call.answer(result, headers)
 
     return await call.look(question)
-
-
-async def get_object_acl(call: Call) -> HttpResponse:
-    """GetObjectAcl: the owner may do everything, nobody else anything."""
-    record = await call.look(partial(of_call, call))
-    return call.answer(owner_acl(call, record.bucket.account))
-
-
-async def put_object_acl(call: Call) -> HttpResponse:
-    """PutObjectAcl: what gives the owner everything changes nothing, all else is refused as on a bucket without ACLs."""
-    await refuse_grants(call)
-    await call.look(partial(of_call, call))
-    return HttpResponse(200)
-
-
-def owner_acl(call: Call, account: str) -> dict[str, Any]:
-    """An access control list with the owner's full control."""
-    owner = call.owner(account)
-    grant = {"Grantee": {"Type": "CanonicalUser", **owner}, "Permission": "FULL_CONTROL"}
-    return {"Owner": owner, "Grants": [grant]}
-
-
-async def refuse_grants(call: Call) -> None:
-    """Raises `AccessControlListNotSupported` unless the request asks for the owner's full control and nothing else."""
-    document = (await call.document()).get("AccessControlPolicy", {})
-    granted = any(name.startswith("x-amz-grant-") for name in call.request.headers)
-    canned = call.header("x-amz-acl")
-    if document or granted or canned not in OWNER_ACLS:
-        raise acl_not_supported()
 
 
 async def _set_tags(call: Call, tags: dict[str, str]) -> dict[str, str]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from urllib.parse import unquote_plus
 
 from batchyard.model.fault import Fault
+from batchyard.services.s3.acls import grants_in_headers
 from batchyard.services.s3.call import http_date, invalid_argument
 from batchyard.services.s3.route import not_implemented
 from batchyard.store.objects_records import ObjectRecord, Traits
@@ -26,7 +27,6 @@ METADATA_LIMIT_BYTES = 2048
 # Storage classes that are kept and given back; all objects lie on the same disk. The archive classes would refuse reads until a
 # restore, which is not there.
 STORAGE_CLASSES = frozenset(("STANDARD", "REDUCED_REDUNDANCY", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "GLACIER_IR"))
-OWNER_ACLS = frozenset(("private", "bucket-owner-full-control", "bucket-owner-read"))
 ENCRYPTION = "x-amz-server-side-encryption"
 
 TAGS_PER_OBJECT = 10
@@ -62,6 +62,7 @@ def traits_of(headers: Mapping[str, str]) -> Traits:
         tags=tags,
         storage_class=storage_class,
         recorded=recorded,
+        grants=grants_in_headers(headers) or [],
     )
 
 
@@ -84,7 +85,7 @@ def content_headers(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 def refuse_unserved(headers: Mapping[str, str]) -> None:
-    """Refuse the headers whose meaning would be lost: encryption with the customer's key or KMS, ACLs, locks, redirects, appends."""
+    """Refuse the headers whose meaning would be lost: encryption with the customer's key or KMS, locks, redirects, appends."""
     for name in headers:
         if name.startswith(f"{ENCRYPTION}-") or name in (
             "x-amz-website-redirect-location",
@@ -94,20 +95,11 @@ def refuse_unserved(headers: Mapping[str, str]) -> None:
             raise not_implemented(name)
         if name.startswith("x-amz-object-lock-"):
             raise Fault("InvalidRequest", "Bucket is missing Object Lock Configuration")
-        if name.startswith("x-amz-grant-"):
-            raise acl_not_supported()
     encryption = headers.get(ENCRYPTION, "")
     if encryption and encryption != "AES256":
         if encryption.startswith("aws:"):
             raise not_implemented(f"{ENCRYPTION}: {encryption}")
         raise invalid_argument("The encryption method specified is not supported", ENCRYPTION, encryption)
-    if headers.get("x-amz-acl", "private") not in OWNER_ACLS:
-        raise acl_not_supported()
-
-
-def acl_not_supported() -> Fault:
-    """What S3 says of ACLs on a bucket made since April 2023 (object ownership: bucket owner enforced)."""
-    return Fault("AccessControlListNotSupported", "The bucket does not allow ACLs")
 
 
 def parse_tagging(text: str) -> dict[str, str]:

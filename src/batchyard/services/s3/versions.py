@@ -7,7 +7,8 @@ import re
 import apsw
 
 from batchyard.model.fault import Fault
-from batchyard.services.s3.call import Call, http_date, invalid_argument, no_such_key
+from batchyard.services.s3.access import Wish
+from batchyard.services.s3.call import Call, access_denied, http_date, invalid_argument, no_such_key
 from batchyard.store.objects_records import Bucket, ObjectRecord
 from batchyard.store.objects_versions import find_object, find_version, latest_marker
 
@@ -56,7 +57,18 @@ def find_readable(index: apsw.Connection, bucket: Bucket, key: str, version: str
 
 def of_call(call: Call, index: apsw.Connection) -> ObjectRecord:
     """The version that the call asks for. Raises what `find_readable` raises, `NoSuchBucket` and `AccessDenied`."""
-    return find_readable(index, call.own_bucket(index), call.key, asked_version(call.query.get("versionId")))
+    version = asked_version(call.query.get("versionId"))
+    return find_told(call, index, call.own_bucket(index), call.key, version)
+
+
+def find_told(call: Call, index: apsw.Connection, bucket: Bucket, key: str, version: str | None) -> ObjectRecord:
+    """`find_readable`; that there is no such object is told only to those who may list the bucket. Raises `AccessDenied` to others."""
+    try:
+        return find_readable(index, bucket, key, version)
+    except Fault:
+        if call.caller.account != bucket.account and not call.may(index, bucket, Wish("s3:ListBucket")):
+            raise access_denied() from None
+        raise
 
 
 def version_headers(bucket: Bucket, version: str | None) -> dict[str, str]:
