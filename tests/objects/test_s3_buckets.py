@@ -71,7 +71,7 @@ def test_where_a_bucket_is(s3: Any, endpoint: str) -> None:
     assert europe.get_object(Bucket="in-europe", Key="k")["Body"].read() == b"x"
     lock = {"Bucket": "locked", "ObjectLockEnabledForBucket": True}
     assert refused(s3.create_bucket, **lock) == ("NotImplemented", 501)
-    assert refused(s3.create_bucket, Bucket="public", ACL="public-read") == ("AccessControlListNotSupported", 400)
+    assert refused(s3.create_bucket, Bucket="public", ACL="public-read") == ("InvalidBucketAclWithObjectOwnership", 400)
 
 
 def test_buckets_are_listed(s3: Any) -> None:
@@ -157,7 +157,12 @@ def setting_bucket(s3: Any) -> str:
     return "settings"
 
 
-POLICY = json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Principal": "*", "Action": "s3:*"}]})
+POLICY = json.dumps(
+    {
+        "Version": "2012-10-17",
+        "Statement": [{"Effect": "Deny", "Principal": "*", "Action": "s3:DeleteBucket", "Resource": "arn:aws:s3:::*"}],
+    }
+)
 BLOCK = {"BlockPublicAcls": True, "IgnorePublicAcls": False, "BlockPublicPolicy": True, "RestrictPublicBuckets": False}
 SETTINGS = [
     ("bucket_tagging", {"Tagging": {"TagSet": [{"Key": "a", "Value": "1"}]}}, ("TagSet",), "NoSuchTagSet"),

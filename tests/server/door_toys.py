@@ -64,7 +64,7 @@ class Toys:
     seen: list[tuple[str, Caller, dict[str, Any]]] = field(default_factory=list)
     objects: dict[str, bytes] = field(default_factory=dict)
     trailers: dict[str, dict[str, str]] = field(default_factory=dict)
-    callers: list[Caller | None] = field(default_factory=list)
+    callers: list[Caller] = field(default_factory=list)
     results: dict[str, dict[str, Any]] = field(default_factory=dict)
     hold: asyncio.Event | None = None
 
@@ -102,7 +102,7 @@ class Toys:
             "batchyard": Module("batchyard", {"explain": explain}),
         }
 
-    async def s3(self, desk: Any, caller: Caller | None, request: HttpRequest) -> HttpResponse:
+    async def s3(self, desk: Any, caller: Caller, request: HttpRequest) -> HttpResponse:
         """Objects in a dict: enough to send bodies both ways."""
         self.callers.append(caller)
         if request.raw_path == "/open/secret":
