@@ -10,7 +10,7 @@ import re
 import sys
 from pathlib import Path
 
-from batchyard.core.lifecycle import ARRAY_MOVES, MOVES, Event, Move
+from batchyard.core.lifecycle import ARRAY_MOVES, GANG_MOVES, MOVES, NODE_MOVES, Event, Move
 from batchyard.model.job import Status
 
 PAGE = Path(__file__).parent.parent / "ARCHITECTURE.md"
@@ -19,7 +19,8 @@ MARKS = ("<!-- states -->", "<!-- /states -->")
 
 def diagram(moves: dict[tuple[Status, type[Event]], Move]) -> str:
     """A Mermaid state diagram: one arrow per state, event and result; events that change nothing are left out."""
-    lines = ["```mermaid", "stateDiagram-v2", "    [*] --> SUBMITTED"]
+    first = next(iter(moves))[0]
+    lines = ["```mermaid", "stateDiagram-v2", f"    [*] --> {first}"]
     for (state, event), (_handler, targets) in moves.items():
         lines += [f"    {state} --> {target}: {event.__name__}" for target in targets if target is not state]
     lines += [f"    {state} --> [*]" for state in Status if state.is_final]
@@ -27,8 +28,14 @@ def diagram(moves: dict[tuple[Status, type[Event]], Move]) -> str:
 
 
 def block() -> str:
-    """What stands between the marks: jobs first, then the parents of arrays."""
-    return f"A job, or a child of an array:\n\n{diagram(MOVES)}\n\nThe parent of an array:\n\n{diagram(ARRAY_MOVES)}\n"
+    """What stands between the marks: jobs first, then the parents of arrays, then multi-node parallel jobs."""
+    titles = {
+        "A job, or a child of an array": MOVES,
+        "The parent of an array": ARRAY_MOVES,
+        "A multi-node parallel job, which is its own main node": GANG_MOVES,
+        "Any other node of a multi-node parallel job": NODE_MOVES,
+    }
+    return "\n\n".join(f"{title}:\n\n{diagram(moves)}" for title, moves in titles.items()) + "\n"
 
 
 def page_with_diagram(text: str) -> str:

@@ -152,8 +152,8 @@ def test_containers_that_are_refused(bench: Bench, container: dict[str, Any], me
     [
         ({"jobDefinitionName": "a:1"}, "jobDefinitionName should match valid pattern"),
         ({"type": "service"}, "type service is not valid"),
-        ({"type": "multinode"}, "type multinode is not available"),
-        ({"nodeProperties": {"numNodes": 2, "mainNode": 0, "nodeRangeProperties": []}}, "nodeProperties is not available"),
+        ({"type": "multinode"}, "containerProperties is not for job definitions of type multinode"),
+        ({"nodeProperties": {"numNodes": 2, "mainNode": 0, "nodeRangeProperties": []}}, "only for job definitions of type multinode"),
         ({"ecsProperties": {"taskProperties": [{"containers": [{"image": "x"}]}]}}, "exactly one of containerProperties, ecsProperties"),
         ({"eksProperties": {"podProperties": {"containers": [{"image": "x"}]}}}, "has containerProperties and eksProperties"),
         ({"consumableResourceProperties": {"consumableResourceList": [{"consumableResource": "r"}]}}, "consumableResourceProperties"),

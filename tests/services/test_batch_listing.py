@@ -41,7 +41,7 @@ def test_without_a_status_only_what_runs(ready: Bench) -> None:
         ({}, "Exactly one of"),
         ({"jobQueue": "queue", "arrayJobId": "x"}, "Exactly one of"),
         ({"jobQueue": ""}, "Exactly one of"),
-        ({"multiNodeJobId": "x"}, "multiNodeJobId is not available"),
+        ({"multiNodeJobId": "x", "arrayJobId": "x"}, "Exactly one of"),
         ({"jobQueue": "gone"}, "JobQueue gone not found."),
         ({"jobQueue": "queue", "jobStatus": "ODD"}, "jobStatus ODD is not valid"),
         (

@@ -84,7 +84,7 @@ def test_submissions_that_aws_refuses_in_known_words(ready: Bench, members: dict
         ({"dependsOn": [{"jobId": "gone"}]}, "gone does not exist"),
         ({"dependsOn": [{"type": "SEQUENTIAL"}]}, "only for array jobs"),
         ({"dependsOn": [{}]}, "jobId is required"),
-        ({"nodeOverrides": {"numNodes": 2}}, "nodeOverrides is not available"),
+        ({"nodeOverrides": {"numNodes": 2}}, "nodeOverrides is only for multi-node parallel jobs"),
         ({"eksPropertiesOverride": {"podProperties": {"metadata": {"labels": {"a": "b"}}}}}, "eksPropertiesOverride is not for this job"),
     ],
 )

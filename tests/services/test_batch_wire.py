@@ -134,9 +134,11 @@ def test_many_at_once_and_an_unknown_one(service: Yard) -> None:
 def test_what_is_not_there_yet_says_so(service: Yard) -> None:
     with pytest.raises(service.batch.exceptions.ClientException, match="not"):
         service.batch.create_service_environment(serviceEnvironmentName="s", serviceEnvironmentType="SAGEMAKER_TRAINING", capacityLimits=[])
-    with pytest.raises(service.batch.exceptions.ClientException, match="nodeProperties is not available in this version"):
+    with pytest.raises(service.batch.exceptions.ClientException, match="efsVolumeConfiguration is not available in this version"):
         service.batch.register_job_definition(
-            jobDefinitionName="mnp", type="multinode", nodeProperties={"numNodes": 2, "mainNode": 0, "nodeRangeProperties": []}
+            jobDefinitionName="efs",
+            type="container",
+            containerProperties={"image": "x", "volumes": [{"efsVolumeConfiguration": {"fileSystemId": "fs-1"}}]},
         )
 
 

@@ -114,7 +114,7 @@ def in_turn(sharing: Sharing, ready: Callable[[str], Iterator[Waiting]], passing
             continue
         yield job
         if job.spec.needs not in passing and job.spec.consumables not in passing:
-            standing = standing._replace(held_vcpus=standing.held_vcpus + job.spec.needs.vcpus)
+            standing = standing._replace(held_vcpus=standing.held_vcpus + job.spec.vcpus)
             heapq.heapreplace(heap, (burden(standing), first, share, standing))
 
 
@@ -162,7 +162,7 @@ def _maximum_vcpus(environment: Environment) -> float:
 def within(jobs: Iterable[Waiting], vcpus: float) -> Iterator[Waiting]:
     """The first of `jobs` that need no more than so much together."""
     for job in jobs:
-        vcpus -= job.spec.needs.vcpus
+        vcpus -= job.spec.vcpus
         if vcpus < 0:
             return
         yield job

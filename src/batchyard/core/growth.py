@@ -25,6 +25,7 @@ class Growth:
     def __init__(self, view: YardView, busy: set[str]) -> None:
         self.view = view
         self.busy = busy
+        self.kept: dict[str, str] = {}  # instance -> queue: free room that its head, a multi-node parallel job, keeps for its nodes
         self.starts: list[StartWish] = []
         self.give_back: list[str] = []
         self.reclaims: list[str] = []
@@ -93,10 +94,10 @@ class Growth:
                 return environment, *choice
         return None
 
-    def fits_coming(self, queue: Queue, needs: Resources) -> bool:
-        """Whether an instance on its way has room for a queue's job; takes that room."""
+    def fits_coming(self, queue: Queue, needs: Resources, only: str = "") -> bool:
+        """Whether an instance on its way, in the environment `only` if one is named, has room for a queue's job; takes that room."""
         for number, (arn, launched_for, room) in enumerate(self.coming):
-            if launched_for in ("", queue.arn) and needs.fits(room) and arn in self._scalable(queue):
+            if launched_for in ("", queue.arn) and only in ("", arn) and needs.fits(room) and arn in self._scalable(queue):
                 self.coming[number] = (arn, launched_for, room.minus(needs))
                 return True
         return False
@@ -123,6 +124,11 @@ class Growth:
             back = _smaller(self.freeing[environment.provider], room)
             self.freeing[environment.provider] = self.freeing[environment.provider].minus(back)
             self.host[environment.provider] = host.minus(room.minus(back))
+
+
+def is_open(environment: Environment) -> bool:
+    """Whether the scheduler may place jobs there: ENABLED, and neither INVALID nor on its way out."""
+    return environment.state is State.ENABLED and environment.health in (Health.VALID, Health.UPDATING)
 
 
 def scalable(view: YardView, queue: Queue) -> list[str]:

@@ -21,7 +21,15 @@ Some rules that the table encodes and that are easy to get wrong:
 - Timestamps never run backwards: a report that carries an earlier time than the attempt's begin is pulled up to it.
 
 An array's parent moves by a smaller table, `ARRAY_MOVES`: it never runs, it is PENDING while its children do, and it ends when
-they all have. Effects are not listed here: what a provider is to be told follows from the record (see `engine/dispatch.py`).
+they all have.
+
+A multi-node parallel job moves by `GANG_MOVES`. It is its own main node: it is placed, starts and runs as that node does. When its
+main node has ended it waits (in the state where it is) until all other nodes have, and only then goes on: so nothing of a finished
+job runs, and a retry finds no node of the attempt before it. The other nodes move by `NODE_MOVES`. Each of them holds room from the
+moment when the main node is placed, starts when the main node runs, and decides nothing for the job. One that has ended may be
+needed again if the job has attempts left; it is RUNNABLE until the job knows.
+
+Effects are not listed here: what a provider is to be told follows from the record (see `engine/dispatch.py`).
 """
 
 from __future__ import annotations
@@ -44,6 +52,7 @@ TIMED_OUT = "Job attempt duration exceeded timeout"
 DEPENDENT_FAILED = "Dependent Job failed"
 CHILD_FAILED = "Array Child Job failed"
 QUEUE_DELETED = "JobQueue deleted"
+MAIN_NODE_ENDED = "Main node has ended"
 OUT_OF_MEMORY = "OutOfMemoryError: Container killed due to memory usage"
 
 
@@ -108,13 +117,56 @@ class Settled:
     failed: int
 
 
-Event = Held | Released | Doomed | Placed | Started | Ended | CancelAsked | TerminateAsked | Settled
+@dataclass(frozen=True, slots=True)
+class NodeLost:
+    """To a multi-node parallel job: a node that was to start after the main node has lost its instance."""
+
+    instance: str
+
+
+@dataclass(frozen=True, slots=True)
+class NodesEnded:
+    """To a multi-node parallel job whose main node has ended: so have all others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reserved:
+    """To a node: room is held for it; it starts when the main node runs."""
+
+    attempt: Attempt
+
+
+@dataclass(frozen=True, slots=True)
+class Called:
+    """To a node: the main node runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dismissed:
+    """To a node: it is not needed any more in this attempt, because the main node has ended or the whole job is terminated."""
+
+    reason: str
+    is_terminated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class JobEnded:
+    """To a node: the job that it is part of is final."""
+
+    job: Job
+
+
+Event = (
+    (Held | Released | Doomed | Placed | Started | Ended | CancelAsked | TerminateAsked | Settled)
+    | (NodeLost | NodesEnded)
+    | (Reserved | Called | Dismissed | JobEnded)
+)
 Handler = Callable[[Job, Specification, "Event", int], Job]
 
 
 def advance(job: Job, spec: Specification, event: Event, now_ms: int) -> Job:
     """The job after `event`. The same object if nothing changes; raises IllegalMove for what the table does not know."""
-    table = ARRAY_MOVES if job.is_array else MOVES
+    table = ARRAY_MOVES if job.is_array else GANG_MOVES if job.is_multi_node else MOVES if job.node is None else NODE_MOVES
     move = table.get((job.status, type(event)))
     if move is None:
         raise IllegalMove(f"{type(event).__name__} for job {job.id} in {job.status}")
@@ -187,6 +239,10 @@ def _close(attempt: Attempt, job: Job, report: AttemptEnded) -> Attempt:
             started_at_ms = None
         case "timeout":
             status_reason, reason, exit_code = TIMED_OUT, report.reason, report.exit_code
+        case "stopped" if job.broken_by and not job.is_terminated:
+            status_reason, reason, exit_code = host_lost(job.broken_by), "", None
+        case "stopped" if job.node is not None and job.stop_reason:
+            status_reason, reason, exit_code = job.stop_reason, report.reason, report.exit_code
         case _:
             status_reason = job.stop_reason if job.is_terminated else EXITED
             reason, exit_code = OUT_OF_MEMORY if report.oom else report.reason, report.exit_code
@@ -261,6 +317,96 @@ def _settle(job: Job, _spec: Specification, event: Event, now_ms: int) -> Job:
     )
 
 
+def _end_main(job: Job, _spec: Specification, event: Event, _now_ms: int) -> Job:
+    """The main node's attempt is over; what becomes of the job is decided when all other nodes have ended."""
+    assert isinstance(event, Ended)
+    assert job.current is not None
+    closed = _close(job.current, job, event.report)
+    return replace(job, current=None, attempts=(*job.attempts, closed), started_at_ms=closed.started_at_ms)
+
+
+def _conclude(job: Job, spec: Specification, _event: Event, now_ms: int) -> Job:
+    last = job.attempts[-1]
+    after = replace(job, status_reason=last.status_reason, broken_by="")
+    if job.is_terminated:
+        return replace(after, status=S.FAILED, status_reason=job.stop_reason, stopped_at_ms=last.stopped_at_ms)
+    if has_succeeded(last):
+        return replace(after, status=S.SUCCEEDED, stopped_at_ms=last.stopped_at_ms)
+    if last.status_reason != TIMED_OUT and retries.verdict(spec, last):
+        return replace(after, status=S.RUNNABLE, runnable_at_ms=now_ms)
+    return replace(after, status=S.FAILED, stopped_at_ms=last.stopped_at_ms)
+
+
+def has_succeeded(closed: Attempt) -> bool:
+    """Whether an attempt of a main node that was not stopped is a success."""
+    return closed.exit_code == 0 and closed.status_reason == EXITED
+
+
+def _terminate_gang(job: Job, _spec: Specification, event: Event, _now_ms: int) -> Job:
+    """The main node alone decides: once it has succeeded, the job has, though other nodes are still being stopped."""
+    assert isinstance(event, TerminateAsked)
+    if job.is_terminated or (job.is_ending and has_succeeded(job.attempts[-1])):
+        return job
+    return replace(job, is_terminated=True, stop_reason=event.reason)
+
+
+def _lose_node(job: Job, _spec: Specification, event: Event, _now_ms: int) -> Job:
+    """All nodes or none: the attempt is lost. Once the main node runs, a lost node is that node's business alone."""
+    assert isinstance(event, NodeLost)
+    return job if job.broken_by or job.is_ending else replace(job, broken_by=event.instance)
+
+
+def _reserve(job: Job, _spec: Specification, event: Event, _now_ms: int) -> Job:
+    assert isinstance(event, Reserved)
+    return replace(job, current=event.attempt, status_reason="", started_at_ms=None, stop_reason="", broken_by="")
+
+
+def _call(job: Job, _spec: Specification, _event: Event, _now_ms: int) -> Job:
+    assert job.current is not None
+    return replace(job, status=S.STARTING)
+
+
+def _give_up(job: Job, _spec: Specification, event: Event, _now_ms: int) -> Job:
+    """A node that was never started has no attempt to show."""
+    lost = job.current.instance if isinstance(event, Ended) and job.current is not None else ""
+    return replace(job, current=None, broken_by=lost)
+
+
+def _dismiss(job: Job, _spec: Specification, event: Event, _now_ms: int) -> Job:
+    assert isinstance(event, Dismissed)
+    if job.is_terminated or (job.stop_reason and not event.is_terminated):
+        return job
+    return replace(job, stop_reason=event.reason, is_terminated=event.is_terminated)
+
+
+def _end_node(job: Job, spec: Specification, event: Event, now_ms: int) -> Job:
+    assert isinstance(event, Ended)
+    assert job.current is not None
+    closed = _close(job.current, job, event.report)
+    after = replace(
+        job, current=None, attempts=(*job.attempts, closed), started_at_ms=closed.started_at_ms, status_reason=closed.status_reason
+    )
+    if closed.number < spec.attempts:  # the job may be tried again, and this node with it
+        return replace(after, status=S.RUNNABLE, runnable_at_ms=now_ms)
+    return _finish_node(after, closed)
+
+
+def _finish_node(job: Job, closed: Attempt) -> Job:
+    good = closed.exit_code == 0 and not job.is_terminated
+    return replace(job, status=S.SUCCEEDED if good else S.FAILED, stopped_at_ms=closed.stopped_at_ms)
+
+
+def _end_with_job(job: Job, _spec: Specification, event: Event, now_ms: int) -> Job:
+    """A node ends as its part in the job's last attempt did; one that had none has failed with the job's words."""
+    assert isinstance(event, JobEnded)
+    whole = event.job
+    if job.attempts and whole.attempts and job.attempts[-1].number == whole.attempts[-1].number:
+        return _finish_node(job, job.attempts[-1])
+    words = whole.status_reason if whole.status is S.FAILED and whole.status_reason else MAIN_NODE_ENDED
+    flags = {"is_cancelled": whole.is_cancelled, "is_terminated": whole.is_terminated}
+    return replace(job, status=S.FAILED, status_reason=words, stopped_at_ms=max(now_ms, job.started_at_ms or 0), **flags)
+
+
 Move = tuple[Handler, tuple[Status, ...]]
 
 MOVES: dict[tuple[Status, type[Event]], Move] = {
@@ -300,4 +446,30 @@ ARRAY_MOVES: dict[tuple[Status, type[Event]], Move] = {
     (S.SUCCEEDED, TerminateAsked): (_unchanged, (S.SUCCEEDED,)),
     (S.FAILED, CancelAsked): (_unchanged, (S.FAILED,)),
     (S.FAILED, TerminateAsked): (_unchanged, (S.FAILED,)),
+}
+
+GANG_MOVES: dict[tuple[Status, type[Event]], Move] = {
+    **MOVES,
+    (S.STARTING, Ended): (_end_main, (S.STARTING,)),
+    (S.STARTING, NodeLost): (_lose_node, (S.STARTING,)),
+    (S.STARTING, TerminateAsked): (_terminate_gang, (S.STARTING,)),
+    (S.STARTING, NodesEnded): (_conclude, (S.RUNNABLE, S.SUCCEEDED, S.FAILED)),
+    (S.RUNNING, Ended): (_end_main, (S.RUNNING,)),
+    (S.RUNNING, NodeLost): (_unchanged, (S.RUNNING,)),
+    (S.RUNNING, TerminateAsked): (_terminate_gang, (S.RUNNING,)),
+    (S.RUNNING, NodesEnded): (_conclude, (S.RUNNABLE, S.SUCCEEDED, S.FAILED)),
+}
+
+NODE_MOVES: dict[tuple[Status, type[Event]], Move] = {
+    (S.RUNNABLE, Reserved): (_reserve, (S.RUNNABLE,)),
+    (S.RUNNABLE, Called): (_call, (S.STARTING,)),
+    (S.RUNNABLE, Dismissed): (_give_up, (S.RUNNABLE,)),
+    (S.RUNNABLE, Ended): (_give_up, (S.RUNNABLE,)),
+    (S.RUNNABLE, JobEnded): (_end_with_job, (S.SUCCEEDED, S.FAILED)),
+    (S.STARTING, Started): (_start, (S.RUNNING,)),
+    (S.STARTING, Dismissed): (_dismiss, (S.STARTING,)),
+    (S.STARTING, Ended): (_end_node, (S.RUNNABLE, S.SUCCEEDED, S.FAILED)),
+    (S.RUNNING, Started): (_unchanged, (S.RUNNING,)),
+    (S.RUNNING, Dismissed): (_dismiss, (S.RUNNING,)),
+    (S.RUNNING, Ended): (_end_node, (S.RUNNABLE, S.SUCCEEDED, S.FAILED)),
 }

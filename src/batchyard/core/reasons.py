@@ -71,7 +71,7 @@ def _short_of_host(view: YardView, environment: Environment, needs: Resources) -
     if room is None:
         return None
     taken = sum(i.room.vcpus for i in view.environment_instances(environment.arn).values())
-    left = _host_left(view, environment.provider)
+    left = host_left(view, environment.provider)
     is_short = taken + room.vcpus <= environment.max_vcpus and left is not None and not room.fits(left)
     return _fitting_name(view, environment, needs) if is_short else ""
 
@@ -153,9 +153,9 @@ def _reason(view: YardView, queue: Queue, order: int, arn: str, needs: Resources
     environment = view.environments.get(arn)
     if environment is None:
         return Reason(arn.rpartition("/")[2], "the compute environment is gone", "update the queue's computeEnvironmentOrder")
-    closed = _closed(environment)
-    if closed is not None:
-        return closed
+    shut = closed(environment)
+    if shut is not None:
+        return shut
     never = _never(view, environment, needs)
     if never is not None:
         return never
@@ -164,7 +164,7 @@ def _reason(view: YardView, queue: Queue, order: int, arn: str, needs: Resources
     return _not_now(view, queue, environment, needs)
 
 
-def _closed(environment: Environment) -> Reason | None:
+def closed(environment: Environment) -> Reason | None:
     if environment.health is Health.DELETING:
         return Reason(environment.name, "is being deleted", "attach another compute environment to the queue")
     if environment.health is Health.INVALID:
@@ -189,13 +189,13 @@ def _never(view: YardView, environment: Environment, needs: Resources) -> Reason
         largest = _largest(view, environment)
         return Reason(
             environment.name,
-            f"no instance type of {', '.join(environment.instance_types)} holds {_amount(needs)}; the largest has {_amount(largest)}",
-            f"ask for at most {_amount(largest)}, or add a larger instance type",
+            f"no instance type of {', '.join(environment.instance_types)} holds {amount(needs)}; the largest has {amount(largest)}",
+            f"ask for at most {amount(largest)}, or add a larger instance type",
         )
     if host is not None and not needs.fits(host):
         return Reason(
             environment.name,
-            f"the job needs {_amount(needs)} and this machine has {_amount(host)} in all",
+            f"the job needs {amount(needs)} and this machine has {amount(host)} in all",
             "ask for less, or start the server with larger --vcpus and --memory-mib if the machine has them",
         )
     least = _least_vcpus(fitting, needs)
@@ -215,8 +215,8 @@ def _never(view: YardView, environment: Environment, needs: Resources) -> Reason
         least_shape = min(fitting, key=lambda s: (s.room.memory_mib, s.room.vcpus))
         return Reason(
             environment.name,
-            f"the job would fit this machine ({_amount(host or NOTHING)}), but no named instance type does: the smallest that holds the"
-            f" job, {least_shape.name}, has {_amount(least_shape.room)}",
+            f"the job would fit this machine ({amount(host or NOTHING)}), but no named instance type does: the smallest that holds the"
+            f" job, {least_shape.name}, has {amount(least_shape.room)}",
             "add instance type optimal, which may be cut to any size",
         )
     return None
@@ -241,23 +241,23 @@ def _not_now(view: YardView, queue: Queue, environment: Environment, needs: Reso
         return None
     starting = _starting(view, queue, environment, needs)
     if starting is not None:
-        return Reason(environment.name, f"instance {starting.id} ({_amount(starting.room)}) is starting", "wait: the job starts with it")
+        return Reason(environment.name, f"instance {starting.id} ({amount(starting.room)}) is starting", "wait: the job starts with it")
     room = reclaiming.least_room(view, environment, needs) or needs
     taken = sum(i.room.vcpus for i in instances)
     short = taken + room.vcpus - environment.max_vcpus
-    host, left = view.host_room(environment.provider), _host_left(view, environment.provider)
+    host, left = view.host_room(environment.provider), host_left(view, environment.provider)
     if short > 0:
-        more = f", or raise maxvCpus by {short:g}" if left is None or room.fits(left) else f": this machine has only {_amount(left)} left"
+        more = f", or raise maxvCpus by {short:g}" if left is None or room.fits(left) else f": this machine has only {amount(left)} left"
         return Reason(
             environment.name,
             f"{taken:g} of {environment.max_vcpus} vCPUs (maxvCpus) are taken; {short:g} short; {_lacking(view, environment, needs)}",
             f"wait for a job to end{more}",
         )
     if host is not None and left is not None and not room.fits(left):
-        asked = f"the job needs {_amount(needs)}" if room == needs else f"the smallest instance that holds the job has {_amount(room)}"
+        asked = f"the job needs {amount(needs)}" if room == needs else f"the smallest instance that holds the job has {amount(room)}"
         return Reason(
             environment.name,
-            f"this machine has {_amount(left)} left of {_amount(host)}; {asked}",
+            f"this machine has {amount(left)} left of {amount(host)}; {asked}",
             "wait for other jobs to end, or ask for less",
         )
     return Reason(environment.name, "no instance with room for the job runs yet", "wait: an instance is started for the head of the queue")
@@ -282,7 +282,7 @@ def _largest(view: YardView, environment: Environment) -> Resources:
     return max(rooms, key=lambda r: (r.memory_mib, r.vcpus)) if rooms else NOTHING
 
 
-def _host_left(view: YardView, provider: str) -> Resources | None:
+def host_left(view: YardView, provider: str) -> Resources | None:
     """What no instance of a provider's host holds; None where there is no such bound."""
     host = view.host_room(provider)
     if host is None:
@@ -297,6 +297,6 @@ def _total(rooms: list[Resources]) -> Resources:
     return total
 
 
-def _amount(room: Resources) -> str:
+def amount(room: Resources) -> str:
     gpus = f", {room.gpus} GPU{'s' * (room.gpus != 1)}" if room.gpus else ""
     return f"{room.vcpus:g} vCPU{'s' * (room.vcpus != 1)}, {room.memory_mib} MiB{gpus}"

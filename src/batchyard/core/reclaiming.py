@@ -8,6 +8,8 @@ starts an instance there meanwhile.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from batchyard.core import packing
 from batchyard.core.growth import Growth, scalable
 from batchyard.model.capacity import NOTHING, Environment, Instance, InstanceState, Queue, Resources
@@ -19,17 +21,24 @@ def make_room(growth: Growth, queue: Queue, needs: Resources) -> None:
     for arn in scalable(growth.view, queue):
         environment = growth.view.environments[arn]
         room = least_room(growth.view, environment, needs)
-        if room is None:
-            continue
-        victims: list[tuple[Instance, bool]] = []
-        if not growth.will_do(environment, room):
-            victims = _victims(growth, queue, environment, room)
-            if not victims:
-                continue
-        for instance, notice in victims:
-            growth.give(instance, notice=notice)
-        growth.keep(environment, room)
-        return
+        if room is not None and make_room_in(growth, queue, environment, room):
+            return
+
+
+def make_room_in(growth: Growth, queue: Queue, environment: Environment, room: Resources, *, gives_own: bool = False) -> bool:
+    """Take away what it needs for `room` to be there, and keep that; False, and nothing is taken, if it cannot be made.
+
+    With `gives_own` also what the queue's own head keeps is given away.
+    """
+    victims: list[tuple[Instance, bool]] = []
+    if not growth.will_do(environment, room):
+        victims = _victims(growth, queue, environment, room, gives_own)
+        if not victims:
+            return False
+    for instance, notice in victims:
+        growth.give(instance, notice=notice)
+    growth.keep(environment, room)
+    return True
 
 
 def least_room(view: YardView, environment: Environment, needs: Resources) -> Resources | None:
@@ -59,11 +68,11 @@ def is_staying(instance: Instance, environment: Environment) -> bool:
     )
 
 
-def _victims(growth: Growth, queue: Queue, environment: Environment, room: Resources) -> list[tuple[Instance, bool]]:
+def _victims(growth: Growth, queue: Queue, environment: Environment, room: Resources, gives_own: bool) -> list[tuple[Instance, bool]]:
     """The instances to take away, each with whether it gets a notice; none if even all of them would not make the room."""
     chosen: list[tuple[Instance, bool]] = []
     vcpus, back = 0.0, NOTHING
-    for instance, notice in _candidates(growth, queue, environment):
+    for instance, notice in _candidates(growth, queue, environment, gives_own):
         own = instance.environment == environment.arn
         if not own and growth.left[environment.arn] + growth.left_later[environment.arn] + vcpus < room.vcpus:
             continue  # the environment's own bound is short: others cannot help
@@ -75,10 +84,10 @@ def _victims(growth: Growth, queue: Queue, environment: Environment, room: Resou
     return []
 
 
-def _candidates(growth: Growth, queue: Queue, environment: Environment) -> list[tuple[Instance, bool]]:
+def _candidates(growth: Growth, queue: Queue, environment: Environment, gives_own: bool) -> list[tuple[Instance, bool]]:
     """What may be taken away for a head of `queue` in `environment`, in this order; True: after a notice."""
     view = growth.view
-    gone = {*growth.give_back, *growth.reclaims, *growth.busy}
+    gone = {*growth.give_back, *growth.reclaims, *growth.busy, *_kept_from(growth, queue, gives_own)}
     near = [
         i
         for i in view.instances.values()
@@ -92,6 +101,18 @@ def _candidates(growth: Growth, queue: Queue, environment: Environment) -> list[
     spot = [] if environment.spot else [i for i in near if i.spot and view.attempts_on(i.id) and not _comes_before(view, i, queue)]
     spot.sort(key=lambda i: _victim_order(view, i))
     return [(i, False) for i in idle] + [(i, True) for i in spot]
+
+
+def _kept_from(growth: Growth, queue: Queue, gives_own: bool) -> Iterator[str]:
+    """The instances that heads of queues which come before `queue` keep for their nodes, and its own unless it gives them."""
+    if not growth.kept:
+        return
+    ranks = {other.arn: rank for rank, other in enumerate(growth.view.open_queues)}
+    own = ranks.get(queue.arn, len(ranks))
+    for instance, keeper in growth.kept.items():
+        rank = ranks.get(keeper, own)
+        if rank < own or (rank == own and not gives_own):
+            yield instance
 
 
 def _may_go(view: YardView, instance: Instance, environment: Environment) -> bool:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from batchyard.core import packing
+from batchyard.core import gangs, packing
 from batchyard.core.growth import Growth, scalable
 from batchyard.core.reclaiming import is_idle, is_staying, least_room, make_room, staying_vcpus
 from batchyard.model.capacity import Environment, Health, Instance, InstanceState, Queue, Resources, Shape, State
@@ -21,15 +21,17 @@ class Unplaced(NamedTuple):
     head: Waiting
     behind: Iterator[Waiting]
     is_held: bool = False  # there may be room, but it is kept for shares that are not active: no instance helps
+    unseated: Sequence[Resources] = ()  # of a multi-node parallel job: what the nodes need that found no room
 
 
-def grow(view: YardView, unplaced: Sequence[Unplaced], busy: set[str]) -> Growth:
+def grow(view: YardView, unplaced: Sequence[Unplaced], busy: set[str], kept: Mapping[str, str] | None = None) -> Growth:
     """What to start, what idle to give back and what Spot to reclaim, for jobs that found no room and for minvCpus.
 
     Among queues of one priority those that want on-demand instances come first: what was reclaimed from Spot for them must not
     go back to it.
     """
     growth = Growth(view, busy)
+    growth.kept = dict(kept or {})
     for waiting in sorted(unplaced, key=lambda one: (-one.queue.priority, _wants_spot(view, one.queue))):
         _grow_for(growth, waiting)
     for environment in view.environments.values():
@@ -44,12 +46,15 @@ def _wants_spot(view: YardView, queue: Queue) -> bool:
 def _grow_for(growth: Growth, waiting: Unplaced) -> None:
     queue, head = waiting.queue, waiting.head.spec.needs
     demand: list[Resources] = []
-    if not growth.fits_coming(queue, head):
+    if waiting.head.spec.nodes:
+        if not gangs.grow_for(growth, queue, waiting.head.spec, waiting.unseated):
+            return
+    elif not growth.fits_coming(queue, head):
         if not growth.may_start_for(queue, head):
             make_room(growth, queue, head)
             return
         demand.append(head)
-    demand.extend(job.spec.needs for job in waiting.behind)
+    demand.extend(job.spec.needs for job in waiting.behind if not job.spec.nodes)
     position = 0
     while position < len(demand):
         if growth.fits_coming(queue, demand[position]):

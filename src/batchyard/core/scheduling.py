@@ -9,14 +9,16 @@ when `rules.pass_impossible` is set (profile `open`; AWS lets it block), and so 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 
-from batchyard.core import fairshare, packing, scaling
+from batchyard.core import fairshare, gangs, packing, scaling
 from batchyard.core.consumables import Stock
 from batchyard.core.growth import StartWish
+from batchyard.core.growth import is_open as is_open
 from batchyard.core.scaling import Unplaced
-from batchyard.model.capacity import Environment, Health, Instance, InstanceState, Queue, Resources, State
+from batchyard.model.capacity import Environment, Instance, InstanceState, Queue, Resources
 from batchyard.model.consumable import Wants
 from batchyard.model.view import Waiting, YardView
 
@@ -37,6 +39,8 @@ class Plan:
     """What to do now. `blocked` holds, per queue, the job at the head that found no room."""
 
     placements: list[tuple[Waiting, str]] = field(default_factory=list)
+    gangs: list[tuple[Waiting, tuple[str, ...]]] = field(default_factory=list)  # multi-node jobs, with an instance for each node
+    kept: dict[str, str] = field(default_factory=dict)  # instance -> the queue whose blocked multi-node job keeps its room
     starts: list[StartWish] = field(default_factory=list)
     stops: list[str] = field(default_factory=list)  # idle instances: at once, without notice
     reclaims: list[str] = field(default_factory=list)  # Spot instances with work on them: with notice
@@ -61,11 +65,11 @@ def plan(view: YardView, now_ms: int, rules: Rules) -> Plan:
             if not rest.is_held:
                 unplaced.append(rest)
     # 3. instances for those that found none, and for minvCpus
-    busy = {instance for _waiting, instance in made.placements}
-    growth = scaling.grow(view, unplaced, busy)
+    busy = {instance for _waiting, instance in made.placements}.union(*(instances for _waiting, instances in made.gangs))
+    growth = scaling.grow(view, unplaced, busy, made.kept)
     made.starts, made.reclaims = growth.starts, growth.reclaims
     # 4. idle instances away: those that others need the room of now, and those that were idle for long enough
-    idle, made.wake_at_ms = scaling.shrink(view, now_ms, rules.idle_s, busy)
+    idle, made.wake_at_ms = scaling.shrink(view, now_ms, rules.idle_s, busy | made.kept.keys())
     made.stops = list(dict.fromkeys((*growth.give_back, *idle)))
     return made
 
@@ -96,11 +100,6 @@ def takes_jobs(instance: Instance, environment: Environment) -> bool:
     )
 
 
-def is_open(environment: Environment) -> bool:
-    """Whether the scheduler may place jobs there: ENABLED, and neither INVALID nor on its way out."""
-    return environment.state is State.ENABLED and environment.health in (Health.VALID, Health.UPDATING)
-
-
 def _place(view: YardView, queue: Queue, rooms: Rooms, stock: Stock, rules: Rules, made: Plan) -> Unplaced | None:
     """Place from the head of `queue` until one finds no room; that one and some behind it are returned."""
     passing: set[Resources | Wants] = set()  # their jobs stay where they are, and so do all that need the same
@@ -113,18 +112,53 @@ def _place(view: YardView, queue: Queue, rooms: Rooms, stock: Stock, rules: Rule
         if wants and not stock.take(wants):
             passing.add(wants)
             continue
-        instance = _find(view, queue, needs, rooms, made) if needs.vcpus <= left else None
+        vcpus = job.spec.vcpus
+        if job.spec.nodes:
+            unseated = _place_gang(view, queue, job, rooms, rules, made) if vcpus <= left else gangs.needs_of_nodes(job.spec)
+            if unseated and (vcpus <= most or not rules.pass_impossible):
+                return Unplaced(queue, job, _behind(waiting, stock, left - vcpus), is_held=vcpus > left, unseated=unseated)
+            if made.gangs and made.gangs[-1][0] is job:
+                left -= vcpus
+            else:
+                stock.give_back(wants)  # passed
+            continue
+        instance = _find(view, queue, needs, rooms, made) if vcpus <= left else None
         if instance is not None:
             left -= needs.vcpus
             made.placements.append((job, instance))
         elif not rules.pass_impossible or (needs.vcpus <= most and scaling.is_possible(view, queue, needs)):
-            served = (other for other in waiting if not other.spec.consumables or stock.take(other.spec.consumables))
-            behind = fairshare.within(served, left - needs.vcpus)
-            return Unplaced(queue, job, islice(behind, LOOK_AHEAD), is_held=needs.vcpus > left)
+            return Unplaced(queue, job, _behind(waiting, stock, left - needs.vcpus), is_held=needs.vcpus > left)
         else:
             stock.give_back(wants)
             passing.add(needs)
     return None
+
+
+def _behind(waiting: Iterator[Waiting], stock: Stock, left: float) -> Iterator[Waiting]:
+    """Those behind a blocked head that count as demand: they lack nothing but room, and `left` vCPUs are not kept from them."""
+    served = (other for other in waiting if not other.spec.consumables or stock.take(other.spec.consumables))
+    return islice(fairshare.within(served, left), LOOK_AHEAD)
+
+
+def _place_gang(view: YardView, queue: Queue, job: Waiting, rooms: Rooms, rules: Rules, made: Plan) -> list[Resources]:
+    """All nodes at once; else those that find no room are returned, and what the others found is kept. None are: placed, or passed."""
+    environment, needs = gangs.environment_of(view, queue, job.spec), gangs.needs_of_nodes(job.spec)
+    if environment is None:
+        return [] if rules.pass_impossible else needs
+    is_lent = queue.spill_idle and environment.arn != queue.environments[0]
+    there = rooms.get(environment.arn, {})
+    usable = {
+        id: room
+        for id, room in there.items()
+        if gangs.is_fitting(view, view.instances[id], job.spec) and (not is_lent or is_spare(view, view.instances[id], queue, made))
+    }
+    seats, left = gangs.seat(needs, usable)
+    there.update(left)
+    if all(seats):
+        made.gangs.append((job, tuple(seats)))
+        return []
+    made.kept.update((id, queue.arn) for id in seats if id)
+    return [one for one, id in zip(needs, seats, strict=True) if not id]
 
 
 def _find(view: YardView, queue: Queue, needs: Resources, rooms: Rooms, made: Plan) -> str | None:

@@ -21,6 +21,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw, Struct
 
+from batchyard.core.node_ranges import main_container
 from batchyard.core.parameters import has_references, substitute
 from batchyard.model.capacity import Resources
 from batchyard.model.consumable import Consumption, Wants
@@ -73,7 +74,8 @@ class Prepared(Struct, frozen=True, kw_only=True):
 
 def prepare(definition: Definition) -> Prepared:
     """A definition's defaults, worked out once. Raises a Fault when it asks for no vCPU or memory."""
-    container = with_empty_lists(definition.properties["containerProperties"])
+    nodes = definition.properties.get("nodeProperties")
+    container = with_empty_lists(main_container(nodes) if nodes else definition.properties["containerProperties"])
     log_options = (container.get("logConfiguration") or {}).get("options") or {}
     return Prepared(
         container=container,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from itertools import islice
 
-from batchyard.core import consumables, reasons
+from batchyard.core import consumables, gang_reasons, reasons
 from batchyard.model.capacity import Queue, Stuck
 from batchyard.model.view import YardView
 
@@ -22,7 +22,8 @@ def stuck_head(view: YardView, queue: Queue, now_ms: int) -> Stuck | None:
     head = next((w for w in waiting if not any(consumables.reasons(view, w.spec.consumables))), None)
     if head is None:
         return None
-    reason = reasons.head_words(view, queue, head.spec.needs).partition(" - ")[0]
+    words = gang_reasons.head_words(view, queue, head.spec) if head.spec.nodes else reasons.head_words(view, queue, head.spec.needs)
+    reason = words.partition(" - ")[0]
     if reason not in {limit.reason for limit in queue.time_limits}:
         return None
     before = queue.stuck

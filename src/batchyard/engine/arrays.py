@@ -9,7 +9,8 @@ from msgspec.structs import replace
 
 from batchyard.core import dependencies, lifecycle
 from batchyard.core.dependencies import Children, all_bits
-from batchyard.model.job import Dependency, DependencyKind, Job, Specification, Status, child_id, split_child
+from batchyard.engine.gangs import status_without_record
+from batchyard.model.job import Dependency, DependencyKind, Job, Specification, Status, child_id, node_id, split_child, split_node
 from batchyard.store.sql import Live
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ class Links:
         self._yard = engine.yard
         self._dependents: dict[str, set[str]] = {}  # a job, or a child -> jobs that wait for the whole of it
         self._watched: dict[str, set[int]] = {}  # array -> children that somebody waits for
+        self._watched_nodes: dict[str, set[int]] = {}  # multi-node job -> nodes that somebody waits for
         self._followers: dict[str, set[str]] = {}  # array -> arrays that follow it child by child
         self._leaders: dict[str, tuple[str, ...]] = {}  # array -> arrays that it follows
 
@@ -75,6 +77,9 @@ class Links:
         status = self._engine.recent.get(job_id) or settled.get(job_id)
         if status is not None:
             return status
+        parent, node = split_node(job_id)
+        if node is not None:
+            return self._status_of_node(job_id, parent, node)
         parent, index = split_child(job_id)
         if index is not None and parent in self._yard.arrays:
             children = self._yard.arrays[parent]
@@ -82,19 +87,39 @@ class Links:
         stored = self._engine.store.job(job_id)
         return stored.status if stored else None
 
+    def _status_of_node(self, job_id: str, parent: str, node: int) -> Status | None:
+        """Of a node that has no record in the yard: it has ended, or it never was placed, or it is the main one."""
+        stored = self._engine.store.job(job_id)
+        if stored is not None and stored.status.is_final:
+            return stored.status
+        status = self._engine.gangs.status(job_id)
+        if status is not None:
+            return status
+        whole, spec = self._engine.store.job(parent), self._engine.store.specification(parent)
+        return status_without_record(whole, spec, node) if whole is not None and spec is not None else None
+
     def _wait(self, job_id: str, waits_for: list[Dependency] | tuple[Dependency, ...]) -> None:
         for dependency in waits_for:
             self._dependents.setdefault(dependency.job_id, set()).add(job_id)
             parent, index = split_child(dependency.job_id)
             if index is not None:
                 self._watched.setdefault(parent, set()).add(index)
+            parent, node = split_node(dependency.job_id)
+            if node is not None:
+                self._watched_nodes.setdefault(parent, set()).add(node)
 
     # --- ends ---
 
     def ended(self, job: Job, now_ms: int) -> None:
         """A job is final: its dependents hear of it, and its array if it is a child."""
         self._tell_dependents(job.id, job.status is Status.SUCCEEDED, now_ms)
-        if job.index is not None:
+        if job.is_multi_node:
+            for node in sorted(self._watched_nodes.pop(job.id, ())):
+                if node_id(job.id, node) not in self._yard.jobs:
+                    is_main = node == self._yard.specifications[job.spec_id].main_node
+                    self._tell_dependents(node_id(job.id, node), is_main and job.status is Status.SUCCEEDED, now_ms)
+            self._engine.gangs.ended(job, now_ms)
+        elif job.index is not None:
             self._engine.touched_arrays.add(job.spec_id)
         elif job.is_array:
             for leader in self._leaders.pop(job.id, ()):
@@ -270,6 +295,8 @@ def load(engine: Engine, live: Live) -> None:
         engine.links.reload(job, live.specifications[job.spec_id])
         if job.is_array:
             engine.touched_arrays.add(job.id)
+        elif job.is_multi_node:
+            engine.touched_gangs.add(job.id)
     _lay_down(engine, live)
     for usage in live.shares:
         yard.shares.restore(usage)

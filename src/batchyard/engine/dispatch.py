@@ -44,10 +44,20 @@ def orders(yard: Yard, changes: Changes, before: Ledger) -> Iterator[Order]:
         if attempt is None:
             continue
         old = before.jobs.get(id)
-        if job.status is Status.STARTING and (old is None or old.current is None or old.current.id != attempt.id):
+        if job.status is Status.STARTING and not _was_starting(old, attempt):
             yield Order(_provider(yard, attempt.environment), LaunchOrder(job, yard.specifications[job.spec_id], attempt))
-        if job.is_terminated and (old is None or not old.is_terminated):
+        if _is_to_stop(job) and (old is None or not _is_to_stop(old)):
             yield Order(_provider(yard, attempt.environment), StopAttempt(attempt.id))
+
+
+def _was_starting(job: Job | None, attempt: Attempt) -> bool:
+    """Whether the launch of an attempt was ordered before."""
+    return job is not None and job.status.is_placed and job.current is not None and job.current.id == attempt.id
+
+
+def _is_to_stop(job: Job) -> bool:
+    """Whether the attempt of a job that is placed is to be stopped."""
+    return job.status.is_placed and job.current is not None and job.is_being_stopped
 
 
 def orders_for_instance(yard: Yard, id: str, held: Set[str]) -> Iterator[Order]:
@@ -60,7 +70,7 @@ def orders_for_instance(yard: Yard, id: str, held: Set[str]) -> Iterator[Order]:
         assert job.current is not None
         if attempt_id not in held and job.status is Status.STARTING:
             yield Order(provider, LaunchOrder(job, yard.specifications[job.spec_id], job.current))
-        if job.is_terminated:
+        if _is_to_stop(job):
             yield Order(provider, StopAttempt(attempt_id))
 
 

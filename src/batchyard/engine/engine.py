@@ -18,11 +18,12 @@ from batchyard.core import lifecycle, reclaiming, scheduling, time_limits
 from batchyard.core.growth import StartWish
 from batchyard.core.scheduling import Rules
 from batchyard.engine import arrays, dispatch
+from batchyard.engine.gangs import Gangs
 from batchyard.engine.reports import Observer
 from batchyard.engine.resting import Resting
 from batchyard.engine.world import World
 from batchyard.engine.yard import Ledger, Yard
-from batchyard.model.capacity import Environment, Health, Instance, InstanceState, Queue
+from batchyard.model.capacity import Environment, Health, Instance, InstanceState, Queue, Resources
 from batchyard.model.consumable import Consumable
 from batchyard.model.definition import Definition
 from batchyard.model.fairshare import SchedulingPolicy
@@ -77,10 +78,13 @@ class Engine:
         self.finished: list[Job] = []  # in this turn, not yet followed up
         self.recent: dict[str, Status] = {}  # finished in turns whose write may not be seen by the store's reader yet
         self.touched_arrays: set[str] = set()
+        self.touched_gangs: set[str] = set()
         self.blocked: dict[str, str] = {}
+        self.kept: dict[str, str] = {}  # instance -> queue: see `scheduling.Plan`
         self.last_left_ms: dict[str, int] = {}  # queue -> when a job last left its front
         self.dirty = True
         self._wake_at_ms: int | None = None
+        self.gangs = Gangs(self)
         self.links = arrays.Links(self)
         arrays.load(self, live)
         self.ledger.merge(self.yard.changes)
@@ -140,11 +144,13 @@ class Engine:
         if moved is job:
             return job
         self.yard.put_job(moved)
+        if moved.is_multi_node or moved.node is not None:
+            self.touched_gangs.add(moved.spec_id)
         if moved.status.is_final:
             self.finished.append(moved)
             self.recent[moved.id] = moved.status
             self.dirty = True
-        elif moved.status is Status.RUNNABLE and not moved.is_array:
+        elif moved.status is Status.RUNNABLE and not moved.is_array and moved.node is None:
             self.note_ready(spec)
         return moved
 
@@ -166,6 +172,7 @@ class Engine:
             self.yard.shares.admit(queue, spec.share)
             self.dirty = True  # one more active share: less is kept for the others
         job = Job(id=spec.id, spec_id=spec.id, status=Status.SUBMITTED, created_at_ms=now_ms, is_array=bool(spec.array_size))
+        job = replace(job, is_multi_node=True) if spec.nodes else job
         if spec.created_at_ms != now_ms:
             spec = replace(spec, created_at_ms=now_ms)
         self.yard.put_specification(spec)
@@ -178,16 +185,16 @@ class Engine:
         self._stop(request.job_id, lifecycle.TerminateAsked(request.reason), now_ms)
 
     def _stop(self, job_id: str, event: lifecycle.CancelAsked | lifecycle.TerminateAsked, now_ms: int) -> None:
-        """Unknown and finished jobs: nothing happens, as on AWS (specification, section 1.5)."""
+        """Unknown and finished jobs: nothing happens, as on AWS (specification, section 1.5). Nodes end with their job only."""
         job = self.yard.jobs.get(job_id) or self.links.virtual_child(job_id)
-        if job is None:
+        if job is None or job.node is not None:
             return
         moved = self.move(job, event, now_ms)
         if job.is_array and moved is not job:
             self.links.stop_children(moved, event, now_ms)
 
     def _end_all(self, request: EndAll, now_ms: int) -> int:
-        jobs = [j for j in self.yard.jobs.values() if j.index is None]
+        jobs = [j for j in self.yard.jobs.values() if j.index is None and j.node is None]
         for job in jobs:
             self._stop(job.id, lifecycle.TerminateAsked(request.reason), now_ms)
         return len(jobs)
@@ -199,14 +206,17 @@ class Engine:
             self.yard.changes.specifications[request.spec.id] = request.spec
 
     def _follow_up(self, now_ms: int) -> None:
-        """What follows from ends of jobs: dependents, arrays; until nothing more follows."""
-        while self.finished or self.touched_arrays:
+        """What follows from ends of jobs: dependents, arrays, nodes; until nothing more follows."""
+        while self.finished or self.touched_arrays or self.touched_gangs:
             ended, self.finished = self.finished, []
             for job in ended:
                 self.links.ended(job, now_ms)
             touched, self.touched_arrays = self.touched_arrays, set()
             for parent in sorted(touched):  # so that the same turn comes out the same everywhere
                 self.links.refresh(parent, now_ms)
+            gangs, self.touched_gangs = self.touched_gangs, set()
+            for parent in sorted(gangs):
+                self.gangs.refresh(parent, now_ms)
 
     # --- named things ---
 
@@ -236,7 +246,7 @@ class Engine:
             if record.health is Health.DELETING:
                 doomed = [j for j in self.yard.jobs.values() if self.yard.specifications[j.spec_id].queue == record.arn]
                 for job in doomed:
-                    if job.index is None:
+                    if job.index is None and job.node is None:
                         self._stop(job.id, lifecycle.TerminateAsked(lifecycle.QUEUE_DELETED), now_ms)
 
     def _remove_the_deleted(self) -> None:
@@ -304,9 +314,14 @@ class Engine:
         self.dirty = False
         made = scheduling.plan(self.yard, now_ms, self.options.rules)
         self.blocked = made.blocked
+        self.kept = made.kept
         self._wake_at_ms = made.wake_at_ms
         for waiting, id in made.placements:
             self._place(waiting, self.yard.instances[id], now_ms)
+        for waiting, ids in made.gangs:
+            self.last_left_ms[waiting.spec.queue] = now_ms
+            self.yard.use_up(waiting.spec.consumables)
+            self.gangs.place(waiting, ids, now_ms)
         for parent in {w.job_id for w, _ in made.placements if w.child is not None}:
             self.yard.index_array(parent)
         for id in made.stops:
@@ -333,19 +348,8 @@ class Engine:
                 self._wake_at_ms = due_ms if self._wake_at_ms is None else min(self._wake_at_ms, due_ms)
 
     def _place(self, waiting: Waiting, instance: Instance, now_ms: int) -> None:
-        attempt_id = self.world.hex_id(32)
-        prefix = waiting.spec.log_prefix or waiting.spec.definition.rpartition("/")[2].rpartition(":")[0][:200]
-        share = min(1.0, max(waiting.spec.needs.vcpus / instance.room.vcpus, waiting.spec.needs.memory_mib / instance.room.memory_mib))
-        attempt = Attempt(
-            id=attempt_id,
-            number=waiting.number,
-            instance=instance.id,
-            environment=instance.environment,
-            cluster=self.yard.environments[instance.environment].ecs_cluster_arn.rpartition("/")[2],
-            log_stream=f"{prefix}/default/{attempt_id}",
-            placed_at_ms=now_ms,
-            price_per_hour=instance.price_per_hour * share,
-        )
+        spec = waiting.spec
+        attempt = self.new_attempt(spec, instance, waiting.number, now_ms, spec.log_prefix, spec.needs)
         if waiting.child is None:
             job = self.yard.jobs[waiting.job_id]
         else:
@@ -353,6 +357,22 @@ class Engine:
         self.last_left_ms[waiting.spec.queue] = now_ms
         self.yard.use_up(waiting.spec.consumables)
         self.move(job, lifecycle.Placed(attempt), now_ms)
+
+    def new_attempt(self, spec: Specification, instance: Instance, number: int, now_ms: int, log_prefix: str, needs: Resources) -> Attempt:
+        """An attempt of a job, or of one node of it, on an instance."""
+        attempt_id = self.world.hex_id(32)
+        prefix = log_prefix or spec.definition.rpartition("/")[2].rpartition(":")[0][:200]
+        share = min(1.0, max(needs.vcpus / instance.room.vcpus, needs.memory_mib / instance.room.memory_mib))
+        return Attempt(
+            id=attempt_id,
+            number=number,
+            instance=instance.id,
+            environment=instance.environment,
+            cluster=self.yard.environments[instance.environment].ecs_cluster_arn.rpartition("/")[2],
+            log_stream=f"{prefix}/default/{attempt_id}",
+            placed_at_ms=now_ms,
+            price_per_hour=instance.price_per_hour * share,
+        )
 
     def _start_instance(self, wish: StartWish, now_ms: int) -> None:
         environment = self.yard.environments[wish.environment]

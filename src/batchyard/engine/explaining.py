@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
-from batchyard.core import consumables, reasons
+from batchyard.core import consumables, gang_reasons, gangs, reasons
 from batchyard.core.dependencies import is_sequential
 from batchyard.engine.engine import Engine
 from batchyard.model.capacity import Queue
@@ -25,6 +25,8 @@ class Explainer:
         """`counts` are those of an array's children, and empty for other jobs."""
         if counts and not job.status.is_final:
             return self._array(job, spec, counts)
+        if job.node is not None and not job.status.is_final:
+            return self._node(job, spec)
         if job.status is not Status.RUNNABLE:
             return Explanation(job.id, str(job.status), self._story(job, spec))
         if self.is_moving(job):
@@ -60,6 +62,10 @@ class Explainer:
         queue = self._engine.yard.queues.get(spec.queue)
         if queue is None:
             return Explanation(job_id, status, "its job queue is gone")
+        if spec.nodes:
+            summary, why = self._gang(queue, job_id, spec)
+            words = gang_reasons.aws_words(self._engine.yard, queue, spec)
+            return Explanation(job_id, status, summary, why, words, self._engine.yard.position(queue.arn, job_id))
         summary, why = self.why(queue, job_id, spec)
         words = reasons.aws_words(self._engine.yard, queue, spec.needs)
         return Explanation(job_id, status, summary, why, words, self._engine.yard.position(queue.arn, job_id))
@@ -92,7 +98,7 @@ class Explainer:
             found = self._find(head)
             shares = reasons.behind_share(yard, queue, spec.share, found[1].share) if found is not None else ""
             behind = f"waits behind {head}, which is at the head of queue {queue.name}{shares and f' ({shares})'}"
-            if found is not None and not reasons.is_possible(yard, queue, found[1].needs):
+            if found is not None and not self._could_run(queue, found[1]):
                 return f"{behind} and cannot run as things are: `batchyard explain {head}` says why", ()
             return f"{behind} and finds no room yet", reasons.per_environment(yard, queue, needs)
         why = reasons.per_environment(yard, queue, needs)
@@ -102,6 +108,44 @@ class Explainer:
         if not why:
             return "is about to start", ()
         return "; ".join(f"{r.environment}: {r.shortfall}" for r in why), why
+
+    def _gang(self, queue: Queue, job_id: str, spec: Specification) -> tuple[str, tuple[Reason, ...]]:
+        """`why`, for all nodes of a multi-node parallel job together."""
+        yard, head = self._engine.yard, self._engine.blocked.get(queue.arn)
+        why = gang_reasons.per_environment(yard, queue, spec)
+        if self._could_run(queue, spec):
+            lacking = tuple(consumables.reasons(yard, spec.consumables))
+            if lacking:
+                return "waits for " + "; ".join(f"consumable resource {r.environment}: {r.shortfall}" for r in lacking), lacking
+            kept = reasons.kept_for_others(yard, queue, spec.needs._replace(vcpus=spec.vcpus))
+            if kept:
+                return kept, ()
+            if head is not None and head != job_id:
+                return f"waits behind {head}, which is at the head of queue {queue.name}", why
+        if not why:
+            return "waits its turn" if spec.consumables else "is about to start", ()
+        return f"needs room for {spec.num_nodes} nodes at once: " + "; ".join(f"{r.environment}: {r.shortfall}" for r in why), why
+
+    def _could_run(self, queue: Queue, spec: Specification) -> bool:
+        """Whether the job could start if nothing else ran."""
+        yard = self._engine.yard
+        return gangs.environment_of(yard, queue, spec) is not None if spec.nodes else reasons.is_possible(yard, queue, spec.needs)
+
+    def gang_reason(self, queue: Queue, job: Job, spec: Specification, *, as_head: bool, open_profile: bool) -> str:
+        """The statusReason of a multi-node parallel job that waits for room: AWS's words, else our own in profile open."""
+        words = (gang_reasons.head_words if as_head else gang_reasons.aws_words)(self._engine.yard, queue, spec)
+        return words or (self._gang(queue, job.id, spec)[0] if open_profile else "")
+
+    def _node(self, node: Job, spec: Specification) -> Explanation:
+        """A node waits for the main node, or with its job."""
+        whole = self._find(node.spec_id)
+        if whole is None or node.current is not None or node.attempts or whole[0].status.is_placed:
+            story = self._story(node, spec)
+            if node.status is Status.RUNNABLE:
+                story = "waits for the main node to run" if node.current else "has ended; it runs again if its job is tried again"
+            return Explanation(node.id, str(node.status), story)
+        told = self.explain(*whole, {})
+        return Explanation(node.id, str(node.status), f"with {node.spec_id}: {told.summary}", told.reasons, told.aws_reason, told.position)
 
     def _story(self, job: Job, spec: Specification) -> str:
         """Why a job that does not wait for room is where it is."""

@@ -16,11 +16,12 @@ from msgspec.structs import replace
 from batchyard.core import forms, loglines, pods
 from batchyard.engine.dispatch import LaunchOrder
 from batchyard.model.capacity import Environment, Queue
-from batchyard.model.job import Job, Specification
+from batchyard.model.job import Job, Specification, node_id
 from batchyard.model.messages import Launch
 from batchyard.model.task import TaskContainer
 
 LOG_GROUP = "/aws/batch/job"
+LOCAL_ADDRESS = "127.0.0.1"  # where nodes find the main node: all of them run on this machine
 
 
 class AttemptKeys(NamedTuple):
@@ -42,14 +43,15 @@ class Launcher:
     def launch(self, order: LaunchOrder, environment: Environment, queue: Queue) -> Launch:
         """The effect to send. Reads the specification only now: most jobs wait much longer than they are looked at."""
         job, spec, attempt = order.job, order.spec, order.attempt
+        spec = spec.part_of(job)
         if spec.form:
-            return self._launch_several(order, environment, queue)
+            return self._launch_several(LaunchOrder(job, spec, attempt), environment, queue)
         container = msgspec.json.decode(spec.effective)
         own = {e["name"]: e.get("value", "") for e in container.get("environment") or () if e.get("name")}
         variables = {**self._base, **self._aws(order, own), **own, **_batch(job, spec, environment, queue)}
         return Launch(
             attempt=attempt.id,
-            job_id=job.id,
+            job_id=_own_id(job, spec),
             number=attempt.number,
             instance=attempt.instance,
             command=tuple(container.get("command") or ()),
@@ -74,7 +76,7 @@ class Launcher:
         containers = forms.containers_of(spec, attempt.id)
         return Launch(
             attempt=attempt.id,
-            job_id=job.id,
+            job_id=_own_id(job, spec),
             number=attempt.number,
             instance=attempt.instance,
             command=(),
@@ -126,7 +128,7 @@ def _batch(job: Job, spec: Specification, environment: Environment, queue: Queue
     variables = {
         "AWS_BATCH_CE_NAME": environment.name,
         "AWS_BATCH_JQ_NAME": queue.name,
-        "AWS_BATCH_JOB_ID": job.id,
+        "AWS_BATCH_JOB_ID": _own_id(job, spec),
         "AWS_BATCH_JOB_ATTEMPT": str(job.current.number),
         "AWS_EXECUTION_ENV": "AWS_ECS_EC2",
         "BATCHYARD_VCPUS": f"{spec.needs.vcpus:g}",
@@ -135,4 +137,19 @@ def _batch(job: Job, spec: Specification, environment: Environment, queue: Queue
     if job.index is not None:
         variables["AWS_BATCH_JOB_ARRAY_INDEX"] = str(job.index)
         variables["AWS_BATCH_JOB_ARRAY_SIZE"] = str(spec.array_size)
+    if spec.nodes:
+        variables["AWS_BATCH_JOB_NODE_INDEX"] = str(_node(job, spec))
+        variables["AWS_BATCH_JOB_NUM_NODES"] = str(spec.num_nodes)
+        variables["AWS_BATCH_JOB_MAIN_NODE_INDEX"] = str(spec.main_node)
+    if job.node is not None:
+        variables["AWS_BATCH_JOB_MAIN_NODE_PRIVATE_IPV4_ADDRESS"] = LOCAL_ADDRESS
     return variables
+
+
+def _node(job: Job, spec: Specification) -> int:
+    return spec.main_node if job.node is None else job.node
+
+
+def _own_id(job: Job, spec: Specification) -> str:
+    """A main node's record is its job's, and yet it knows itself as a node."""
+    return node_id(job.id, spec.main_node) if job.is_multi_node else job.id

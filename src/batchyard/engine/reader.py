@@ -8,14 +8,14 @@ from collections.abc import Mapping
 from msgspec.structs import replace
 
 from batchyard.core import reasons
-from batchyard.engine import unrecorded
+from batchyard.engine import gangs, unrecorded
 from batchyard.engine.engine import Engine
 from batchyard.engine.explaining import Explainer
 from batchyard.model.capacity import Environment, Instance, Queue, Resources
 from batchyard.model.consumable import Consumable, Wants
 from batchyard.model.definition import Definition
 from batchyard.model.fairshare import SchedulingPolicy
-from batchyard.model.job import Job, Specification, Status, child_id, split_child
+from batchyard.model.job import Job, Specification, Status, child_id, node_id, split_child, split_node
 from batchyard.model.view import Explanation, JobQuery, Page
 
 
@@ -63,9 +63,13 @@ class EngineReader:
 
     def job(self, job_id: str) -> tuple[Job, Specification] | None:
         recorded = self._recorded(job_id)
-        parent_id, index = split_child(job_id)
-        if recorded is not None or index is None:
+        if recorded is not None:
             return recorded
+        if "#" in job_id:
+            return self._node_without_record(job_id)
+        parent_id, index = split_child(job_id)
+        if index is None:
+            return None
         found = self.job(parent_id)
         if found is None or index >= found[1].array_size or job_id != child_id(parent_id, index):
             return None
@@ -78,6 +82,26 @@ class EngineReader:
             return None
         spec = ledger.specifications.get(job.spec_id) or self._engine.store.specification(job.spec_id)
         return (job, spec) if spec is not None else None
+
+    def _node_without_record(self, job_id: str) -> tuple[Job, Specification] | None:
+        """A main node, whose record is its job's, or a node that never was placed."""
+        parent_id, node = split_node(job_id)
+        found = self._recorded(parent_id) if node is not None else None
+        if found is None or node is None or node >= found[1].num_nodes:
+            return None
+        return gangs.node_without_record(*found, node), found[1]
+
+    def _nodes(self, parent: Job, spec: Specification, query: JobQuery) -> Page:
+        """The nodes of a multi-node parallel job in order of their index."""
+        jobs: list[tuple[Job, Specification]] = []
+        for node in range(int(query.cursor or -1) + 1, spec.num_nodes):
+            found = self.job(node_id(parent.id, node))
+            if found is None or (query.status is not None and found[0].status is not query.status):
+                continue
+            if len(jobs) == query.limit:
+                return Page(jobs, str(jobs[-1][0].node))
+            jobs.append(found)
+        return Page(jobs, "")
 
     def _status_without_record(self, parent: Job, index: int) -> Status:
         """A child that never moved: waiting while its array is alive, FAILED with it or by a failed dependency otherwise."""
@@ -140,6 +164,8 @@ class EngineReader:
     def _children(self, query: JobQuery) -> Page:
         """An array's children in order of their index, those without a record among them."""
         found = self.job(query.array or "")
+        if found is not None and found[0].is_multi_node:
+            return self._nodes(*found, query)
         if found is None or not found[1].array_size:
             return Page([], "")
         parent, spec = found
@@ -170,6 +196,9 @@ class EngineReader:
             return ""
         if self._said_in_turn != self._engine.turns:
             self._said, self._said_in_turn = {}, self._engine.turns
+        if spec.nodes:
+            is_told = is_head and (bool(queue.time_limits) or not self._open_profile)
+            return self._explainer.gang_reason(queue, job, spec, as_head=is_told, open_profile=self._open_profile)
         key = (queue.arn, spec.share, spec.needs, spec.consumables, is_head)
         said = self._said.get(key)
         if said is None:
@@ -202,7 +231,7 @@ class EngineReader:
     def usage(self, queue: str) -> float:
         yard = self._engine.yard
         jobs = (yard.jobs[j] for j in yard.attempts.values())
-        return sum(s.needs.vcpus for j in jobs if (s := yard.specifications[j.spec_id]).queue == queue)
+        return sum(s.needs_of(j).vcpus for j in jobs if (s := yard.specifications[j.spec_id]).queue == queue)
 
     def share_usage(self, queue: str) -> list[tuple[str, float]]:
         return sorted(self._engine.yard.shares.held(queue).items(), key=lambda held: (-held[1], held[0]))

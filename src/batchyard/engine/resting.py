@@ -31,7 +31,7 @@ _WAITING = frozenset({Status.PENDING, Status.RUNNABLE})
 
 def may_rest(job: Job) -> bool:
     """Whether the store alone may keep the record of a job."""
-    return job.status in _WAITING and job.spec_id == job.id and job.index is None and not job.is_array and not job.attempts
+    return job.status in _WAITING and job.spec_id == job.id and not job.is_array and not job.is_multi_node and not job.attempts
 
 
 def kind_of(spec: Specification) -> Specification:

@@ -101,10 +101,10 @@ class Shares:
         before, after = old.current if old is not None else None, job.current
         if before is not None and (after is None or after.id != before.id):
             ended_at_ms = _end_of(before, job)
-            self._hold(one, -spec.needs.vcpus, ended_at_ms)
+            self._hold(one, -spec.needs_of(job).vcpus, ended_at_ms)
             self._put(one, fairshare.ran(one.usage, (ended_at_ms - before.placed_at_ms) / 1000))
         if after is not None and (before is None or after.id != before.id):
-            self._hold(one, spec.needs.vcpus, after.placed_at_ms)
+            self._hold(one, spec.needs_of(job).vcpus, after.placed_at_ms)
         if job.status.is_final:
             one.live -= 1
             if not one.live:

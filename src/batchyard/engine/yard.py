@@ -56,6 +56,7 @@ class Yard:
         self.specifications: Records[Specification] = Records(resting, _spec_of, sees_woken=False)
         self.arrays: dict[str, Children] = {}
         self.live_children: dict[str, set[int]] = {}
+        self.live_nodes: dict[str, set[int]] = {}  # multi-node job -> its nodes that have a record which is not final
         self.attempts: dict[str, str] = {}  # attempt -> job
         self.live_in_queue: dict[str, int] = {}
         self._lanes: dict[str, dict[str, Lane]] = {}  # queue -> share ("" where there are none) -> its ready jobs, if it has any
@@ -284,10 +285,12 @@ class Yard:
             self._index_attempt(old, job, spec)
             if job.index is not None:
                 self._index_child(job)
+            elif job.node is not None:
+                self._index_node(job, job.node)
         if job.status.is_final:
             self.jobs.awake.pop(job.id, None)
             self.live_in_queue[spec.queue] -= 1
-            if job.index is None and not job.is_array:
+            if job.index is None and job.node is None and not job.is_array and not job.is_multi_node:
                 del self.specifications.awake[job.spec_id]
         else:
             self.jobs.awake[job.id] = job
@@ -326,6 +329,8 @@ class Yard:
         return True
 
     def _index_lane(self, old: Job | None, job: Job, spec: Specification) -> None:
+        if job.node is not None:
+            return  # nodes are placed with their job
         was = old is not None and old.status is Status.RUNNABLE
         now = job.status is Status.RUNNABLE
         if was and not now:
@@ -341,19 +346,30 @@ class Yard:
             self.attempts.pop(before.id, None)
             there = self._on_instance.get(before.instance, {})
             if there.pop(before.id, None) is not None:
-                self._used[before.instance] = self._used[before.instance].minus(spec.needs) if there else NOTHING
-            self._hold(spec.consumables, -1)
+                self._used[before.instance] = self._used[before.instance].minus(spec.needs_of(job)) if there else NOTHING
+            if job.node is None:  # what all nodes want together their job holds
+                self._hold(spec.consumables, -1)
             before = None
         if after is not None and before is None:
             self.attempts[after.id] = job.id
             survives = would_survive_loss(spec, after.number, host_lost(after.instance))
             self._on_instance.setdefault(after.instance, {})[after.id] = survives
-            self._used[after.instance] = self._used.get(after.instance, NOTHING).plus(spec.needs)
-            self._hold(spec.consumables, 1)
+            self._used[after.instance] = self._used.get(after.instance, NOTHING).plus(spec.needs_of(job))
+            if job.node is None:
+                self._hold(spec.consumables, 1)
 
     def _hold(self, wants: Wants, times: int) -> None:
         for resource, quantity in wants:
             self._in_use[resource] = self._in_use.get(resource, 0) + times * quantity
+
+    def _index_node(self, job: Job, node: int) -> None:
+        live = self.live_nodes.setdefault(job.spec_id, set())
+        if not job.status.is_final:
+            live.add(node)
+            return
+        live.discard(node)
+        if not live:
+            del self.live_nodes[job.spec_id]
 
     def _index_child(self, job: Job) -> None:
         assert job.index is not None
@@ -420,7 +436,7 @@ class Ledger:
                     specifications[id] = self._resting.woken[id][1]
             else:
                 jobs.pop(id, None)
-                if job.index is None:
+                if job.index is None and job.node is None:
                     specifications.pop(job.spec_id, None)
         for id, spec in changes.specifications.items():
             if id in jobs:  # else it rests, or is finished and only its tags have changed

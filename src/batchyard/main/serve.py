@@ -217,7 +217,7 @@ def _held_by(engine: Engine) -> Callable[[str], HeldAttempt | None]:
         job = engine.yard.jobs.get(job_id) if job_id is not None else None
         if job is None:
             return None
-        return HeldAttempt(job.id, _job_role(engine.yard.specifications[job.spec_id].effective))
+        return HeldAttempt(job.id, _job_role(engine.yard.specifications[job.spec_id].part_of(job).effective))
 
     return held
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 from msgspec import Raw, Struct
+from msgspec.structs import replace
 
 from batchyard.model.capacity import Resources
 from batchyard.model.consumable import Wants
@@ -62,6 +63,18 @@ class RetryRule(Struct, frozen=True):
     on_exit_code: str | None = None
 
 
+class NodeGroup(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Neighbouring nodes of a multi-node parallel job that run the same: those with the indexes `first` to `last`."""
+
+    first: int
+    last: int
+    needs: Resources  # of one node
+    effective: Raw = Raw(b"{}")
+    instance_type: str = ""  # "" leaves it to the compute environment
+    log_group: str = ""
+    log_prefix: str = ""
+
+
 class Specification(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a submission asks for; kept once per submission and shared by all children of an array.
 
@@ -82,6 +95,8 @@ class Specification(Struct, frozen=True, kw_only=True, omit_defaults=True):
     timeout_s: int | None = None
     depends_on: tuple[Dependency, ...] = ()
     array_size: int = 0
+    nodes: tuple[NodeGroup, ...] = ()  # of a multi-node parallel job; `needs`, `effective` and the log's names are the main node's then
+    main_node: int = 0
     platform: str = "EC2"
     share: str = ""  # shareIdentifier; "" on a first in, first out queue
     priority: int = 0  # within the share: the higher goes first
@@ -93,6 +108,39 @@ class Specification(Struct, frozen=True, kw_only=True, omit_defaults=True):
     form: str = ""
     effective: Raw = Raw(b"{}")
     extras: Raw = Raw(b"{}")
+
+    @property
+    def num_nodes(self) -> int:
+        """How many nodes a multi-node parallel job has; 0 for every other job."""
+        return self.nodes[-1].last + 1 if self.nodes else 0
+
+    def group_of(self, node: int) -> NodeGroup:
+        """What node `node` of a multi-node parallel job runs."""
+        return next(group for group in self.nodes if node <= group.last)
+
+    @property
+    def vcpus(self) -> float:
+        """What the job holds of them while it is placed; of a multi-node parallel job all its nodes together."""
+        return sum(g.needs.vcpus * (g.last - g.first + 1) for g in self.nodes) if self.nodes else self.needs.vcpus
+
+    def part_of(self, job: Job) -> Specification:
+        """This, as one node of a multi-node parallel job needs it: with that node's own container. The main node's time counts."""
+        if not self.nodes or job.node in (None, self.main_node):
+            return self
+        assert job.node is not None
+        group = self.group_of(job.node)
+        return replace(
+            self,
+            needs=group.needs,
+            effective=group.effective,
+            log_group=group.log_group,
+            log_prefix=group.log_prefix,
+            timeout_s=None,
+        )
+
+    def needs_of(self, job: Job) -> Resources:
+        """What one of this specification's jobs holds while it is placed: of a multi-node parallel job each node holds its own."""
+        return self.needs if job.node is None else self.group_of(job.node).needs
 
 
 class Attempt(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -117,14 +165,21 @@ class Attempt(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Job(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One job, or one child of an array. An array's parent has `is_array` and never runs itself."""
+    """One job, one child of an array, or one node of a multi-node parallel job.
 
-    id: str  # uuid, or uuid:index
+    An array's parent has `is_array` and never runs itself. A multi-node parallel job has `is_multi_node` and is its own main node: its
+    attempts are the main node's. Each other node has a record from the moment when the nodes are first placed.
+    """
+
+    id: str  # uuid, uuid:index, or uuid#node
     spec_id: str
     status: Status
     created_at_ms: int
     index: int | None = None
     is_array: bool = False
+    node: int | None = None  # the index of a node that is not the main one
+    is_multi_node: bool = False
+    broken_by: str = ""  # of a node: the instance that was lost before it could start; of its job: that of such a node
     status_reason: str = ""
     started_at_ms: int | None = None
     stopped_at_ms: int | None = None
@@ -144,6 +199,16 @@ class Job(Struct, frozen=True, kw_only=True, omit_defaults=True):
         """The running attempt, else the last closed one."""
         return self.current or (self.attempts[-1] if self.attempts else None)
 
+    @property
+    def is_ending(self) -> bool:
+        """Of a multi-node parallel job: its main node has ended, and other nodes are still being stopped."""
+        return self.is_multi_node and self.current is None and self.status.is_placed
+
+    @property
+    def is_being_stopped(self) -> bool:
+        """Whether its attempt, if there is one, is to be stopped."""
+        return self.is_terminated or bool(self.broken_by) or (self.node is not None and bool(self.stop_reason))
+
 
 def child_id(parent: str, index: int) -> str:
     return f"{parent}:{index}"
@@ -155,3 +220,15 @@ def split_child(job_id: str) -> tuple[str, int | None]:
     if not colon:
         return job_id, None
     return (parent, int(index)) if index.isascii() and index.isdigit() and len(index) < 7 else (job_id, None)
+
+
+def node_id(parent: str, node: int) -> str:
+    return f"{parent}#{node}"
+
+
+def split_node(job_id: str) -> tuple[str, int | None]:
+    """`("uuid", 1)` of `uuid#1`; `("uuid", None)` of any other id, also where no number that is spelled as ours follows the `#`."""
+    parent, hash_sign, node = job_id.partition("#")
+    if not hash_sign or not (node.isascii() and node.isdigit() and len(node) < 7 and node == str(int(node))):
+        return job_id, None
+    return parent, int(node)

@@ -68,7 +68,7 @@ async def reclaim(desk: Any, caller: Caller, params: dict[str, Any]) -> dict[str
 
 
 async def cost(desk: Any, caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
-    """What a job's attempts have cost so far, at the catalogue's prices; of an array: those of all its children."""
+    """What a job's attempts have cost so far, at the catalogue's prices; of an array or a multi-node job: those of all its parts."""
     _root_only(caller)
     job_id = _text(params, "jobId")
     found = desk.read.job(job_id)
@@ -77,7 +77,8 @@ async def cost(desk: Any, caller: Caller, params: dict[str, Any]) -> dict[str, A
     job, spec = found
     attempts = [*job.attempts, *([job.current] if job.current else [])]
     now_ms = desk.now_ms()
-    jobs = [j for j, _ in desk.read.jobs(JobQuery(array=job_id, limit=spec.array_size)).jobs] if job.is_array else [job]
+    is_many = job.is_array or job.is_multi_node
+    jobs = [j for j, _ in desk.read.jobs(JobQuery(array=job_id, limit=max(spec.array_size, spec.num_nodes))).jobs] if is_many else [job]
     return {
         "jobId": job_id,
         "usd": sum(costing.job_cost(j, now_ms) for j in jobs),

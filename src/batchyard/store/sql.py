@@ -17,7 +17,7 @@ from batchyard.model.capacity import Environment, Instance, Queue
 from batchyard.model.consumable import Consumable
 from batchyard.model.definition import Definition
 from batchyard.model.fairshare import SchedulingPolicy, ShareUsage
-from batchyard.model.job import Job, Specification, Status, split_child
+from batchyard.model.job import Job, Specification, Status
 from batchyard.model.view import JobQuery, Page
 from batchyard.store.listing import JobLists
 from batchyard.store.records import Changes
@@ -147,7 +147,7 @@ class Store:
         """Everything that is not finished, with what it refers to; those that only wait are left to `resting` if so asked."""
         queues = self._all("queues", Queue)
         jobs = [j for queue in queues for j in self._live_of(queue.arn, "" if with_resting else " AND kind IS NULL")]
-        for parent in [j for j in jobs if j.is_array]:
+        for parent in [j for j in jobs if j.is_array or j.is_multi_node]:
             jobs.extend(self._live_children(parent.id))
         wanted = {job.spec_id for job in jobs}
         specifications = {id: spec for id in wanted if (spec := self.specification(id)) is not None}
@@ -272,8 +272,8 @@ def _reading(path: Path | str) -> apsw.Connection:
 def _job_row(job: Job, queue: str, kind: int | None, spec: Specification | None) -> tuple[Any, ...]:
     """`spec` comes with a job's first row: what is searched by does not change later."""
     body = _encode(job).decode()
-    if job.index is not None:
-        parent, child = split_child(job.id)
-        return job.id, job.spec_id, queue, parent, child, str(job.status), body, kind, None, None, None, None
+    child = job.index if job.node is None else job.node
+    if child is not None:
+        return job.id, job.spec_id, queue, job.spec_id, child, str(job.status), body, kind, None, None, None, None
     name, definition, share = (spec.name.lower(), spec.definition.rpartition("/")[2], spec.share or None) if spec is not None else _UNSAID
     return job.id, job.spec_id, queue, None, None, str(job.status), body, kind, name, definition, job.created_at_ms, share

@@ -8,6 +8,7 @@ import msgspec
 from msgspec.structs import replace
 
 from batchyard.core import forms, pods, tasks
+from batchyard.core.multinode import shown_nodes
 from batchyard.core.submission import with_empty_lists
 from batchyard.model.definition import Definition
 from batchyard.model.fault import client_fault
@@ -15,9 +16,10 @@ from batchyard.model.requests import Catalogue, Edit
 from batchyard.services import Caller, Params
 from batchyard.services.batch.consumable_rules import check_consumables
 from batchyard.services.batch.container_rules import check_container
-from batchyard.services.batch.fields_not_yet import refuse_not_yet
+from batchyard.services.batch.fields_not_yet import is_empty, refuse_not_yet
 from batchyard.services.batch.log_rules import check_log_configuration
 from batchyard.services.batch.names import arn_of, check_name, parse_definition, revision_of
+from batchyard.services.batch.node_rules import check_multi_node
 from batchyard.services.batch.pod_rules import check_eks_properties
 from batchyard.services.batch.tag_rules import check_tags
 from batchyard.services.batch.task_rules import check_ecs_properties
@@ -35,6 +37,7 @@ _KEPT = (
     "parameters",
     "schedulingPriority",
     *forms.MEMBERS.values(),
+    "nodeProperties",
     "retryStrategy",
     "propagateTags",
     "timeout",
@@ -162,7 +165,9 @@ def _detail(definition: Definition) -> Params:
         "tags": definition.tags,
         "containerOrchestrationType": "EKS" if definition.properties.get("eksProperties") else "ECS",
     }
-    if detail.get("containerProperties"):
+    if detail.get("nodeProperties"):
+        detail["nodeProperties"] = shown_nodes(detail["nodeProperties"])
+    elif detail.get("containerProperties"):
         detail["containerProperties"] = with_empty_lists(detail["containerProperties"])
     elif detail.get("ecsProperties"):
         detail["ecsProperties"] = {"taskProperties": [tasks.shown_task(task) for task in detail["ecsProperties"]["taskProperties"]]}
@@ -176,7 +181,10 @@ def _checked(desk: Desk, caller: Caller, params: Params) -> dict[str, Any]:
     """The members to keep, after every check of a registration."""
     check_name("jobDefinitionName", params["jobDefinitionName"])
     kind = one_of("type", params["type"], ("CONTAINER", "MULTINODE"))
-    _check_containers(desk, caller, params)
+    if kind == "MULTINODE":
+        check_multi_node(params, caller)
+    else:
+        _check_containers(desk, caller, params)
     check_retry_strategy(params.get("retryStrategy"))
     check_timeout(params.get("timeout"))
     check_consumables("consumableResourceProperties", params.get("consumableResourceProperties"))
@@ -186,6 +194,8 @@ def _checked(desk: Desk, caller: Caller, params: Params) -> dict[str, Any]:
         if capability != "EC2":
             raise client_fault(f"platformCapabilities {capability} is not valid. Valid values are: EC2, FARGATE.")
     properties = {name: params[name] for name in _KEPT if params.get(name) is not None}
+    for name in forms.MEMBERS.values() if kind == "MULTINODE" else ("nodeProperties",):
+        properties.pop(name, None)  # an empty one
     properties["type"] = (kind or "container").lower()
     if len(msgspec.json.encode(properties)) > MAX_BYTES:
         raise client_fault(f"The job definition is larger than {MAX_BYTES // 1024} KiB.")
@@ -194,6 +204,8 @@ def _checked(desk: Desk, caller: Caller, params: Params) -> dict[str, Any]:
 
 def _check_containers(desk: Desk, caller: Caller, params: Params) -> None:
     """Refuse what is wrong with the one form in which the definition describes what runs."""
+    if not is_empty(params.get("nodeProperties")):
+        raise client_fault("nodeProperties is only for job definitions of type multinode.")
     given = [member for member in forms.MEMBERS.values() if params.get(member)]
     if not given:
         raise client_fault("Container properties should not be empty")

@@ -11,7 +11,8 @@ from typing import Any
 
 from batchyard.model.fault import client_fault
 
-_MULTI_NODE = "multi-node parallel jobs"
+_EKS = "jobs on Kubernetes (EKS)"
+_ECS = "jobs of several containers"
 _CONTAINERS = "a container runtime: jobs run as processes"
 
 # Any value that is not empty is refused.
@@ -36,7 +37,8 @@ FIELDS_NOT_YET: dict[str, dict[str, str]] = {
         "serviceEnvironmentOrder": "service environments",
     },
     "RegisterJobDefinition": {
-        "nodeProperties": _MULTI_NODE,
+        "nodeProperties.nodeRangeProperties[].ecsProperties": _ECS,
+        "nodeProperties.nodeRangeProperties[].eksProperties": _EKS,
         "containerProperties.secrets": "Secrets Manager and parameter secrets",
         "containerProperties.logConfiguration.secretOptions": "Secrets Manager and parameter secrets",
         "containerProperties.enableExecuteCommand": _CONTAINERS,
@@ -44,9 +46,9 @@ FIELDS_NOT_YET: dict[str, dict[str, str]] = {
         "containerProperties.volumes[].s3filesVolumeConfiguration": "S3 Files volumes",
     },
     "SubmitJob": {
-        "nodeOverrides": _MULTI_NODE,
+        "nodeOverrides.nodePropertyOverrides[].ecsPropertiesOverride": _ECS,
+        "nodeOverrides.nodePropertyOverrides[].eksPropertiesOverride": _EKS,
     },
-    "ListJobs": {"multiNodeJobId": _MULTI_NODE},
 }
 
 # These values (in any case) are refused, others are looked at elsewhere.
@@ -81,7 +83,6 @@ VALUES_NOT_YET: dict[str, dict[str, dict[str, str]]] = {
         },
     },
     "RegisterJobDefinition": {
-        "type": {"MULTINODE": _MULTI_NODE},
         "platformCapabilities[]": {"FARGATE": "Fargate", "MANAGED_INSTANCES": "ECS managed instances"},
         "containerProperties.runtimePlatform.operatingSystemFamily": {
             f"WINDOWS_SERVER_{version}": "Windows containers" for version in ("2019_CORE", "2019_FULL", "2022_CORE", "2022_FULL")
@@ -92,6 +93,16 @@ VALUES_NOT_YET: dict[str, dict[str, dict[str, str]]] = {
         },
     },
 }
+
+
+def _also_in_ranges(table: dict[str, Any]) -> None:
+    """What a container may not say yet, the container of a node range may not either."""
+    own = [(path, what) for path, what in table.items() if path.startswith("containerProperties.")]
+    table.update({path.replace("containerProperties.", "nodeProperties.nodeRangeProperties[].container.", 1): what for path, what in own})
+
+
+_also_in_ranges(FIELDS_NOT_YET["RegisterJobDefinition"])
+_also_in_ranges(VALUES_NOT_YET["RegisterJobDefinition"])
 
 
 def refuse_not_yet(operation: str, params: Mapping[str, Any]) -> None:

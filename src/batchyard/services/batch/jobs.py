@@ -64,6 +64,8 @@ async def _end(desk: Desk, caller: Caller, ending: _Ending, id_or_arn: str, reas
         raise client_fault("jobId must not be empty.")
     check_reason(reason)
     found = find_job(desk, caller, id_or_arn)
+    if found is not None and found[0].node is not None:
+        raise client_fault(f"{id_or_arn} is a node of a multi-node parallel job, and nodes end with their job. Name {found[1].id} instead.")
     if found is not None and not found[0].status.is_final:
         await desk.ask(ending(found[0].id, reason))
 

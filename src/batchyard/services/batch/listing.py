@@ -27,7 +27,7 @@ FILTERS = ("JOB_NAME", "JOB_DEFINITION", "BEFORE_CREATED_AT", "AFTER_CREATED_AT"
 
 
 async def list_jobs(desk: Desk, caller: Caller, params: Params) -> Params:
-    """Summaries of a queue's jobs or of an array's children, in pages. Without a status or a filter: those that run."""
+    """Summaries of a queue's jobs, an array's children or a job's nodes, in pages. Without a status or a filter: those that run."""
     refuse_not_yet("ListJobs", params)
     places = [name for name in ("jobQueue", "arrayJobId", "multiNodeJobId") if params.get(name)]
     if len(places) != 1:
@@ -35,7 +35,9 @@ async def list_jobs(desk: Desk, caller: Caller, params: Params) -> Params:
     status = one_of("jobStatus", params.get("jobStatus"), tuple(Status))
     chosen = _filter(params.get("filters") or ())
     if places == ["arrayJobId"]:
-        query = _children(desk, caller, params["arrayJobId"], status)
+        query = _parts(desk, caller, params["arrayJobId"], status, of_nodes=False)
+    elif places == ["multiNodeJobId"]:
+        query = _parts(desk, caller, params["multiNodeJobId"], status, of_nodes=True)
     else:
         query = _jobs_of_queue(desk, caller, params["jobQueue"], status, chosen)
     if query is None:
@@ -59,10 +61,10 @@ async def _page(desk: Desk, fields: dict[str, Any], size: int, token: str | None
     return result
 
 
-def _children(desk: Desk, caller: Caller, parent: str, status: str | None) -> dict[str, Any] | None:
-    """Filters do not apply to the children of an array; an unknown parent has none."""
+def _parts(desk: Desk, caller: Caller, parent: str, status: str | None, *, of_nodes: bool) -> dict[str, Any] | None:
+    """Filters do not apply to the children of an array or to nodes; an unknown parent has none."""
     found = find_job(desk, caller, parent)
-    if found is None or not found[0].is_array:
+    if found is None or not (found[0].is_multi_node if of_nodes else found[0].is_array):
         return None
     return {"array": found[0].id, "status": Status(status or "RUNNING")}
 

@@ -19,6 +19,7 @@ _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 def job_detail(desk: Desk, job: Job, spec: Specification) -> dict[str, Any]:
     """One entry of DescribeJobs."""
+    spec = spec.part_of(job)
     detail: dict[str, Any] = {
         "jobArn": arn_of_job(job, spec),
         "jobName": spec.name,
@@ -29,7 +30,7 @@ def job_detail(desk: Desk, job: Job, spec: Specification) -> dict[str, Any]:
         "createdAt": job.created_at_ms,
         "jobDefinition": spec.definition,
         "container": {} if spec.form else _container(desk, job, spec),
-        "tags": spec.tags if job.index is None else {},
+        "tags": spec.tags if job.index is None and job.node is None else {},
         "isCancelled": job.is_cancelled,
         "isTerminated": job.is_terminated,
     }
@@ -47,6 +48,10 @@ def job_detail(desk: Desk, job: Job, spec: Specification) -> dict[str, Any]:
         }
     elif job.index is not None:
         detail["arrayProperties"] = {"statusSummary": {}, "index": job.index}
+    elif job.node is not None:
+        detail["nodeDetails"] = {"nodeIndex": job.node, "isMainNode": job.node == spec.main_node}
+    elif job.is_multi_node:
+        del detail["container"]  # each node has its own
     return detail
 
 
@@ -72,6 +77,10 @@ def job_summary(desk: Desk, job: Job, spec: Specification) -> dict[str, Any]:
         summary["arrayProperties"] = {"size": spec.array_size, "statusSummary": _status_summary(desk, job)}
     elif job.index is not None:
         summary["arrayProperties"] = {"index": job.index}
+    elif job.node is not None:
+        summary["nodeProperties"] = {"isMainNode": job.node == spec.main_node, "numNodes": spec.num_nodes, "nodeIndex": job.node}
+    elif job.is_multi_node:
+        summary["nodeProperties"] = {"numNodes": spec.num_nodes}
     return summary
 
 

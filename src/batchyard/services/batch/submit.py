@@ -9,6 +9,7 @@ import msgspec
 from msgspec.structs import replace
 
 from batchyard.core import forms, pods, tasks
+from batchyard.core.multinode import expand, is_multi_node
 from batchyard.core.submission import Prepared, dependencies, specify
 from batchyard.model.capacity import Health, Queue, State
 from batchyard.model.definition import Definition
@@ -20,6 +21,7 @@ from batchyard.services.batch.consumable_rules import check_consumables, check_k
 from batchyard.services.batch.container_rules import check_resources
 from batchyard.services.batch.fields_not_yet import FIELDS_NOT_YET, is_empty, refuse_not_yet
 from batchyard.services.batch.names import JOB_NAME, find_queue, job_id_of, latest_active, parse_definition, revision_of
+from batchyard.services.batch.node_rules import check_node_overrides
 from batchyard.services.batch.pod_rules import check_eks_override
 from batchyard.services.batch.policies import check_share
 from batchyard.services.batch.tag_rules import MOST as MAX_TAGS
@@ -42,7 +44,7 @@ MAX_BYTES = 30 * 1024
 MAX_OVERRIDES_BYTES = 8192
 KIND = "job"
 
-_NOT_YET = frozenset(FIELDS_NOT_YET["SubmitJob"])
+_NOT_YET = frozenset(path.partition(".")[0] for path in FIELDS_NOT_YET["SubmitJob"])
 _CHECKED = frozenset(
     {
         *("retryStrategy", "timeout", "tags", "arrayProperties", "consumableResourcePropertiesOverride"),
@@ -61,6 +63,9 @@ async def submit_job(desk: Desk, caller: Caller, params: Params) -> Params:
     queue = _open_queue(desk, caller, params["jobQueue"])
     prepared = _prepared(desk, _definition(desk, caller, params["jobDefinition"]))
     _check_orchestration(desk, queue, prepared)
+    is_gang = is_multi_node(prepared.definition)
+    if is_gang or "nodeOverrides" in params:
+        check_node_overrides(params, is_gang)
     if not _CHECKED.isdisjoint(params):
         _check_members(params)
         _check_overrides(prepared, params)
@@ -70,6 +75,8 @@ async def submit_job(desk: Desk, caller: Caller, params: Params) -> Params:
     depends_on, settled = _dependencies(desk, caller, params) if params.get("dependsOn") else ((), {})
     job_id = desk.new_job_id()
     spec = specify(prepared, params, job_id=job_id, queue=queue.arn, depends_on=depends_on, now_ms=desk.now_ms())
+    if is_gang:
+        spec = expand(spec, prepared.definition, params)
     if share:
         spec = replace(spec, share=share, priority=priority)
     if spec.consumables:

@@ -12,7 +12,7 @@ from batchyard.model.consumable import Consumable
 from batchyard.model.definition import Definition
 from batchyard.model.fairshare import SchedulingPolicy
 from batchyard.model.fault import Fault, client_fault
-from batchyard.model.job import Specification, split_child
+from batchyard.model.job import Specification, split_child, split_node
 from batchyard.model.requests import Catalogue, Edit, TagJob
 from batchyard.model.tags import CONSUMABLE, ENVIRONMENT, PROVIDER, QUEUE, value_of
 from batchyard.services import Caller, Params
@@ -122,6 +122,8 @@ def _job(desk: Desk, caller: Caller, arn: str) -> Specification:
     job_id = arn.removeprefix(arn_of(caller, "job", ""))
     if split_child(job_id)[1] is not None:
         raise client_fault(f"{arn} is a child of an array job, and children have no tags of their own. Tag the array job.")
+    if split_node(job_id)[1] is not None:
+        raise client_fault(f"{arn} is a node of a multi-node parallel job, and nodes have no tags of their own. Tag the job.")
     found = find_job(desk, caller, job_id)
     if found is None:
         raise _unknown(arn)
