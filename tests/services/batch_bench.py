@@ -68,7 +68,7 @@ class ManualWorld:
         return self.host
 
     def shapes(self, environment: Environment) -> Sequence[Shape]:
-        return self.catalogue.shapes(environment.instance_types, self.host)
+        return self.catalogue.shapes(environment.instance_types, self.host, in_order=environment.in_order)
 
     def price(self, shape: Shape, room: Resources, spot: bool) -> float:
         return self.catalogue.price(shape, room, spot)

@@ -132,7 +132,10 @@ def test_what_was_registered_is_shown_unchanged(bench: Bench) -> None:
         ({**CONTAINER, "linuxParameters": {"maxSwap": -1}}, "maxSwap"),
         ({**CONTAINER, "linuxParameters": {"devices": [{"hostPath": "/dev/x", "permissions": ["EAT"]}]}}, "permission EAT"),
         ({**CONTAINER, "runtimePlatform": {"operatingSystemFamily": "BEOS"}}, "BEOS is not valid"),
-        ({**CONTAINER, "runtimePlatform": {"operatingSystemFamily": "WINDOWS_SERVER_2022_CORE"}}, "is not available in this version"),
+        (
+            {**CONTAINER, "runtimePlatform": {"operatingSystemFamily": "WINDOWS_SERVER_2022_CORE"}},
+            "cannot run on this host, which runs Linux",
+        ),
         ({**CONTAINER, "runtimePlatform": {"cpuArchitecture": "VAX"}}, "VAX is not valid"),
         ({**CONTAINER, "secrets": [{"name": "a", "valueFrom": "b"}]}, "containerProperties.secrets is not available"),
         ({**CONTAINER, "logConfiguration": {"logDriver": "splunk"}}, "logDriver splunk is not available"),
@@ -157,7 +160,7 @@ def test_containers_that_are_refused(bench: Bench, container: dict[str, Any], me
         ({"ecsProperties": {"taskProperties": [{"containers": [{"image": "x"}]}]}}, "exactly one of containerProperties, ecsProperties"),
         ({"eksProperties": {"podProperties": {"containers": [{"image": "x"}]}}}, "has containerProperties and eksProperties"),
         ({"consumableResourceProperties": {"consumableResourceList": [{"consumableResource": "r"}]}}, "consumableResourceProperties"),
-        ({"platformCapabilities": ["FARGATE"]}, "platformCapabilities[0] FARGATE is not available"),
+        ({"platformCapabilities": ["FARGATE"]}, "executionRoleArn is required for Fargate"),
         ({"platformCapabilities": ["MOON"]}, "platformCapabilities MOON is not valid"),
         ({"containerProperties": {}}, "Container properties should not be empty"),
         (

@@ -61,7 +61,7 @@ def test_create_and_describe(bench: Bench) -> None:
         ({"type": "UNMANAGED"}, "serviceRole is required"),
         ({"type": "UNMANAGED", "serviceRole": "r", "computeResources": RESOURCES}, "computeResources is only for"),
         ({"type": "UNMANAGED", "serviceRole": "r", "unmanagedvCpus": -1}, "unmanagedvCpus must be 0 or more"),
-        ({"computeResources": {**RESOURCES, "type": "FARGATE"}}, "computeResources.type FARGATE is not available"),
+        ({"computeResources": {**RESOURCES, "type": "FARGATE"}}, "minvCpus is not applicable for Fargate."),
         (
             {"computeResources": RESOURCES, "eksConfiguration": {"eksClusterArn": "a", "kubernetesNamespace": "b"}},
             "eksConfiguration.eksClusterArn a is not valid",
@@ -89,7 +89,7 @@ def test_creations_that_are_refused(bench: Bench, members: dict[str, Any], part:
         ({"instanceTypes": ["m5.large", "m6g.large"]}, "x86 and of ARM"),
         ({"allocationStrategy": "SPOT_CAPACITY_OPTIMIZED"}, "only for compute environments of type SPOT"),
         ({"allocationStrategy": "WORST_FIT"}, "allocationStrategy WORST_FIT is not valid"),
-        ({"allocationStrategy": "BEST_FIT_PROGRESSIVE_ORDERED"}, "is not available in this version"),
+        ({"allocationStrategy": "SPOT_CAPACITY_OPTIMIZED_PRIORITIZED"}, "only for compute environments of type SPOT"),
         ({"type": "SPOT"}, "spotIamFleetRole is required"),
         ({"bidPercentage": 101}, "bidPercentage"),
         ({"scalingPolicy": {"minScaleDownDelayMinutes": 19}}, "minScaleDownDelayMinutes"),
@@ -188,7 +188,6 @@ def test_updates_that_are_refused(bench: Bench) -> None:
     bench.environment()
     nothing = "One of [state | compute-resources | service-role | unmanaged-vcpus] is required."
     assert update(bench) == nothing
-    assert update(bench, updatePolicy={"terminateJobsOnUpdate": True}) == nothing
     assert "BEST_FIT" in update(bench, computeResources={"allocationStrategy": "BEST_FIT"})
     assert "instanceTypes cannot be updated" in update(bench, computeResources={"instanceTypes": ["m5"]})
     assert "service-linked" in update(bench, serviceRole="arn:aws:iam::1:role/mine")

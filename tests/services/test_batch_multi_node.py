@@ -26,7 +26,7 @@ def nodes(*entries: dict[str, Any], num_nodes: int = 3, main: int = 0) -> dict[s
     [
         ({"nodeProperties": None}, "Node properties should not be empty"),
         ({"containerProperties": container()}, "containerProperties is not for job definitions of type multinode"),
-        ({"platformCapabilities": ["FARGATE"]}, "FARGATE"),
+        ({"platformCapabilities": ["FARGATE"]}, "cannot run on Fargate"),
         ({"nodeProperties": nodes(num_nodes=0)}, "numNodes must be between 1 and 1000, not 0"),
         ({"nodeProperties": nodes(num_nodes=1001)}, "numNodes must be between 1 and 1000, not 1001"),
         ({"nodeProperties": nodes(main=3)}, "mainNode must be an index of a node, 0 to 2, not 3"),

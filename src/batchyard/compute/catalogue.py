@@ -22,6 +22,10 @@ GROUPS = {
     "default_arm64": ("m6g", "c6g", "r6g", "c7g"),
 }
 SPOT_PART = 0.35
+FARGATE = "fargate"  # stands for slices of exactly the size of a task
+# AWS Fargate's price list, Linux on x86, us-east-1 (2024)
+FARGATE_USD_PER_VCPU_HOUR = 0.04048
+FARGATE_USD_PER_GIB_HOUR = 0.004445
 # A line through c5.large (2 vCPUs, 4 GiB) and r5.large (2 vCPUs, 16 GiB)
 USD_PER_VCPU_HOUR = 0.0357
 USD_PER_GIB_HOUR = 0.0034
@@ -63,16 +67,19 @@ class Catalogue:
         family = GROUPS[name][0] if name in GROUPS else name
         return any(t.is_arm for t in self.types.values() if t.name.partition(".")[0] == family)
 
-    def shapes(self, names: tuple[str, ...], host: Resources) -> Sequence[Shape]:
-        """What an environment with these instance types may start here, cheapest per vCPU first, then smallest.
+    def shapes(self, names: tuple[str, ...], host: Resources, *, in_order: bool = False) -> Sequence[Shape]:
+        """What an environment with these instance types may start here, cheapest per vCPU first, then smallest; or as they stand.
 
-        Groups and families may be cut to any size up to the host's; named types are exact.
+        Groups and families may be cut to any size up to the host's, Fargate to the size of a task; named types are exact.
         """
-        shapes = [Shape(n, self.types[n].room) if n in self.types else Shape(n, host, exact=False) for n in names]
-        return sorted(shapes, key=lambda s: (self._per_vcpu(s), s.room.vcpus, s.room.memory_mib))
+        shapes = [Shape(n, self.types[n].room) if n in self.types else Shape(n, host, exact=False, single=n == FARGATE) for n in names]
+        return shapes if in_order else sorted(shapes, key=lambda s: (self._per_vcpu(s), s.room.vcpus, s.room.memory_mib))
 
     def price(self, shape: Shape, room: Resources, spot: bool) -> float:
         """USD per hour of an instance of `shape` with `room`."""
+        if shape.single:
+            on_demand = room.vcpus * FARGATE_USD_PER_VCPU_HOUR + room.memory_mib / 1024 * FARGATE_USD_PER_GIB_HOUR
+            return on_demand * (SPOT_PART if spot else 1.0)
         known = self.types[shape.name].price_per_hour if shape.exact else 0.0
         on_demand = known or room.vcpus * USD_PER_VCPU_HOUR + room.memory_mib / 1024 * USD_PER_GIB_HOUR
         return on_demand * (SPOT_PART if spot else 1.0)

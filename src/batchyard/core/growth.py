@@ -97,7 +97,8 @@ class Growth:
     def fits_coming(self, queue: Queue, needs: Resources, only: str = "") -> bool:
         """Whether an instance on its way, in the environment `only` if one is named, has room for a queue's job; takes that room."""
         for number, (arn, launched_for, room) in enumerate(self.coming):
-            if launched_for in ("", queue.arn) and only in ("", arn) and needs.fits(room) and arn in self._scalable(queue):
+            is_own = launched_for in ("", queue.arn) and only in ("", arn) and arn in self._scalable(queue)
+            if is_own and packing.holds(self.view.environments[arn], room, needs):
                 self.coming[number] = (arn, launched_for, room.minus(needs))
                 return True
         return False

@@ -51,6 +51,7 @@ NOT_STARTED = "Task failed to start"
 TIMED_OUT = "Job attempt duration exceeded timeout"
 DEPENDENT_FAILED = "Dependent Job failed"
 CHILD_FAILED = "Array Child Job failed"
+SPOT_TASK_INTERRUPTED = "Your Spot Task was interrupted."
 QUEUE_DELETED = "JobQueue deleted"
 MAIN_NODE_ENDED = "Main node has ended"
 OUT_OF_MEMORY = "OutOfMemoryError: Container killed due to memory usage"
@@ -59,6 +60,11 @@ OUT_OF_MEMORY = "OutOfMemoryError: Container killed due to memory usage"
 def host_lost(instance: str) -> str:
     """The reason that Nextflow, miniwdl and redun recognise as an interruption (specification, section 2.3)."""
     return f"Host EC2 (instance {instance}) terminated."
+
+
+def loss_of(attempt: Attempt) -> str:
+    """What is said of an attempt whose host is gone: a Spot task of Fargate has words of its own."""
+    return SPOT_TASK_INTERRUPTED if attempt.platform == "FARGATE_SPOT" else host_lost(attempt.instance)
 
 
 class IllegalMove(Exception):
@@ -233,7 +239,7 @@ def _close(attempt: Attempt, job: Job, report: AttemptEnded) -> Attempt:
         started_at_ms = max(report.started_at_ms, attempt.placed_at_ms)
     match report.cause:
         case "lost":
-            status_reason, reason, exit_code = host_lost(attempt.instance), "", None
+            status_reason, reason, exit_code = loss_of(attempt), "", None
         case "not-started":
             status_reason, reason, exit_code = NOT_STARTED, report.reason, None
             started_at_ms = None

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from batchyard.model.capacity import Resources, Shape
+from batchyard.model.capacity import Environment, Platform, Resources, Shape
 
 MAX_CARVED_VCPUS = 4  # a slice cut for several jobs is no larger than this, so that losing one loses little
 
@@ -20,6 +20,11 @@ def tightest(needs: Resources, rooms: Iterable[tuple[str, Resources]]) -> str | 
             if best_left is None or left < best_left:
                 best, best_left = key, left
     return best
+
+
+def holds(environment: Environment, room: Resources, needs: Resources) -> bool:
+    """Whether a job goes into what is free of an instance. On Fargate each task has a slice of its own, of exactly its size."""
+    return needs == room if environment.platform is Platform.FARGATE else needs.fits(room)
 
 
 class Limits(NamedTuple):
@@ -36,12 +41,12 @@ def choose(shapes: Sequence[Shape], demand: Sequence[Resources], limits: Limits)
     """The type to start for waiting jobs (`demand`, first come first) and its room; None if no type can take the first within limits.
 
     `shapes` come cheapest per vCPU first. An exact type is taken as it is: the smallest that the first job fits, of the cheapest
-    family. Any other is cut to what the jobs need.
+    family. Any other is cut to what the jobs need, a single one to the first job.
     """
     for shape in shapes:
         if not demand[0].fits(shape.room):
             continue
-        room = shape.room if shape.exact else _carve(demand, shape.room, limits)
+        room = demand[0] if shape.single else shape.room if shape.exact else _carve(demand, shape.room, limits)
         if limits.allow(room):
             return shape, room
     return None

@@ -10,8 +10,8 @@ import math
 
 from msgspec.structs import replace
 
-from batchyard.core import fairshare, growth, reclaiming, scaling, scheduling
-from batchyard.model.capacity import NOTHING, Environment, Health, Instance, InstanceState, Queue, Resources, Shape, State
+from batchyard.core import fairshare, growth, packing, reclaiming, scaling, scheduling
+from batchyard.model.capacity import NOTHING, Environment, Health, Instance, InstanceState, Platform, Queue, Resources, Shape, State
 from batchyard.model.fairshare import Standing
 from batchyard.model.view import Reason, YardView
 
@@ -91,7 +91,7 @@ def _starting(view: YardView, queue: Queue, environment: Environment, needs: Res
     for instance in view.environment_instances(environment.arn).values():
         if instance.state is not InstanceState.PENDING or not reclaiming.is_staying(instance, environment):
             continue
-        if instance.launched_for in ("", queue.arn) and needs.fits(instance.room):
+        if instance.launched_for in ("", queue.arn) and packing.holds(environment, instance.room, needs):
             return instance
     return None
 
@@ -141,7 +141,7 @@ def _fitting(view: YardView, environment: Environment, needs: Resources) -> list
 
 def _least_vcpus(fitting: list[Shape], needs: Resources) -> float:
     """The vCPUs of the smallest instance that holds the job."""
-    return min(s.room.vcpus if s.exact else math.ceil(needs.vcpus) for s in fitting)
+    return min(s.room.vcpus if s.exact else needs.vcpus if s.single else math.ceil(needs.vcpus) for s in fitting)
 
 
 def _is_over_max(view: YardView, environment: Environment, needs: Resources) -> bool:
@@ -225,7 +225,7 @@ def _never(view: YardView, environment: Environment, needs: Resources) -> Reason
 def _not_lent(view: YardView, queue: Queue, environment: Environment, needs: Resources) -> Reason | None:
     """The environment only lends this queue what is idle, and none of that is enough."""
     takers = [i for i in view.environment_instances(environment.arn).values() if scheduling.takes_jobs(i, environment)]
-    if any(needs.fits(view.free(i.id)) and scheduling.is_spare(view, i, queue, scheduling.Plan()) for i in takers):
+    if any(packing.holds(environment, view.free(i.id), needs) and scheduling.is_spare(view, i, queue, scheduling.Plan()) for i in takers):
         return None
     return Reason(
         environment.name,
@@ -237,7 +237,7 @@ def _not_lent(view: YardView, queue: Queue, environment: Environment, needs: Res
 def _not_now(view: YardView, queue: Queue, environment: Environment, needs: Resources) -> Reason | None:
     """The job fits, but not beside what runs."""
     instances = view.environment_instances(environment.arn).values()
-    if any(scheduling.takes_jobs(i, environment) and needs.fits(view.free(i.id)) for i in instances):
+    if any(scheduling.takes_jobs(i, environment) and packing.holds(environment, view.free(i.id), needs) for i in instances):
         return None
     starting = _starting(view, queue, environment, needs)
     if starting is not None:
@@ -265,6 +265,8 @@ def _not_now(view: YardView, queue: Queue, environment: Environment, needs: Reso
 
 def _lacking(view: YardView, environment: Environment, needs: Resources) -> str:
     """How far the roomiest instance is from taking the job."""
+    if environment.platform is Platform.FARGATE:
+        return "every task has a slice of its own"
     rooms = [view.free(i.id) for i in view.environment_instances(environment.arn).values() if scheduling.takes_jobs(i, environment)]
     if not rooms:
         return "no instance runs"

@@ -9,7 +9,7 @@ when `rules.pass_impossible` is set (profile `open`; AWS lets it block), and so 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -18,7 +18,7 @@ from batchyard.core.consumables import Stock
 from batchyard.core.growth import StartWish
 from batchyard.core.growth import is_open as is_open
 from batchyard.core.scaling import Unplaced
-from batchyard.model.capacity import Environment, Instance, InstanceState, Queue, Resources
+from batchyard.model.capacity import Environment, Instance, InstanceState, Platform, Queue, Resources
 from batchyard.model.consumable import Wants
 from batchyard.model.view import Waiting, YardView
 
@@ -167,11 +167,12 @@ def _find(view: YardView, queue: Queue, needs: Resources, rooms: Rooms, made: Pl
         there = rooms.get(environment)
         if not there:
             continue
+        candidates: Iterable[tuple[str, Resources]] = there.items()
+        if view.environments[environment].platform is Platform.FARGATE:
+            candidates = [(i, room) for i, room in candidates if room == needs]
         if order and queue.spill_idle:
-            candidates = [(i, room) for i, room in there.items() if is_spare(view, view.instances[i], queue, made)]
-            instance = packing.tightest(needs, candidates)
-        else:
-            instance = packing.tightest(needs, there.items())
+            candidates = [(i, room) for i, room in candidates if is_spare(view, view.instances[i], queue, made)]
+        instance = packing.tightest(needs, candidates)
         if instance is not None:
             there[instance] = there[instance].minus(needs)
             return instance

@@ -21,9 +21,10 @@ from typing import Any
 import msgspec
 from msgspec import Raw, Struct
 
+from batchyard.core.fargate import check_size
 from batchyard.core.node_ranges import main_container
 from batchyard.core.parameters import has_references, substitute
-from batchyard.model.capacity import Resources
+from batchyard.model.capacity import Platform, Resources
 from batchyard.model.consumable import Consumption, Wants
 from batchyard.model.definition import Definition
 from batchyard.model.fault import client_fault
@@ -35,6 +36,7 @@ _encode = msgspec.json.Encoder().encode
 EMPTY_LISTS = ("command", "volumes", "environment", "mountPoints", "ulimits", "resourceRequirements", "secrets")
 
 MIN_MEMORY_MIB = 4
+_DECIMAL = re.compile(r"[0-9]{1,3}(\.[0-9]{1,4})?")
 _NUMERIC = re.compile(r"[0-9]{1,10}")  # more digits than any machine needs: what follows calculates with it
 
 # Members of a submission that change `extras`; all others leave the definition's own as they are.
@@ -57,6 +59,7 @@ class Prepared(Struct, frozen=True, kw_only=True):
     """
 
     definition: Definition
+    platform: Platform
     container: dict[str, Any]
     parameters: dict[str, str]
     needs: Resources
@@ -76,10 +79,11 @@ def prepare(definition: Definition) -> Prepared:
     """A definition's defaults, worked out once. Raises a Fault when it asks for no vCPU or memory."""
     nodes = definition.properties.get("nodeProperties")
     container = with_empty_lists(main_container(nodes) if nodes else definition.properties["containerProperties"])
+    platform = platform_of(definition)
     log_options = (container.get("logConfiguration") or {}).get("options") or {}
     return Prepared(
         container=container,
-        needs=needs_of(container),
+        needs=needs_of(container, platform),
         log_group=log_options.get("awslogs-group", ""),
         log_prefix=log_options.get("awslogs-stream-prefix", ""),
         effective=None if has_references(container["command"]) else Raw(_encode(container)),
@@ -99,6 +103,7 @@ def common(definition: Definition) -> dict[str, Any]:
     retry = definition.properties.get("retryStrategy") or {}
     return {
         "definition": definition,
+        "platform": platform_of(definition),
         "parameters": dict(definition.properties.get("parameters") or {}),
         "attempts": int(retry.get("attempts") or 1),
         "retry_rules": retry_rules(retry),
@@ -106,6 +111,11 @@ def common(definition: Definition) -> dict[str, Any]:
         "consumables": _wants(definition, definition.properties.get("consumableResourceProperties")),
         "extras": Raw(_encode(_extras(definition, {}))),
     }
+
+
+def platform_of(definition: Definition) -> Platform:
+    """What a definition asks to run on."""
+    return Platform((definition.properties.get("platformCapabilities") or [Platform.EC2])[0])
 
 
 def specify(
@@ -146,6 +156,7 @@ def specify(
         retry_rules=rules,
         timeout_s=timeout_s,
         consumables=consumables,
+        platform=prepared.platform.value,
         depends_on=depends_on,
         array_size=int(array.get("size") or 0) if array else 0,
         log_group=prepared.log_group,
@@ -188,8 +199,19 @@ def merge_by(key: str, base: Sequence[Mapping[str, Any]], over: Sequence[Mapping
     return list(merged.values())
 
 
-def needs_of(container: Mapping[str, Any]) -> Resources:
-    """What a container asks for: resourceRequirements first, else the old vcpus and memory (MiB). Raises a Fault in AWS's words."""
+def needs_of(container: Mapping[str, Any], platform: Platform = Platform.EC2) -> Resources:
+    """What a container asks for: resourceRequirements first, else the old vcpus and memory (MiB). Raises a Fault in AWS's words.
+
+    On Fargate it must be of a size that there is.
+    """
+    needs = part_of(container, platform)
+    if platform is Platform.FARGATE:
+        check_size(needs)
+    return needs
+
+
+def part_of(container: Mapping[str, Any], platform: Platform) -> Resources:
+    """The same of one container among several of a task. vCPUs are whole numbers but on Fargate."""
     wanted: dict[str, Any] = {"VCPU": container.get("vcpus"), "MEMORY": container.get("memory")}
     for entry in container.get("resourceRequirements") or ():
         wanted[entry["type"]] = entry["value"]
@@ -197,8 +219,9 @@ def needs_of(container: Mapping[str, Any]) -> Resources:
         raise client_fault("Error executing request, Exception : vCPU is not provided.")
     if not wanted["MEMORY"]:
         raise client_fault("Error executing request, Exception : Memory is not provided.")
-    vcpus, memory_mib = _whole("VCPU", wanted["VCPU"]), _whole("MEMORY", wanted["MEMORY"])
-    if vcpus < 1:
+    vcpus = _decimal("VCPU", wanted["VCPU"]) if platform is Platform.FARGATE else _whole("VCPU", wanted["VCPU"])
+    memory_mib = _whole("MEMORY", wanted["MEMORY"])
+    if vcpus < 1 and platform is not Platform.FARGATE:
         raise client_fault("Error executing request, Exception : VCPU must be at least 1.")
     if memory_mib < MIN_MEMORY_MIB:
         raise client_fault(f"Error executing request, Exception : MEMORY must be at least {MIN_MEMORY_MIB} MiB.")
@@ -230,7 +253,7 @@ def _effective(prepared: Prepared, submission: Mapping[str, Any]) -> tuple[Raw, 
     if not overrides and prepared.effective is not None:
         return prepared.effective, prepared.needs
     container = override_container(prepared.container, overrides) if overrides else prepared.container
-    needs = needs_of(container) if overrides and not _SIZE_OVERRIDES.isdisjoint(overrides) else prepared.needs
+    needs = needs_of(container, prepared.platform) if overrides and not _SIZE_OVERRIDES.isdisjoint(overrides) else prepared.needs
     if has_references(container["command"]):
         values = {**prepared.parameters, **(submission.get("parameters") or {})}
         container = {**container, "command": substitute(container["command"], values)}
@@ -279,11 +302,19 @@ def _timeout_s(members: Mapping[str, Any]) -> int | None:
 
 
 def _whole(kind: str, value: Any) -> int:
+    return int(_number(kind, value, _NUMERIC))
+
+
+def _decimal(kind: str, value: Any) -> float:
+    return float(_number(kind, value, _DECIMAL))
+
+
+def _number(kind: str, value: Any, form: re.Pattern[str]) -> str:
     text = str(value)
-    if not _NUMERIC.fullmatch(text):
+    if not form.fullmatch(text):
         shown = text if len(text) <= 40 else f"{text[:40]}..."
         raise client_fault(
             f"Error executing request, Exception : Value {shown} for type {kind} in resourceRequirement is not valid. "
             "Please provide a numeric value."
         )
-    return int(text)
+    return text

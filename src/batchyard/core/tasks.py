@@ -13,9 +13,10 @@ import msgspec
 from msgspec import Raw
 
 from batchyard.core import loglines
+from batchyard.core.fargate import check_size
 from batchyard.core.parameters import has_references, substitute
-from batchyard.core.submission import EMPTY_LISTS, Prepared, needs_of, override_container, prepare_several
-from batchyard.model.capacity import NOTHING, Resources
+from batchyard.core.submission import EMPTY_LISTS, Prepared, override_container, part_of, platform_of, prepare_several
+from batchyard.model.capacity import NOTHING, Platform, Resources
 from batchyard.model.definition import Definition
 from batchyard.model.fault import Fault, client_fault
 from batchyard.model.job import Specification
@@ -38,8 +39,9 @@ def prepare(definition: Definition) -> Prepared:
     """A definition with ecsProperties, worked out once. Raises a Fault when a container asks for no vCPU or memory."""
     task = shown_task(definition.properties["ecsProperties"]["taskProperties"][0])
     task["containers"] = [{"name": UNNAMED, **container} for container in task["containers"]]
-    needs = needs_of_task(task)
-    return prepare_several(definition, FORM, needs, partial(_resolved, task, definition.properties.get("parameters") or {}))
+    platform = platform_of(definition)
+    needs = needs_of_task(task, platform)
+    return prepare_several(definition, FORM, needs, partial(_resolved, task, definition.properties.get("parameters") or {}, platform))
 
 
 def shown_task(task: Mapping[str, Any]) -> dict[str, Any]:
@@ -49,14 +51,17 @@ def shown_task(task: Mapping[str, Any]) -> dict[str, Any]:
     return {"volumes": [], **task, "containers": containers}
 
 
-def needs_of_task(task: Mapping[str, Any]) -> Resources:
-    """What all containers need together: they run side by side. Raises a Fault that names the container which lacks something."""
+def needs_of_task(task: Mapping[str, Any], platform: Platform = Platform.EC2) -> Resources:
+    """What all containers need together: they run side by side. Raises a Fault that names the container which lacks something, or for
+    a sum that is no size of a Fargate task."""
     total = NOTHING
     for container in task["containers"]:
         try:
-            total = total.plus(needs_of(container))
+            total = total.plus(part_of(container, platform))
         except Fault as fault:
             raise client_fault(f"{fault.message} (container {container.get('name')})") from None
+    if platform is Platform.FARGATE:
+        check_size(total)
     return total
 
 
@@ -73,7 +78,9 @@ def override_task(task: Mapping[str, Any], overrides: Sequence[Mapping[str, Any]
     return {**task, "containers": containers}
 
 
-def _resolved(task: Mapping[str, Any], parameters: Mapping[str, str], submission: Mapping[str, Any]) -> tuple[Raw, Resources]:
+def _resolved(
+    task: Mapping[str, Any], parameters: Mapping[str, str], platform: Platform, submission: Mapping[str, Any]
+) -> tuple[Raw, Resources]:
     """ecsProperties to run, encoded, and what they need."""
     override = submission.get("ecsPropertiesOverride") or {}
     merged = override_task(task, (override.get("taskProperties") or [{}])[0].get("containers") or ())
@@ -82,7 +89,7 @@ def _resolved(task: Mapping[str, Any], parameters: Mapping[str, str], submission
         {**container, "command": substitute(container["command"], values)} if has_references(container["command"]) else container
         for container in merged["containers"]
     ]
-    return Raw(_encode({"taskProperties": [merged]})), needs_of_task(merged)
+    return Raw(_encode({"taskProperties": [merged]})), needs_of_task(merged, platform)
 
 
 def task_containers(task: Mapping[str, Any], spec: Specification, task_id: str) -> list[TaskContainer]:
@@ -93,7 +100,7 @@ def task_containers(task: Mapping[str, Any], spec: Specification, task_id: str) 
 
 
 def _container(container: Mapping[str, Any], volumes: Sequence[Any], spec: Specification, task_id: str) -> TaskContainer:
-    needs = needs_of(container)
+    needs = part_of(container, Platform(spec.platform))
     return TaskContainer(
         name=container["name"],
         image=container["image"],

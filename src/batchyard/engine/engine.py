@@ -23,7 +23,7 @@ from batchyard.engine.reports import Observer
 from batchyard.engine.resting import Resting
 from batchyard.engine.world import World
 from batchyard.engine.yard import Ledger, Yard
-from batchyard.model.capacity import Environment, Health, Instance, InstanceState, Queue, Resources
+from batchyard.model.capacity import Environment, Health, Instance, InstanceState, Platform, Queue, Resources
 from batchyard.model.consumable import Consumable
 from batchyard.model.definition import Definition
 from batchyard.model.fairshare import SchedulingPolicy
@@ -368,6 +368,7 @@ class Engine:
             number=number,
             instance=instance.id,
             environment=instance.environment,
+            platform=_platform(self.yard.environments[instance.environment]),
             cluster=self.yard.environments[instance.environment].ecs_cluster_arn.rpartition("/")[2],
             log_stream=f"{prefix}/default/{attempt_id}",
             placed_at_ms=now_ms,
@@ -416,6 +417,12 @@ class Engine:
         EndAll: _end_all,
         Edit: _edit,
     }
+
+
+def _platform(environment: Environment) -> str:
+    """As an attempt's record keeps it: the environment may be gone when the attempt is looked at."""
+    is_spot_task = environment.spot and environment.platform is Platform.FARGATE
+    return "FARGATE_SPOT" if is_spot_task else environment.platform.value
 
 
 class _Catalogue:

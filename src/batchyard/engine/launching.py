@@ -15,13 +15,18 @@ from msgspec.structs import replace
 
 from batchyard.core import forms, loglines, pods
 from batchyard.engine.dispatch import LaunchOrder
-from batchyard.model.capacity import Environment, Queue
+from batchyard.model.capacity import Environment, Platform, Queue
 from batchyard.model.job import Job, Specification, node_id
 from batchyard.model.messages import Launch
 from batchyard.model.task import TaskContainer
 
 LOG_GROUP = "/aws/batch/job"
 LOCAL_ADDRESS = "127.0.0.1"  # where nodes find the main node: all of them run on this machine
+EXECUTION_ENV = {
+    Platform.EC2: "AWS_ECS_EC2",
+    Platform.FARGATE: "AWS_ECS_FARGATE",
+    Platform.MANAGED_INSTANCES: "AWS_ECS_MANAGED_INSTANCES",
+}
 
 
 class AttemptKeys(NamedTuple):
@@ -130,7 +135,7 @@ def _batch(job: Job, spec: Specification, environment: Environment, queue: Queue
         "AWS_BATCH_JQ_NAME": queue.name,
         "AWS_BATCH_JOB_ID": _own_id(job, spec),
         "AWS_BATCH_JOB_ATTEMPT": str(job.current.number),
-        "AWS_EXECUTION_ENV": "AWS_ECS_EC2",
+        "AWS_EXECUTION_ENV": EXECUTION_ENV[environment.platform],
         "BATCHYARD_VCPUS": f"{spec.needs.vcpus:g}",
         "BATCHYARD_MEMORY_MIB": str(spec.needs.memory_mib),
     }

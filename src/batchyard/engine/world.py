@@ -67,7 +67,7 @@ class RealWorld:
         return self._host if provider == "local" else None
 
     def shapes(self, environment: Environment) -> Sequence[Shape]:
-        return self._catalogue.shapes(environment.instance_types, self._host)
+        return self._catalogue.shapes(environment.instance_types, self._host, in_order=environment.in_order)
 
     def price(self, shape: Shape, room: Resources, spot: bool) -> float:
         return self._catalogue.price(shape, room, spot)
@@ -76,5 +76,5 @@ class RealWorld:
 class Catalogue(Protocol):
     """Instance types and prices (see `compute/catalogue.py`)."""
 
-    def shapes(self, names: tuple[str, ...], host: Resources) -> Sequence[Shape]: ...
+    def shapes(self, names: tuple[str, ...], host: Resources, *, in_order: bool = False) -> Sequence[Shape]: ...
     def price(self, shape: Shape, room: Resources, spot: bool) -> float: ...

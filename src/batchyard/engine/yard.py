@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from batchyard.core.dependencies import Children, bits
 from batchyard.core.fairshare import in_turn
-from batchyard.core.lifecycle import host_lost
+from batchyard.core.lifecycle import loss_of
 from batchyard.core.retries import would_survive_loss
 from batchyard.engine.lane import Key, Lane
 from batchyard.engine.resting import Records, Resting
@@ -352,7 +352,7 @@ class Yard:
             before = None
         if after is not None and before is None:
             self.attempts[after.id] = job.id
-            survives = would_survive_loss(spec, after.number, host_lost(after.instance))
+            survives = would_survive_loss(spec, after.number, loss_of(after))
             self._on_instance.setdefault(after.instance, {})[after.id] = survives
             self._used[after.instance] = self._used.get(after.instance, NOTHING).plus(spec.needs_of(job))
             if job.node is None:

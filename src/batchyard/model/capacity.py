@@ -47,11 +47,21 @@ class Health(StrEnum):
 
 
 class Shape(NamedTuple):
-    """An instance type that an environment may start. `exact` ones have a real type's size; others may be cut to any size up to it."""
+    """An instance type that an environment may start. `exact` ones have a real type's size; others may be cut to any size up to it,
+    and `single` ones (Fargate) to the very size of one job."""
 
     name: str
     room: Resources
     exact: bool = True
+    single: bool = False
+
+
+class Platform(StrEnum):
+    """What a job definition may ask for (platformCapabilities), and what an environment is."""
+
+    EC2 = "EC2"
+    FARGATE = "FARGATE"
+    MANAGED_INSTANCES = "MANAGED_INSTANCES"
 
 
 class Environment(Struct, frozen=True, kw_only=True):
@@ -66,11 +76,13 @@ class Environment(Struct, frozen=True, kw_only=True):
     state: State = State.ENABLED
     health: Health = Health.VALID
     health_reason: str = "ComputeEnvironment Healthy"
+    platform: Platform = Platform.EC2
     spot: bool = False
     min_vcpus: int = 0
     max_vcpus: int = 0
     wanted_vcpus: int = 0  # desiredvCpus as a caller set it by an update; 0 leaves it to demand
     instance_types: tuple[str, ...] = ()
+    in_order: bool = False  # types are tried as they stand there, not cheapest first
     idle_s: float | None = None  # how long an idle instance is kept; None: the server's setting
     provider: str = "local"
     generation: int = 0  # rises with an infrastructure update; instances of older generations take no more jobs
@@ -80,6 +92,7 @@ class Environment(Struct, frozen=True, kw_only=True):
     eks: dict[str, str] = {}  # AWS's eksConfiguration; {} for an environment of ECS
     settings: dict[str, Any] = {}
     update_policy: dict[str, Any] = {}
+    ecs_settings: dict[str, Any] = {}
     context: str | None = None
     tags: dict[str, str] = {}
     created_at_ms: int = 0

@@ -150,6 +150,7 @@ class Attempt(Struct, frozen=True, kw_only=True, omit_defaults=True):
     number: int  # 1, 2, ...
     instance: str
     environment: str  # ARN
+    platform: str = "EC2"  # EC2 | FARGATE | FARGATE_SPOT | MANAGED_INSTANCES
     cluster: str = ""  # the name of the environment's ECS cluster: the environment may be deleted before the job is forgotten
     log_stream: str
     placed_at_ms: int

@@ -6,8 +6,9 @@ from random import Random
 
 from msgspec.structs import replace
 
+from batchyard.compute.catalogue import FARGATE
 from batchyard.core.reasons import TIME_LIMIT_REASONS
-from batchyard.model.capacity import Environment, Health, Queue, State, TimeLimit
+from batchyard.model.capacity import Environment, Health, Platform, Queue, State, TimeLimit
 from batchyard.model.consumable import NON_REPLENISHABLE, Consumable
 from batchyard.model.definition import Definition
 from batchyard.model.fault import client_fault
@@ -46,6 +47,7 @@ def _put_consumables(catalogue: Catalogue, licences: int, tokens: int) -> None:
 def new_environment(name: str, random: Random, machine: Machine) -> Edit:
     """An environment of any kind. What it is like is decided now, not when the engine looks at it."""
     most = random.randint(2, int(machine.vcpus) + 4)
+    is_fargate = random.random() < 0.2
     environment = Environment(
         arn=f"{BATCH}:compute-environment/{name}",
         name=name,
@@ -53,10 +55,12 @@ def new_environment(name: str, random: Random, machine: Machine) -> Edit:
         region=REGION,
         uuid=name,
         kind="MANAGED",
+        platform=Platform.FARGATE if is_fargate else Platform.EC2,
         spot=random.random() < 0.5,
-        min_vcpus=random.choice((0, 0, 0, 1, 2)),
+        min_vcpus=0 if is_fargate else random.choice((0, 0, 0, 1, 2)),
         max_vcpus=most,
-        instance_types=random.choice(TYPES),
+        instance_types=(FARGATE,) if is_fargate else random.choice(TYPES),
+        in_order=random.random() < 0.2,
         idle_s=random.choice((None, None, 0.0, 60.0)),
         update_policy=random.choice(({}, {"terminateJobsOnUpdate": True}, {"jobExecutionTimeoutMinutes": 1})),
     )
@@ -143,18 +147,22 @@ def _toggle(catalogue: Catalogue, random: Random) -> None:
 
 def _resize(catalogue: Catalogue, random: Random) -> None:
     most = random.randint(1, 12)
-    catalogue.put(replace(_one(catalogue, random), max_vcpus=most, min_vcpus=random.choice((0, 0, min(2, most)))))
+    environment = _one(catalogue, random)
+    least = 0 if environment.platform is Platform.FARGATE else random.choice((0, 0, min(2, most)))
+    catalogue.put(replace(environment, max_vcpus=most, min_vcpus=least))
 
 
 def _replace_instances(catalogue: Catalogue, random: Random) -> None:
     """An infrastructure update."""
     environment = _one(catalogue, random)
-    catalogue.put(replace(environment, generation=environment.generation + 1, instance_types=random.choice(TYPES)))
+    if environment.platform is Platform.EC2:
+        catalogue.put(replace(environment, generation=environment.generation + 1, instance_types=random.choice(TYPES)))
 
 
 def _want(catalogue: Catalogue, random: Random) -> None:
     environment = _one(catalogue, random)
-    catalogue.put(replace(environment, wanted_vcpus=random.randint(0, environment.max_vcpus)))
+    if environment.platform is Platform.EC2:
+        catalogue.put(replace(environment, wanted_vcpus=random.randint(0, environment.max_vcpus)))
 
 
 def _rewire(catalogue: Catalogue, random: Random) -> None:

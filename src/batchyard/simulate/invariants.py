@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from batchyard.core import scaling, scheduling, time_limits
+from batchyard.core import packing, scaling, scheduling, time_limits
 from batchyard.core.consumables import available
 from batchyard.core.dependencies import bits
 from batchyard.engine.engine import Engine, Turn
 from batchyard.engine.reader import EngineReader
 from batchyard.engine.resting import kind_of, may_rest
-from batchyard.model.capacity import NOTHING, InstanceState, Queue, Resources
+from batchyard.model.capacity import NOTHING, InstanceState, Platform, Queue, Resources
 from batchyard.model.consumable import REPLENISHABLE, Wants
 from batchyard.model.job import DependencyKind, Job, Status, child_id
 from batchyard.model.view import Waiting
@@ -128,6 +128,8 @@ def _sums(engine: Engine) -> None:
         left = instance.room.minus(used.get(id, NOTHING))
         require(yard.free(id) == left, f"{id} has {left} free and the yard says {yard.free(id)}")
         require(NOTHING.fits(left), f"{id} is overfull: {left}")
+        is_own = yard.environments[instance.environment].platform is not Platform.FARGATE or left in (NOTHING, instance.room)
+        require(is_own, f"{id} is a slice for one task and has {left} left")
         require(set(yard.attempts_on(id)) == where.get(id, set()), f"the attempts on {id} are wrong")
 
 
@@ -188,7 +190,8 @@ def _order(engine: Engine, queue: Queue, turn: Turn, now_ms: int) -> None:
         needs = first.spec.needs
         for arn in queue.environments:
             for instance in view.environment_instances(arn).values():
-                room = scheduling.takes_jobs(instance, view.environments[arn]) and needs.fits(view.free(instance.id))
+                environment = view.environments[arn]
+                room = scheduling.takes_jobs(instance, environment) and packing.holds(environment, view.free(instance.id), needs)
                 require(not room, f"{first.job_id} waits although {instance.id} has room for it")
 
 

@@ -98,7 +98,7 @@ def _job(read: EngineReader, job: Job, spec: Specification) -> None:
     attempts = job.attempts
     for attempt in attempts:
         require(attempt.stopped_at_ms is not None, f"an attempt of {job.id} has no end")
-        lost = attempt.status_reason.startswith(("Host EC2", "Task failed"))
+        lost = attempt.status_reason.startswith(("Host EC2", "Your Spot", "Task failed"))
         require(not lost or attempt.exit_code is None, f"{job.id}: {attempt.status_reason} with an exit code")
     for attempt in attempts[:-1]:
         again = retries.verdict(spec, attempt) and attempt.status_reason != TIMED_OUT

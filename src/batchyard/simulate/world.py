@@ -35,7 +35,7 @@ class FalseWorld:
         return self.host
 
     def shapes(self, environment: Environment) -> Sequence[Shape]:
-        return _CATALOGUE.shapes(environment.instance_types, self.host)
+        return _CATALOGUE.shapes(environment.instance_types, self.host, in_order=environment.in_order)
 
     def price(self, shape: Shape, room: Resources, spot: bool) -> float:
         return _CATALOGUE.price(shape, room, spot)

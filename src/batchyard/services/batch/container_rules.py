@@ -6,8 +6,10 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from batchyard.core.submission import needs_of
+from batchyard.core.submission import needs_of, part_of
+from batchyard.model.capacity import Platform
 from batchyard.model.fault import Fault, client_fault
+from batchyard.services.batch.fargate_rules import check_fargate_container
 from batchyard.services.batch.validation import check_command, check_environment_variables, executing
 
 _WHERE = "containerProperties"
@@ -22,22 +24,24 @@ _ULIMITS = (
 )
 
 
-def check_container(container: Mapping[str, Any], request_id: str) -> None:
-    """Refuse containerProperties that AWS refuses for jobs on EC2, in its words where they are known."""
+def check_container(container: Mapping[str, Any], request_id: str, platform: Platform = Platform.EC2, *, is_part: bool = False) -> None:
+    """Refuse containerProperties that AWS refuses for jobs of a platform, in its words where they are known. `is_part`: it is one of
+    several of a task, which has its size as a whole."""
     image = container.get("image")
     if not image:
         raise client_fault(f"{_WHERE}.image is required.")
     if not _IMAGE.fullmatch(image):
         raise client_fault(f"{_WHERE}.image {image} is not valid: up to 255 letters, digits and the characters -_:./#@")
-    for name in _FARGATE_ONLY:
-        if container.get(name):
-            raise executing(f"{name} not applicable for EC2.")
+    if platform is Platform.FARGATE:
+        check_fargate_container(container)
+    else:
+        _check_ec2(container)
     if container.get("instanceType"):
         raise client_fault(f"{_WHERE}.instanceType is only for multi-node parallel jobs.")
     check_command(_WHERE, container.get("command"))
     check_environment_variables(_WHERE, container.get("environment"))
     check_resources(_WHERE, container.get("resourceRequirements") or ())
-    check_sizes(container, request_id)
+    check_sizes(container, request_id, platform, is_part=is_part)
     user = container.get("user")
     if user and not _USER.fullmatch(user):
         raise client_fault(f"User '{user}' does not match regex ^([a-z0-9_][a-z0-9_-]{{0,30}})$")
@@ -45,6 +49,12 @@ def check_container(container: Mapping[str, Any], request_id: str) -> None:
     _check_ulimits(container)
     _check_linux_parameters(container.get("linuxParameters") or {})
     _check_runtime_platform(container.get("runtimePlatform") or {})
+
+
+def _check_ec2(container: Mapping[str, Any]) -> None:
+    for name in _FARGATE_ONLY:
+        if container.get(name):
+            raise executing(f"{name} not applicable for EC2.")
 
 
 def check_resources(where: str, entries: Any) -> None:
@@ -59,12 +69,12 @@ def check_resources(where: str, entries: Any) -> None:
         seen.add(kind)
 
 
-def check_sizes(container: Mapping[str, Any], request_id: str) -> None:
-    """Refuse a container without vCPUs or memory, or with values that are no numbers."""
+def check_sizes(container: Mapping[str, Any], request_id: str, platform: Platform, *, is_part: bool = False) -> None:
+    """Refuse a container without vCPUs or memory, with values that are no numbers, or of a size that its platform does not have."""
     try:
-        needs_of(container)
+        (part_of if is_part else needs_of)(container, platform)
     except Fault as fault:
-        if fault.message.endswith("is not provided."):
+        if fault.message.endswith(("is not provided.", " not valid.")):
             raise client_fault(f"{fault.message}, RequestId: {request_id}") from None
         raise
 
@@ -104,6 +114,8 @@ def _check_linux_parameters(parameters: Mapping[str, Any]) -> None:
 
 def _check_runtime_platform(platform: Mapping[str, Any]) -> None:
     system, processor = platform.get("operatingSystemFamily"), platform.get("cpuArchitecture")
+    if system and system.startswith("WINDOWS_SERVER_"):
+        raise client_fault(f"{_WHERE}.runtimePlatform.operatingSystemFamily {system} cannot run on this host, which runs Linux. Use LINUX.")
     if system and system != "LINUX":
         raise client_fault(f"{_WHERE}.runtimePlatform.operatingSystemFamily {system} is not valid. Valid values are: LINUX.")
     if processor and processor not in ("X86_64", "ARM64"):

@@ -10,12 +10,14 @@ from msgspec.structs import replace
 from batchyard.core import forms, pods, tasks
 from batchyard.core.multinode import shown_nodes
 from batchyard.core.submission import with_empty_lists
+from batchyard.model.capacity import Platform
 from batchyard.model.definition import Definition
 from batchyard.model.fault import client_fault
 from batchyard.model.requests import Catalogue, Edit
 from batchyard.services import Caller, Params
 from batchyard.services.batch.consumable_rules import check_consumables
 from batchyard.services.batch.container_rules import check_container
+from batchyard.services.batch.fargate_rules import platform_of_definition
 from batchyard.services.batch.fields_not_yet import is_empty, refuse_not_yet
 from batchyard.services.batch.log_rules import check_log_configuration
 from batchyard.services.batch.names import arn_of, check_name, parse_definition, revision_of
@@ -190,9 +192,6 @@ def _checked(desk: Desk, caller: Caller, params: Params) -> dict[str, Any]:
     check_consumables("consumableResourceProperties", params.get("consumableResourceProperties"))
     check_scheduling_priority(params.get("schedulingPriority"))
     check_tags(KIND, params.get("tags") or {})
-    for capability in params.get("platformCapabilities") or ():
-        if capability != "EC2":
-            raise client_fault(f"platformCapabilities {capability} is not valid. Valid values are: EC2, FARGATE.")
     properties = {name: params[name] for name in _KEPT if params.get(name) is not None}
     for name in forms.MEMBERS.values() if kind == "MULTINODE" else ("nodeProperties",):
         properties.pop(name, None)  # an empty one
@@ -211,14 +210,19 @@ def _check_containers(desk: Desk, caller: Caller, params: Params) -> None:
         raise client_fault("Container properties should not be empty")
     if len(given) > 1:
         raise client_fault(f"A job definition has exactly one of {', '.join(forms.MEMBERS.values())}; this one has {' and '.join(given)}.")
+    platform = platform_of_definition(params.get("platformCapabilities"))
     match forms.form_of(params):
         case tasks.FORM:
-            check_ecs_properties(params["ecsProperties"], caller, desk.settings.runtime)
+            check_ecs_properties(params["ecsProperties"], caller, desk.settings.runtime, platform)
         case pods.FORM:
             for name in ("propagateTags", "platformCapabilities"):
                 if params.get(name):
                     raise client_fault(f"{name} is not applicable for EKS: leave it out.")
             check_eks_properties(params["eksProperties"], desk.settings.runtime)
         case _:
-            check_container(params["containerProperties"], caller.request_id)
+            if platform is Platform.MANAGED_INSTANCES:
+                raise client_fault(
+                    "platformCapabilities MANAGED_INSTANCES needs ecsProperties: containerProperties are for EC2 and FARGATE."
+                )
+            check_container(params["containerProperties"], caller.request_id, platform)
             check_log_configuration("containerProperties", params["containerProperties"].get("logConfiguration"), caller.region)

@@ -10,7 +10,12 @@ from batchyard.model.fault import client_fault
 from batchyard.services.batch.validation import executing, one_of
 
 KINDS = ("EC2", "SPOT")
-STRATEGIES = ("BEST_FIT", "BEST_FIT_PROGRESSIVE", "SPOT_CAPACITY_OPTIMIZED", "SPOT_PRICE_CAPACITY_OPTIMIZED")
+STRATEGIES = (
+    *("BEST_FIT", "BEST_FIT_PROGRESSIVE", "BEST_FIT_PROGRESSIVE_ORDERED"),
+    *("SPOT_CAPACITY_OPTIMIZED", "SPOT_PRICE_CAPACITY_OPTIMIZED", "SPOT_CAPACITY_OPTIMIZED_PRIORITIZED"),
+)
+# Instance types are tried in the order of the list. Spot capacity is the same for all types here, so AWS's "capacity first" asks nothing.
+ORDERED = ("BEST_FIT_PROGRESSIVE_ORDERED", "SPOT_CAPACITY_OPTIMIZED_PRIORITIZED")
 DEFAULT_STRATEGY = "BEST_FIT"
 DEFAULT_EC2_CONFIGURATION = "ECS_AL2023"
 MAX_OVERRIDES = 10
@@ -97,8 +102,6 @@ def checked(settings: Mapping[str, Any], known_type: KnownType) -> dict[str, Any
     """The settings of an environment, new or changed, after every check on the whole; names in AWS's spelling."""
     result = dict(settings)
     result["type"] = one_of("computeResources.type", result.get("type"), KINDS)
-    if result["type"] is None:
-        raise client_fault("computeResources.type is required: EC2 or SPOT.")
     _check_vcpus(result)
     _check_instance_types(result.get("instanceTypes") or (), known_type)
     strategy = one_of("computeResources.allocationStrategy", result.get("allocationStrategy"), STRATEGIES)
@@ -106,6 +109,11 @@ def checked(settings: Mapping[str, Any], known_type: KnownType) -> dict[str, Any
         result["allocationStrategy"] = strategy
     if strategy and strategy.startswith("SPOT_") and result["type"] != "SPOT":
         raise client_fault(f"allocationStrategy {strategy} is only for compute environments of type SPOT.")
+    if strategy == "BEST_FIT_PROGRESSIVE_ORDERED" and result["type"] != "EC2":
+        raise client_fault(f"allocationStrategy {strategy} is only for compute environments of type EC2.")
+    for name in ("managedInstancesProvider", "capacityTags"):
+        if result.get(name):
+            raise client_fault(f"computeResources.{name} is only for compute environments of type ECS_MANAGED_INSTANCES.")
     if result["type"] == "SPOT" and (strategy or DEFAULT_STRATEGY) == DEFAULT_STRATEGY and not result.get("spotIamFleetRole"):
         raise client_fault("spotIamFleetRole is required for a SPOT compute environment whose allocationStrategy is BEST_FIT or not given.")
     bid = result.get("bidPercentage")

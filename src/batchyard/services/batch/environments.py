@@ -7,12 +7,12 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from batchyard.model.capacity import Environment, Health, Instance, InstanceState, State
+from batchyard.model.capacity import Environment, Health, Instance, InstanceState, Platform, State
 from batchyard.model.fault import Fault, client_fault
 from batchyard.model.requests import Catalogue, Edit
 from batchyard.model.tags import ENVIRONMENT, PROVIDER, value_of
 from batchyard.services import Caller, Params
-from batchyard.services.batch import eks_rules
+from batchyard.services.batch import eks_rules, platform_rules
 from batchyard.services.batch import environment_rules as rules
 from batchyard.services.batch.fields_not_yet import refuse_not_yet
 from batchyard.services.batch.names import arn_of, check_name, find_environment
@@ -24,6 +24,8 @@ from batchyard.services.desk import Desk
 MOST = 100
 _SERVICE_LINKED = "role/aws-service-role/batch.amazonaws.com/"
 _STATES = ("ENABLED", "DISABLED")
+_UPDATABLE = ("state", "computeResources", "serviceRole", "unmanagedvCpus", "updatePolicy", "context", "ecsSettings")
+_INSIGHTS = ("ENABLED", "ENHANCED", "DISABLED")
 
 
 async def create_compute_environment(desk: Desk, caller: Caller, params: Params) -> Params:
@@ -45,7 +47,7 @@ async def update_compute_environment(desk: Desk, caller: Caller, params: Params)
     """Changes what is sent and nothing else. What replaces instances raises the environment's generation. Answers name and ARN."""
     refuse_not_yet("UpdateComputeEnvironment", params)
     one_of("computeResources.allocationStrategy", (params.get("computeResources") or {}).get("allocationStrategy"), rules.STRATEGIES[1:])
-    if all(params.get(name) is None for name in ("state", "computeResources", "serviceRole", "unmanagedvCpus")):
+    if all(params.get(name) is None for name in _UPDATABLE):
         raise client_fault("One of [state | compute-resources | service-role | unmanaged-vcpus] is required.")
 
     def act(catalogue: Catalogue) -> Environment:
@@ -105,7 +107,9 @@ def _new_environment(desk: Desk, caller: Caller, params: Params) -> Environment:
     if eks and kind != "MANAGED":
         raise client_fault("eksConfiguration is only for compute environments of type MANAGED.")
     resources = eks_rules.with_defaults(params["computeResources"]) if eks else params.get("computeResources")
-    settings = rules.new_settings(resources, desk.known_type, caller.request_id) if resources else {}
+    settings = _new_settings(desk, caller, resources) if resources else {}
+    if eks and platform_rules.platform_of(settings) is not Platform.EC2:
+        raise client_fault(f"computeResources.type {settings['type']} is not applicable for EKS. Use EC2 or SPOT.")
     uuid = desk.new_job_id()
     return Environment(
         arn=arn_of(caller, "compute-environment", name),
@@ -116,27 +120,50 @@ def _new_environment(desk: Desk, caller: Caller, params: Params) -> Environment:
         kind=kind,
         unmanaged_vcpus=params.get("unmanagedvCpus"),
         state=State(one_of("state", params.get("state"), _STATES) or "ENABLED"),
-        wanted_vcpus=settings["desiredvCpus"] if settings and settings["desiredvCpus"] > settings["minvCpus"] else 0,
+        wanted_vcpus=settings["desiredvCpus"] if settings.get("desiredvCpus", 0) > settings.get("minvCpus", 0) else 0,
         provider=value_of(PROVIDER, tags),
         service_role=params.get("serviceRole") or _service_linked_role(caller.account),
         ecs_cluster_arn=f"arn:aws:ecs:{caller.region}:{caller.account}:cluster/AWSBatch-{name}-{uuid}",
         eks=eks,
         context=params.get("context"),
+        ecs_settings=_ecs_settings(params),
         tags=tags,
         **_capacity(settings),
     )
+
+
+def _new_settings(desk: Desk, caller: Caller, resources: Params) -> dict[str, Any]:
+    kinds = (*rules.KINDS, *platform_rules.FARGATE_KINDS, platform_rules.MANAGED_INSTANCES)
+    if not one_of("computeResources.type", resources.get("type"), kinds):
+        raise client_fault(f"computeResources.type is required: one of {', '.join(kinds)}.")
+    platform = platform_rules.platform_of(resources)
+    if platform is Platform.FARGATE:
+        return platform_rules.fargate_settings(resources)
+    if platform is Platform.MANAGED_INSTANCES:
+        return platform_rules.managed_settings(resources)
+    return rules.new_settings(resources, desk.known_type, caller.request_id)
+
+
+def _ecs_settings(params: Params) -> Params:
+    """Echoed: the figures that Container Insights would send are at /metrics and in the jobs' records whatever it says."""
+    settings: Params = params.get("ecsSettings") or {}
+    one_of("ecsSettings.containerInsights", settings.get("containerInsights"), _INSIGHTS)
+    return settings
 
 
 def _capacity(settings: dict[str, Any]) -> dict[str, Any]:
     """The fields of an environment that follow from its settings; none without any (UNMANAGED)."""
     if not settings:
         return {}
+    if platform_rules.platform_of(settings) is not Platform.EC2:
+        return platform_rules.capacity(settings)
     minutes = rules.idle_minutes(settings)
     return {
         "spot": settings["type"] == "SPOT",
         "min_vcpus": settings["minvCpus"],
         "max_vcpus": settings["maxvCpus"],
         "instance_types": tuple(settings["instanceTypes"]),
+        "in_order": settings.get("allocationStrategy") in rules.ORDERED,
         "idle_s": minutes * 60.0 if minutes else None,
         "settings": settings,
     }
@@ -155,12 +182,18 @@ def _changed(desk: Desk, catalogue: Catalogue, environment: Environment, params:
         if (_SERVICE_LINKED in role) != (_SERVICE_LINKED in environment.service_role):
             raise client_fault("serviceRole cannot be changed from a service-linked role to another kind of role, nor back.")
         fields["service_role"] = role
-    if params.get("updatePolicy"):
+    if params.get("ecsSettings"):
+        fields["ecs_settings"] = {**environment.ecs_settings, **_ecs_settings(params)}
+    if params.get("updatePolicy") and environment.platform is Platform.EC2:  # AWS ignores it for all others
         fields["update_policy"] = _update_policy({**environment.update_policy, **params["updatePolicy"]})
     if params.get("context") is not None:
         fields["context"] = params["context"]
     update = params.get("computeResources")
-    if update:
+    if update and environment.platform is Platform.FARGATE:
+        fields |= _capacity(platform_rules.changed_fargate_settings(environment.settings, update))
+    elif update and environment.platform is Platform.MANAGED_INSTANCES:
+        fields |= _capacity(platform_rules.changed_managed_settings(environment.settings, update))
+    elif update:
         fields |= _changed_capacity(desk, catalogue, environment, update)
     return replace(environment, **fields)
 
@@ -229,7 +262,11 @@ def _detail(desk: Desk, environment: Environment) -> Params:
         "uuid": environment.uuid,
     }
     if environment.settings:
-        detail["computeResources"] = {**environment.settings, "desiredvCpus": desired_vcpus(desk.read.instances, environment)}
+        detail["computeResources"] = dict(environment.settings)
+        if environment.platform is not Platform.FARGATE:
+            detail["computeResources"]["desiredvCpus"] = desired_vcpus(desk.read.instances, environment)
+    if environment.ecs_settings:
+        detail["ecsSettings"] = environment.ecs_settings
     if environment.unmanaged_vcpus is not None:
         detail["unmanagedvCpus"] = environment.unmanaged_vcpus
     if environment.update_policy:

@@ -19,14 +19,6 @@ _CONTAINERS = "a container runtime: jobs run as processes"
 FIELDS_NOT_YET: dict[str, dict[str, str]] = {
     "CreateComputeEnvironment": {
         "eksConfiguration.accessEntry": "access entries of Kubernetes clusters",
-        "ecsSettings": "Container Insights",
-        "computeResources.managedInstancesProvider": "ECS managed instances",
-        "computeResources.capacityTags": "ECS managed instances",
-    },
-    "UpdateComputeEnvironment": {
-        "ecsSettings": "Container Insights",
-        "computeResources.managedInstancesProvider": "ECS managed instances",
-        "computeResources.capacityTags": "ECS managed instances",
     },
     "CreateSchedulingPolicy": {"quotaSharePolicy": "quota shares"},
     "UpdateSchedulingPolicy": {"quotaSharePolicy": "quota shares"},
@@ -53,40 +45,12 @@ FIELDS_NOT_YET: dict[str, dict[str, str]] = {
 
 # These values (in any case) are refused, others are looked at elsewhere.
 VALUES_NOT_YET: dict[str, dict[str, dict[str, str]]] = {
-    "CreateComputeEnvironment": {
-        "computeResources.type": {
-            "FARGATE": "Fargate",
-            "FARGATE_SPOT": "Fargate",
-            "ECS_MANAGED_INSTANCES": "ECS managed instances",
-        },
-        "computeResources.allocationStrategy": {
-            "BEST_FIT_PROGRESSIVE_ORDERED": "ordered allocation strategies",
-            "SPOT_CAPACITY_OPTIMIZED_PRIORITIZED": "ordered allocation strategies",
-        },
-    },
-    "UpdateComputeEnvironment": {
-        "computeResources.type": {
-            "FARGATE": "Fargate",
-            "FARGATE_SPOT": "Fargate",
-            "ECS_MANAGED_INSTANCES": "ECS managed instances",
-        },
-        "computeResources.allocationStrategy": {
-            "BEST_FIT_PROGRESSIVE_ORDERED": "ordered allocation strategies",
-            "SPOT_CAPACITY_OPTIMIZED_PRIORITIZED": "ordered allocation strategies",
-        },
-    },
     "CreateJobQueue": {
         "jobQueueType": {
-            "ECS_FARGATE": "Fargate",
-            "ECS_MANAGED_INSTANCES": "ECS managed instances",
             "SAGEMAKER_TRAINING": "service jobs",
         },
     },
     "RegisterJobDefinition": {
-        "platformCapabilities[]": {"FARGATE": "Fargate", "MANAGED_INSTANCES": "ECS managed instances"},
-        "containerProperties.runtimePlatform.operatingSystemFamily": {
-            f"WINDOWS_SERVER_{version}": "Windows containers" for version in ("2019_CORE", "2019_FULL", "2022_CORE", "2022_FULL")
-        },
         "containerProperties.logConfiguration.logDriver": {
             driver.upper(): "log drivers other than awslogs"
             for driver in ("json-file", "syslog", "journald", "gelf", "fluentd", "splunk", "awsfirelens")

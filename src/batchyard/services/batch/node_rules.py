@@ -8,10 +8,12 @@ from typing import Any
 from batchyard.core import forms
 from batchyard.core.multinode import MAX_NODES
 from batchyard.core.node_ranges import NodeRange, merged, parse_range, properties_of
+from batchyard.model.capacity import Platform
 from batchyard.model.fault import Fault, client_fault
 from batchyard.services import Caller
 from batchyard.services.batch.consumable_rules import check_consumables
 from batchyard.services.batch.container_rules import check_container, check_resources
+from batchyard.services.batch.fargate_rules import platform_of_definition
 from batchyard.services.batch.fields_not_yet import is_empty
 from batchyard.services.batch.log_rules import check_log_configuration
 from batchyard.services.batch.validation import check_command, check_environment_variables
@@ -24,8 +26,8 @@ def check_multi_node(params: Mapping[str, Any], caller: Caller) -> None:
     for member in forms.MEMBERS.values():
         if not is_empty(params.get(member)):
             raise client_fault(f"{member} is not for job definitions of type multinode: use nodeProperties.nodeRangeProperties.")
-    if "FARGATE" in (params.get("platformCapabilities") or ()):
-        raise client_fault("Multi-node parallel jobs cannot run on Fargate: platformCapabilities must be EC2.")
+    if platform_of_definition(params.get("platformCapabilities")) is not Platform.EC2:
+        raise client_fault("Multi-node parallel jobs cannot run on Fargate nor on managed instances: platformCapabilities must be EC2.")
     properties = params.get("nodeProperties")
     if not properties:
         raise client_fault("Node properties should not be empty")

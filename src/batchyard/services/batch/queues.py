@@ -8,11 +8,12 @@ from typing import Any
 from msgspec.structs import replace
 
 from batchyard.core.reasons import TIME_LIMIT_REASONS
-from batchyard.model.capacity import Environment, Health, Queue, State, TimeLimit
+from batchyard.model.capacity import Environment, Health, Platform, Queue, State, TimeLimit
 from batchyard.model.fault import client_fault
 from batchyard.model.requests import Catalogue, Edit
 from batchyard.model.tags import QUEUE, SPILL, value_of
 from batchyard.services import Caller, Params
+from batchyard.services.batch import platform_rules
 from batchyard.services.batch.environment_rules import architecture
 from batchyard.services.batch.fields_not_yet import refuse_not_yet
 from batchyard.services.batch.names import arn_of, check_name, find_environment, find_queue
@@ -36,7 +37,7 @@ async def create_job_queue(desk: Desk, caller: Caller, params: Params) -> Params
     name, tags = params["jobQueueName"], params.get("tags") or {}
     check_name("jobQueueName", name)
     check_tags(QUEUE, tags)
-    kind = one_of("jobQueueType", params.get("jobQueueType"), ("ECS", "EKS"))
+    kind = one_of("jobQueueType", params.get("jobQueueType"), ("EKS", *(platform_rules.queue_type(platform) for platform in Platform)))
     state = State(one_of("state", params.get("state"), _STATES) or "ENABLED")
     priority = _priority(params["priority"])
     time_limits = _time_limits(params.get("jobStateTimeLimitActions") or ())
@@ -90,6 +91,9 @@ async def update_job_queue(desk: Desk, caller: Caller, params: Params) -> Params
         if params.get("schedulingPolicyArn") is not None:
             fields["scheduling_policy"] = _other_policy(catalogue, caller, queue, params["schedulingPolicyArn"])
         changed = replace(queue, **fields)
+        kind, new_kind = _orchestration(catalogue.environments, queue), _orchestration(catalogue.environments, changed)
+        if new_kind != kind:
+            raise client_fault(f"A job queue of type {kind} cannot have compute environments of type {new_kind}.")
         catalogue.put(changed)
         return changed
 
@@ -187,6 +191,7 @@ def _order(environments: Mapping[str, Environment], caller: Caller, entries: Seq
         raise client_fault("computeEnvironmentOrder cannot mix compute environments of x86 and of ARM instance types.")
     if len({bool(environment.eks) for _, environment in found}) > 1:
         raise client_fault("computeEnvironmentOrder cannot mix compute environments of ECS and of EKS.")
+    platform_rules.check_order([environment for _, environment in found])
     return {"environments": tuple(environment.arn for _, environment in found), "orders": tuple(order for order, _ in found)}
 
 
@@ -216,8 +221,11 @@ def _priority(priority: int) -> int:
 
 
 def _orchestration(environments: Mapping[str, Environment], queue: Queue) -> str:
-    """`EKS` or `ECS`: the environments of a queue are all of one kind."""
-    return "EKS" if any(environments[arn].eks for arn in queue.environments if arn in environments) else "ECS"
+    """AWS's jobQueueType: the environments of a queue are all of one kind."""
+    found = [environments[arn] for arn in queue.environments if arn in environments]
+    if any(environment.eks for environment in found):
+        return "EKS"
+    return platform_rules.queue_type(found[0].platform if found else Platform.EC2)
 
 
 def _detail(desk: Desk, queue: Queue) -> Params:

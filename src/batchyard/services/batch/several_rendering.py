@@ -66,10 +66,10 @@ def place(spec: Specification, attempt: Attempt) -> dict[str, Any]:
     """Where an attempt ran: its task and its container instance, as ARNs."""
     prefix = f"arn:aws:ecs:{spec.region}:{spec.account}"
     cluster = attempt.cluster or f"AWSBatch-{attempt.environment.rpartition('/')[2]}"
-    return {
-        "taskArn": f"{prefix}:task/{cluster}/{attempt.id}",
-        "containerInstanceArn": f"{prefix}:container-instance/{cluster}/{attempt.instance}",
-    }
+    shown = {"taskArn": f"{prefix}:task/{cluster}/{attempt.id}"}
+    if not attempt.platform.startswith("FARGATE"):  # a task of Fargate has no instance that anybody could look at
+        shown["containerInstanceArn"] = f"{prefix}:container-instance/{cluster}/{attempt.instance}"
+    return shown
 
 
 def course(attempt: Attempt) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from batchyard.core import forms, pods, tasks
 from batchyard.core.multinode import expand, is_multi_node
 from batchyard.core.submission import Prepared, dependencies, specify
-from batchyard.model.capacity import Health, Queue, State
+from batchyard.model.capacity import Health, Platform, Queue, State
 from batchyard.model.definition import Definition
 from batchyard.model.fault import client_fault
 from batchyard.model.job import Dependency, DependencyKind, Specification, Status
@@ -19,6 +19,7 @@ from batchyard.model.requests import Submit
 from batchyard.services import Caller, Params
 from batchyard.services.batch.consumable_rules import check_consumables, check_known
 from batchyard.services.batch.container_rules import check_resources
+from batchyard.services.batch.fargate_rules import check_fargate_sizes
 from batchyard.services.batch.fields_not_yet import FIELDS_NOT_YET, is_empty, refuse_not_yet
 from batchyard.services.batch.names import JOB_NAME, find_queue, job_id_of, latest_active, parse_definition, revision_of
 from batchyard.services.batch.node_rules import check_node_overrides
@@ -66,6 +67,7 @@ async def submit_job(desk: Desk, caller: Caller, params: Params) -> Params:
     is_gang = is_multi_node(prepared.definition)
     if is_gang or "nodeOverrides" in params:
         check_node_overrides(params, is_gang)
+    _check_platform(desk, queue, prepared, params)
     if not _CHECKED.isdisjoint(params):
         _check_members(params)
         _check_overrides(prepared, params)
@@ -83,6 +85,14 @@ async def submit_job(desk: Desk, caller: Caller, params: Params) -> Params:
         check_known(desk.read.consumables, spec.consumables)
     await desk.ask(Submit(spec, settled, _fate(desk, prepared, spec, params)))
     return {"jobArn": f"arn:aws:batch:{caller.region}:{caller.account}:job/{job_id}", "jobName": spec.name, "jobId": job_id}
+
+
+def _check_platform(desk: Desk, queue: Queue, prepared: Prepared, params: Params) -> None:
+    """Refuse a job that the queue's environments cannot run whatever their size, and old spellings that Fargate does not take."""
+    if queue.environments and desk.read.environments[queue.environments[0]].platform is not prepared.platform:
+        raise client_fault(f"Job Queue is attached to Compute Environment that can not run Jobs with capability {prepared.platform.value}.")
+    if prepared.platform is Platform.FARGATE:
+        check_fargate_sizes(params.get("containerOverrides") or {})
 
 
 def _open_queue(desk: Desk, caller: Caller, name_or_arn: str) -> Queue:

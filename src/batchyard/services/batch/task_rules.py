@@ -7,17 +7,20 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from batchyard.core.tasks import UNNAMED, dependencies_of, is_essential, start_order
+from batchyard.core.tasks import UNNAMED, dependencies_of, is_essential, needs_of_task, start_order
+from batchyard.model.capacity import Platform
 from batchyard.model.fault import Fault, client_fault
 from batchyard.model.task import Condition
 from batchyard.services import Caller
 from batchyard.services.batch.container_rules import check_container, check_resources
+from batchyard.services.batch.fargate_rules import check_fargate_task
 from batchyard.services.batch.fields_not_yet import refuse_not_yet
 from batchyard.services.batch.log_rules import check_log_configuration
 from batchyard.services.batch.validation import check_command, check_environment_variables, executing, one_of
 
 MAX_CONTAINERS = 10
 MIN_TIMEOUT_S = 2
+MAX_FARGATE_TIMEOUT_S = 120
 TASK = "ecsProperties.taskProperties[0]"
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,255}")
 _MODES = {"pidMode": ("HOST", "TASK"), "ipcMode": ("HOST", "TASK", "NONE")}
@@ -30,8 +33,8 @@ _OF_TASK = ("volumes", "runtimePlatform", "executionRoleArn", "enableExecuteComm
 _FARGATE_ONLY = ("networkConfiguration", "ephemeralStorage", "platformVersion")
 
 
-def check_ecs_properties(properties: Mapping[str, Any], caller: Caller, runtime: str) -> None:
-    """Refuse ecsProperties that AWS refuses for jobs on EC2, and what cannot mean the same here. `runtime`: how jobs run."""
+def check_ecs_properties(properties: Mapping[str, Any], caller: Caller, runtime: str, platform: Platform = Platform.EC2) -> None:
+    """Refuse ecsProperties that AWS refuses for jobs of a platform, and what cannot mean the same here. `runtime`: how jobs run."""
     tasks = list(properties.get("taskProperties") or ())
     if len(tasks) != 1:
         raise client_fault(f"ecsProperties.taskProperties must hold exactly one element, not {len(tasks)}.")
@@ -39,16 +42,18 @@ def check_ecs_properties(properties: Mapping[str, Any], caller: Caller, runtime:
     containers = task.get("containers") or ()
     if not 1 <= len(containers) <= MAX_CONTAINERS:
         raise client_fault(f"{TASK}.containers must hold between 1 and {MAX_CONTAINERS} containers, not {len(containers)}.")
-    _check_task(task, runtime)
+    _check_task(task, runtime, platform)
     _check_names(containers)
     for number, container in enumerate(containers):
-        _check_container(f"{TASK}.containers[{number}]", container, task, caller)
+        _check_container(f"{TASK}.containers[{number}]", container, task, caller, platform)
     named = {container.get("name") or UNNAMED: container for container in containers}
     if not any(is_essential(container) for container in containers):
         raise client_fault(f"{TASK}.containers: at least one container must be essential.")
     for number, container in enumerate(containers):
         _check_dependencies(f"{TASK}.containers[{number}]", container, named)
     start_order([{"name": name, **container} for name, container in named.items()])
+    if platform is Platform.FARGATE:
+        needs_of_task(task, platform)
 
 
 def check_ecs_override(override: Mapping[str, Any]) -> None:
@@ -71,9 +76,11 @@ def check_ecs_override(override: Mapping[str, Any]) -> None:
         check_resources(place, container.get("resourceRequirements") or ())
 
 
-def _check_task(task: Mapping[str, Any], runtime: str) -> None:
+def _check_task(task: Mapping[str, Any], runtime: str, platform: Platform) -> None:
+    if platform is Platform.FARGATE:
+        check_fargate_task(task)
     for name in _FARGATE_ONLY:
-        if task.get(name):
+        if task.get(name) and platform is not Platform.FARGATE:
             raise executing(f"{name} not applicable for EC2.")
     for name, legal in _MODES.items():
         mode = one_of(f"{TASK}.{name}", task.get(name), legal)
@@ -96,7 +103,7 @@ def _check_names(containers: Any) -> None:
         seen.add(name or UNNAMED)
 
 
-def _check_container(where: str, container: Mapping[str, Any], task: Mapping[str, Any], caller: Caller) -> None:
+def _check_container(where: str, container: Mapping[str, Any], task: Mapping[str, Any], caller: Caller, platform: Platform) -> None:
     """A container of a task is held to the rules of a single container, and to those of a task."""
     if container.get("firelensConfiguration"):
         raise client_fault(f"{where}.firelensConfiguration is not available in this version of Batchyard: leave it out.")
@@ -104,11 +111,13 @@ def _check_container(where: str, container: Mapping[str, Any], task: Mapping[str
         seconds = container.get(name)
         if seconds is not None and seconds < MIN_TIMEOUT_S:
             raise client_fault(f"{where}.{name} must be at least {MIN_TIMEOUT_S} seconds, not {seconds}.")
+        if seconds is not None and seconds > MAX_FARGATE_TIMEOUT_S and platform is Platform.FARGATE:
+            raise client_fault(f"{where}.{name} may be at most {MAX_FARGATE_TIMEOUT_S} seconds on Fargate, not {seconds}.")
     single = {name: container[name] for name in _OF_CONTAINER if container.get(name) is not None}
     single.update((name, task[name]) for name in _OF_TASK if task.get(name) is not None)
     with renamed("containerProperties", where):
         refuse_not_yet("RegisterJobDefinition", {"containerProperties": single})
-        check_container(single, caller.request_id)
+        check_container(single, caller.request_id, platform, is_part=True)
     check_log_configuration(where, container.get("logConfiguration"), caller.region)
 
 
