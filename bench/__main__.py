@@ -2,6 +2,7 @@
 
 BENCH_QUICK=1     fewer alternations and smaller runs: shows that it works, not how fast it is
 BENCH_ONLY=a,c    these sections only
+BENCH_MILLION=N   another number than a million of waiting jobs in (m)
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import noops, report, scratch, starts, submissions, uploads
+from bench import million, noops, report, scratch, starts, submissions, uploads
 
 IS_QUICK = os.environ.get("BENCH_QUICK", "0") not in ("", "0")
 ALTERNATIONS = 1 if IS_QUICK else 5
@@ -22,6 +23,7 @@ SECTIONS: dict[str, Callable[[], None]] = {
     "b": lambda: noops.run(ALTERNATIONS, is_quick=IS_QUICK),
     "c": lambda: starts.run(ALTERNATIONS, is_quick=IS_QUICK),
     "d": lambda: uploads.run(is_quick=IS_QUICK),
+    "m": lambda: million.run(is_quick=IS_QUICK),
 }
 
 

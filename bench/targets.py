@@ -21,7 +21,15 @@ from bench import peers, scratch
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from yard import Yard  # the tests' way to run a real service
+from yard import Yard as WatchedYard  # the tests' way to run a real service
+
+
+class Yard(WatchedYard):
+    """The service as users have it; ending a million jobs takes its time."""
+
+    program = ("-m", "batchyard.main")
+    down_patience_s = 600.0
+
 
 REGION = "us-east-1"
 ALL_JOBS = ("SUBMITTED", "PENDING", "RUNNABLE", "STARTING", "RUNNING", "SUCCEEDED", "FAILED")
@@ -55,31 +63,28 @@ class Target:
 
     def submissions(self, count: int, prefix: str, container: dict[str, Any] | None = None) -> list[bytes]:
         """Distinct SubmitJob requests, signed, byte for byte as boto3 sends them."""
-        url, now_s = f"{self.url}/v1/submitjob", time.time()
-        host = urlsplit(self.url).netloc
         requests = []
         for number in range(count):
             overrides = container or {
                 "command": ["align", "--shard", str(number)],
                 "environment": [{"name": "SHARD", "value": str(number)}],
             }
-            body = json.dumps(
-                {
-                    "jobName": f"{prefix}-{number}",
-                    "jobQueue": self.queue,
-                    "jobDefinition": self.definition,
-                    "containerOverrides": overrides,
-                }
-            ).encode()
-            signed = sign("POST", url, {"content-type": "application/json"}, body, self.credential, REGION, "batch", now_s)
-            head = (
-                f"POST /v1/submitjob HTTP/1.1\r\nHost: {host}\r\nAccept-Encoding: identity\r\nContent-Type: application/json\r\n"
-                "User-Agent: Boto3/1.44.5 md/Botocore#1.44.5 ua/2.1 os/linux md/arch#x86_64 lang/python#3.11.7 md/pyimpl#CPython\r\n"
-                f"X-Amz-Date: {signed['x-amz-date']}\r\nAuthorization: {signed['authorization']}\r\n"
-                f"amz-sdk-invocation-id: {uuid.uuid4()}\r\namz-sdk-request: attempt=1; max=3\r\nContent-Length: {len(body)}\r\n\r\n"
-            )
-            requests.append(head.encode() + body)
+            named = {"jobName": f"{prefix}-{number}", "jobQueue": self.queue, "jobDefinition": self.definition}
+            requests.append(self.signed("/v1/submitjob", {**named, "containerOverrides": overrides}))
         return requests
+
+    def signed(self, path: str, members: dict[str, Any]) -> bytes:
+        """One request, signed now, byte for byte as boto3 sends it."""
+        body = json.dumps(members).encode()
+        url, host = f"{self.url}{path}", urlsplit(self.url).netloc
+        signed = sign("POST", url, {"content-type": "application/json"}, body, self.credential, REGION, "batch", time.time())
+        head = (
+            f"POST {path} HTTP/1.1\r\nHost: {host}\r\nAccept-Encoding: identity\r\nContent-Type: application/json\r\n"
+            "User-Agent: Boto3/1.44.5 md/Botocore#1.44.5 ua/2.1 os/linux md/arch#x86_64 lang/python#3.11.7 md/pyimpl#CPython\r\n"
+            f"X-Amz-Date: {signed['x-amz-date']}\r\nAuthorization: {signed['authorization']}\r\n"
+            f"amz-sdk-invocation-id: {uuid.uuid4()}\r\namz-sdk-request: attempt=1; max=3\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
+        return head.encode() + body
 
     def note(self, bodies: list[bytes]) -> None:
         """Look into the answers: every one a job id of its own. Raises AssertionError."""

@@ -27,6 +27,9 @@ T = TypeVar("T")
 class Yard:
     """One service on a folder of its own. `start` may be called again after `kill` or `stop`: the folder stays."""
 
+    program: tuple[str, ...] = (str(WATCHED),)
+    down_patience_s = 60.0
+
     def __init__(self, data: Path, *options: str) -> None:
         self.data = data
         self.options = options
@@ -34,7 +37,7 @@ class Yard:
         self._clients: dict[str, Any] = {}
 
     def start(self) -> Yard:
-        command = [sys.executable, str(WATCHED), "serve", "--data", str(self.data), "--port", "0", *self.options]
+        command = [sys.executable, *self.program, "serve", "--data", str(self.data), "--port", "0", *self.options]
         self.errors = open(self.data.with_suffix(".log"), "a")  # noqa: SIM115 (closed in `down`)
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self.errors, text=True, start_new_session=True)
         assert self.process.stdout is not None
@@ -63,12 +66,12 @@ class Yard:
         """End server, node and jobs, whatever state they are in."""
         if self.process is not None and self.process.poll() is None:
             self.cli("down", "--data", str(self.data))
-            self.process.wait(60)
+            self.process.wait(self.down_patience_s)
         self.errors.close()
 
     def cli(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "batchyard.main", *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=check, timeout=120)
+        return subprocess.run(command, capture_output=True, text=True, check=check, timeout=60 + self.down_patience_s)
 
     @property
     def endpoint(self) -> dict[str, str]:

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from batchyard.core import dependencies, lifecycle
 from batchyard.core.dependencies import Children, all_bits
+from batchyard.engine.dependents import Dependents
 from batchyard.engine.gangs import status_without_record
 from batchyard.model.job import Dependency, DependencyKind, Job, Specification, Status, child_id, node_id, split_child, split_node
 from batchyard.store.sql import Live
@@ -24,7 +25,7 @@ class Links:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._yard = engine.yard
-        self._dependents: dict[str, set[str]] = {}  # a job, or a child -> jobs that wait for the whole of it
+        self.dependents = Dependents(self._yard.jobs.get, self._tell)
         self._watched: dict[str, set[int]] = {}  # array -> children that somebody waits for
         self._watched_nodes: dict[str, set[int]] = {}  # multi-node job -> nodes that somebody waits for
         self._followers: dict[str, set[str]] = {}  # array -> arrays that follow it child by child
@@ -99,8 +100,8 @@ class Links:
         return status_without_record(whole, spec, node) if whole is not None and spec is not None else None
 
     def _wait(self, job_id: str, waits_for: list[Dependency] | tuple[Dependency, ...]) -> None:
+        self.dependents.wait(job_id, waits_for)
         for dependency in waits_for:
-            self._dependents.setdefault(dependency.job_id, set()).add(job_id)
             parent, index = split_child(dependency.job_id)
             if index is not None:
                 self._watched.setdefault(parent, set()).add(index)
@@ -112,12 +113,12 @@ class Links:
 
     def ended(self, job: Job, now_ms: int) -> None:
         """A job is final: its dependents hear of it, and its array if it is a child."""
-        self._tell_dependents(job.id, job.status is Status.SUCCEEDED, now_ms)
+        self.dependents.heard(job.id, job.status is Status.SUCCEEDED)
         if job.is_multi_node:
             for node in sorted(self._watched_nodes.pop(job.id, ())):
                 if node_id(job.id, node) not in self._yard.jobs:
                     is_main = node == self._yard.specifications[job.spec_id].main_node
-                    self._tell_dependents(node_id(job.id, node), is_main and job.status is Status.SUCCEEDED, now_ms)
+                    self.dependents.heard(node_id(job.id, node), is_main and job.status is Status.SUCCEEDED)
             self._engine.gangs.ended(job, now_ms)
         elif job.index is not None:
             self._engine.touched_arrays.add(job.spec_id)
@@ -126,23 +127,20 @@ class Links:
                 self._followers.get(leader, set()).discard(job.id)
                 self.release(leader)
 
-    def _tell_dependents(self, job_id: str, succeeded: bool, now_ms: int) -> None:
-        for dependent in sorted(self._dependents.pop(job_id, ())):
-            job = self._yard.jobs.get(dependent)
-            if job is None or not job.status.is_waiting:
-                continue
-            if not succeeded:
-                if job.is_array:
-                    self._doom_array(job, lifecycle.Doomed(), now_ms)
-                else:
-                    self._engine.move(job, lifecycle.Doomed(), now_ms)
-                continue
-            left = tuple(d for d in job.waits_for if d.job_id != job_id)
-            if left or job.is_array:
-                job = replace(job, waits_for=left)
-                self._yard.put_job(job)
-            if not left:
-                self._release(job, now_ms)
+    def _tell(self, job: Job, leader: str, succeeded: bool, now_ms: int) -> None:
+        """A job that `job` waits for is final."""
+        if not succeeded:
+            if job.is_array:
+                self._doom_array(job, lifecycle.Doomed(), now_ms)
+            else:
+                self._engine.move(job, lifecycle.Doomed(), now_ms)
+            return
+        left = tuple(d for d in job.waits_for if d.job_id != leader)
+        if left or job.is_array:
+            job = replace(job, waits_for=left)
+            self._yard.put_job(job)
+        if not left:
+            self._release(job, now_ms)
 
     def _release(self, job: Job, now_ms: int) -> None:
         if job.is_array:
@@ -170,7 +168,7 @@ class Links:
         for index in sorted(self._watched.get(parent_id, ())):
             if (children.succeeded | lost) >> index & 1:
                 self._watched[parent_id].discard(index)
-                self._tell_dependents(child_id(parent_id, index), bool(children.succeeded >> index & 1), now_ms)
+                self.dependents.heard(child_id(parent_id, index), bool(children.succeeded >> index & 1))
         parent = self._yard.jobs.get(parent_id)
         if parent is None:
             return
@@ -247,6 +245,14 @@ class Links:
             self._watched.pop(parent, None)
             self._yard.forget_array(parent)
 
+    def catch_up(self) -> None:
+        """At start: jobs whose turn to be told of an end had not come."""
+        for leader in list(self.dependents):
+            if leader not in self._yard.jobs:
+                status = self._status(leader, {})
+                if status is None or status.is_final:
+                    self.dependents.heard(leader, status is Status.SUCCEEDED)
+
     def reload(self, job: Job, spec: Specification) -> None:
         """Take up the edges of a job that was read from the store."""
         if job.is_array:
@@ -314,3 +320,4 @@ def _lay_down(engine: Engine, live: Live) -> None:
         for job, number in engine.store.resting_held(queue.arn):
             yard.lay_down(job.id, kinds[number], job.status)
             engine.links.reload(job, kinds[number])
+    engine.links.catch_up()

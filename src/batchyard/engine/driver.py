@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -41,6 +42,7 @@ class Driver:
         self._providers = providers
         self._launcher = launcher
         self._give_up = give_up
+        self.turn_s = 0.0  # that turns have kept the loop, in all
         self._asked: list[Asked] = []
         self._reports: list[Report] = []
         self._writing = False
@@ -98,6 +100,7 @@ class Driver:
 
     def _turn(self) -> None:
         self._due = False
+        begun_s = time.perf_counter()
         asked, self._asked = self._asked[:MAX_BATCH], self._asked[MAX_BATCH:]
         reports, self._reports = self._reports, []
         try:
@@ -109,16 +112,20 @@ class Driver:
             return
         if not turn.changes:
             self._done(asked, turn)
+            self.turn_s += time.perf_counter() - begun_s
             return
         self._writing = True
         commit = self._loop.run_in_executor(self._committer, self.engine.store.commit)
+        self.turn_s += time.perf_counter() - begun_s
         commit.add_done_callback(lambda done: self._written(asked, turn, done.exception()))
 
     def _written(self, asked: list[Asked], turn: Turn, error: BaseException | None) -> None:
         self._writing = False
         if error is None:
+            begun_s = time.perf_counter()
             self.engine.merge(turn)
             self._done(asked, turn)
+            self.turn_s += time.perf_counter() - begun_s
         else:
             self._failed(asked, error)
 

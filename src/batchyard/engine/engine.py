@@ -8,8 +8,10 @@ is our bug: it is answered as a server fault, logged, and set aside.
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from msgspec.structs import replace
@@ -55,6 +57,7 @@ class Options:
 
     rules: Rules = field(default_factory=Rules)
     notice_s: float = 120.0  # of a Spot reclaim, as on AWS
+    most_followed: int = 1000  # jobs that one turn tells of an end, and that one turn ends of a deleted queue
     start_s: float = 600.0  # an instance that is not there by then is given up, and another one started
 
 
@@ -85,8 +88,13 @@ class Engine:
         self.dirty = True
         self._wake_at_ms: int | None = None
         self.gangs = Gangs(self)
+        self._to_end: deque[str] = deque()  # of queues that are being deleted
+        self._to_follow = 0
         self.links = arrays.Links(self)
         arrays.load(self, live)
+        for queue in live.queues:
+            if queue.health is Health.DELETING:
+                self._empty_queue(queue.arn)
         self.ledger.merge(self.yard.changes)
         self.yard.changes = Changes()
 
@@ -100,6 +108,8 @@ class Engine:
         for request in requests:
             turn.answers.append(self._answer(request, now_ms))
         self.observer.take(reports, now_ms, turn)
+        self._to_follow = self.options.most_followed
+        self._end_some(now_ms)
         self._follow_up(now_ms)
         self._tend_instances(now_ms)
         if self._wake_at_ms is not None and now_ms >= self._wake_at_ms:
@@ -112,7 +122,7 @@ class Engine:
         self._remove_the_deleted()
         self.yard.resting.note(turn.changes, self.yard.specifications)
         turn.effects.extend(self.observer.orders(turn.changes))
-        turn.wake_at_ms = self._wake()
+        turn.wake_at_ms = now_ms if self._to_end or self.links.dependents.has_news else self._wake()
         self.yard.changes = Changes()
         return turn
 
@@ -184,20 +194,39 @@ class Engine:
     def _terminate(self, request: Terminate, now_ms: int) -> None:
         self._stop(request.job_id, lifecycle.TerminateAsked(request.reason), now_ms)
 
-    def _stop(self, job_id: str, event: lifecycle.CancelAsked | lifecycle.TerminateAsked, now_ms: int) -> None:
-        """Unknown and finished jobs: nothing happens, as on AWS (specification, section 1.5). Nodes end with their job only."""
+    def _stop(self, job_id: str, event: lifecycle.CancelAsked | lifecycle.TerminateAsked, now_ms: int) -> bool:
+        """Whether it changed anything. Unknown and finished jobs: nothing happens, as on AWS (specification, section 1.5). Nodes end with
+        their job only."""
         job = self.yard.jobs.get(job_id) or self.links.virtual_child(job_id)
         if job is None or job.node is not None:
-            return
+            return False
         moved = self.move(job, event, now_ms)
         if job.is_array and moved is not job:
             self.links.stop_children(moved, event, now_ms)
+        return moved is not job
 
     def _end_all(self, request: EndAll, now_ms: int) -> int:
-        jobs = [j for j in self.yard.jobs.values() if j.index is None and j.node is None]
-        for job in jobs:
-            self._stop(job.id, lifecycle.TerminateAsked(request.reason), now_ms)
-        return len(jobs)
+        asked, ended = lifecycle.TerminateAsked(request.reason), 0
+        for id in list(islice(self.yard.resting.asleep, request.most)):
+            ended += self._stop(id, asked, now_ms)
+        for job in list(self.yard.jobs.awake.values()):
+            if request.most is not None and ended >= request.most:
+                break
+            if job.index is None:
+                ended += self._stop(job.id, asked, now_ms)
+        return ended
+
+    def _end_some(self, now_ms: int) -> None:
+        """Jobs of deleted queues end, so many in a turn."""
+        for _ in range(min(len(self._to_end), self.options.most_followed)):
+            self._stop(self._to_end.popleft(), lifecycle.TerminateAsked(lifecycle.QUEUE_DELETED), now_ms)
+
+    def _empty_queue(self, arn: str) -> None:
+        """All jobs of a queue are to end."""
+        resting, yard = self.yard.resting.asleep, self.yard
+        self._to_end.extend(id for id, kind in resting.items() if kind.queue == arn)
+        awake = yard.jobs.awake.values()
+        self._to_end.extend(j.id for j in awake if j.index is None and j.node is None and yard.specifications[j.spec_id].queue == arn)
 
     def _tag_job(self, request: TagJob, _now_ms: int) -> None:
         if request.spec.id in self.yard.specifications:
@@ -206,11 +235,13 @@ class Engine:
             self.yard.changes.specifications[request.spec.id] = request.spec
 
     def _follow_up(self, now_ms: int) -> None:
-        """What follows from ends of jobs: dependents, arrays, nodes; until nothing more follows."""
-        while self.finished or self.touched_arrays or self.touched_gangs:
+        """What follows from ends of jobs: dependents, arrays, nodes; until nothing more follows, or enough has for one turn."""
+        dependents = self.links.dependents
+        while self.finished or self.touched_arrays or self.touched_gangs or (dependents.has_news and self._to_follow > 0):
             ended, self.finished = self.finished, []
             for job in ended:
                 self.links.ended(job, now_ms)
+            self._to_follow -= dependents.tell(self._to_follow, now_ms)
             touched, self.touched_arrays = self.touched_arrays, set()
             for parent in sorted(touched):  # so that the same turn comes out the same everywhere
                 self.links.refresh(parent, now_ms)
@@ -244,10 +275,7 @@ class Engine:
         else:
             self.yard.put_queue(record)
             if record.health is Health.DELETING:
-                doomed = [j for j in self.yard.jobs.values() if self.yard.specifications[j.spec_id].queue == record.arn]
-                for job in doomed:
-                    if job.index is None and job.node is None:
-                        self._stop(job.id, lifecycle.TerminateAsked(lifecycle.QUEUE_DELETED), now_ms)
+                self._empty_queue(record.arn)
 
     def _remove_the_deleted(self) -> None:
         for queue in [q for q in self.yard.queues.values() if q.health is Health.DELETING]:

@@ -21,7 +21,7 @@ from batchyard.engine.lane import Key, Lane
 from batchyard.engine.resting import Records, Resting
 from batchyard.engine.shares import Shares
 from batchyard.engine.world import World
-from batchyard.model.capacity import NOTHING, Environment, Instance, Queue, Resources, Shape
+from batchyard.model.capacity import NOTHING, Environment, Health, Instance, Queue, Resources, Shape
 from batchyard.model.consumable import REPLENISHABLE, Consumable, Wants
 from batchyard.model.definition import Definition
 from batchyard.model.fairshare import SchedulingPolicy, Sharing
@@ -74,7 +74,7 @@ class Yard:
     def open_queues(self) -> Sequence[Queue]:
         if self._open is None:
             self._open = sorted(self.queues.values(), key=lambda q: (-q.priority, q.created_at_ms, q.arn))
-        return [q for q in self._open if self._lanes.get(q.arn)]
+        return [q for q in self._open if self._lanes.get(q.arn) and q.health is not Health.DELETING]
 
     def ready(self, queue: str, passing: Container[Resources | Wants] = ()) -> Iterator[Waiting]:
         sharing = self.sharing(queue)

@@ -35,6 +35,8 @@ class EngineFigures:
         for labels, total in sorted(rooms.items()):
             vcpus.add_metric(labels, total)
         yield vcpus
+        seconds = "Time that turns have kept the loop: to decide, to write without the sync, to merge, to answer."
+        yield CounterMetricFamily("batchyard_turn_seconds", seconds, value=self._driver.turn_s)
         yield CounterMetricFamily("batchyard_turns", "Turns of the engine.", value=engine.turns)
         dropped = CounterMetricFamily("batchyard_reports_dropped", "Reports of providers that concerned nothing we hold.", labels=("kind",))
         for kind, count in sorted(engine.observer.dropped.items()):

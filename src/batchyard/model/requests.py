@@ -54,9 +54,11 @@ class Reclaim(Struct, frozen=True):
 
 
 class EndAll(Struct, frozen=True):
-    """Terminate every job that is not finished (batchyard down)."""
+    """Terminate every job that is not finished (batchyard down), those that wait first. Answer: how many were told to end; with `most`
+    at most so many, and 0 when none is left."""
 
     reason: str
+    most: int | None = None
 
 
 class Catalogue(Protocol):

@@ -13,6 +13,8 @@ from batchyard.model.requests import EndAll, Reclaim
 from batchyard.model.view import JobQuery
 from batchyard.services import Caller, Handler
 
+MOST_AT_ONCE = 1000  # jobs that end in one turn, so that no turn keeps others waiting for long
+
 
 async def explain(desk: Any, caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
     """Why a job is where it is: a sentence, and per environment the shortfall and the fix."""
@@ -99,7 +101,9 @@ async def down(desk: Any, caller: Caller, params: dict[str, Any]) -> dict[str, A
     """End the jobs (unless `keepJobs`) and the server. Answered before the server goes."""
     _root_only(caller)
     keep = params.get("keepJobs", False) is True
-    ended = 0 if keep else await desk.ask(EndAll("batchyard down"))
+    ended = 0
+    while not keep and (now := await desk.ask(EndAll("batchyard down", MOST_AT_ONCE))):
+        ended += now
     desk.shut_down(keep)
     return {"jobsEnded": ended, "keepJobs": keep}
 

@@ -77,7 +77,7 @@ class Simulation:
         self.callers = Callers(seed, scenario, self.world)
         self.store = ShakyStore(self.chance)
         rules = Rules(pass_impossible=scenario.profile == "open", idle_s=scenario.machine.idle_s)
-        self._options = Options(rules, scenario.machine.notice_s)
+        self._options = Options(rules, scenario.machine.notice_s, most_followed=(1, 3, 1000)[seed % 3])  # few: news must outlive a crash
         self.engine = Engine(self.store, self.world, self._options)
         self.story: deque[str] = deque(maxlen=REMEMBERED)
         self._launcher = Launcher({}, "http://false.world", lambda order: AttemptKeys("key", "secret", "token"))
