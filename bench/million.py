@@ -255,5 +255,5 @@ def _turns_of(yard: Yard) -> tuple[float, float]:
 
 
 def _resident_mib(yard: Yard) -> float:
-    status = Path(f"/proc/{yard.pid}/status").read_text()
+    status = Path(f"/proc/{yard.process.pid}/status").read_text()
     return int(re.search(r"VmRSS:\s+(\d+) kB", status)[1]) / 1024  # type: ignore[index]

@@ -64,7 +64,7 @@ class JobLists:
             self._free.append(reader)
 
     def page(self, query: JobQuery) -> Page:
-        """The jobs that have a record and answer `query`; the cursor is the last one's id (of children: its index)."""
+        """The jobs that have a record and answer `query`; the cursor says where the page ended."""
         return _page(self._reader, query)
 
 
@@ -73,8 +73,18 @@ def _page(reader: apsw.Connection, query: JobQuery) -> Page:
     if len(jobs) <= query.limit:
         return Page(jobs, "")
     jobs.pop()
-    last = jobs[-1][0]
-    return Page(jobs, str(last.index) if query.array else last.id)
+    return Page(jobs, _cursor(query, jobs[-1][0]))
+
+
+def _is_walk(query: JobQuery) -> bool:
+    """Whether jobs come in order of their creation; else in order of their ids, which differs only among those of one moment."""
+    return query.array is None and query.consumable is None and query.status is None
+
+
+def _cursor(query: JobQuery, last: Job) -> str:
+    if query.array is not None:
+        return str(last.index)
+    return f"{last.created_at_ms}/{last.id}" if _is_walk(query) else last.id
 
 
 def _matching(reader: apsw.Connection, query: JobQuery) -> Iterator[tuple[Job, Specification]]:
@@ -92,43 +102,50 @@ def _rows(reader: apsw.Connection, query: JobQuery) -> Iterator[tuple[str, str]]
     elif query.consumable is not None:
         select = "SELECT j.body, s.body FROM consumers c JOIN jobs j ON j.id = c.spec JOIN specifications s ON s.id = c.spec WHERE "
         where, bound, order = "c.resource = ? AND c.spec > ?", [query.consumable, query.cursor], "c.spec"
-    elif query.status is not None:
-        after, order, cursor = _order(query)
-        where, bound, order = f"j.queue = ? AND j.parent IS NULL AND j.{after}", [query.queue, cursor], f"j.{order}"
-    else:
+    elif _is_walk(query):
         for id in _ids(reader, query):
             yield from reader.execute(f"{_PAIR}j.id = ?", (id,))
         return
+    elif query.newest_first:
+        where, bound, order = "j.queue = ? AND j.parent IS NULL AND j.id < ?", [query.queue, query.cursor or _LAST], "j.id DESC"
+    else:
+        where, bound, order = "j.queue = ? AND j.parent IS NULL AND j.id > ?", [query.queue, query.cursor], "j.id"
     if query.status is not None:
         where, bound = f"{where} AND j.status = ?", [*bound, str(query.status)]
     yield from reader.execute(f"{select}{where} ORDER BY {order}", bound)
 
 
 def _ids(reader: apsw.Connection, query: JobQuery) -> Iterator[str]:
-    """The ids of a queue's jobs that can answer the query, in its order."""
-    after, order, cursor = _order(query)
-    conditions = list(_conditions(query))
-    for condition in conditions:
-        few = _few(reader, query, condition)
-        if few is not None:
-            yield from sorted((id for id in few if (id < cursor if query.newest_first else id > cursor)), reverse=query.newest_first)
-            return
+    """The ids of a queue's jobs that can answer the query, in order of creation."""
+    conditions = [*_conditions(query), *_times(query)]
+    place = _place(query)
+    found = next((few for condition in conditions if (few := _few(reader, query, condition)) is not None), None)
+    if found is not None:
+        rest = found if place is None else [at for at in found if (at < place if query.newest_first else at > place)]
+        yield from (id for _, id in sorted(rest, reverse=query.newest_first))
+        return
+    if place is not None:
+        conditions.append(_Condition("", f"(created_at_ms, id) {'<' if query.newest_first else '>'} (?, ?)", list(place)))
     where = "".join(f" AND {condition.said}" for condition in conditions)
-    bound = [query.queue, cursor, *(value for condition in conditions for value in condition.bound)]
-    select = f"SELECT id FROM jobs INDEXED BY jobs_listed WHERE queue = ? AND parent IS NULL AND {after}{where} ORDER BY {order}"
-    yield from _firsts(reader.execute(select, bound))
+    order = "created_at_ms DESC, id DESC" if query.newest_first else "created_at_ms, id"
+    select = f"SELECT id FROM jobs INDEXED BY jobs_created WHERE queue = ? AND parent IS NULL{where} ORDER BY {order}"
+    bound = [query.queue, *(value for condition in conditions for value in condition.bound)]
+    yield from (id for (id,) in reader.execute(select, bound))
 
 
-def _few(reader: apsw.Connection, query: JobQuery, condition: _Condition) -> list[str] | None:
-    """The ids of all jobs that meet one condition, unless they are many."""
-    select = f"SELECT id FROM jobs INDEXED BY {condition.by} WHERE queue = ? AND parent IS NULL AND {condition.said} LIMIT ?"
-    found = list(_firsts(reader.execute(select, (query.queue, *condition.bound, FEW))))
+def _place(query: JobQuery) -> tuple[int, str] | None:
+    """(time of creation, id) of the last job of the page before. A cursor that is none of ours is before or after all."""
+    if not query.cursor:
+        return None
+    created, _, id = query.cursor.partition("/")
+    return int(created) if created.isdecimal() and len(created) < 19 else 0, id
+
+
+def _few(reader: apsw.Connection, query: JobQuery, condition: _Condition) -> list[tuple[int, str]] | None:
+    """(time of creation, id) of all jobs that meet one condition, unless they are many."""
+    select = f"SELECT created_at_ms, id FROM jobs INDEXED BY {condition.by} WHERE queue = ? AND parent IS NULL AND {condition.said} LIMIT ?"
+    found: list[tuple[int, str]] = list(reader.execute(select, (query.queue, *condition.bound, FEW)))
     return found if len(found) < FEW else None
-
-
-def _order(query: JobQuery) -> tuple[str, str, str]:
-    """How a page begins after a cursor, how it goes on, and the cursor."""
-    return ("id < ?", "id DESC", query.cursor or _LAST) if query.newest_first else ("id > ?", "id", query.cursor)
 
 
 def _conditions(query: JobQuery) -> Iterator[_Condition]:
@@ -145,6 +162,9 @@ def _conditions(query: JobQuery) -> Iterator[_Condition]:
             yield _Condition("jobs_defined", *_range("definition", start, is_prefix=True))
     if query.share is not None:
         yield _Condition("jobs_shared", *_range("share", query.share, is_prefix=False))
+
+
+def _times(query: JobQuery) -> Iterator[_Condition]:
     if query.created_before_ms is not None:
         yield _Condition("jobs_created", "created_at_ms < ?", [query.created_before_ms])
     if query.created_after_ms is not None:
@@ -155,7 +175,3 @@ def _range(column: str, text: str, *, is_prefix: bool) -> tuple[str, list[Any]]:
     if is_prefix:
         return f"{column} >= ? AND {column} < ?", [text, text + _LAST]
     return f"{column} = ?", [text]
-
-
-def _firsts(rows: Iterator[tuple[Any, ...]]) -> Iterator[str]:
-    return (row[0] for row in rows)
