@@ -19,6 +19,7 @@ from batchyard.engine.reports import Observer
 from batchyard.engine.yard import Yard
 from batchyard.main.cli import batchyard
 from batchyard.model.job import Job, Status
+from batchyard.model.task import ContainerEnd
 from batchyard.simulate import scenario, simulator
 from batchyard.simulate.many import run_seeds
 from batchyard.simulate.scenario import KINDS, UnknownScenario
@@ -113,6 +114,11 @@ def endless(job: Job, spec: Any, event: Any, now_ms: int) -> Job:
     return replace(moved, status=Status.RUNNABLE) if moved.attempts and moved.status is Status.FAILED else moved
 
 
+def mute(end: ContainerEnd) -> ContainerEnd:
+    """Why a container of a task ended is not kept."""
+    return replace(end, reason="", oom=False)
+
+
 INDEX_ATTEMPT, STAGE, READY, DECIDE = Yard._index_attempt, Store.stage, Yard.ready, Engine.decide
 ADVANCE = lifecycle.advance
 
@@ -127,6 +133,7 @@ ADVANCE = lifecycle.advance
         ("batchyard.engine.reports.Observer._back", deaf),
         ("batchyard.engine.engine.Engine.note_ready", asleep),
         ("batchyard.core.lifecycle.advance", endless),
+        ("batchyard.core.lifecycle._container_end", mute),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )

@@ -21,6 +21,11 @@ from batchyard.simulate.world import FalseWorld
 
 DEFINITION = f"{BATCH}:job-definition/work:1"
 CONTAINER = Raw(b'{"command":["work"],"environment":[{"name":"A","value":"1"}]}')
+TASK = Raw(
+    b'{"taskProperties":[{"containers":['
+    b'{"name":"work","image":"x","vcpus":1,"memory":64,"dependsOn":[{"containerName":"prepare","condition":"SUCCESS"}]},'
+    b'{"name":"prepare","image":"x","vcpus":1,"memory":64,"essential":false}]}]}'
+)
 SIZES = ((0.25, 128), (0.5, 512), (1, 512), (1, 1024), (2, 2048), (3, 1024), (4, 4096))
 WANTS: tuple[Wants, ...] = (
     (Consumption(edits.LICENCE, 1),),
@@ -46,6 +51,7 @@ class Callers:
         self.submitted: dict[str, Specification] = {}
         self.acknowledged: set[str] = set()
         self._random = Random(f"callers {seed}")
+        self._forms = Random(f"forms {seed}")
         self._work = scenario.workload
         self._machine = scenario.machine
         self._world = world
@@ -111,6 +117,8 @@ class Callers:
             array_size=size,
             effective=CONTAINER,
         )
+        if self._forms.random() < self._work.several:
+            spec = replace(spec, form="ecs", effective=TASK)
         self.submitted[spec.id] = spec
         wrong = WRONG if dice() < 0.02 else ""
         return Submit(spec, _settled(read, depends_on), wrong)

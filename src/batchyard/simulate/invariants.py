@@ -8,12 +8,13 @@ from collections.abc import Iterator
 from batchyard.core import packing, scaling, scheduling, time_limits
 from batchyard.core.consumables import available
 from batchyard.core.dependencies import bits
+from batchyard.core.forms import containers_of
 from batchyard.engine.engine import Engine, Turn
 from batchyard.engine.reader import EngineReader
 from batchyard.engine.resting import kind_of, may_rest
 from batchyard.model.capacity import NOTHING, InstanceState, Platform, Queue, Resources
 from batchyard.model.consumable import REPLENISHABLE, Wants
-from batchyard.model.job import DependencyKind, Job, Status, child_id
+from batchyard.model.job import Attempt, DependencyKind, Job, Specification, Status, child_id
 from batchyard.model.view import Waiting
 from batchyard.simulate.chance import require
 
@@ -74,6 +75,8 @@ class Watch:
         require(len(every) <= spec.attempts, f"{job.id} has {len(every)} attempts of {spec.attempts}")
         require([a.number for a in every] == list(range(1, len(every) + 1)), f"the attempts of {job.id} are misnumbered")
         require((job.current is not None) == job.status.is_placed, f"{job.id} is {job.status} and its attempt says otherwise")
+        for attempt in job.attempts:
+            _containers(job, spec, attempt)
         times = [job.created_at_ms, job.started_at_ms, job.stopped_at_ms]
         known = [t for t in times if t is not None]
         require(known == sorted(known), f"the times of {job.id} run backwards: {times}")
@@ -100,6 +103,18 @@ class Watch:
             taken = sum(i.room.vcpus for i in yard.environment_instances(environment.arn).values())
             new = instance.launched_at_ms == engine.world.now_ms()
             require(not new or taken <= environment.max_vcpus, f"{environment.name} has {taken} vCPUs of {environment.max_vcpus}")
+
+
+def _containers(job: Job, spec: Specification, attempt: Attempt) -> None:
+    """What is said of an attempt and of its containers agrees; an attempt of a single container says nothing of others."""
+    names = {container.name: container.essential for container in containers_of(spec, attempt.id)}
+    ended = {end.name: end for end in attempt.containers}
+    require(ended.keys() in (set(), names.keys()), f"{attempt.id} of {job.id} says {sorted(ended)} of {sorted(names)}")
+    if names and attempt.exit_code is not None:
+        deciding = [end for name, end in ended.items() if names[name]]
+        codes, reasons = [end.exit_code for end in deciding], [end.reason for end in deciding]
+        require(attempt.exit_code in codes, f"{attempt.id} of {job.id} ended with {attempt.exit_code}, its containers with {codes}")
+        require(attempt.reason in reasons, f"{attempt.id} of {job.id} says {attempt.reason!r}, its containers {reasons}")
 
 
 def _sums(engine: Engine) -> None:

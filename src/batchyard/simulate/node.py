@@ -26,6 +26,7 @@ from batchyard.model.messages import (
     StopAttempt,
     StopInstance,
 )
+from batchyard.model.task import ContainerEnd
 from batchyard.simulate.chance import Chance, require
 from batchyard.simulate.scenario import Scenario
 
@@ -230,6 +231,11 @@ class FalseNode:
         require(not again, f"attempt {launch.attempt} of {launch.job_id} is launched a second time after it ended")
         other = self._live_jobs.get(launch.job_id)
         require(other is None, f"{launch.job_id} is launched as {launch.attempt} while {other} is alive")
+        containers = {one.name: {after.container for after in one.depends_on} for one in launch.containers}
+        earlier: set[str] = set()
+        for one, waits_for in containers.items():
+            require(waits_for <= earlier, f"{one} of {launch.job_id} stands before a container that it waits for")
+            earlier.add(one)
         self.begun.add(launch.attempt)
         self.attempts[launch.attempt] = Running(launch)
         self._live_jobs[launch.job_id] = launch.attempt
@@ -243,7 +249,9 @@ class FalseNode:
         dice = self._random.random()
         if dice < self._work.not_started:
             self._forget(name)
-            self._over(AttemptEnded(name, now_ms, "not-started", reason="CannotPullContainerError: no such image"), now_ms)
+            reason = "CannotPullContainerError: no such image"
+            ends = _ends(attempt.launch, None, reason)
+            self._over(AttemptEnded(name, now_ms, "not-started", reason=reason, containers=ends), now_ms)
             return
         attempt.started_at_ms = now_ms
         run_ms = int(self._random.random() * self._work.most_run_s * 1000)
@@ -272,7 +280,15 @@ class FalseNode:
             return
         attempt = self._forget(name)
         self._over(
-            AttemptEnded(name, now_ms, attempt.cause, exit_code=attempt.exit_code, oom=attempt.oom, started_at_ms=attempt.started_at_ms),
+            AttemptEnded(
+                name,
+                now_ms,
+                attempt.cause,
+                exit_code=attempt.exit_code,
+                oom=attempt.oom,
+                started_at_ms=attempt.started_at_ms,
+                containers=_ends(attempt.launch, attempt.exit_code, "", attempt.oom),
+            ),
             now_ms,
         )
 
@@ -324,6 +340,16 @@ class FalseNode:
         attempt = self.attempts.pop(name)
         del self._live_jobs[attempt.launch.job_id]
         return attempt
+
+
+def _ends(launch: Launch, exit_code: int | None, reason: str, oom: bool = False) -> tuple[ContainerEnd, ...]:
+    """What came of each container of a task: the essential one decides, and those before it went well."""
+    return tuple(
+        ContainerEnd(name=one.name, exit_code=exit_code, reason=reason, oom=oom)
+        if one.essential
+        else ContainerEnd(name=one.name, exit_code=0)
+        for one in launch.containers
+    )
 
 
 def _sum(rooms: Iterable[Resources]) -> Resources:

@@ -36,6 +36,7 @@ class Workload(Struct, frozen=True, forbid_unknown_fields=True):
     failures: float = 0.25  # of attempts: end with an exit code
     not_started: float = 0.03  # of attempts
     consumables: float = 0.15  # of submissions: want licences or tokens
+    several: float = 0.2  # of submissions: tasks of two containers
     stops: float = 0.15  # of actions: cancel and terminate
     edits: float = 0.15  # of actions: queues, environments, instances
 
