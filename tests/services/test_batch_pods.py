@@ -169,7 +169,7 @@ def resources(limits: dict[str, str] | None = None, **requests: str) -> dict[str
         ({"volumes": [{"name": "data"}]}, "exactly one of emptyDir and hostPath"),
         ({"volumes": [{"name": "data", "hostPath": {"path": "relative"}}]}, "hostPath.path is required"),
         ({"volumes": [{"name": "data", "emptyDir": {"sizeLimit": "1Gi"}}]}, "sizeLimit cannot be had here"),
-        ({"volumes": [{"name": "data", "emptyDir": {"medium": "Tape"}}]}, "medium Tape is not valid"),
+        ({"volumes": [{"name": "data", "emptyDir": {"medium": "Memory"}}]}, "medium Memory cannot be had here"),
         ({"volumes": [{"name": "data", "emptyDir": {}}, {"name": "data", "emptyDir": {}}]}, "data stands there twice"),
     ],
 )

@@ -194,8 +194,8 @@ def _user(security: Mapping[str, Any]) -> str:
 
 
 def _as_container_properties(container: Mapping[str, Any], pod: Mapping[str, Any], security: Mapping[str, Any]) -> dict[str, Any]:
-    """The container in the spelling of containerProperties; `entryPoint`, `imagePullPolicy`, `noNewPrivileges`, `subPath` and
-    `medium` have no counterpart there."""
+    """The container in the spelling of containerProperties; `entryPoint`, `imagePullPolicy`, `noNewPrivileges` and `subPath`
+    have no counterpart there."""
     properties: dict[str, Any] = {
         "image": container["image"],
         "command": list(container.get("args") or ()),
@@ -217,10 +217,7 @@ def _as_container_properties(container: Mapping[str, Any], pod: Mapping[str, Any
 
 def _volume(volume: Mapping[str, Any]) -> dict[str, Any]:
     path = (volume.get("hostPath") or {}).get("path")
-    if path:
-        return {"name": volume["name"], "host": {"sourcePath": path}}
-    medium = (volume.get("emptyDir") or {}).get("medium")
-    return {"name": volume["name"], **({"medium": medium} if medium else {})}
+    return {"name": volume["name"], **({"host": {"sourcePath": path}} if path else {})}
 
 
 def _mount_point(mount: Mapping[str, Any]) -> dict[str, Any]:

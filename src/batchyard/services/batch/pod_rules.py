@@ -135,8 +135,8 @@ def _volume_names(volumes: Sequence[Mapping[str, Any]]) -> set[str]:
         if volume.get("hostPath") is not None and not str(volume["hostPath"].get("path") or "").startswith("/"):
             raise client_fault(f"{where}.hostPath.path is required: a path that begins with /.")
         empty = volume.get("emptyDir") or {}
-        if empty.get("medium") not in (None, "", "Memory"):
-            raise client_fault(f'{where}.emptyDir.medium {empty["medium"]} is not valid. Valid values are: "", Memory.')
+        if empty.get("medium"):
+            raise client_fault(f"{where}.emptyDir.medium {empty['medium']} cannot be had here: volumes lie on disk. Leave it out.")
         if empty.get("sizeLimit"):
             raise client_fault(f"{where}.emptyDir.sizeLimit cannot be had here: nobody measures the volume. Leave it out.")
     return names

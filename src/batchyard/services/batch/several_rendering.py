@@ -40,7 +40,7 @@ def add(desk: Desk, job: Job, spec: Specification, detail: dict[str, Any]) -> No
         return
     pod = effective["podProperties"]
     detail["eksAttempts"] = [_pod_attempt(desk, spec, closed) for closed in job.attempts]
-    detail["attempts"] = []
+    detail["attempts"] = []  # those of a pod are eksAttempts
     if latest is not None:
         pod["podName"], pod["nodeName"] = _pod_name(latest), latest.instance
         for part in ("initContainers", "containers"):
@@ -50,14 +50,14 @@ def add(desk: Desk, job: Job, spec: Specification, detail: dict[str, Any]) -> No
 
 
 def attempt(spec: Specification, closed: Attempt) -> dict[str, Any]:
-    """One entry of `attempts` of a job with ecsProperties."""
-    containers = forms.containers_of(spec, closed.id)
-    shown = _ends(spec, closed, [{"name": container.name} for container in containers])
+    """One entry of `attempts` of a job with ecsProperties; {} of a pod, whose attempts are shown elsewhere."""
+    if spec.form != tasks.FORM:
+        return {}
+    containers = [{"name": container["name"]} for container in _decode(spec.effective)["taskProperties"][0]["containers"]]
+    ends = _ends(spec, closed, containers)
     task = {
         **place(spec, closed),
-        "containers": [
-            {"name": container.name, **ended, "networkInterfaces": []} for container, ended in zip(containers, shown, strict=True)
-        ],
+        "containers": [{**container, **ended, "networkInterfaces": []} for container, ended in zip(containers, ends, strict=True)],
     }
     return {"container": {}, "taskProperties": [task], **course(closed)}
 
