@@ -255,8 +255,6 @@ def test_what_a_new_bucket_has(s3: Any) -> None:
 def test_what_would_not_be_done_is_not_recorded(s3: Any, setting_bucket: str) -> None:
     s3.put_bucket_versioning(Bucket=setting_bucket, VersioningConfiguration={"Status": "Suspended"})
     assert s3.get_bucket_versioning(Bucket=setting_bucket)["Status"] == "Suspended"
-    logging = {"LoggingEnabled": {"TargetBucket": setting_bucket, "TargetPrefix": "x"}}
-    assert refused(s3.put_bucket_logging, Bucket=setting_bucket, BucketLoggingStatus=logging) == ("NotImplemented", 501)
     s3.put_bucket_logging(Bucket=setting_bucket, BucketLoggingStatus={})
     topic = {"TopicConfigurations": [{"TopicArn": "arn:aws:sns:us-east-1:1:t", "Events": ["s3:ObjectCreated:*"]}]}
     notify = s3.put_bucket_notification_configuration

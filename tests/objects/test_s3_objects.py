@@ -220,7 +220,6 @@ def test_checksums_that_cannot_be(s3: Any, open_endpoint: str) -> None:
     ("headers", "status", "code"),
     [
         ({"x-amz-server-side-encryption-customer-algorithm": "AES256"}, 501, b"NotImplemented"),
-        ({"x-amz-server-side-encryption": "aws:kms"}, 501, b"NotImplemented"),
         ({"x-amz-server-side-encryption": "rot13"}, 400, b"InvalidArgument"),
         ({"x-amz-website-redirect-location": "/there"}, 501, b"NotImplemented"),
         ({"x-amz-write-offset-bytes": "5"}, 501, b"NotImplemented"),

@@ -36,7 +36,7 @@ from batchyard.server.app import App, DoorSettings, ServiceModule
 from batchyard.server.listener import listener_config
 from batchyard.services import batch, iam, logs, operator, s3, ssm, sts
 from batchyard.services.authorization import Authorizer
-from batchyard.store import logs_retention
+from batchyard.store import logs_retention, objects_lifecycle
 from batchyard.store.logs_store import LogStore
 from batchyard.store.objects import ObjectStore
 from batchyard.store.sealing import Sealer
@@ -46,6 +46,7 @@ from batchyard.store.sql import NewerStore, Store, UnusableStore
 log = logging.getLogger(__name__)
 
 NODE_PATIENCE_S = 30.0
+CHORE_RETRY_S = 60.0
 
 # Under botocore's names; S3 streams and has a door of its own.
 SERVICES: dict[str, ServiceModule] = {"batch": batch, "iam": iam, "logs": logs, "ssm": ssm, "sts": sts, "batchyard": operator}
@@ -160,7 +161,8 @@ async def _serve(settings: Settings, identity: Identity, listener: socket.socket
     gc.freeze()
     server = uvicorn.Server(listener_config(app, timeout_graceful_shutdown=5))
     serving = asyncio.ensure_future(server.serve([listener]))
-    chores = asyncio.ensure_future(_chores(log_store, world.now_ms))
+    tasks = (functools.partial(logs_retention.run_once, log_store), functools.partial(objects_lifecycle.run_once, objects))
+    chores = asyncio.gather(*(_chore(task, world.now_ms) for task in tasks))
     _stop_on_signals(stop)
     _say_where(settings.data, url, identity)
     print(f"ready {url}", flush=True)  # noqa: T201 (the line that callers wait for)
@@ -250,6 +252,12 @@ async def _jobs_ended(driver: Driver, patience_s: float = 40.0) -> None:
     log.warning("%d attempts have not ended; the node ends them", len(driver.engine.yard.attempts))
 
 
-async def _chores(log_store: LogStore, now_ms: Callable[[], int]) -> None:
+async def _chore(run_once: Callable[[int], float], now_ms: Callable[[], int]) -> None:
+    """Run a chore now and whenever it wants to be run again; one that fails (the disk is full) is told of and tried again."""
     while True:
-        await asyncio.sleep(await asyncio.to_thread(logs_retention.run_once, log_store, now_ms()))
+        try:
+            pause_s = await asyncio.to_thread(run_once, now_ms())
+        except Exception:
+            log.exception("the chore %s failed; it is tried again", run_once)
+            pause_s = CHORE_RETRY_S
+        await asyncio.sleep(pause_s)

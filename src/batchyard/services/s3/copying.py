@@ -17,6 +17,7 @@ from batchyard.services.s3.bodies import refer
 from batchyard.services.s3.call import Call, invalid_argument
 from batchyard.services.s3.checksums import check_algorithm
 from batchyard.services.s3.conditions import check_copy_source, check_write
+from batchyard.services.s3.encryption import with_default
 from batchyard.services.s3.multipart import enter_part, find_upload, part_number
 from batchyard.services.s3.objects import check_key
 from batchyard.services.s3.ranges import parse_copy_range
@@ -120,7 +121,7 @@ def _copy(
     check_copy_source(record, call.request.headers)
     existing = find_object(index, bucket, call.key)
     check_write(existing, call.key, call.request.headers)
-    traits = _merged(call, record, wanted)
+    traits = with_default(index, bucket, _merged(call, record, wanted))
     if existing is not None and existing.manifest == record.manifest and not _changes(call, record, traits, wanted):
         raise Fault(
             "InvalidRequest",

@@ -14,6 +14,7 @@ from batchyard.services.s3.access import check_grants
 from batchyard.services.s3.bodies import receive, refer
 from batchyard.services.s3.call import Call, invalid_argument
 from batchyard.services.s3.checksums import Announced, announced, check_algorithm
+from batchyard.services.s3.encryption import with_default
 from batchyard.services.s3.listing import speller
 from batchyard.services.s3.objects import check_key
 from batchyard.services.s3.traits import checksum_headers, quoted, traits_of
@@ -24,7 +25,7 @@ from batchyard.store.objects_checksums import (
     COMPOSITE_ALGORITHMS,
     FULL_OBJECT_ALGORITHMS,
 )
-from batchyard.store.objects_records import Piece, Upload
+from batchyard.store.objects_records import Piece, Traits, Upload
 from batchyard.wire.http import HttpResponse
 
 PART_NUMBER_LIMIT = 10_000
@@ -45,13 +46,14 @@ async def create_multipart_upload(call: Call) -> HttpResponse:
     # ids of one key sort by the time of their creation, as ListMultipartUploads shows them
     upload_id = f"{now_ms:012x}{secrets.token_hex(26)}"
 
-    def change(index: apsw.Connection) -> None:
+    def change(index: apsw.Connection) -> Traits:
         bucket = call.own_bucket(index)
         check_grants(index, bucket, traits.grants)
-        uploads.add_upload(index, call.store.next_manifest(), upload_id, bucket.id, call.key, traits, now_ms)
+        entered = with_default(index, bucket, traits)
+        uploads.add_upload(index, call.store.next_manifest(), upload_id, bucket.id, call.key, entered, now_ms)
+        return entered
 
-    await call.change(change)
-    headers = dict(traits.recorded)
+    headers = dict((await call.change(change)).recorded)
     if algorithm:
         headers |= {"x-amz-checksum-algorithm": algorithm, "x-amz-checksum-type": traits.checksum_type}
     return call.answer({"Bucket": call.bucket, "Key": call.key, "UploadId": upload_id}, headers)

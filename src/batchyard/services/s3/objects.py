@@ -17,6 +17,7 @@ from batchyard.services.s3.bodies import READ_BYTES, receive, refer, stream
 from batchyard.services.s3.call import Call, access_denied, http_date
 from batchyard.services.s3.checksums import announced
 from batchyard.services.s3.conditions import check_delete, check_write, not_modified
+from batchyard.services.s3.encryption import with_default
 from batchyard.services.s3.ranges import parse_range
 from batchyard.services.s3.traits import checksum_headers, object_headers, quoted, traits_of
 from batchyard.services.s3.versions import asked_version, of_call, shown, version_headers
@@ -57,7 +58,7 @@ async def put_object(call: Call) -> HttpResponse:
     writer, written = await receive(call, checksum)
     traits = msgspec.structs.replace(traits, checksums=written.checksums, checksum_type="FULL_OBJECT" if written.checksums else "")
     entered = await refer(call, writer, partial(_enter, call, traits, written))
-    headers = entered | {"etag": quoted(written.md5)} | checksum_headers(traits.checksums, traits.checksum_type) | traits.recorded
+    headers = entered | {"etag": quoted(written.md5)} | checksum_headers(traits.checksums, traits.checksum_type)
     return HttpResponse(200, headers)
 
 
@@ -170,10 +171,11 @@ def _enter(call: Call, traits: Traits, written: WrittenBody, index: apsw.Connect
     bucket = call.own_bucket(index)
     check_grants(index, bucket, traits.grants)
     check_write(versions.find_object(index, bucket, call.key), call.key, call.request.headers)
+    traits = with_default(index, bucket, traits)
     now_ms = call.store.now_ms()
     piece = Piece(1, written.body, written.size, written.md5, now_ms, {})
     version = versions.put_object(index, call.store.next_manifest(), bucket, call.key, written.md5, traits, [piece], now_ms)
-    return version_headers(bucket, version)
+    return version_headers(bucket, version) | traits.recorded
 
 
 async def _open(call: Call) -> ObjectReader:

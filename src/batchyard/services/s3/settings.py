@@ -16,6 +16,8 @@ from batchyard.model.fault import Fault
 from batchyard.services.s3.access import ENFORCED, bucket_grants, public_access_block
 from batchyard.services.s3.buckets import acl_with_ownership
 from batchyard.services.s3.call import Call
+from batchyard.services.s3.encryption import check_encryption
+from batchyard.services.s3.lifecycle import check_lifecycle
 from batchyard.services.s3.policies import compile_policy
 from batchyard.services.s3.route import not_implemented
 from batchyard.services.s3.traits import checked_tags
@@ -28,9 +30,10 @@ OWNERSHIPS = (ENFORCED, "BucketOwnerPreferred", "ObjectWriter")
 
 # setting -> what it does on AWS and not here
 RECORDED_ONLY: dict[str, str] = {
-    "bucket encryption": "objects lie on the disk as they came: encrypt the disk. SSE-KMS is refused for single objects.",
-    "object encryption (AES256)": "the header is kept and given back; the bytes are not encrypted.",
-    "lifecycle configuration": "nothing expires, moves or is aborted by itself.",
+    "bucket encryption": "new objects say in their headers that they have it; they lie on the disk as they came: encrypt the disk.",
+    "object encryption (AES256, aws:kms)": "the headers are kept and given back; the bytes are not encrypted, and no key is asked for.",
+    "lifecycle transitions": "the object says that it is of that class; all objects lie on the same disk.",
+    "server access logging": "where logs should go is kept; none are delivered yet.",
     "ownership controls": "they say whether ACLs count; the owner of the bucket owns all objects in it, whoever wrote them.",
     "bucket tags": "they are kept and given back, and charge nothing to anyone.",
     "storage class": "all objects lie on the same disk.",
@@ -94,7 +97,6 @@ _NEVER_SET = {
 }
 _TRANSITION = "x-amz-transition-default-minimum-object-size"
 _PLAIN: dict[str, dict[str, Any]] = {
-    "GetBucketLogging": {},
     "GetBucketNotificationConfiguration": {},
     "GetBucketAccelerateConfiguration": {},
     "GetBucketRequestPayment": {"Payer": "BucketOwner"},
@@ -192,8 +194,38 @@ async def get_bucket_versioning(call: Call) -> HttpResponse:
     return call.answer({"Status": bucket.versioning} if bucket.versioning else {})
 
 
+async def put_bucket_logging(call: Call) -> HttpResponse:
+    """PutBucketLogging: where access logs should go, or nowhere."""
+    wanted = (await call.document()).get("BucketLoggingStatus", {}).get("LoggingEnabled")
+
+    def change(index: apsw.Connection) -> None:
+        bucket = call.own_bucket(index)
+        if not wanted:
+            keys.remove_setting(index, bucket.id, "logging")
+            return
+        target = keys.find_bucket(index, wanted["TargetBucket"])
+        if target is None or target.account != bucket.account:
+            raise Fault(
+                "InvalidTargetBucketForLogging", "The target bucket for logging does not exist", TargetBucket=wanted["TargetBucket"]
+            )
+        keys.put_setting(index, bucket.id, "logging", msgspec.json.encode(wanted).decode())
+
+    await call.change(change)
+    return HttpResponse(200)
+
+
+async def get_bucket_logging(call: Call) -> HttpResponse:
+    """GetBucketLogging: empty where logging is off."""
+
+    def question(index: apsw.Connection) -> str | None:
+        return keys.setting(index, call.own_bucket(index).id, "logging")
+
+    text = await call.look(question)
+    return call.answer({"LoggingEnabled": msgspec.json.decode(text)} if text else {})
+
+
 async def put_off(call: Call) -> HttpResponse:
-    """PutBucketLogging and PutBucketNotificationConfiguration: switching off is done, switching on refused."""
+    """PutBucketNotificationConfiguration: switching off is done, switching on refused."""
     document = await call.document()
     if any(document.values()):
         raise not_implemented(f"{call.operation} with a destination")
@@ -219,12 +251,10 @@ def _check(call: Call, kind: str, document: Any) -> None:
         checked_tags([(tag["Key"], tag["Value"]) for tag in document.get("TagSet", [])], TAGS_PER_BUCKET)
     elif kind == "policy":
         compile_policy(document, call.bucket)
-    elif kind == "encryption" and not document.get("Rules"):
-        raise Fault("MalformedXML", "The XML you provided was not well-formed or did not validate against our published schema")
+    elif kind == "encryption":
+        check_encryption(document)
     elif kind == "lifecycle":
-        for rule in document.get("Rules", []):
-            if rule.get("Status") not in ("Enabled", "Disabled"):
-                raise Fault("MalformedXML", "LifecycleConfiguration.Rule.Status must be Enabled or Disabled")
+        check_lifecycle(document)
 
 
 def _check_access(index: apsw.Connection, bucket: Bucket, kind: str, document: Any) -> None:

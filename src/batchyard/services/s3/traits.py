@@ -8,7 +8,8 @@ from urllib.parse import unquote_plus
 
 from batchyard.model.fault import Fault
 from batchyard.services.s3.acls import grants_in_headers
-from batchyard.services.s3.call import http_date, invalid_argument
+from batchyard.services.s3.call import http_date
+from batchyard.services.s3.encryption import encryption_of
 from batchyard.services.s3.route import not_implemented
 from batchyard.store.objects_records import ObjectRecord, Traits
 
@@ -27,7 +28,6 @@ METADATA_LIMIT_BYTES = 2048
 # Storage classes that are kept and given back; all objects lie on the same disk. The archive classes would refuse reads until a
 # restore, which is not there.
 STORAGE_CLASSES = frozenset(("STANDARD", "REDUCED_REDUNDANCY", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "GLACIER_IR"))
-ENCRYPTION = "x-amz-server-side-encryption"
 
 TAGS_PER_OBJECT = 10
 _TAG_TEXT = re.compile(r"[\w\s+\-=.:/@]*")
@@ -54,7 +54,7 @@ def traits_of(headers: Mapping[str, str]) -> Traits:
             Size=str(size),
             MaxSizeAllowed=str(METADATA_LIMIT_BYTES),
         )
-    recorded = {ENCRYPTION: headers[ENCRYPTION]} if headers.get(ENCRYPTION) else {}
+    recorded = encryption_of(headers)
     tags = parse_tagging(headers.get("x-amz-tagging", ""))
     return Traits(
         headers=content_headers(headers),
@@ -85,21 +85,12 @@ def content_headers(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 def refuse_unserved(headers: Mapping[str, str]) -> None:
-    """Refuse the headers whose meaning would be lost: encryption with the customer's key or KMS, locks, redirects, appends."""
+    """Refuse the headers whose meaning would be lost: locks, redirects, appends."""
     for name in headers:
-        if name.startswith(f"{ENCRYPTION}-") or name in (
-            "x-amz-website-redirect-location",
-            "x-amz-write-offset-bytes",
-            "x-amz-copy-source-server-side-encryption-customer-algorithm",
-        ):
+        if name in ("x-amz-website-redirect-location", "x-amz-write-offset-bytes"):
             raise not_implemented(name)
         if name.startswith("x-amz-object-lock-"):
             raise Fault("InvalidRequest", "Bucket is missing Object Lock Configuration")
-    encryption = headers.get(ENCRYPTION, "")
-    if encryption and encryption != "AES256":
-        if encryption.startswith("aws:"):
-            raise not_implemented(f"{ENCRYPTION}: {encryption}")
-        raise invalid_argument("The encryption method specified is not supported", ENCRYPTION, encryption)
 
 
 def parse_tagging(text: str) -> dict[str, str]:
