@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from batchyard.compute.catalogue import Catalogue
+from batchyard.core.quotas import Bucket
 from batchyard.core.scheduling import Rules
 from batchyard.engine.engine import Engine, Options
 from batchyard.engine.reader import EngineReader
@@ -84,6 +85,7 @@ class BenchDesk:
         self.known_type = bench.world.catalogue.knows
         self.now_ms = bench.world.now_ms
         self.prepared: dict[str, Any] = {}
+        self.buckets: dict[str, Bucket] = {}
         self.tagging = asyncio.Lock()
 
     async def ask(self, request: Request) -> Any:

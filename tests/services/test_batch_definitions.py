@@ -170,7 +170,6 @@ def test_containers_that_are_refused(bench: Bench, container: dict[str, Any], me
         ({"retryStrategy": {"attempts": 11}}, "between 1 and 10"),
         ({"timeout": {"attemptDurationSeconds": 59}}, "at least 60"),
         ({"schedulingPriority": 10000}, "between 0 and 9999"),
-        ({"parameters": {"x": "y" * 25_000}}, "24 KiB"),
         ({"tags": {f"k{n}": "v" for n in range(51)}}, "50"),
     ],
 )

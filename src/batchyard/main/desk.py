@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from batchyard.compute.catalogue import Catalogue
+from batchyard.core.quotas import Bucket
 from batchyard.engine.driver import Driver
 from batchyard.engine.reader import EngineReader
 from batchyard.main.keys import KeyRing
@@ -45,6 +46,7 @@ class ServerDesk:
     stop: asyncio.Event
     end_node: bool = False
     prepared: dict[str, Any] = field(default_factory=dict)
+    buckets: dict[str, Bucket] = field(default_factory=dict)
     tagging: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def ask(self, request: Request) -> Awaitable[Any]:

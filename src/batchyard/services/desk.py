@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from typing import Any, Protocol, TypeVar
 
+from batchyard.core.quotas import Bucket
 from batchyard.model.requests import Request
 from batchyard.model.view import Reader
 from batchyard.store.shelf import Drawer, Place
@@ -56,6 +57,11 @@ class Desk(Protocol):
     @property
     def prepared(self) -> dict[str, Any]:
         """Job definitions in the form that submissions need, by ARN (see `batch/submit.py`)."""
+        ...
+
+    @property
+    def buckets(self) -> dict[str, Bucket]:
+        """What is left of each account's submissions per second."""
         ...
 
     @property

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
+from batchyard.core.quotas import PROFILES
 from batchyard.model.consumable import NON_REPLENISHABLE, REPLENISHABLE, Consumable, CountedUpdate
 from batchyard.model.fault import client_fault
 from batchyard.model.job import Job, Specification, Status
@@ -19,7 +20,7 @@ from batchyard.services.batch.names import arn_of, check_name, find_consumable
 from batchyard.services.batch.rendering import arn_of_job
 from batchyard.services.batch.tag_rules import check_tags
 from batchyard.services.batch.tokens import page, read_token, write_token
-from batchyard.services.batch.validation import executing, one_of, page_size
+from batchyard.services.batch.validation import check_quota, executing, one_of, page_size
 from batchyard.services.desk import Desk
 
 MOST = 100
@@ -46,6 +47,8 @@ async def create_consumable_resource(desk: Desk, caller: Caller, params: Params)
     def act(catalogue: Catalogue) -> None:
         if consumable.arn in catalogue.consumables:
             raise client_fault("Object already exists")
+        most = PROFILES[desk.settings.profile].consumable_resources
+        check_quota(most, caller, "consumable resources", catalogue.consumables.values())
         catalogue.put(replace(consumable, created_at_ms=catalogue.now_ms))
 
     await desk.ask(Edit(act))

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from batchyard.core import forms, pods, tasks
 from batchyard.core.multinode import shown_nodes
+from batchyard.core.quotas import PROFILES
 from batchyard.core.submission import with_empty_lists
 from batchyard.model.capacity import Platform
 from batchyard.model.definition import Definition
@@ -30,7 +31,6 @@ from batchyard.services.batch.validation import check_retry_strategy, check_sche
 from batchyard.services.desk import Desk
 
 MOST = 100
-MAX_BYTES = 24 * 1024
 KIND = "job definition"
 
 # What of a request is kept and shown again, exactly as it was sent.
@@ -196,8 +196,9 @@ def _checked(desk: Desk, caller: Caller, params: Params) -> dict[str, Any]:
     for name in forms.MEMBERS.values() if kind == "MULTINODE" else ("nodeProperties",):
         properties.pop(name, None)  # an empty one
     properties["type"] = (kind or "container").lower()
-    if len(msgspec.json.encode(properties)) > MAX_BYTES:
-        raise client_fault(f"The job definition is larger than {MAX_BYTES // 1024} KiB.")
+    most = PROFILES[desk.settings.profile].definition_bytes
+    if len(msgspec.json.encode(properties)) > most:
+        raise client_fault(f"The job definition is larger than {most // 1024} KiB.")
     return properties
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from batchyard.core.quotas import PROFILES
 from batchyard.model.capacity import Environment, Health, Instance, InstanceState, Platform, State
 from batchyard.model.fault import Fault, client_fault
 from batchyard.model.requests import Catalogue, Edit
@@ -36,7 +37,7 @@ async def create_compute_environment(desk: Desk, caller: Caller, params: Params)
     def act(catalogue: Catalogue) -> None:
         if environment.arn in catalogue.environments:
             raise client_fault("Object already exists")
-        check_quota(desk.settings.profile, caller, "compute environments", catalogue.environments.values())
+        check_quota(PROFILES[desk.settings.profile].compute_environments, caller, "compute environments", catalogue.environments.values())
         catalogue.put(replace(environment, created_at_ms=catalogue.now_ms))
 
     await desk.ask(Edit(act))

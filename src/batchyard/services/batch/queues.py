@@ -7,6 +7,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from batchyard.core.quotas import PROFILES
 from batchyard.core.reasons import TIME_LIMIT_REASONS
 from batchyard.model.capacity import Environment, Health, Platform, Queue, State, TimeLimit
 from batchyard.model.fault import client_fault
@@ -24,7 +25,6 @@ from batchyard.services.batch.validation import check_quota, one_of, page_size
 from batchyard.services.desk import Desk
 
 MOST = 100
-MAX_ENVIRONMENTS = 3
 SNAPSHOT_JOBS = 100
 MIN_TIME_LIMIT_S, MAX_TIME_LIMIT_S = 600, 86_400
 SNAPSHOT_SHARES = 20
@@ -41,12 +41,13 @@ async def create_job_queue(desk: Desk, caller: Caller, params: Params) -> Params
     state = State(one_of("state", params.get("state"), _STATES) or "ENABLED")
     priority = _priority(params["priority"])
     time_limits = _time_limits(params.get("jobStateTimeLimitActions") or ())
+    quotas = PROFILES[desk.settings.profile]
     arn, policy = arn_of(caller, "job-queue", name), params.get("schedulingPolicyArn") or ""
 
     def act(catalogue: Catalogue) -> Queue:
         if arn in catalogue.queues:
             raise client_fault("Object already exists")
-        check_quota(desk.settings.profile, caller, "job queues", catalogue.queues.values())
+        check_quota(quotas.job_queues, caller, "job queues", catalogue.queues.values())
         queue = Queue(
             arn=arn,
             name=name,
@@ -59,7 +60,7 @@ async def create_job_queue(desk: Desk, caller: Caller, params: Params) -> Params
             tags=tags,
             time_limits=time_limits,
             created_at_ms=catalogue.now_ms,
-            **_order(catalogue.environments, caller, params.get("computeEnvironmentOrder")),
+            **_order(catalogue.environments, caller, params.get("computeEnvironmentOrder"), quotas.environments_per_queue),
         )
         orchestration = _orchestration(catalogue.environments, queue)
         if kind not in (None, orchestration):
@@ -73,6 +74,7 @@ async def create_job_queue(desk: Desk, caller: Caller, params: Params) -> Params
 async def update_job_queue(desk: Desk, caller: Caller, params: Params) -> Params:
     """Changes what is sent and nothing else. Answers the queue's name and ARN."""
     refuse_not_yet("UpdateJobQueue", params)
+    most = PROFILES[desk.settings.profile].environments_per_queue
     state = one_of("state", params.get("state"), _STATES)
 
     def act(catalogue: Catalogue) -> Queue:
@@ -87,7 +89,7 @@ async def update_job_queue(desk: Desk, caller: Caller, params: Params) -> Params
         if params.get("jobStateTimeLimitActions") is not None:
             fields["time_limits"] = _time_limits(params["jobStateTimeLimitActions"])
         if params.get("computeEnvironmentOrder"):
-            fields |= _order(catalogue.environments, caller, params["computeEnvironmentOrder"])
+            fields |= _order(catalogue.environments, caller, params["computeEnvironmentOrder"], most)
         if params.get("schedulingPolicyArn") is not None:
             fields["scheduling_policy"] = _other_policy(catalogue, caller, queue, params["schedulingPolicyArn"])
         changed = replace(queue, **fields)
@@ -171,12 +173,14 @@ def spills_into_idle_room(tags: Mapping[str, str]) -> bool:
     return value_of(SPILL, tags) == "idle"
 
 
-def _order(environments: Mapping[str, Environment], caller: Caller, entries: Sequence[Mapping[str, Any]] | None) -> dict[str, Any]:
+def _order(
+    environments: Mapping[str, Environment], caller: Caller, entries: Sequence[Mapping[str, Any]] | None, most: int
+) -> dict[str, Any]:
     """The queue's fields from computeEnvironmentOrder, after every check that needs the environments themselves."""
     if not entries:
         raise client_fault("computeEnvironmentOrder is required: name at least one compute environment.")
-    if len(entries) > MAX_ENVIRONMENTS:
-        raise client_fault(f"computeEnvironmentOrder may hold at most {MAX_ENVIRONMENTS} compute environments, not {len(entries)}.")
+    if len(entries) > most:
+        raise client_fault(f"computeEnvironmentOrder may hold at most {most} compute environments, not {len(entries)}.")
     found: list[tuple[int, Environment]] = []
     for entry in sorted(entries, key=lambda entry: int(entry["order"])):
         environment = find_environment(environments, caller, entry["computeEnvironment"])

@@ -10,10 +10,11 @@ from msgspec.structs import replace
 
 from batchyard.core import forms, pods, tasks
 from batchyard.core.multinode import expand, is_multi_node
+from batchyard.core.quotas import PROFILES, Bucket
 from batchyard.core.submission import Prepared, dependencies, specify
 from batchyard.model.capacity import Health, Platform, Queue, State
 from batchyard.model.definition import Definition
-from batchyard.model.fault import client_fault
+from batchyard.model.fault import Fault, client_fault
 from batchyard.model.job import Dependency, DependencyKind, Specification, Status
 from batchyard.model.requests import Submit
 from batchyard.services import Caller, Params
@@ -41,8 +42,6 @@ from batchyard.services.desk import Desk
 
 MAX_DEPENDENCIES = 20
 MIN_ARRAY, MAX_ARRAY = 2, 10_000
-MAX_BYTES = 30 * 1024
-MAX_OVERRIDES_BYTES = 8192
 KIND = "job"
 
 _NOT_YET = frozenset(path.partition(".")[0] for path in FIELDS_NOT_YET["SubmitJob"])
@@ -57,6 +56,9 @@ _MOST_PREPARED = 10_000
 
 async def submit_job(desk: Desk, caller: Caller, params: Params) -> Params:
     """Makes a job, or an array of jobs. Answers its ARN, name and id once it is durable; DescribeJobs shows it from then on."""
+    quotas = PROFILES[desk.settings.profile]
+    if quotas.submissions_per_s is not None:
+        _throttle(desk, caller, quotas.submissions_per_s)
     if not _NOT_YET.isdisjoint(params):
         refuse_not_yet("SubmitJob", params)
     if not JOB_NAME.fullmatch(params["jobName"]):
@@ -72,8 +74,8 @@ async def submit_job(desk: Desk, caller: Caller, params: Params) -> Params:
         _check_members(params)
         _check_overrides(prepared, params)
     share, priority = _share(queue, prepared, params)
-    if desk.settings.profile == "aws" and len(msgspec.json.encode(params)) > MAX_BYTES:
-        raise client_fault(f"The request is larger than {MAX_BYTES // 1024} KiB.")
+    if quotas.submission_bytes is not None and len(msgspec.json.encode(params)) > quotas.submission_bytes:
+        raise client_fault(f"The request is larger than {quotas.submission_bytes // 1024} KiB.")
     depends_on, settled = _dependencies(desk, caller, params) if params.get("dependsOn") else ((), {})
     job_id = desk.new_job_id()
     spec = specify(prepared, params, job_id=job_id, queue=queue.arn, depends_on=depends_on, now_ms=desk.now_ms())
@@ -85,6 +87,16 @@ async def submit_job(desk: Desk, caller: Caller, params: Params) -> Params:
         check_known(desk.read.consumables, spec.consumables)
     await desk.ask(Submit(spec, settled, _fate(desk, prepared, spec, params)))
     return {"jobArn": f"arn:aws:batch:{caller.region}:{caller.account}:job/{job_id}", "jobName": spec.name, "jobId": job_id}
+
+
+def _throttle(desk: Desk, caller: Caller, rate_per_s: float) -> None:
+    """AWS takes so many submissions of an account per second; clients try again after a 429, as SDKs do by themselves."""
+    now_ms = desk.now_ms()
+    bucket = desk.buckets.get(caller.account)
+    if bucket is None:
+        bucket = desk.buckets[caller.account] = Bucket(rate_per_s, now_ms)
+    if not bucket.take(now_ms):
+        raise Fault("TooManyRequestsException", "Too Many Requests")
 
 
 def _check_platform(desk: Desk, queue: Queue, prepared: Prepared, params: Params) -> None:
@@ -144,8 +156,9 @@ def _fate(desk: Desk, prepared: Prepared, spec: Specification, params: Params) -
             if together > MAX_TAGS:
                 return f"The job and its definition have {together} tags together; at most {MAX_TAGS} can be propagated."
     overrides = params.get(forms.OVERRIDES[prepared.form]) if prepared.form != pods.FORM else None
-    if overrides and desk.settings.profile == "aws" and len(msgspec.json.encode(overrides)) > MAX_OVERRIDES_BYTES:
-        return f"Container Overrides length must be at most {MAX_OVERRIDES_BYTES}"
+    most = PROFILES[desk.settings.profile].overrides_bytes
+    if overrides and most is not None and len(msgspec.json.encode(overrides)) > most:
+        return f"Container Overrides length must be at most {most}"
     return ""
 
 

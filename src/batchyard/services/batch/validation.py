@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from batchyard.model.capacity import Environment, Queue
+from batchyard.model.consumable import Consumable
 from batchyard.model.fault import Fault, client_fault
 from batchyard.services import Caller
 
@@ -14,7 +15,6 @@ MAX_ATTEMPTS = 10
 MAX_RULES = 5
 MIN_TIMEOUT_S = 60
 MAX_REASON = 1024
-QUOTA = 50
 
 _ACTIONS = {"RETRY", "EXIT"}
 _REASON_PATTERN = re.compile(r"[A-Za-z0-9.:\s]{0,512}\*?")
@@ -103,10 +103,10 @@ def check_reason(reason: str) -> None:
         raise client_fault(f"reason may have at most {MAX_REASON} characters, not {len(reason)}.")
 
 
-def check_quota(profile: str, caller: Caller, what: str, things: Iterable[Environment | Queue]) -> None:
-    """Refuse one more of what AWS allows fifty of per account and region; profile `open` knows no such bound."""
-    if profile == "aws" and sum((t.account, t.region) == (caller.account, caller.region) for t in things) >= QUOTA:
-        raise client_fault(f"There may be at most {QUOTA} {what} in an account and region (profile aws): delete one first.")
+def check_quota(most: int | None, caller: Caller, what: str, things: Iterable[Environment | Queue | Consumable]) -> None:
+    """Refuse one more of what there may be at most so many of per account and region; None is no bound."""
+    if most is not None and sum((t.account, t.region) == (caller.account, caller.region) for t in things) >= most:
+        raise client_fault(f"There may be at most {most} {what} in an account and region (profile aws): delete one first.")
 
 
 def page_size(max_results: int | None, most: int) -> int:
