@@ -24,7 +24,7 @@ def yards(draw: st.DrawFn) -> PlainYard:
     """Two fair-share queues over environments that they share."""
     yard = PlainYard(Resources(8, 8192))
     for name in ("x", "y"):
-        yard.environment(name, max_vcpus=draw(st.integers(0, 8)))
+        yard.environment(name, max_vcpus=draw(st.integers(6, 8)))
     for number in range(draw(st.integers(0, 3))):
         runs = [(1.0, 64)] if draw(st.booleans()) else []
         yard.instance(f"i-{number}", (2, 2048), draw(st.sampled_from(["x", "y"])), runs=runs)

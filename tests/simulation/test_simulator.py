@@ -13,9 +13,10 @@ import pytest
 from click.testing import CliRunner
 from msgspec.structs import replace
 
-from batchyard.core import lifecycle
+from batchyard.core import fairshare, lifecycle
 from batchyard.engine.engine import Engine
 from batchyard.engine.reports import Observer
+from batchyard.engine.shares import Shares
 from batchyard.engine.yard import Yard
 from batchyard.main.cli import batchyard
 from batchyard.model.job import Job, Status
@@ -108,6 +109,21 @@ def asleep(engine: Engine, queue: str) -> None:
     """Nobody looks when a job becomes ready."""
 
 
+def oblivious(shares: Shares, usage: Any) -> None:
+    """What shares had used is forgotten by a restart."""
+
+
+def generous(view: Any, queue: Any) -> Any:
+    """Nothing is kept for shares that are not active."""
+    return fairshare.UNBOUND
+
+
+def one_sided(shares: Shares, one: Any, more_vcpus: float, at_ms: int) -> None:
+    """What a share holds is never given back."""
+    if more_vcpus > 0:
+        HOLD(shares, one, more_vcpus, at_ms)
+
+
 def endless(job: Job, spec: Any, event: Any, now_ms: int) -> Job:
     """Every failed attempt is tried again, for ever."""
     moved = ADVANCE(job, spec, event, now_ms)
@@ -120,7 +136,7 @@ def mute(end: ContainerEnd) -> ContainerEnd:
 
 
 INDEX_ATTEMPT, STAGE, READY, DECIDE = Yard._index_attempt, Store.stage, Yard.ready, Engine.decide
-ADVANCE = lifecycle.advance
+ADVANCE, HOLD = lifecycle.advance, Shares._hold
 
 
 @pytest.mark.parametrize(
@@ -132,6 +148,9 @@ ADVANCE = lifecycle.advance
         ("batchyard.engine.engine.Engine.decide", eager),
         ("batchyard.engine.reports.Observer._back", deaf),
         ("batchyard.engine.engine.Engine.note_ready", asleep),
+        ("batchyard.engine.shares.Shares.restore", oblivious),
+        ("batchyard.engine.shares.Shares._hold", one_sided),
+        ("batchyard.core.scheduling.fairshare.allowance", generous),
         ("batchyard.core.lifecycle.advance", endless),
         ("batchyard.core.lifecycle._container_end", mute),
     ],

@@ -14,7 +14,7 @@ from batchyard.model.capacity import Resources
 from batchyard.model.consumable import Consumption, Wants
 from batchyard.model.job import Dependency, DependencyKind, RetryRule, Specification, Status, child_id
 from batchyard.model.requests import Cancel, EndAll, Reclaim, Request, Submit, TagJob, Terminate
-from batchyard.simulate import edits
+from batchyard.simulate import edits, sharing
 from batchyard.simulate.edits import ACCOUNT, BATCH, REGION
 from batchyard.simulate.scenario import Scenario
 from batchyard.simulate.world import FalseWorld
@@ -81,7 +81,7 @@ class Callers:
 
     def _set_up(self) -> list[Request]:
         environments = [edits.new_environment(self._name("ce"), self._random, self._machine) for _ in range(self._random.randint(2, 3))]
-        queues = [edits.new_queue(self._name("q"), self._random) for _ in range(self._random.randint(1, 3))]
+        queues = [edits.new_queue(self._name("q"), self._random, self._work.fair_share) for _ in range(self._random.randint(1, 3))]
         return [edits.new_definition(DEFINITION), edits.new_consumables(self._random), *environments, *queues]
 
     def _one(self, read: EngineReader) -> Request:
@@ -97,16 +97,20 @@ class Callers:
     def _submit(self, read: EngineReader) -> Request:
         queues = sorted(read.queues)
         if not queues:
-            return edits.new_queue(self._name("q"), self._random)
+            return edits.new_queue(self._name("q"), self._random, self._work.fair_share)
         dice = self._random.random
         size = self._random.randint(2, self._work.most_children) if dice() < self._work.arrays else 0
         depends_on = self._dependencies(read, size) if dice() < self._work.dependencies else ()
+        queue = self._random.choice(queues)
+        fair = bool(read.queues[queue].scheduling_policy)
         spec = Specification(
             id=self._world.job_id(self._world.now),
             account=ACCOUNT,
             region=REGION,
             name=f"job-{len(self.submitted)}",
-            queue=self._random.choice(queues),
+            queue=queue,
+            share=self._random.choice(sharing.SHARES) if fair else "",
+            priority=self._random.choice(sharing.PRIORITIES) if fair else 0,
             definition=DEFINITION,
             needs=Resources(64, 1 << 20) if dice() < self._work.impossible else Resources(*self._random.choice(SIZES)),
             attempts=self._random.randint(2, 4) if dice() < self._work.retries else 1,
@@ -163,7 +167,7 @@ class Callers:
         if dice < 0.32:
             return edits.new_environment(self._name("ce"), self._random, self._machine)
         if dice < 0.37:
-            return edits.new_queue(self._name("q"), self._random)
+            return edits.new_queue(self._name("q"), self._random, self._work.fair_share)
         return edits.change(self._random)
 
 

@@ -13,6 +13,7 @@ from batchyard.model.consumable import NON_REPLENISHABLE, Consumable
 from batchyard.model.definition import Definition
 from batchyard.model.fault import client_fault
 from batchyard.model.requests import Catalogue, Edit
+from batchyard.simulate import sharing
 from batchyard.simulate.scenario import Machine
 
 ACCOUNT, REGION = "000000000000", "sim-east-1"
@@ -71,9 +72,10 @@ def new_environment(name: str, random: Random, machine: Machine) -> Edit:
     return Edit(act)
 
 
-def new_queue(name: str, random: Random) -> Edit:
-    """A queue over some of the environments that there are then."""
+def new_queue(name: str, random: Random, fair_share: float) -> Edit:
+    """A queue over some of the environments that there are then, perhaps with a policy of its own."""
     seed, priority, spill = random.random(), random.randint(1, 3), random.random() < 0.4
+    policy = sharing.new_policy(f"{BATCH}:scheduling-policy/{name}", ACCOUNT, REGION, random) if random.random() < fair_share else None
     limits = tuple(TimeLimit(reason, random.randint(20, 90)) for reason in TIME_LIMIT_REASONS) if random.random() < 0.3 else ()
 
     def act(catalogue: Catalogue) -> None:
@@ -85,9 +87,12 @@ def new_queue(name: str, random: Random) -> Edit:
             priority=priority,
             environments=_some(catalogue, Random(seed)),
             spill_idle=spill,
+            scheduling_policy=policy.arn if policy else "",
             time_limits=limits,
             created_at_ms=catalogue.now_ms,
         )
+        if policy is not None:
+            catalogue.put(policy)
         catalogue.put(queue)
 
     return Edit(act)
@@ -96,7 +101,7 @@ def new_queue(name: str, random: Random) -> Edit:
 def change(random: Random) -> Edit:
     """One of the updates and deletions that the API has."""
     action = random.choice(
-        (_toggle, _resize, _resize, _replace_instances, _want, _rewire, _rewire, _stock, _delete_queue, _delete_environment)
+        (_toggle, _resize, _resize, _replace_instances, _want, _rewire, _rewire, _stock, _reweigh, _delete_queue, _delete_environment)
     )
     seed = random.random()
 
@@ -178,6 +183,14 @@ def _stock(catalogue: Catalogue, random: Random) -> None:
     known = sorted(catalogue.consumables.values(), key=lambda c: c.arn)
     if known:
         catalogue.put(replace(random.choice(known), total=random.randint(0, 5)))
+
+
+def _reweigh(catalogue: Catalogue, random: Random) -> None:
+    """Another policy in the place of one. The window stays, so that what was used can be worked out anew."""
+    policies = sorted(catalogue.policies.values(), key=lambda p: p.arn)
+    if policies:
+        old = random.choice(policies)
+        catalogue.put(replace(sharing.new_policy(old.arn, ACCOUNT, REGION, random), decay_s=old.decay_s))
 
 
 def _delete_queue(catalogue: Catalogue, random: Random) -> None:

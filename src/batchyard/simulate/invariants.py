@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from batchyard.core import packing, scaling, scheduling, time_limits
+from batchyard.core import fairshare, packing, scaling, scheduling, time_limits
 from batchyard.core.consumables import available
 from batchyard.core.dependencies import bits
 from batchyard.core.forms import containers_of
@@ -16,6 +16,7 @@ from batchyard.model.capacity import NOTHING, InstanceState, Platform, Queue, Re
 from batchyard.model.consumable import REPLENISHABLE, Wants
 from batchyard.model.job import Attempt, DependencyKind, Job, Specification, Status, child_id
 from batchyard.model.view import Waiting
+from batchyard.simulate import sharing
 from batchyard.simulate.chance import require
 
 S = Status
@@ -36,6 +37,9 @@ class Watch:
         self._books(engine)
         self._capacity(engine, turn)
         _sums(engine)
+        sharing.check_held(engine)
+        now_placed = (arn for job, arn in turn.changes.jobs.values() if job.current is not None and job.current.placed_at_ms == now_ms)
+        sharing.check_kept(engine, set(now_placed))
         _rest(engine)
         for parent in {job.spec_id for job, _ in turn.changes.jobs.values() if job.is_array or job.index is not None}:
             if parent in engine.yard.jobs:
@@ -58,6 +62,8 @@ class Watch:
         require({e.arn: e for e in live.environments} == ledger.environments, "the store and the ledger hold other environments")
         require({c.arn: c for c in live.consumables} == ledger.consumables, "the store and the ledger hold other consumable resources")
         require({q.arn: q for q in live.queues} == ledger.queues, "the store and the ledger hold other queues")
+        require({p.arn: p for p in live.policies} == ledger.policies, "the store and the ledger hold other policies")
+        sharing.check_used(engine)
         for id in acknowledged:
             require(engine.store.job(id) is not None, f"submission {id} was acknowledged and is not there")
         for id, job in self.finals.items():
@@ -88,6 +94,7 @@ class Watch:
         require(yard.instances == ledger.instances, "yard and ledger hold other instances")
         require(yard.environments == ledger.environments, "yard and ledger hold other environments")
         require(yard.queues == ledger.queues, "yard and ledger hold other queues")
+        require(yard.policies == ledger.policies, "yard and ledger hold other policies")
         require(yard.consumables == ledger.consumables, "yard and ledger hold other consumable resources")
         require(not yard.changes, "something was changed outside of a turn")
         require(not engine.finished and not engine.touched_arrays and not engine.recent, "a turn left something undone")
@@ -186,22 +193,34 @@ def _order(engine: Engine, queue: Queue, turn: Turn, now_ms: int) -> None:
     view, rules = engine.yard, engine.options.rules
     ready = list(view.ready(queue.arn))
     keys = [_key(waiting, engine) for waiting in ready]
-    require(keys == sorted(set(keys)), f"the ready jobs of {queue.name} are out of order")
+    for share in {w.spec.share for w in ready}:
+        of_share = [key for key, waiting in zip(keys, ready, strict=True) if waiting.spec.share == share]
+        require(of_share == sorted(set(of_share)), f"the ready jobs of {queue.name} are out of order")
     require(set(keys) == set(_expected(engine, queue)), f"the ready jobs of {queue.name} are not those that are RUNNABLE")
     names = [w.job_id if w.child is None else child_id(w.job_id, w.child) for w in ready]
     require([view.position(queue.arn, name) for name in names] == list(range(1, len(names) + 1)), f"positions in {queue.name} are wrong")
     require(view.ready_count(queue.arn) == len(names), f"the count of ready jobs of {queue.name} is wrong")
-    possible = [w for w in ready if not rules.pass_impossible or scaling.is_possible(view, queue, w.spec.needs)]
+    most, left = fairshare.allowance(view, queue)[:2]
+    possible = [
+        w for w in ready if not rules.pass_impossible or (w.spec.needs.vcpus <= most and scaling.is_possible(view, queue, w.spec.needs))
+    ]
     plain = [w for w in possible if not w.spec.consumables]  # those that lack consumable resources may be overtaken
     for job, arn in turn.changes.jobs.values():
         if arn == queue.arn and job.status is S.STARTING and job.current is not None and job.current.placed_at_ms == now_ms:
-            placed = (0 if job.attempts else 1, job.spec_id, -1 if job.index is None else job.index)
-            wants = view.specifications[job.spec_id].consumables
-            ahead = next((w for w in possible if w.spec.consumables == wants), None) if wants else next(iter(plain), None)
+            spec = view.specifications[job.spec_id]
+            placed, wants = (_front(spec, bool(job.attempts)), job.spec_id, -1 if job.index is None else job.index), spec.consumables
+            alike = (w for w in (possible if wants else plain) if w.spec.share == spec.share and (not wants or w.spec.consumables == wants))
+            ahead = next(alike, None)
             require(ahead is None or placed < _key(ahead, engine), f"{job.id} started before one that was there first")
             _covered(engine, wants)
     first = next((w for w in possible if all(available(view, r) >= quantity for r, quantity in w.spec.consumables)), None)
-    if first is not None and not first.spec.consumables and not queue.spill_idle:
+    if first is None or first.spec.consumables:
+        return
+    if queue.scheduling_policy:  # who is first changes with time: here it is whom the plan has found to be without room
+        first = next((w for w, name in zip(ready, names, strict=True) if name == engine.blocked.get(queue.arn)), None)
+        require(first is not None, f"nobody blocks {queue.name}, and there are jobs that could start")
+        assert first is not None
+    if first.spec.needs.vcpus <= left and not queue.spill_idle:
         needs = first.spec.needs
         for arn in queue.environments:
             for instance in view.environment_instances(arn).values():
@@ -222,18 +241,23 @@ def _key(waiting: Waiting, engine: Engine) -> tuple[int, str, int]:
     child = -1 if waiting.child is None else waiting.child
     if waiting.child is None and waiting.spec.array_size:
         child = engine.yard.jobs[waiting.job_id].index or 0
-    return (0 if waiting.number > 1 else 1, waiting.spec.id, child)
+    return (_front(waiting.spec, waiting.number > 1), waiting.spec.id, child)
+
+
+def _front(spec: Specification, is_retried: bool) -> int:
+    return -2 * spec.priority + (0 if is_retried else 1)
 
 
 def _expected(engine: Engine, queue: Queue) -> Iterator[tuple[int, str, int]]:
     yard = engine.yard
     for job in yard.jobs.values():
-        if yard.specifications[job.spec_id].queue != queue.arn:
+        spec = yard.specifications[job.spec_id]
+        if spec.queue != queue.arn:
             continue
         if job.is_array:
-            yield from ((1, job.id, index) for index in bits(yard.arrays[job.id].ready()))
+            yield from ((_front(spec, False), job.id, index) for index in bits(yard.arrays[job.id].ready()))
         elif job.status is S.RUNNABLE:
-            yield (0 if job.attempts else 1, job.spec_id, -1 if job.index is None else job.index)
+            yield (_front(spec, bool(job.attempts)), job.spec_id, -1 if job.index is None else job.index)
 
 
 def _sum(rooms: Iterator[Resources]) -> Resources:

@@ -11,6 +11,7 @@ from batchyard.engine.reader import EngineReader
 from batchyard.model.capacity import Health, InstanceState
 from batchyard.model.job import DependencyKind, Job, Specification, Status, child_id
 from batchyard.model.view import JobQuery
+from batchyard.simulate import sharing
 from batchyard.simulate.callers import WRONG
 from batchyard.simulate.chance import require
 
@@ -53,12 +54,14 @@ def _is_stuck(engine: Engine, spec: Specification) -> bool:
     if _is_hopeless(engine, spec):
         return True
     head = next(iter(engine.yard.ready(spec.queue)), None)
-    ahead = [w for w in engine.yard.ready(spec.queue) if w.spec.id <= spec.id or w.number > 1]
+    ahead = [w for w in engine.yard.ready(spec.queue) if w.spec.id <= spec.id or w.number > 1 or spec.share]
     return head is not None and any(_is_hopeless(engine, w.spec) for w in ahead)
 
 
 def _is_hopeless(engine: Engine, spec: Specification) -> bool:
     queue = engine.yard.queues[spec.queue]
+    if sharing.is_kept_out(engine, spec):
+        return True
     environments = [engine.yard.environments[arn] for arn in growth.scalable(engine.yard, queue)]
     return all(reclaiming.least_room(engine.yard, environment, spec.needs) is None for environment in environments)
 

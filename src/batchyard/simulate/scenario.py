@@ -35,6 +35,7 @@ class Workload(Struct, frozen=True, forbid_unknown_fields=True):
     impossible: float = 0.04  # of submissions: larger than anything
     failures: float = 0.25  # of attempts: end with an exit code
     not_started: float = 0.03  # of attempts
+    fair_share: float = 0.3  # of queues: with a scheduling policy
     consumables: float = 0.15  # of submissions: want licences or tokens
     several: float = 0.2  # of submissions: tasks of two containers
     stops: float = 0.15  # of actions: cancel and terminate
