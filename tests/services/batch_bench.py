@@ -24,6 +24,7 @@ from batchyard.services.batch import OPERATIONS
 from batchyard.store.sql import Store
 from batchyard.wire import shapes
 from batchyard.wire.http import HttpRequest
+from batchyard.wire.restjson import encode_json
 
 ACCOUNT, REGION = "123456789012", "eu-central-1"
 BATCH = f"arn:aws:batch:{REGION}:{ACCOUNT}"
@@ -86,6 +87,7 @@ class BenchDesk:
         self.now_ms = bench.world.now_ms
         self.prepared: dict[str, Any] = {}
         self.buckets: dict[str, Bucket] = {}
+        self.encoded: dict[str, Any] = {}
         self.tagging = asyncio.Lock()
 
     async def ask(self, request: Request) -> Any:
@@ -125,11 +127,10 @@ class Bench:
         if operation not in ("TagResource", "UntagResource", "ListTagsForResource"):
             request = HttpRequest("POST", f"/v1/{operation.lower()}", "", {"content-type": "application/json"}, _nothing())
             params = SERVICE.decode(operation, request, json.dumps(params).encode())
-        answer = asyncio.run(OPERATIONS[operation](self.desk, caller or self.caller, params))
+        answer = json.loads(encode_json(asyncio.run(OPERATIONS[operation](self.desk, caller or self.caller, params))))
         problems = shapes.check(SERVICE, operation, answer)
         assert [problem for problem in problems if ".action: 'retry'" not in problem] == []  # echoed in the case it was sent in
-        json.dumps(answer)
-        return answer
+        return answer  # type: ignore[no-any-return]
 
     def refused(self, operation: str, /, **params: Any) -> str:
         """The message of the ClientException that the operation raises."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from msgspec.structs import replace
 
@@ -74,6 +74,24 @@ class EngineReader:
         if found is None or index >= found[1].array_size or job_id != child_id(parent_id, index):
             return None
         return self._child_without_record(*found, index), found[1]
+
+    def jobs_of(self, job_ids: Sequence[str]) -> list[tuple[Job, Specification] | None]:
+        ledger, resting = self._engine.ledger, self._engine.yard.resting
+        found: dict[str, tuple[Job, Specification]] = {}
+        missing: list[str] = []
+        for id in job_ids:
+            job = ledger.jobs.awake.get(id)
+            if job is not None:
+                found[id] = (job, ledger.specifications[job.spec_id])
+            elif id in resting.asleep and (records := resting.at_hand(id)) is not None:
+                found[id] = records
+            else:
+                missing.append(id)
+        if missing:
+            read = self._engine.store.found_of(missing)
+            resting.take_up(read)
+            found.update(read)
+        return [found.get(id) or self.job(id) for id in job_ids]
 
     def _recorded(self, job_id: str) -> tuple[Job, Specification] | None:
         ledger = self._engine.ledger

@@ -61,6 +61,16 @@ class Resting:
             self._keep(id, at_hand)
         return at_hand
 
+    def at_hand(self, id: str) -> tuple[Job, Specification] | None:
+        """The same, if it costs nothing."""
+        return self.woken.get(id) or self._recent.get(id)
+
+    def take_up(self, found: Mapping[str, tuple[Job, Specification]]) -> None:
+        """Records that were read: those of resting jobs stay at hand for a while."""
+        for id, records in found.items():
+            if id in self.asleep:
+                self._keep(id, records)
+
     def wake(self, id: str) -> Specification:
         """The turn being decided changes this job: from now on the yard holds its records."""
         self.woken[id] = found = self.found(id)

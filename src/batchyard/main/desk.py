@@ -47,6 +47,7 @@ class ServerDesk:
     end_node: bool = False
     prepared: dict[str, Any] = field(default_factory=dict)
     buckets: dict[str, Bucket] = field(default_factory=dict)
+    encoded: dict[str, Any] = field(default_factory=dict)
     tagging: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def ask(self, request: Request) -> Awaitable[Any]:

@@ -141,6 +141,10 @@ class Reader(Protocol):
         """A job by id (`uuid` or `uuid:index`), whether it waits, runs or is long finished; None if there is none."""
         ...
 
+    def jobs_of(self, job_ids: Sequence[str]) -> list[tuple[Job, Specification] | None]:
+        """The same of many, in their order. A record that has not changed is mostly the same object as when it was last asked for."""
+        ...
+
     def summary(self, parent: Job) -> dict[Status, int]:
         """Of an array: how many children are in each of the seven states."""
         ...

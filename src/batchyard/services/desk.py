@@ -65,6 +65,11 @@ class Desk(Protocol):
         ...
 
     @property
+    def encoded(self) -> dict[str, Any]:
+        """Jobs as DescribeJobs last sent them, by id (see `batch/rendering.py`)."""
+        ...
+
+    @property
     def tagging(self) -> asyncio.Lock:
         """Makes one step of "read a job's tags, change them, write them back"."""
         ...

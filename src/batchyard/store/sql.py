@@ -6,7 +6,7 @@ through a second, read-only one and so see committed state only, even while a co
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -33,6 +33,7 @@ _PUT_JOB = (
     " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
     " ON CONFLICT (id) DO UPDATE SET status = excluded.status, body = excluded.body, kind = excluded.kind"
 )
+_MANY = "SELECT j.id, j.body, s.body FROM json_each(?) w CROSS JOIN jobs j ON j.id = w.value CROSS JOIN specifications s ON s.id = j.spec"
 _LIVE = ("SUBMITTED", "PENDING", "RUNNABLE", "STARTING", "RUNNING")
 
 _UNSAID = (None, None, None)
@@ -206,6 +207,11 @@ class Store:
         select = "SELECT j.body, s.body FROM jobs j JOIN specifications s ON s.id = j.spec WHERE j.id = ?"
         rows = list(self._reader.execute(select, (job_id,)))
         return (_job(rows[0][0]), _spec(rows[0][1])) if rows else None
+
+    def found_of(self, job_ids: Sequence[str]) -> dict[str, tuple[Job, Specification]]:
+        """The same of many at once, by id; those that are not there are left out."""
+        rows = self._reader.execute(_MANY, (_encode(job_ids).decode(),))
+        return {id: (_job(job), _spec(spec)) for id, job, spec in rows}
 
     def first_failed_child(self, parent: str, index: int) -> Job | None:
         """Of the FAILED children with a record, up to `index`, the one that failed first."""

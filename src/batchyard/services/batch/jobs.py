@@ -10,7 +10,7 @@ from batchyard.model.job import Job, Specification
 from batchyard.model.requests import Cancel, Request, Terminate
 from batchyard.services import Caller, Params
 from batchyard.services.batch.names import job_id_of
-from batchyard.services.batch.rendering import job_detail
+from batchyard.services.batch.rendering import encoded_detail
 from batchyard.services.batch.validation import check_reason, executing
 from batchyard.services.desk import Desk
 
@@ -25,8 +25,8 @@ async def describe_jobs(desk: Desk, caller: Caller, params: Params) -> Params:
     wanted = params["jobs"]
     if len(wanted) > MOST_DESCRIBED:
         raise executing(f"Maximum number of jobs supported is {MOST_DESCRIBED}")
-    found = (find_job(desk, caller, text) for text in dict.fromkeys(wanted))
-    return {"jobs": [job_detail(desk, *job) for job in found if job is not None]}
+    found = desk.read.jobs_of([job_id_of(caller, text) for text in dict.fromkeys(wanted)])
+    return {"jobs": [encoded_detail(desk, *job) for job in found if job is not None and _is_callers(caller, job[1])]}
 
 
 async def cancel_job(desk: Desk, caller: Caller, params: Params) -> Params:
@@ -54,9 +54,11 @@ async def terminate_jobs(desk: Desk, caller: Caller, params: Params) -> Params:
 def find_job(desk: Desk, caller: Caller, id_or_arn: str) -> tuple[Job, Specification] | None:
     """A job of the caller's account and region; None if there is none."""
     found = desk.read.job(job_id_of(caller, id_or_arn))
-    if found is None or found[1].region != caller.region or found[1].account != caller.account:
-        return None
-    return found
+    return found if found is not None and _is_callers(caller, found[1]) else None
+
+
+def _is_callers(caller: Caller, spec: Specification) -> bool:
+    return spec.region == caller.region and spec.account == caller.account
 
 
 async def _end(desk: Desk, caller: Caller, ending: _Ending, id_or_arn: str, reason: str) -> None:

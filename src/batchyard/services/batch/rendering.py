@@ -5,9 +5,11 @@ Members that say nothing are left out, lists and maps of the container are there
 
 from __future__ import annotations
 
-from typing import Any
+from itertools import islice
+from typing import Any, NamedTuple
 
 import msgspec
+from msgspec import Raw
 
 from batchyard.model.job import Attempt, Job, Specification
 from batchyard.services.batch import several_rendering
@@ -15,10 +17,43 @@ from batchyard.services.batch.several_rendering import PROCESS_MARK
 from batchyard.services.desk import Desk
 
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
+_encode = msgspec.json.Encoder().encode
+
+_MOST_ENCODED = 4096
+_END = b"," + _encode({"networkInterfaces": [], "runtimePlatform": {"operatingSystemFamily": PROCESS_MARK}})[1:]
+
+
+class _Encoded(NamedTuple):
+    """A detail as it was last sent, and all that it was made of."""
+
+    job: Job
+    spec: Specification
+    reason: str
+    text: Raw
+
+
+def encoded_detail(desk: Desk, job: Job, spec: Specification) -> Raw:
+    """One entry of DescribeJobs, encoded. Who waits for jobs asks for the same ones again and again, and mostly nothing has changed."""
+    if job.is_array or job.is_multi_node:  # these count their parts
+        return Raw(_encode(job_detail(desk, job, spec)))
+    reason = _reason(desk, job, spec)
+    known: _Encoded | None = desk.encoded.get(job.id)
+    if known is not None and known.job is job and known.spec is spec and known.reason == reason:
+        return known.text
+    if len(desk.encoded) >= _MOST_ENCODED:
+        for oldest in list(islice(desk.encoded, _MOST_ENCODED // 2)):
+            del desk.encoded[oldest]
+    text = Raw(_encode(_detail(desk, job, spec, reason)))
+    desk.encoded[job.id] = _Encoded(job, spec, reason, text)
+    return text
 
 
 def job_detail(desk: Desk, job: Job, spec: Specification) -> dict[str, Any]:
     """One entry of DescribeJobs."""
+    return _detail(desk, job, spec, _reason(desk, job, spec))
+
+
+def _detail(desk: Desk, job: Job, spec: Specification, reason: str) -> dict[str, Any]:
     spec = spec.part_of(job)
     detail: dict[str, Any] = {
         "jobArn": arn_of_job(job, spec),
@@ -37,7 +72,7 @@ def job_detail(desk: Desk, job: Job, spec: Specification) -> dict[str, Any]:
     detail.update(_decode(spec.extras))
     if spec.share:
         detail |= {"shareIdentifier": spec.share, "schedulingPriority": spec.priority}
-    _add_outcome(desk, job, spec, detail)
+    _add_outcome(job, reason, detail)
     if spec.form:
         several_rendering.add(desk, job, spec, detail)
     if job.is_array:
@@ -69,7 +104,7 @@ def job_summary(desk: Desk, job: Job, spec: Specification) -> dict[str, Any]:
     }
     if spec.share:
         summary["shareIdentifier"] = spec.share
-    _add_outcome(desk, job, spec, summary)
+    _add_outcome(job, _reason(desk, job, spec), summary)
     container = {} if job.is_array else _exit(job.latest)
     if container:
         summary["container"] = container
@@ -89,10 +124,7 @@ def arn_of_job(job: Job, spec: Specification) -> str:
     return f"arn:aws:batch:{spec.region}:{spec.account}:job/{job.id}"
 
 
-def _add_outcome(desk: Desk, job: Job, spec: Specification, shown: dict[str, Any]) -> None:
-    reason = job.status_reason
-    if not reason and job.status.is_waiting:
-        reason = desk.read.waiting_reason(job, spec)
+def _add_outcome(job: Job, reason: str, shown: dict[str, Any]) -> None:
     if reason:
         shown["statusReason"] = reason
     if job.started_at_ms is not None:
@@ -101,12 +133,21 @@ def _add_outcome(desk: Desk, job: Job, spec: Specification, shown: dict[str, Any
         shown["stoppedAt"] = job.stopped_at_ms
 
 
+def _reason(desk: Desk, job: Job, spec: Specification) -> str:
+    if job.status_reason or not job.status.is_waiting:
+        return job.status_reason
+    return desk.read.waiting_reason(job, spec)
+
+
 def _status_summary(desk: Desk, job: Job) -> dict[str, int]:
     return {status.value: count for status, count in desk.read.summary(job).items()}
 
 
-def _container(desk: Desk, job: Job, spec: Specification) -> dict[str, Any]:
-    """The effective container, and what the latest attempt made of it."""
+def _container(desk: Desk, job: Job, spec: Specification) -> dict[str, Any] | Raw:
+    """The effective container, and what the latest attempt made of it. Where it has none, the text that is stored is that of the answer but
+    for its end."""
+    if job.latest is None and desk.settings.runtime == "process" and b"runtimePlatform" not in (stored := bytes(spec.effective)):
+        return Raw(stored[:-1] + (_END if len(stored) > 2 else _END[1:]))
     container = _decode(spec.effective)
     container["networkInterfaces"] = []
     if desk.settings.runtime == "process":
