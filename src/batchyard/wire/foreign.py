@@ -11,7 +11,9 @@ from batchyard.wire.http import HttpRequest, HttpResponse
 from batchyard.wire.xmltree import escape
 
 # Services whose models may be opened because a request names them: never a name that a stranger makes up.
-SPOKEN = frozenset(("batch", "logs", "sts", "s3", "iam", "cloudformation", "ecs", "events", "ssm", "secretsmanager", "lambda", "ecr"))
+SPOKEN = frozenset(
+    ("batch", "ec2", "logs", "sts", "s3", "iam", "cloudformation", "ecs", "events", "ssm", "secretsmanager", "lambda", "ecr")
+)
 
 
 def refusal(service: str, request: HttpRequest, fault: Fault, request_id: str) -> HttpResponse:

@@ -1,4 +1,4 @@
-"""The query protocol (STS, IAM, CloudFormation): members flattened into a form, answers in XML."""
+"""The query protocol (STS, IAM, CloudFormation) and EC2's variant of it: members flattened into a form, answers in XML."""
 
 from __future__ import annotations
 
@@ -52,7 +52,17 @@ def _structure(model: ServiceModel, shape: Shape, node: dict[str, Any], path: st
     return found
 
 
+def _is_ec2(model: ServiceModel) -> bool:
+    """EC2 has rules of its own: names begin with a capital, and lists are never wrapped."""
+    return model.metadata.protocol == "ec2"
+
+
 def _field_name(model: ServiceModel, name: str, member: Member) -> str:
+    if _is_ec2(model):
+        if member.query_name:
+            return member.query_name
+        written = member.location_name or name
+        return written[0].upper() + written[1:]
     shape = model.shapes[member.shape]
     if shape.type == "list" and is_flattened(member, shape) and shape.member is not None and shape.member.location_name:
         return shape.member.location_name
@@ -65,7 +75,7 @@ def _value(model: ServiceModel, member: Member, node: dict[str, Any], path: str)
         return _structure(model, shape, node, path)
     if shape.type == "list":
         assert shape.member is not None
-        items = node if is_flattened(member, shape) else node.get(shape.member.location_name or "member", {})
+        items = node if _is_ec2(model) or is_flattened(member, shape) else node.get(shape.member.location_name or "member", {})
         item_member = shape.member
         return [_value(model, item_member, item, f"{path}[{at}]") for at, item in enumerate(_numbered(items, path))]
     if shape.type == "map":
@@ -95,6 +105,8 @@ def encode_query(model: ServiceModel, writer: XmlWriter, operation: str, result:
     """`<OperationResponse>` around the result and the request id."""
     ref = model.operations[operation].output
     parts = [f'<{operation}Response xmlns="{namespace_uri(model.metadata.xml_namespace) or ""}">']
+    if _is_ec2(model):
+        parts.append(f"<requestId>{request_id}</requestId>")
     if ref is not None:
         wrapper = ref.result_wrapper
         if wrapper:
@@ -105,5 +117,7 @@ def encode_query(model: ServiceModel, writer: XmlWriter, operation: str, result:
                 write(parts, value)
         if wrapper:
             parts.append(f"</{wrapper}>")
+    if _is_ec2(model):
+        return "".join([*parts, f"</{operation}Response>"]).encode()
     parts.append(f"<ResponseMetadata><RequestId>{request_id}</RequestId></ResponseMetadata></{operation}Response>")
     return "".join(parts).encode()

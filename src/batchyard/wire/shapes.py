@@ -20,6 +20,7 @@ from batchyard.wire.xmlshapes import BadValue, XmlWriter
 
 _ACTION = re.compile(r"(?:^|&)Action=([^&]*)")
 _JSON_TYPES = ("application/json", "application/x-amz-json-")
+_FORMS = ("query", "ec2")
 _FORM_TYPE = "application/x-www-form-urlencoded"
 
 
@@ -59,7 +60,7 @@ class Service:
         if self.protocol == "json":
             operation = request.headers.get("x-amz-target", "").rpartition(".")[2]
             asked = operation or "nothing: the X-Amz-Target header is missing"
-        elif self.protocol == "query":
+        elif self.protocol in _FORMS:
             operation = asked = action_of(request, body) or ""
         else:
             try:
@@ -78,7 +79,7 @@ class Service:
 
         Timestamps are float epoch seconds, blobs bytes. Raises a `Fault` with the service's code naming the field and the fix.
         """
-        if self.protocol == "query":
+        if self.protocol in _FORMS:
             return self._decode_query(operation, request, body)
         if self.protocol == "rest-xml":
             params = decode_body(self, operation, body)
@@ -138,7 +139,7 @@ class Service:
             # json 1.1 answers nothing at all when the model has no output.
             has_output = self.model.operations[operation].output is not None
             return HttpResponse(200, headers, encode_json(result) if has_output else b"")
-        if self.protocol == "query":
+        if self.protocol in _FORMS:
             body = encode_query(self.model, self.xml, operation, result, request_id)
             return HttpResponse(200, {"x-amzn-requestid": request_id, "content-type": "text/xml"}, body)
         status = self.model.operations[operation].http.response_code
@@ -191,7 +192,7 @@ def action_of(request: HttpRequest, body: bytes) -> str | None:
 
 
 def _unknown(service: Service, asked: str) -> str:
-    if service.protocol == "query":
+    if service.protocol in _FORMS:
         return f"The action {asked[:128]} is not valid for this web service."
     return f"{service.model.metadata.service_full_name} has no operation for {asked[:160]}."
 

@@ -1,0 +1,138 @@
+"""EC2: the network and what templates refer to as records with AWS's checks, and the slices of this machine as instances."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from batchyard.model.fault import Fault
+from batchyard.services import Caller, Handler, Params
+from batchyard.services.ec2 import machines, networks, routing, security, templates
+from batchyard.services.ec2.book import Book
+from batchyard.services.ec2.not_yet import NOT_YET
+from batchyard.services.shelved import changed, place_of
+
+Act = Callable[[Book, Params], Params]
+SignedAct = Callable[[Book, Params, str], Params]
+
+_ACTS: dict[str, Act] = {
+    "AllocateAddress": routing.allocate_address,
+    "AssociateRouteTable": routing.associate_route_table,
+    "AttachInternetGateway": routing.attach_internet_gateway,
+    "AuthorizeSecurityGroupEgress": partial(security.authorize, is_egress=True),
+    "AuthorizeSecurityGroupIngress": partial(security.authorize, is_egress=False),
+    "CreateInternetGateway": routing.create_internet_gateway,
+    "CreateNatGateway": routing.create_nat_gateway,
+    "CreatePlacementGroup": templates.create_placement_group,
+    "CreateRoute": routing.create_route,
+    "CreateRouteTable": routing.create_route_table,
+    "CreateSecurityGroup": security.create_security_group,
+    "CreateSubnet": networks.create_subnet,
+    "CreateTags": templates.create_tags,
+    "CreateVpc": networks.create_vpc,
+    "CreateVpcEndpoint": routing.create_vpc_endpoint,
+    "DeleteInternetGateway": routing.delete_internet_gateway,
+    "DeleteKeyPair": templates.delete_key_pair,
+    "DeleteLaunchTemplate": templates.delete_launch_template,
+    "DeleteLaunchTemplateVersions": templates.delete_launch_template_versions,
+    "DeleteNatGateway": routing.delete_nat_gateway,
+    "DeletePlacementGroup": templates.delete_placement_group,
+    "DeleteRoute": routing.delete_route,
+    "DeleteRouteTable": routing.delete_route_table,
+    "DeleteSecurityGroup": security.delete_security_group,
+    "DeleteSubnet": networks.delete_subnet,
+    "DeleteTags": templates.delete_tags,
+    "DeleteVpc": networks.delete_vpc,
+    "DeleteVpcEndpoints": routing.delete_vpc_endpoints,
+    "DescribeAccountAttributes": machines.describe_account_attributes,
+    "DescribeAddresses": routing.describe_addresses,
+    "DescribeAvailabilityZones": machines.describe_availability_zones,
+    "DescribeDhcpOptions": networks.describe_dhcp_options,
+    "DescribeImages": machines.describe_images,
+    "DescribeInternetGateways": routing.describe_internet_gateways,
+    "DescribeKeyPairs": templates.describe_key_pairs,
+    "DescribeLaunchTemplateVersions": templates.describe_launch_template_versions,
+    "DescribeLaunchTemplates": templates.describe_launch_templates,
+    "DescribeNatGateways": routing.describe_nat_gateways,
+    "DescribeNetworkAcls": networks.describe_network_acls,
+    "DescribeNetworkInterfaces": routing.describe_network_interfaces,
+    "DescribePlacementGroups": templates.describe_placement_groups,
+    "DescribeRegions": machines.describe_regions,
+    "DescribeRouteTables": routing.describe_route_tables,
+    "DescribeSecurityGroupRules": security.describe_security_group_rules,
+    "DescribeSecurityGroups": security.describe_security_groups,
+    "DescribeSubnets": networks.describe_subnets,
+    "DescribeTags": templates.describe_tags,
+    "DescribeVpcAttribute": networks.describe_vpc_attribute,
+    "DescribeVpcEndpoints": routing.describe_vpc_endpoints,
+    "DescribeVpcs": networks.describe_vpcs,
+    "DetachInternetGateway": routing.detach_internet_gateway,
+    "DisassociateRouteTable": routing.disassociate_route_table,
+    "ImportKeyPair": templates.import_key_pair,
+    "ModifyLaunchTemplate": templates.modify_launch_template,
+    "ModifySubnetAttribute": networks.modify_subnet_attribute,
+    "ModifyVpcAttribute": networks.modify_vpc_attribute,
+    "ModifyVpcEndpoint": routing.modify_vpc_endpoint,
+    "ReleaseAddress": routing.release_address,
+    "ReplaceRoute": routing.replace_route,
+    "ReplaceRouteTableAssociation": routing.replace_route_table_association,
+    "RevokeSecurityGroupEgress": partial(security.revoke, is_egress=True),
+    "RevokeSecurityGroupIngress": partial(security.revoke, is_egress=False),
+}
+_SIGNED_ACTS: dict[str, SignedAct] = {
+    "CreateLaunchTemplate": templates.create_launch_template,
+    "CreateLaunchTemplateVersion": templates.create_launch_template_version,
+}
+_OF_THE_ENGINE: dict[str, Handler] = {
+    "DescribeInstanceStatus": machines.describe_instance_status,
+    "DescribeInstanceTypeOfferings": machines.describe_instance_type_offerings,
+    "DescribeInstanceTypes": machines.describe_instance_types,
+    "DescribeInstances": machines.describe_instances,
+    "DescribeSpotPriceHistory": machines.describe_spot_price_history,
+    "TerminateInstances": machines.terminate_instances,
+}
+
+
+def _refuse_dry_run(params: Params) -> None:
+    """EC2 answers a dry run with an error either way."""
+    if params.get("DryRun"):
+        raise Fault("DryRunOperation", "Request would have succeeded, but DryRun flag is set.")
+
+
+def _on_the_book(name: str, act: Act) -> Handler:
+    async def handler(desk: Any, caller: Caller, params: Params) -> Params:
+        _refuse_dry_run(params)
+        place = place_of("ec2", caller)
+        if name.startswith("Describe"):
+            return desk.shelf.look(place, lambda drawer: act(Book(drawer), params))  # type: ignore[no-any-return]
+        return await changed(desk, place, lambda drawer: act(Book(drawer), params))  # type: ignore[no-any-return]
+
+    return handler
+
+
+def _signed(act: SignedAct) -> Handler:
+    """For records that say who made them."""
+
+    async def handler(desk: Any, caller: Caller, params: Params) -> Params:
+        _refuse_dry_run(params)
+        return await changed(desk, place_of("ec2", caller), lambda drawer: act(Book(drawer), params, caller.arn))  # type: ignore[no-any-return]
+
+    return handler
+
+
+def _undried(handler: Handler) -> Handler:
+    async def handle(desk: Any, caller: Caller, params: Params) -> Params:
+        _refuse_dry_run(params)
+        return await handler(desk, caller, params)
+
+    return handle
+
+
+OPERATIONS: dict[str, Handler] = {
+    **{name: _on_the_book(name, act) for name, act in _ACTS.items()},
+    **{name: _signed(act) for name, act in _SIGNED_ACTS.items()},
+    **{name: _undried(handler) for name, handler in _OF_THE_ENGINE.items()},
+}
+
+__all__ = ["NOT_YET", "OPERATIONS"]
