@@ -186,3 +186,18 @@ def test_a_stack_trace_is_one_event(yard: Yard, name: str) -> None:
     stream = by_name(yard.until(yard.submit(definition)))["work"]["logStreamName"]
     assert stream.startswith(f"{name}/work/")
     assert said(yard, stream) == ["INFO a", "ERROR b\n  at c\n  at d", "INFO e"]
+
+
+def test_a_node_of_many_may_be_a_task(yard: Yard, name: str) -> None:
+    task = {
+        "containers": [
+            container("prepare", "true", essential=False),
+            container("work", "echo node $AWS_BATCH_JOB_NODE_INDEX", dependsOn=after("prepare", "SUCCESS")),
+        ]
+    }
+    nodes = {"numNodes": 2, "mainNode": 0, "nodeRangeProperties": [{"targetNodes": "0:", "ecsProperties": {"taskProperties": [task]}}]}
+    yard.batch.register_job_definition(jobDefinitionName=name, type="multinode", nodeProperties=nodes)
+    job_id = yard.submit(name)
+    assert yard.until(job_id)["status"] == "SUCCEEDED"
+    work = by_name(yard.job(f"{job_id}#0"))["work"]
+    assert work["exitCode"] == 0 and said(yard, work["logStreamName"]) == ["node 0"]

@@ -46,7 +46,7 @@ def nodes(*entries: dict[str, Any], num_nodes: int = 3, main: int = 0) -> dict[s
         ({"nodeProperties": nodes(entry(container={**container(), "image": "a b"}))}, "nodeRangeProperties[0].container.image a b"),
         (
             {"nodeProperties": nodes(entry(eksProperties={"podProperties": {"containers": [{"image": "x"}]}}))},
-            "eksProperties is not available",
+            "node 0 has container and eksProperties; it may have one of them",
         ),
     ],
 )

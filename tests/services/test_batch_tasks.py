@@ -259,3 +259,79 @@ def test_a_classic_job_takes_no_override_of_a_task(ready: Bench) -> None:
     message = ready.refused("SubmitJob", jobName="j", jobQueue="queue", jobDefinition="job", ecsPropertiesOverride=override)
     assert message == "ecsPropertiesOverride is not for this job: its definition has containerProperties. Use containerOverrides."
     assert CONTAINER["command"] == ready.job(ready.submit())["container"]["command"]
+
+
+# --- as nodes of a multi-node parallel job ---
+
+
+def gang(*entries: dict[str, Any], main: int = 0) -> dict[str, Any]:
+    ranges = [{"targetNodes": target, **entry} for target, entry in zip(("0:0", "1:"), entries, strict=True)]
+    return {"numNodes": 2, "mainNode": main, "nodeRangeProperties": ranges}
+
+
+def of_task(*containers: dict[str, Any]) -> dict[str, Any]:
+    return {"ecsProperties": {"taskProperties": [{"containers": list(containers)}]}}
+
+
+def test_each_node_may_be_a_task(ready: Bench) -> None:
+    nodes = gang(of_task(PREPARE, WORK), {"container": CONTAINER})
+    ready.call("RegisterJobDefinition", jobDefinitionName="task", type="multinode", nodeProperties=nodes)
+    (definition,) = ready.call("DescribeJobDefinitions", jobDefinitions=["task:1"])["jobDefinitions"]
+    (shown,) = definition["nodeProperties"]["nodeRangeProperties"][0]["ecsProperties"]["taskProperties"]
+    assert [c["name"] for c in shown["containers"]] == ["prepare", "work"] and shown["volumes"] == []
+    override = {"taskProperties": [{"containers": [{"name": "work", "command": ["else"]}]}]}
+    overrides = {"nodePropertyOverrides": [{"targetNodes": "0:0", "ecsPropertiesOverride": override}]}
+    job_id = submit(ready, nodeOverrides=overrides)
+    spec = ready.engine.ledger.specifications[job_id]
+    assert [(g.form, g.needs.vcpus, g.needs.memory_mib) for g in spec.nodes] == [("ecs", 3, 1536), ("", 1, 512)]
+    main = by_name(shown_task(ready, f"{job_id}#0")["containers"])
+    assert main["prepare"]["command"] == ["prepare", "s1"] and main["work"]["command"] == ["else"]
+    other = ready.job(f"{job_id}#1")
+    assert other["container"]["command"] == ["sleep", "60"] and "ecsProperties" not in other
+    whole = ready.job(job_id)
+    assert "ecsProperties" not in whole and "container" not in whole
+    assert whole["nodeProperties"]["nodeRangeProperties"][0]["ecsProperties"]["taskProperties"][0]["containers"][0]["command"][1] == "s1"
+
+
+POD_NODE = {"eksProperties": {"podProperties": {"containers": [{"image": "x", "resources": {"limits": {"cpu": "1", "memory": "64Mi"}}}]}}}
+
+
+@pytest.mark.parametrize(
+    ("nodes", "message"),
+    [
+        (
+            gang(of_task(PREPARE), {"container": CONTAINER}),
+            "nodeRangeProperties[0].ecsProperties.taskProperties[0].containers: at least one",
+        ),
+        (gang({**of_task(LONE), "container": CONTAINER}, {"container": CONTAINER}), "node 0 has container and ecsProperties"),
+        (gang(of_task(LONE), POD_NODE), "cannot mix eksProperties with containers of ECS"),
+        (gang({}, {"container": CONTAINER}), "node 0 has no container"),
+        (
+            gang({"eksProperties": {"podProperties": {"serviceAccountName": "s", "containers": [{"image": "x"}]}}}, POD_NODE),
+            "nodeRangeProperties[0].eksProperties.podProperties.serviceAccountName cannot be had here",
+        ),
+    ],
+)
+def test_nodes_that_are_refused(bench: Bench, nodes: dict[str, Any], message: str) -> None:
+    assert message in bench.refused("RegisterJobDefinition", jobDefinitionName="t", type="multinode", nodeProperties=nodes)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ({"containerOverrides": {"command": ["x"]}}, "containerOverrides is not for nodes that have ecsProperties"),
+        ({"ecsPropertiesOverride": {"taskProperties": [{"containers": [{}]}]}}, "nodePropertyOverrides[0].ecsPropertiesOverride"),
+        ({"ecsPropertiesOverride": {"taskProperties": [{"containers": [{"name": "gone"}]}]}}, "'gone' is no container"),
+    ],
+)
+def test_node_overrides_that_are_refused(ready: Bench, override: dict[str, Any], message: str) -> None:
+    nodes = gang(of_task(LONE), of_task(LONE))
+    ready.call("RegisterJobDefinition", jobDefinitionName="task", type="multinode", nodeProperties=nodes)
+    overrides = {"nodePropertyOverrides": [{"targetNodes": "0:", **override}]}
+    assert message in ready.refused("SubmitJob", jobName="j", jobQueue="queue", jobDefinition="task", nodeOverrides=overrides)
+
+
+def test_pods_of_many_nodes_go_to_queues_of_eks(ready: Bench) -> None:
+    nodes = gang(POD_NODE, POD_NODE)
+    ready.call("RegisterJobDefinition", jobDefinitionName="task", type="multinode", nodeProperties=nodes)
+    assert "capability EKS" in ready.refused("SubmitJob", jobName="j", jobQueue="queue", jobDefinition="task")

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Raw
 from msgspec.structs import replace
 
+from batchyard.core import forms, tasks
 from batchyard.core.node_ranges import merged, parse_range, properties_of
 from batchyard.core.parameters import has_references, substitute
 from batchyard.core.submission import consumable_arn, needs_of, override_container, with_empty_lists
@@ -21,6 +22,7 @@ from batchyard.model.job import NodeGroup, Specification
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
+_MEMBERS = {**forms.MEMBERS, "": "container"}  # of a range of nodes
 MAX_NODES = 1000  # of an ECS cluster, by default
 
 
@@ -52,6 +54,7 @@ def expand(spec: Specification, definition: Definition, submission: Mapping[str,
         whole,
         needs=main.needs,
         effective=main.effective,
+        form=main.form,
         log_group=main.log_group,
         log_prefix=main.log_prefix,
         consumables=_wants(spec, parts),
@@ -98,6 +101,14 @@ def _parts(
 
 
 def _part(members: dict[str, Any], overrides: Sequence[Mapping[str, Any]], values: Mapping[str, str]) -> dict[str, Any]:
+    form = forms.form_of(members)
+    _check_overrides(form, overrides)
+    if form:
+        of_form = [override.get(forms.OVERRIDES[form]) or {} for override in overrides]
+        members[_MEMBERS[form]] = forms.merged(form, members[_MEMBERS[form]], of_form, values)
+        for override in overrides:
+            _override_placement(members, override)
+        return members
     container = with_empty_lists(members["container"])
     for override in overrides:
         changes = override.get("containerOverrides") or {}
@@ -105,12 +116,24 @@ def _part(members: dict[str, Any], overrides: Sequence[Mapping[str, Any]], value
         if changes.get("instanceType"):
             container["instanceType"] = changes["instanceType"]
         if override.get("instanceTypes"):
-            members["instanceTypes"] = override["instanceTypes"]
             container.pop("instanceType", None)
-        if override.get("consumableResourcePropertiesOverride"):
-            members["consumableResourceProperties"] = override["consumableResourcePropertiesOverride"]
+        _override_placement(members, override)
     members["container"] = _filled_in(container, values)
     return members
+
+
+def _override_placement(members: dict[str, Any], override: Mapping[str, Any]) -> None:
+    if override.get("instanceTypes"):
+        members["instanceTypes"] = override["instanceTypes"]
+    if override.get("consumableResourcePropertiesOverride"):
+        members["consumableResourceProperties"] = override["consumableResourcePropertiesOverride"]
+
+
+def _check_overrides(form: str, overrides: Sequence[Mapping[str, Any]]) -> None:
+    """Only the override of a node's own form has a meaning: another one would change nothing."""
+    for other, member in forms.OVERRIDES.items():
+        if other != form and any(override.get(member) for override in overrides):
+            raise client_fault(f"nodeOverrides.nodePropertyOverrides: {member} is not for nodes that have {_MEMBERS[form]}.")
 
 
 def _filled_in(container: dict[str, Any], values: Mapping[str, str]) -> dict[str, Any]:
@@ -120,6 +143,11 @@ def _filled_in(container: dict[str, Any], values: Mapping[str, str]) -> dict[str
 
 
 def _group(first: int, last: int, part: Mapping[str, Any], instance_type: str) -> NodeGroup:
+    form = forms.form_of(part)
+    if form:
+        properties = part[_MEMBERS[form]]
+        needs = forms.needs_of(form, properties)
+        return NodeGroup(first=first, last=last, needs=needs, form=form, effective=Raw(_encode(properties)), instance_type=instance_type)
     container = part["container"]
     log_options = (container.get("logConfiguration") or {}).get("options") or {}
     return NodeGroup(
@@ -134,7 +162,7 @@ def _group(first: int, last: int, part: Mapping[str, Any], instance_type: str) -
 
 
 def _instance_types(part: Mapping[str, Any]) -> list[str]:
-    own = part["container"].get("instanceType")
+    own = (part.get("container") or {}).get("instanceType")
     return [*(part.get("instanceTypes") or ()), *([own] if own else [])]
 
 
@@ -154,9 +182,18 @@ def _shown(
     if is_overridden:
         return [{**part, "targetNodes": f"{first}:{last}"} for first, last, part in parts]
     entries = [_with_lists(entry) for entry in registered["nodeRangeProperties"]]
-    return [{**entry, "container": _filled_in(entry["container"], values)} if "container" in entry else entry for entry in entries]
+    return [_with_values(entry, values) for entry in entries]
+
+
+def _with_values(entry: dict[str, Any], values: Mapping[str, str]) -> dict[str, Any]:
+    form = forms.form_of(entry)
+    if form:
+        return {**entry, _MEMBERS[form]: forms.merged(form, entry[_MEMBERS[form]], (), values)}
+    return {**entry, "container": _filled_in(entry["container"], values)} if "container" in entry else entry
 
 
 def _with_lists(entry: Mapping[str, Any]) -> dict[str, Any]:
-    container = entry.get("container")
+    container, several = entry.get("container"), entry.get("ecsProperties")
+    if several:
+        return {**entry, "ecsProperties": {"taskProperties": [tasks.shown_task(task) for task in several["taskProperties"]]}}
     return {**entry, "container": with_empty_lists(container)} if container else dict(entry)

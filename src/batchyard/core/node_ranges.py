@@ -51,9 +51,13 @@ def merged(entries: Sequence[Mapping[str, Any]], numbers: Sequence[int]) -> dict
     return together
 
 
+def main_members(node_properties: Mapping[str, Any]) -> dict[str, Any]:
+    """What holds for the main node, as it was registered."""
+    entries: Sequence[Mapping[str, Any]] = node_properties["nodeRangeProperties"]
+    return merged(entries, properties_of(entries, node_properties["mainNode"], node_properties["numNodes"]))
+
+
 def main_container(node_properties: Mapping[str, Any]) -> Mapping[str, Any]:
     """The container of the main node, as it was registered."""
-    entries: Sequence[Mapping[str, Any]] = node_properties["nodeRangeProperties"]
-    holding = properties_of(entries, node_properties["mainNode"], node_properties["numNodes"])
-    container: Mapping[str, Any] = merged(entries, holding)["container"]
+    container: Mapping[str, Any] = main_members(node_properties)["container"]
     return container

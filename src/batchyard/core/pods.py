@@ -34,8 +34,8 @@ _encode = msgspec.json.Encoder().encode
 
 def prepare(definition: Definition) -> Prepared:
     """A definition with eksProperties, worked out once. Raises a Fault when a container asks for no cpu or memory."""
-    pod = definition.properties["eksProperties"]["podProperties"]
-    return prepare_several(definition, FORM, needs_of_pod(pod), partial(_resolved, pod, definition.properties.get("parameters") or {}))
+    properties, parameters = definition.properties["eksProperties"], definition.properties.get("parameters") or {}
+    return prepare_several(definition, FORM, needs_of_pod(properties["podProperties"]), partial(_resolved, properties, parameters))
 
 
 def name_of(container: Mapping[str, Any]) -> str:
@@ -124,14 +124,20 @@ def _merged_metadata(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[s
     return merged
 
 
-def _resolved(pod: Mapping[str, Any], parameters: Mapping[str, str], submission: Mapping[str, Any]) -> tuple[Raw, Resources]:
+def merged(properties: Mapping[str, Any], overrides: Sequence[Mapping[str, Any]], values: Mapping[str, str]) -> dict[str, Any]:
+    """eksProperties to run: after each of these eksPropertiesOverride, and with placeholders filled in."""
+    pod = properties["podProperties"]
+    for override in overrides:
+        pod = override_pod(pod, override.get("podProperties") or {})
+    filled = {part: [_filled(container, values) for container in pod[part]] for part in _PARTS if pod.get(part)}
+    return {"podProperties": {**pod, **filled}}
+
+
+def _resolved(properties: Mapping[str, Any], parameters: Mapping[str, str], submission: Mapping[str, Any]) -> tuple[Raw, Resources]:
     """eksProperties to run, encoded, and what they need."""
-    merged = override_pod(pod, (submission.get("eksPropertiesOverride") or {}).get("podProperties") or {})
     values = {**parameters, **(submission.get("parameters") or {})}
-    for part in _PARTS:
-        if merged.get(part):
-            merged[part] = [_filled(container, values) for container in merged[part]]
-    return Raw(_encode({"podProperties": merged})), needs_of_pod(merged)
+    effective = merged(properties, [submission.get("eksPropertiesOverride") or {}], values)
+    return Raw(_encode(effective)), needs_of_pod(effective["podProperties"])
 
 
 def _filled(container: Mapping[str, Any], values: Mapping[str, str]) -> dict[str, Any]:

@@ -37,11 +37,10 @@ _encode = msgspec.json.Encoder().encode
 
 def prepare(definition: Definition) -> Prepared:
     """A definition with ecsProperties, worked out once. Raises a Fault when a container asks for no vCPU or memory."""
-    task = shown_task(definition.properties["ecsProperties"]["taskProperties"][0])
-    task["containers"] = [{"name": UNNAMED, **container} for container in task["containers"]]
-    platform = platform_of(definition)
-    needs = needs_of_task(task, platform)
-    return prepare_several(definition, FORM, needs, partial(_resolved, task, definition.properties.get("parameters") or {}, platform))
+    properties, platform = definition.properties["ecsProperties"], platform_of(definition)
+    parameters = definition.properties.get("parameters") or {}
+    needs = needs_of_task(shown_task(properties["taskProperties"][0]), platform)
+    return prepare_several(definition, FORM, needs, partial(_resolved, properties, parameters, platform))
 
 
 def shown_task(task: Mapping[str, Any]) -> dict[str, Any]:
@@ -78,18 +77,26 @@ def override_task(task: Mapping[str, Any], overrides: Sequence[Mapping[str, Any]
     return {**task, "containers": containers}
 
 
+def merged(properties: Mapping[str, Any], overrides: Sequence[Mapping[str, Any]], values: Mapping[str, str]) -> dict[str, Any]:
+    """ecsProperties to run: after each of these ecsPropertiesOverride, and with placeholders filled in."""
+    task = shown_task(properties["taskProperties"][0])
+    task["containers"] = [{"name": UNNAMED, **container} for container in task["containers"]]
+    for override in overrides:
+        task = override_task(task, (override.get("taskProperties") or [{}])[0].get("containers") or ())
+    task["containers"] = [
+        {**container, "command": substitute(container["command"], values)} if has_references(container["command"]) else container
+        for container in task["containers"]
+    ]
+    return {"taskProperties": [task]}
+
+
 def _resolved(
-    task: Mapping[str, Any], parameters: Mapping[str, str], platform: Platform, submission: Mapping[str, Any]
+    properties: Mapping[str, Any], parameters: Mapping[str, str], platform: Platform, submission: Mapping[str, Any]
 ) -> tuple[Raw, Resources]:
     """ecsProperties to run, encoded, and what they need."""
-    override = submission.get("ecsPropertiesOverride") or {}
-    merged = override_task(task, (override.get("taskProperties") or [{}])[0].get("containers") or ())
     values = {**parameters, **(submission.get("parameters") or {})}
-    merged["containers"] = [
-        {**container, "command": substitute(container["command"], values)} if has_references(container["command"]) else container
-        for container in merged["containers"]
-    ]
-    return Raw(_encode({"taskProperties": [merged]})), needs_of_task(merged, platform)
+    effective = merged(properties, [submission.get("ecsPropertiesOverride") or {}], values)
+    return Raw(_encode(effective)), needs_of_task(effective["taskProperties"][0], platform)
 
 
 def task_containers(task: Mapping[str, Any], spec: Specification, task_id: str) -> list[TaskContainer]:

@@ -69,6 +69,7 @@ class NodeGroup(Struct, frozen=True, kw_only=True, omit_defaults=True):
     first: int
     last: int
     needs: Resources  # of one node
+    form: str = ""  # see `Specification`
     effective: Raw = Raw(b"{}")
     instance_type: str = ""  # "" leaves it to the compute environment
     log_group: str = ""
@@ -132,6 +133,7 @@ class Specification(Struct, frozen=True, kw_only=True, omit_defaults=True):
         return replace(
             self,
             needs=group.needs,
+            form=group.form,
             effective=group.effective,
             log_group=group.log_group,
             log_prefix=group.log_prefix,

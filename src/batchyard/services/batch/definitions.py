@@ -184,7 +184,7 @@ def _checked(desk: Desk, caller: Caller, params: Params) -> dict[str, Any]:
     check_name("jobDefinitionName", params["jobDefinitionName"])
     kind = one_of("type", params["type"], ("CONTAINER", "MULTINODE"))
     if kind == "MULTINODE":
-        check_multi_node(params, caller)
+        check_multi_node(params, caller, desk.settings.runtime)
     else:
         _check_containers(desk, caller, params)
     check_retry_strategy(params.get("retryStrategy"))

@@ -11,8 +11,6 @@ from typing import Any
 
 from batchyard.model.fault import client_fault
 
-_EKS = "jobs on Kubernetes (EKS)"
-_ECS = "jobs of several containers"
 _CONTAINERS = "a container runtime: jobs run as processes"
 
 # Any value that is not empty is refused.
@@ -29,18 +27,13 @@ FIELDS_NOT_YET: dict[str, dict[str, str]] = {
         "serviceEnvironmentOrder": "service environments",
     },
     "RegisterJobDefinition": {
-        "nodeProperties.nodeRangeProperties[].ecsProperties": _ECS,
-        "nodeProperties.nodeRangeProperties[].eksProperties": _EKS,
         "containerProperties.secrets": "Secrets Manager and parameter secrets",
         "containerProperties.logConfiguration.secretOptions": "Secrets Manager and parameter secrets",
         "containerProperties.enableExecuteCommand": _CONTAINERS,
         "containerProperties.volumes[].efsVolumeConfiguration": "EFS volumes",
         "containerProperties.volumes[].s3filesVolumeConfiguration": "S3 Files volumes",
     },
-    "SubmitJob": {
-        "nodeOverrides.nodePropertyOverrides[].ecsPropertiesOverride": _ECS,
-        "nodeOverrides.nodePropertyOverrides[].eksPropertiesOverride": _EKS,
-    },
+    "SubmitJob": {},
 }
 
 # These values (in any case) are refused, others are looked at elsewhere.

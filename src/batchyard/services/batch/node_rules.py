@@ -16,12 +16,15 @@ from batchyard.services.batch.container_rules import check_container, check_reso
 from batchyard.services.batch.fargate_rules import platform_of_definition
 from batchyard.services.batch.fields_not_yet import is_empty
 from batchyard.services.batch.log_rules import check_log_configuration
+from batchyard.services.batch.pod_rules import check_eks_override, check_eks_properties
+from batchyard.services.batch.task_rules import check_ecs_override, check_ecs_properties, renamed
 from batchyard.services.batch.validation import check_command, check_environment_variables
 
 MAX_RANGES = 5
+_RUNS = ("container", "ecsProperties", "eksProperties")  # what a node may run, one of them
 
 
-def check_multi_node(params: Mapping[str, Any], caller: Caller) -> None:
+def check_multi_node(params: Mapping[str, Any], caller: Caller, runtime: str) -> None:
     """Refuse a job definition of type multinode that AWS refuses."""
     for member in forms.MEMBERS.values():
         if not is_empty(params.get(member)):
@@ -40,7 +43,7 @@ def check_multi_node(params: Mapping[str, Any], caller: Caller) -> None:
         raise client_fault(f"nodeProperties.nodeRangeProperties must hold between 1 and {MAX_RANGES} node ranges, not {len(entries)}.")
     _check_ranges(entries, num_nodes)
     for number, entry in enumerate(entries):
-        _check_entry(f"nodeProperties.nodeRangeProperties[{number}]", entry, caller)
+        _check_entry(f"nodeProperties.nodeRangeProperties[{number}]", entry, caller, runtime)
     _check_instance_types(entries)
 
 
@@ -63,13 +66,24 @@ def _check_ranges(entries: Sequence[Mapping[str, Any]], num_nodes: int) -> None:
         holding = properties_of(entries, node, num_nodes)
         if not holding:
             raise client_fault(f"nodeProperties.nodeRangeProperties must cover all nodes: no targetNodes holds node {node}.")
-        if not merged(entries, holding).get("container"):
+        given = [member for member in _RUNS if merged(entries, holding).get(member)]
+        if not given:
             raise client_fault(f"nodeProperties.nodeRangeProperties: node {node} has no container.")
+        if len(given) > 1:
+            raise client_fault(f"nodeProperties.nodeRangeProperties: node {node} has {' and '.join(given)}; it may have one of them.")
+    if len({member == "eksProperties" for entry in entries for member in _RUNS if entry.get(member)}) > 1:
+        raise client_fault("nodeProperties.nodeRangeProperties cannot mix eksProperties with containers of ECS: a queue runs one kind.")
 
 
-def _check_entry(where: str, entry: Mapping[str, Any], caller: Caller) -> None:
+def _check_entry(where: str, entry: Mapping[str, Any], caller: Caller, runtime: str) -> None:
     _check_one_type(where, entry.get("instanceTypes"))
     check_consumables(f"{where}.consumableResourceProperties", entry.get("consumableResourceProperties"))
+    if entry.get("ecsProperties"):
+        with renamed("ecsProperties", f"{where}.ecsProperties"):
+            check_ecs_properties(entry["ecsProperties"], caller, runtime)
+    if entry.get("eksProperties"):
+        with renamed("eksProperties", f"{where}.eksProperties"):
+            check_eks_properties(entry["eksProperties"], runtime)
     container = entry.get("container")
     if not container:
         return
@@ -110,3 +124,7 @@ def check_node_overrides(params: Mapping[str, Any], is_multi_node: bool) -> None
         check_command(f"{where}.containerOverrides", overrides.get("command"))
         check_environment_variables(f"{where}.containerOverrides", overrides.get("environment"))
         check_resources(f"{where}.containerOverrides", overrides.get("resourceRequirements") or ())
+        with renamed("ecsPropertiesOverride", f"{where}.ecsPropertiesOverride"):
+            check_ecs_override(entry.get("ecsPropertiesOverride") or {})
+        with renamed("eksPropertiesOverride", f"{where}.eksPropertiesOverride"):
+            check_eks_override(entry.get("eksPropertiesOverride") or {})

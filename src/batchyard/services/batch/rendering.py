@@ -73,7 +73,7 @@ def _detail(desk: Desk, job: Job, spec: Specification, reason: str) -> dict[str,
     if spec.share:
         detail |= {"shareIdentifier": spec.share, "schedulingPriority": spec.priority}
     _add_outcome(job, reason, detail)
-    if spec.form:
+    if spec.form and not job.is_multi_node:
         several_rendering.add(desk, job, spec, detail)
     if job.is_array:
         detail["arrayProperties"] = {
