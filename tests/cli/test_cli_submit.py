@@ -40,7 +40,7 @@ def tells(service: FakeService, *story: dict[str, Any]) -> None:
 
 def test_everything_asked_for_is_handed_in(call: Call, taking: FakeService) -> None:
     asked = "-q default -d align:3 -n mine --array 4 --depends-on A --depends-on B:N_TO_N --depends-on C:7 --depends-on SEQUENTIAL"
-    sizes = "-e K=V -e X=a=b --vcpus 1.5 --memory 2048 --attempts 3 --timeout 60 --tag t=1 --param ref=hg38"
+    sizes = "-e K=V -e X=a=b --vcpus 1.5 --memory 2048 --attempts 3 --timeout 60 --tag t=1 --param ref=hg38 --share blue --priority 0"
     result = call("submit", *asked.split(), *sizes.split(), "--", "run", "--fast", "Ref::ref")
     assert result.exit_code == 0, result.stderr
     assert result.stdout == ONE + "\n"
@@ -61,6 +61,8 @@ def test_everything_asked_for_is_handed_in(call: Call, taking: FakeService) -> N
             "timeout": {"attemptDurationSeconds": 60},
             "tags": {"t": "1"},
             "parameters": {"ref": "hg38"},
+            "shareIdentifier": "blue",
+            "schedulingPriorityOverride": 0,
         }
     ]
     assert taking.named("RegisterJobDefinition") == []
@@ -79,6 +81,7 @@ def test_a_plain_command_gets_a_small_definition_once(call: Call, taking: FakeSe
     assert registered["jobDefinitionName"] == "batchyard-cli-default"
     assert taking.named("SubmitJob")[0]["jobDefinition"] == "batchyard-cli-default:1"
     assert taking.named("SubmitJob")[0]["jobName"] == "echo"
+    assert "schedulingPriorityOverride" not in taking.named("SubmitJob")[0]
     known = [{"revision": revision, "containerProperties": {"image": image}} for revision, image in ((9, "other"), (10, "mine"))]
     taking.answers["DescribeJobDefinitions"] = lambda params: {"jobDefinitions": known}
     assert call("submit", "--queue", "default", "--image", "mine", "--", "true").exit_code == 0
@@ -86,6 +89,8 @@ def test_a_plain_command_gets_a_small_definition_once(call: Call, taking: FakeSe
     assert len(taking.named("RegisterJobDefinition")) == 1
     assert call("submit", "--queue", "default", "--image", "other", "--", "true").exit_code == 0
     assert len(taking.named("RegisterJobDefinition")) == 2
+    assert call("submit", "--queue", "default", "--image", "mine", "--share", "blue", "--", "true").exit_code == 0
+    assert taking.named("SubmitJob")[-1]["schedulingPriorityOverride"] == 0, "its definition has no priority"
     result = call("submit", "--queue", "deafult", "--", "true")
     assert result.exit_code == 1
     assert "no job queue deafult" in result.stderr

@@ -52,6 +52,8 @@ def _dependencies(ctx: click.Context, param: click.Parameter, values: Sequence[s
 @click.option("--memory", type=click.IntRange(min=4), metavar="MIB", help="Memory that the job gets, in MiB.")
 @click.option("--attempts", type=click.IntRange(1, 10), help="How often it is tried at most (1 to 10).")
 @click.option("--timeout", type=click.IntRange(min=60), metavar="SECONDS", help="End an attempt after so long (60 or more).")
+@click.option("--share", metavar="NAME", help="The shareIdentifier: on a queue with fair share it is needed.")
+@click.option("--priority", type=click.IntRange(0, 9999), help="schedulingPriority within the share  [from the definition, else 0]")
 @click.option("--tag", "tags", multiple=True, callback=_mapping, metavar="K=V", help="A tag of the job.")
 @click.option("--param", "parameters", multiple=True, callback=_mapping, metavar="K=V", help="A value for Ref::K in the command.")
 @click.option("--image", default=IMAGE, show_default=True, help="The image, where a definition is made for COMMAND.")
@@ -109,8 +111,13 @@ def _submission(definition: str, asked: dict[str, Any]) -> dict[str, Any]:
         "timeout": {"attemptDurationSeconds": asked["timeout"]} if asked["timeout"] else None,
         "tags": asked["tags"],
         "parameters": asked["parameters"],
+        "shareIdentifier": asked["share"],
     }
-    return {name: value for name, value in members.items() if value}
+    named = {name: value for name, value in members.items() if value}
+    priority = asked["priority"]
+    if priority is None and asked["share"] and not asked["definition"]:
+        priority = 0  # the definition that is made for a command has none
+    return named if priority is None else {**named, "schedulingPriorityOverride": priority}
 
 
 def _job_name(definition: str, asked: dict[str, Any]) -> str:
