@@ -106,10 +106,18 @@ def test_array_children_are_tasks_too(yard: Yard, name: str) -> None:
     assert "exitCode" not in by_name(parent)["one"]
 
 
-def test_the_command_line_shows_the_log_of_a_task(yard: Yard, name: str) -> None:
-    job = yard.until(yard.submit(register(yard, name, container("only", "echo hello from a task"))))
-    shown = yard.cli("logs", job["jobId"], "--data", str(yard.data))
-    assert "hello from a task" in shown.stdout
+def test_the_command_line_shows_the_log_of_each_container(yard: Yard, name: str) -> None:
+    definition = register(
+        yard,
+        name,
+        container("prepare", "echo prepared", essential=False),
+        container("work", "echo worked; sleep 0.2; echo more", dependsOn=after("prepare", "SUCCESS")),
+    )
+    job_id = yard.submit(definition)
+    assert yard.cli("logs", "--follow", job_id, "--data", str(yard.data)).stdout.splitlines() == ["worked", "more"]
+    assert yard.cli("logs", job_id, "--container", "prepare", "--data", str(yard.data)).stdout == "prepared\n"
+    wrong = yard.cli("logs", job_id, "--container", "gone", "--data", str(yard.data), check=False)
+    assert wrong.returncode != 0 and "has no container gone" in wrong.stderr and "It has: prepare, work." in wrong.stderr
 
 
 def test_a_pod(yard: Yard, name: str) -> None:

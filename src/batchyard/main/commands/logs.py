@@ -10,7 +10,18 @@ import click
 
 from batchyard.main.client import EXIT_CANNOT, Client, Trouble
 from batchyard.main.commands.draw import emit, say
-from batchyard.main.commands.lookup import JobDetail, LogReader, detail, is_array_parent, is_final, log_group, log_streams, why
+from batchyard.main.commands.lookup import (
+    JobDetail,
+    LogReader,
+    container_names,
+    detail,
+    is_array_parent,
+    is_final,
+    log_group,
+    log_streams,
+    of_container,
+    why,
+)
 from batchyard.main.commands.place import talks
 from batchyard.main.commands.times import since as moment_ms
 from batchyard.main.commands.times import stamp
@@ -25,11 +36,24 @@ PATIENCE_S = 120.0
 @click.argument("job_id", metavar="JOB")
 @click.option("-f", "--follow", is_flag=True, help="Go on until the job ends, through all its attempts.")
 @click.option("--attempt", type=click.IntRange(1, 10), help="The log of this attempt  [the latest]")
+@click.option(
+    "--container", metavar="NAME", help="Of a job of several containers, this one  [the one that failed, else the first essential one]"
+)
 @click.option("--since", help="Only what was written since (10m, 2h, a time).")
 @click.option("--timestamps", is_flag=True, help="Put the time before each line.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document (with --follow: one event per line).")
 @talks
-def logs(client: Client, *, job_id: str, follow: bool, attempt: int | None, since: str | None, timestamps: bool, as_json: bool) -> None:
+def logs(
+    client: Client,
+    *,
+    job_id: str,
+    follow: bool,
+    attempt: int | None,
+    container: str | None,
+    since: str | None,
+    timestamps: bool,
+    as_json: bool,
+) -> None:
     """Print a job's log. JOB is an id, or a child's id (ID:3)."""
     start_ms = moment_ms(since, int(time.time() * 1000)) if since else None
     job = detail(client, job_id)
@@ -37,6 +61,7 @@ def logs(client: Client, *, job_id: str, follow: bool, attempt: int | None, sinc
         size = job["arrayProperties"]["size"]
         fix = f"Name a child: batchyard logs {job['jobId']}:0 (to {size - 1}); `batchyard jobs --array {job['jobId']}` lists them."
         raise Trouble(f"{job['jobId']} is an array of {size} jobs and has no log of its own.", fix, exit_code=EXIT_CANNOT)
+    job = of_container(job, container or "")
     if follow:
         client.patience_s = PATIENCE_S
         for event in _followed(client, job, attempt, start_ms):
@@ -86,6 +111,7 @@ def _followed(client: Client, job: JobDetail, attempt: int | None, start_ms: int
     nap_s = NAP_NEAR_S if client.place.is_near else NAP_AWS_S
     readers: list[LogReader] = []
     ended_at: float | None = None
+    names = container_names(job)
     first = attempt or max(1, len(log_streams(job)))  # what came before the latest attempt is not asked for
     while True:
         streams = log_streams(job)
@@ -101,6 +127,6 @@ def _followed(client: Client, job: JobDetail, attempt: int | None, start_ms: int
             break
         ended_at = ended_at or (time.monotonic() if over else None)
         time.sleep(nap_s)
-        job = detail(client, job["jobId"])
+        job = of_container(detail(client, job["jobId"]), names[0] if names else "")
     if not readers:
         raise _no_log(job, attempt)

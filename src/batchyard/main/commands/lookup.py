@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from batchyard.main.client import Client, Trouble
+from batchyard.main.client import EXIT_CANNOT, Client, Trouble
 from batchyard.main.commands.draw import FINAL
 
 DESCRIBE_AT_ONCE = 100
@@ -52,6 +52,38 @@ def is_final(job: JobDetail) -> bool:
 
 def is_array_parent(job: JobDetail) -> bool:
     return bool((job.get("arrayProperties") or {}).get("size"))
+
+
+def container_names(job: JobDetail) -> list[str]:
+    """The containers of a job that has several; none for the classic single one."""
+    tasks = (job.get("ecsProperties") or {}).get("taskProperties") or []
+    return [str(container.get("name", "")) for task in tasks for container in task.get("containers", [])]
+
+
+def of_container(job: JobDetail, name: str = "") -> JobDetail:
+    """The job as if it had only the container of that name. Without a name: the one that failed, else the first essential one.
+
+    A job of a single container stays as it is. Raises `Trouble` for a name that the job does not have.
+    """
+    names = container_names(job)
+    if name and name not in names:
+        has = f"It has: {', '.join(names)}." if names else "It is a job of a single container: leave --container out."
+        raise Trouble(f"{job['jobId']} has no container {name}.", has, exit_code=EXIT_CANNOT)
+    if not names:
+        return job
+    (task, *_) = job["ecsProperties"]["taskProperties"]
+    if not name:
+        wanted = [c for c in task["containers"] if c.get("exitCode")] + [c for c in task["containers"] if c.get("essential", True)]
+        name = (wanted or task["containers"])[0].get("name", "")
+    attempts = [
+        {**attempt, "taskProperties": [_only(one, name) for one in attempt.get("taskProperties") or []]}
+        for attempt in job.get("attempts") or []
+    ]
+    return {**job, "ecsProperties": {"taskProperties": [_only(task, name)]}, "attempts": attempts}
+
+
+def _only(task: dict[str, Any], name: str) -> dict[str, Any]:
+    return {**task, "containers": [container for container in task.get("containers", []) if container.get("name") == name]}
 
 
 def container_of(part: JobDetail) -> dict[str, Any]:
