@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from batchyard.core.fairshare import in_turn
 from batchyard.core.lifecycle import host_lost
 from batchyard.core.retries import would_survive_loss
 from batchyard.model.capacity import NOTHING, Environment, Instance, InstanceState, Queue, Resources, Shape
-from batchyard.model.consumable import Consumable, Consumption, Wants
+from batchyard.model.consumable import Consumable, Consumption
 from batchyard.model.fairshare import SchedulingPolicy, Sharing, Standing
 from batchyard.model.job import Specification
-from batchyard.model.view import Waiting
+from batchyard.model.view import Passing, Waiting
 
 HOST = Resources(8, 16384)
 CARVED = (Shape("optimal", HOST, exact=False),)
@@ -121,13 +121,13 @@ class PlainYard:
         ordered = sorted(self.queues.values(), key=lambda q: (-q.priority, q.created_at_ms, q.arn))
         return [q for q in ordered if self.waiting.get(q.arn)]
 
-    def ready(self, queue: str, passing: Container[Resources | Wants] = ()) -> Iterator[Waiting]:
+    def ready(self, queue: str, passing: Passing = ()) -> Iterator[Waiting]:
         sharing = self.sharing(queue)
         if sharing is not None:
             return in_turn(sharing, lambda share: self._ready(queue, share, passing), passing)
         return self._ready(queue, "", passing)
 
-    def _ready(self, queue: str, share: str, passing: Container[Resources | Wants]) -> Iterator[Waiting]:
+    def _ready(self, queue: str, share: str, passing: Passing) -> Iterator[Waiting]:
         there = sorted((w for w in self.waiting.get(queue, ()) if w.spec.share == share), key=lambda w: -w.spec.priority)
         yield from (w for w in there if w.spec.needs not in passing and w.spec.consumables not in passing)
 

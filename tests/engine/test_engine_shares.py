@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from batchyard.model.capacity import Health, Resources
 from batchyard.model.fairshare import SchedulingPolicy, ShareWeight, Standing
 from batchyard.model.fault import Fault
+from batchyard.model.job import NodeGroup
 from batchyard.model.requests import Edit
 
 POLICY = "arn:aws:batch:r:1:scheduling-policy/p"
@@ -244,3 +245,39 @@ def test_a_queue_without_a_policy_knows_no_shares() -> None:
     bench.submit()
     assert bench.engine.yard.sharing(Q) is None and bench.read.share_usage(Q) == []
     assert bench.store.load().shares == []
+
+
+def nodes(count: int, vcpus: float = 1) -> dict[str, Any]:
+    needs = Resources(vcpus, 100)
+    return {"nodes": (NodeGroup(first=0, last=count - 1, needs=needs),), "needs": needs}
+
+
+def test_all_nodes_of_a_multi_node_job_count() -> None:
+    bench = fair(max_vcpus=8, reservation=50)
+    wide = bench.submit(share="a", **nodes(5))
+    told = bench.read.explain(wide)
+    assert told is not None and told.summary.startswith("computeReservation keeps 4 of the queue's 8 vCPUs")
+    bench.cancel(wide)
+    job = bench.submit(share="a", **nodes(3))
+    bench.up()
+    bench.start(job, f"{job}#1", f"{job}#2")
+    assert bench.read.share_usage(Q) == [("a", 3.0)]
+    bench.tick(10)
+    assert standing(bench, "a").used_vcpu_s == pytest.approx(30, rel=0.02)
+    bench.restart()
+    assert bench.read.share_usage(Q) == [("a", 3.0)]
+    bench.end(job)
+    bench.end(f"{job}#1", f"{job}#2", exit_code=137, cause="stopped")
+    assert bench.read.share_usage(Q) == [] and not bench.engine.yard.shares.is_live(Q, "a")
+
+
+def test_a_multi_node_job_that_can_never_run_does_not_cost_its_share_its_turn() -> None:
+    bench = fair(max_vcpus=2)
+    gate = bench.submit(share="z", needs=Resources(2, 200))
+    bench.start(gate)
+    bench.submit(share="a", **nodes(5))
+    mine = [bench.submit(share="a") for _ in range(2)]
+    other = [bench.submit(share="b") for _ in range(2)]
+    bench.end(gate)
+    bench.up()
+    assert bench.status(*mine, *other) == ["STARTING", "RUNNABLE", "STARTING", "RUNNABLE"]

@@ -22,15 +22,14 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from batchyard.model.capacity import Environment, Health, Queue, Resources, State
-from batchyard.model.consumable import Wants
+from batchyard.model.capacity import Environment, Health, Queue, State
 from batchyard.model.fairshare import SchedulingPolicy, ShareUsage, Sharing, Standing
-from batchyard.model.view import Waiting, YardView
+from batchyard.model.view import Passing, Waiting, YardView
 
 DEFAULT_WINDOW_S = 600  # AWS's, for shareDecaySeconds 0
 DEFAULT_WEIGHT = 1.0
@@ -94,7 +93,7 @@ def burden(standing: Standing) -> float:
     return round(standing.weight * (standing.used_vcpu_s + standing.held_vcpus * standing.run_s), 3)
 
 
-def in_turn(sharing: Sharing, ready: Callable[[str], Iterator[Waiting]], passing: Container[Resources | Wants]) -> Iterator[Waiting]:
+def in_turn(sharing: Sharing, ready: Callable[[str], Iterator[Waiting]], passing: Passing) -> Iterator[Waiting]:
     """The ready jobs of a fair-share queue in the order in which they are to start. `ready` gives those of one share, in their order.
 
     Each job that is yielded counts as placed for who is next, unless it has come to be among those `passing` meanwhile. Among equals
@@ -113,9 +112,14 @@ def in_turn(sharing: Sharing, ready: Callable[[str], Iterator[Waiting]], passing
             heapq.heappop(heap)
             continue
         yield job
-        if job.spec.needs not in passing and job.spec.consumables not in passing:
+        if not is_passed(job, passing):
             standing = standing._replace(held_vcpus=standing.held_vcpus + job.spec.vcpus)
             heapq.heapreplace(heap, (burden(standing), first, share, standing))
+
+
+def is_passed(job: Waiting, passing: Passing) -> bool:
+    """Whether a job is among those that others pass."""
+    return job.spec.needs in passing or job.spec.consumables in passing or job.job_id in passing
 
 
 # --- what is kept for shares that are not active ---

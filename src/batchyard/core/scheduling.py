@@ -102,7 +102,7 @@ def takes_jobs(instance: Instance, environment: Environment) -> bool:
 
 def _place(view: YardView, queue: Queue, rooms: Rooms, stock: Stock, rules: Rules, made: Plan) -> Unplaced | None:
     """Place from the head of `queue` until one finds no room; that one and some behind it are returned."""
-    passing: set[Resources | Wants] = set()  # their jobs stay where they are, and so do all that need the same
+    passing: set[Resources | Wants | str] = set()  # their jobs stay where they are, and so do all that need the same
     waiting = view.ready(queue.arn, passing)
     most, left = fairshare.allowance(view, queue)[:2]  # vCPUs: what shares that are not active leave to the others
     for job in waiting:
@@ -120,7 +120,8 @@ def _place(view: YardView, queue: Queue, rooms: Rooms, stock: Stock, rules: Rule
             if made.gangs and made.gangs[-1][0] is job:
                 left -= vcpus
             else:
-                stock.give_back(wants)  # passed
+                stock.give_back(wants)
+                passing.add(job.job_id)
             continue
         instance = _find(view, queue, needs, rooms, made) if vcpus <= left else None
         if instance is not None:

@@ -7,7 +7,7 @@ write fails, the yard is thrown away and rebuilt from the store (docs/decisions/
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TypeVar
 
@@ -26,7 +26,7 @@ from batchyard.model.consumable import REPLENISHABLE, Consumable, Wants
 from batchyard.model.definition import Definition
 from batchyard.model.fairshare import SchedulingPolicy, Sharing
 from batchyard.model.job import Job, Specification, Status, child_id, split_child
-from batchyard.model.view import Waiting
+from batchyard.model.view import Passing, Waiting
 from batchyard.store.records import Changes
 
 Record = TypeVar("Record")
@@ -76,7 +76,7 @@ class Yard:
             self._open = sorted(self.queues.values(), key=lambda q: (-q.priority, q.created_at_ms, q.arn))
         return [q for q in self._open if self._lanes.get(q.arn) and q.health is not Health.DELETING]
 
-    def ready(self, queue: str, passing: Container[Resources | Wants] = ()) -> Iterator[Waiting]:
+    def ready(self, queue: str, passing: Passing = ()) -> Iterator[Waiting]:
         sharing = self.sharing(queue)
         if sharing is not None:
             return in_turn(sharing, lambda share: self._ready(queue, share, passing), passing)
@@ -89,7 +89,7 @@ class Yard:
         lanes = self._lanes.get(queue, {})
         return Sharing(policy, self.shares.standings(queue, {share: lane.first[1] for share, lane in lanes.items() if lane.first}))
 
-    def _ready(self, queue: str, share: str, passing: Container[Resources | Wants]) -> Iterator[Waiting]:
+    def _ready(self, queue: str, share: str, passing: Passing) -> Iterator[Waiting]:
         for _front, id, child in self._lanes.get(queue, {}).get(share, ()):
             kind = self.resting.asleep.get(id)
             if kind is not None:

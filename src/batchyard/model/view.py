@@ -23,6 +23,9 @@ class Waiting(NamedTuple):
     number: int  # of the attempt that would start now
 
 
+Passing = Container[Resources | Wants | str]  # what jobs need or want that others may pass, or their ids
+
+
 class YardView(Protocol):
     """What the scheduler sees: a lazy, read-only view of the working set."""
 
@@ -39,7 +42,7 @@ class YardView(Protocol):
         """Queues that have ready jobs, highest priority first."""
         ...
 
-    def ready(self, queue: str, passing: Container[Resources | Wants] = ()) -> Iterator[Waiting]:
+    def ready(self, queue: str, passing: Passing = ()) -> Iterator[Waiting]:
         """The ready jobs of a queue, in the order in which they are to start, but for those whose needs or consumables are in `passing`
         (which may grow meanwhile). Lazy. In a fair-share queue each job that is yielded counts as placed, and so decides who is next."""
         ...

@@ -43,7 +43,7 @@ def check_held(engine: Engine) -> None:
         if spec.share:
             live.add((spec.queue, spec.share))
             if job.current is not None:
-                held[spec.queue, spec.share] = held.get((spec.queue, spec.share), 0) + spec.needs.vcpus
+                held[spec.queue, spec.share] = held.get((spec.queue, spec.share), 0) + spec.needs_of(job).vcpus
     for queue in yard.queues.values():
         sharing = yard.sharing(queue.arn)
         standings = sharing.standings if sharing is not None else ()
@@ -68,7 +68,7 @@ def check_used(engine: Engine) -> None:
                 until_ms = now_ms if attempt.stopped_at_ms is None else attempt.stopped_at_ms
                 latest_ms = max(latest_ms, until_ms)
                 part = exp((until_ms - now_ms) / window_ms) - exp((attempt.placed_at_ms - now_ms) / window_ms)
-                used[spec.share] = used.get(spec.share, 0) + spec.needs.vcpus * window_ms / 1000 * part
+                used[spec.share] = used.get(spec.share, 0) + spec.needs_of(job).vcpus * window_ms / 1000 * part
         sharing = yard.sharing(queue.arn)
         for one in sharing.standings if sharing is not None and latest_ms <= now_ms else ():  # else a node's clock is ahead
             due = used.get(one.share, 0)
@@ -98,4 +98,4 @@ def check_kept(engine: Engine, placed_in: set[str]) -> None:
 
 def is_kept_out(engine: Engine, spec: Specification) -> bool:
     """Whether a job is larger than all that the active shares of its queue may hold together."""
-    return spec.needs.vcpus > fairshare.allowance(engine.yard, engine.yard.queues[spec.queue]).most_vcpus
+    return spec.vcpus > fairshare.allowance(engine.yard, engine.yard.queues[spec.queue]).most_vcpus
