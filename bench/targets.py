@@ -63,15 +63,13 @@ class Target:
 
     def submissions(self, count: int, prefix: str, container: dict[str, Any] | None = None) -> list[bytes]:
         """Distinct SubmitJob requests, signed, byte for byte as boto3 sends them."""
-        requests = []
-        for number in range(count):
-            overrides = container or {
-                "command": ["align", "--shard", str(number)],
-                "environment": [{"name": "SHARD", "value": str(number)}],
-            }
-            named = {"jobName": f"{prefix}-{number}", "jobQueue": self.queue, "jobDefinition": self.definition}
-            requests.append(self.signed("/v1/submitjob", {**named, "containerOverrides": overrides}))
-        return requests
+        named = (self.submission(f"{prefix}-{number}", number) for number in range(count))
+        return [self.signed("/v1/submitjob", {**members, "containerOverrides": container} if container else members) for members in named]
+
+    def submission(self, name: str, number: int) -> dict[str, Any]:
+        """What one SubmitJob says: a command and a variable of its own."""
+        overrides = {"command": ["align", "--shard", str(number)], "environment": [{"name": "SHARD", "value": str(number)}]}
+        return {"jobName": name, "jobQueue": self.queue, "jobDefinition": self.definition, "containerOverrides": overrides}
 
     def signed(self, path: str, members: dict[str, Any]) -> bytes:
         """One request, signed now, byte for byte as boto3 sends it."""
