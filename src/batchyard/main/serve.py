@@ -33,7 +33,7 @@ from batchyard.main.figures import EngineFigures
 from batchyard.main.keys import HeldAttempt, KeyRing
 from batchyard.main.settings import Identity, Settings, SettingsError, identity_of, keep_identity, write_private
 from batchyard.server.app import App, DoorSettings, ServiceModule
-from batchyard.server.listener import listener_config
+from batchyard.server.listener import allow_many_connections, listener_config
 from batchyard.services import batch, ec2, iam, logs, operator, s3, ssm, sts
 from batchyard.services.authorization import Authorizer
 from batchyard.store import logs_retention, objects_lifecycle
@@ -86,6 +86,7 @@ def _one_server(data: Path) -> Iterator[None]:
 
 def _run(settings: Settings) -> int:
     identity = identity_of(settings)
+    allow_many_connections()
     listener = _listen(settings.host, identity.port, is_sticky=settings.port in (None, 0))
     identity = replace(identity, port=listener.getsockname()[1])
     keep_identity(settings.data, identity)

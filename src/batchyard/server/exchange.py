@@ -23,6 +23,19 @@ STALLED_READER_S = 600.0
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
+# What may be held of bodies that are still coming, of all connections together; a small body is here before anybody looks at it.
+MOST_HELD_BYTES = 256 * 1024 * 1024
+
+
+class _Held:
+    """How much is held just now."""
+
+    size = 0
+
+
+_held = _Held()
+
+
 class _TooLarge(Exception):
     """More came than there is room for."""
 
@@ -90,15 +103,29 @@ async def read_whole(request: HttpRequest, receive: Receive, limit: int, timeout
             body, more = await _next_part(receive, limit)
             if not more:
                 return body
-            whole = bytearray(body)
-            while more:
-                body, more = await _next_part(receive, limit - len(whole))
-                whole += body
-            return bytes(whole)
+            return await _rest(body, receive, limit)
     except TimeoutError as error:
         raise _timed_out() from error
     except _TooLarge as error:
         raise too_large(limit) from error
+
+
+async def _rest(begun: bytes, receive: Receive, limit: int) -> bytes:
+    """A body that comes in parts, whole. Raises a `Fault` when too much is being held already."""
+    whole, more = bytearray(begun), True
+    counted = len(whole)
+    _held.size += counted
+    try:
+        while more:
+            part, more = await _next_part(receive, limit - len(whole))
+            if _held.size + len(part) > MOST_HELD_BYTES:
+                raise Fault("ServiceUnavailableException", "Too many large requests are being sent at this moment: try again.")
+            _held.size += len(part)
+            counted += len(part)
+            whole += part
+        return bytes(whole)
+    finally:
+        _held.size -= counted
 
 
 async def _next_part(receive: Receive, room: int) -> tuple[bytes, bool]:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import resource
+import sys
+from functools import cache
 from typing import Any
 
 import uvicorn
@@ -14,7 +17,25 @@ HEAD_TIMEOUT_S = 60.0
 MAX_HEAD_BYTES = 256 * 1024
 KEEP_ALIVE_S = 75
 
+SPARE_DESCRIPTORS = 256  # that are not for connections: the store, logs, objects, the node
+FULL = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+
 _TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+
+
+@cache
+def most_connections() -> int:
+    """As many as the process may have descriptors for, but for some. What comes beyond is refused with a 503, and the others are served."""
+    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return sys.maxsize if soft == resource.RLIM_INFINITY else max(soft - SPARE_DESCRIPTORS, soft // 2)
+
+
+def allow_many_connections() -> None:
+    """Raise this process's bound of open files as far as it may by itself."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = hard if sys.platform.startswith("linux") else min(hard, 10240)
+    if soft != wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 class DoorProtocol(HttpToolsProtocol):
@@ -28,6 +49,10 @@ class DoorProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A connection begins, and so does the time for its first request."""
         super().connection_made(transport)
+        if len(self.connections) > most_connections():
+            transport.write(FULL)
+            transport.close()
+            return
         self._head_timer = self.loop.call_later(HEAD_TIMEOUT_S, self._give_up)
 
     def data_received(self, data: bytes) -> None:
