@@ -17,6 +17,7 @@ from click.testing import CliRunner, Result
 
 from batchyard.main.cli import batchyard
 from batchyard.main.commands.place import find
+from batchyard.main.commands.serve import WAITERS
 
 Call = Callable[..., Result]
 
@@ -171,6 +172,7 @@ def test_reads_are_repeated_when_the_service_is_busy_or_hung_up_and_submissions_
 def test_env_works_after_eval(call: Call, service: FakeService, bare: pytest.MonkeyPatch, folder: Path) -> None:
     bare.setenv("AWS_ENDPOINT_URL_S3", "http://elsewhere")
     bare.setenv("AWS_PROFILE", "lab")
+    bare.setenv("AWS_DATA_PATH", f"/elsewhere:{WAITERS}")
     bare.setenv("HTTP_PROXY", "http://proxy:3128")
     result = call("env")
     assert result.exit_code == 0, result.stderr
@@ -184,6 +186,7 @@ def test_env_works_after_eval(call: Call, service: FakeService, bare: pytest.Mon
         f"AWS_SECRET_ACCESS_KEY={SECRET}",
         f"AWS_DEFAULT_REGION={REGION}",
         f"AWS_REGION={REGION}",
+        f"AWS_DATA_PATH={WAITERS}:/elsewhere",
         "AWS_EC2_METADATA_DISABLED=true",
         "NO_PROXY=127.0.0.1,localhost",
     }

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,7 +26,7 @@ def begun(tmp_path: Path) -> Iterator[dict[str, str]]:
     """The environment of a shell that has done what all examples begin from."""
     shell = reader.environment()
     with reader.started(tmp_path, shell, "--vcpus", "8", "--memory-mib", "8192") as yard:
-        shell |= {name: value for name, value in yard.environment.items() if name.startswith("AWS_")}
+        shell |= json.loads(yard.cli("env", "--data", str(yard.data), "--json").stdout)
         told = subprocess.run(BEGIN, env=shell, capture_output=True, text=True, timeout=120, check=True).stdout
         for line in told.splitlines():
             name, _, value = line.removeprefix("export ").partition("=")
@@ -32,12 +34,23 @@ def begun(tmp_path: Path) -> Iterator[dict[str, str]]:
         yield shell
 
 
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """The reader's folder; jobs may look into it, as they may into most people's (and not into pytest's own)."""
+    with tempfile.TemporaryDirectory(prefix="example-", dir="/var/tmp", ignore_cleanup_errors=True) as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
 @pytest.mark.timeout(client_tools.INSTALL_S + pages.COMMAND_LIMIT_S + 100)
 @pytest.mark.parametrize("name", PYTHON)
-def test_the_example_does_what_its_page_says(name: str, begun: dict[str, str], tmp_path: Path) -> None:
+def test_the_example_does_what_its_page_says(name: str, begun: dict[str, str], place: Path) -> None:
     begun["PATH"] = f"{client_tools.python_tools(name)}{os.pathsep}{begun['PATH']}"
-    place = tmp_path / "work"
-    place.mkdir()
     page = (client_tools.EXAMPLES / name / "README.md").read_text()
-    for said in pages.run(pages.steps(pages.section(page, "## Run it")), place, begun):
-        pages.check(said)
+    try:
+        for said in pages.run(pages.steps(pages.section(page, "## Run it")), place, begun):
+            pages.check(said)
+    except AssertionError:
+        log = place / "run.log"
+        print(log.read_text()[-20_000:] if log.exists() else "no run.log")  # noqa: T201 - shown with the failure
+        raise

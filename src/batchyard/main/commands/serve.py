@@ -20,6 +20,7 @@ from batchyard.main.commands.place import NEAREST, from_folder, nearest
 DOWN_PATIENCE_S = 60.0
 GRACE_S = 30.0
 ANSWER_WITHIN_S = 3.0
+WAITERS = Path(__file__).parents[2] / "botocore_data"  # AWS has published no waiters for Batch: these are ours
 _CONFUSING = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS")
 
 
@@ -125,6 +126,7 @@ def env(data: Path | None, as_json: bool) -> None:
         "AWS_SECRET_ACCESS_KEY": keys.secret_access_key if keys else "batchyard",
         "AWS_DEFAULT_REGION": place.region,
         "AWS_REGION": place.region,
+        "AWS_DATA_PATH": os.pathsep.join([str(WAITERS), *filter(None, [_others_data_path()])]),
     }
     proxied = next((name for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy") if os.environ.get(name)), None)
     if proxied:  # a proxy would be asked for this machine's own address
@@ -140,6 +142,11 @@ def env(data: Path | None, as_json: bool) -> None:
     if sys.stdout.isatty():
         call = "batchyard env" + (f" --data {shlex.quote(str(data))}" if data else "")
         say(f'# For this shell: eval "$({call})"')
+
+
+def _others_data_path() -> str:
+    """What AWS_DATA_PATH says already, without our own folder."""
+    return os.pathsep.join(each for each in os.environ.get("AWS_DATA_PATH", "").split(os.pathsep) if each and each != str(WAITERS))
 
 
 def _end_the_node_alone(place: Place, unreachable: Unreachable, *, keep_jobs: bool, as_json: bool) -> None:
