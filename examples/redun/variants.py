@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 
 from redun import File, script, task
@@ -46,4 +47,4 @@ def summary(counts: list[int]) -> str:
 def main() -> str:
     """The workflow."""
     vcf = call(*(File(os.environ[name]) for name in ("REFERENCE", "READS_1", "READS_2")), f"s3://{os.environ['BUCKET']}/redun/variants.vcf")
-    return summary([count(vcf, start, end) for start, end in zip(REGIONS, REGIONS[1:], strict=False)])
+    return summary([count(vcf, start, end) for start, end in itertools.pairwise(REGIONS)])
