@@ -185,8 +185,8 @@ def test_a_group_is_followed_as_the_tail_command_of_the_cli_does_it(door: Door) 
 
 def test_what_is_not_served_says_so(door: Door) -> None:
     with pytest.raises(ClientError) as error:
-        door.client("logs").start_query(logGroupName=GROUP, startTime=1, endTime=2, queryString="fields @message")
-    assert "Insights is not available" in error.value.response["Error"]["Message"]
+        door.client("logs").put_subscription_filter(logGroupName=GROUP, filterName="f", filterPattern="", destinationArn="arn:aws:lambda:x")
+    assert "subscriptions are not available" in error.value.response["Error"]["Message"]
 
 
 def test_the_aws_cli_reads_logs(door: Door) -> None:

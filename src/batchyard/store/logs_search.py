@@ -38,7 +38,7 @@ def search(streams: Iterable[Stream], query: Query, limit: int, bytes_max: int, 
     events: list[Event] = []
     size = 0
     last = query.after
-    for looked_at, event in enumerate(_interleaved(streams, query)):
+    for looked_at, event in enumerate(interleaved(streams, query)):
         wanted = query.wanted(event.message)
         size += (len(event.message) + EVENT_OVERHEAD_BYTES) if wanted else 0
         if len(events) == limit or looked_at == looked_at_max or (wanted and events and size > bytes_max):
@@ -68,7 +68,8 @@ class _Turn:
         return self.place > other.place if self.newest_first else self.place < other.place
 
 
-def _interleaved(streams: Iterable[Stream], query: Query) -> Iterator[Event]:
+def interleaved(streams: Iterable[Stream], query: Query) -> Iterator[Event]:
+    """All events of the streams in the query's range and order, wanted or not; opened and read as they are taken."""
     waiting = _by_bound(streams, query)
     sign = -1 if query.newest_first else 1
     turns: list[_Turn] = []

@@ -19,6 +19,7 @@ from batchyard.store.logs_segment import Segment
 from batchyard.store.logs_stream import Stream
 
 READERS = 4
+BACKGROUND_WORKERS = 2
 SEGMENTS_REMEMBERED = 20_000
 LISTINGS_REMEMBERED = 256
 GONE = ".gone-"
@@ -51,12 +52,17 @@ class LogStore:
         self.now_ms = clock_ms
         self.book = Book(root / "logs.sqlite", clock_ms())
         self.pool = ThreadPoolExecutor(READERS, thread_name_prefix="logs")
+        # for what takes long and nobody waits for: queries and exports, which look at `closing` now and then
+        self.background = ThreadPoolExecutor(BACKGROUND_WORKERS, thread_name_prefix="logs-background")
+        self.closing = threading.Event()
         self._lock = threading.RLock()
         self._segments: OrderedDict[Path, Segment] = OrderedDict()
         self._listings: OrderedDict[Path, _Listing] = OrderedDict()
 
     def close(self) -> None:
         """Wait for what is under way and let go of the files."""
+        self.closing.set()
+        self.background.shutdown(cancel_futures=True)
         self.pool.shutdown()
         self.book.close()
 

@@ -9,7 +9,7 @@ from zlib import crc32
 
 from batchyard.services import Caller, Params
 from batchyard.services.logs.names import group_asked_for, namespace_of, no_such_stream, refusal, stream_asked_for
-from batchyard.services.logs.patterns import compile_pattern
+from batchyard.services.logs.patterns import compile_extractor, compile_pattern
 from batchyard.services.logs.tokens import seal, unseal
 from batchyard.store.logs_book import LogGroup
 from batchyard.store.logs_search import Query, place_of, search
@@ -140,6 +140,17 @@ def filter_log_events(logs: LogStore, caller: Caller, params: Params) -> Params:
     if found.stopped_at is not None:
         result["nextToken"] = seal(newest_first, *found.stopped_at, purpose=purpose)
     return result
+
+
+def test_metric_filter(logs: LogStore, caller: Caller, params: Params) -> Params:
+    """API reference, TestMetricFilter: which of the messages a pattern matches, and what it takes out of them."""
+    extract = compile_extractor(params["filterPattern"])
+    found = ((number, text, extract(text.encode("utf-8", "replace"))) for number, text in enumerate(params["logEventMessages"], 1))
+    return {
+        "matches": [
+            {"eventNumber": number, "eventMessage": text, "extractedValues": values} for number, text, values in found if values is not None
+        ]
+    }
 
 
 def _streams_asked_for(logs: LogStore, caller: Caller, group: LogGroup, params: Params) -> list[Stream]:

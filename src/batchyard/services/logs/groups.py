@@ -75,6 +75,40 @@ def describe_log_groups(logs: LogStore, caller: Caller, params: Params) -> Param
     return result
 
 
+def list_log_groups(logs: LogStore, caller: Caller, params: Params) -> Params:
+    """API reference, ListLogGroups: names that hold the pattern (`^` in front: that begin with it), a regular expression of letters."""
+    for name in ("dataSources", "fieldIndexNames"):
+        if params.get(name):
+            raise refusal(f"{name}: log groups have none here")
+    namespace, pattern, log_class = namespace_of(caller), params.get("logGroupNamePattern", ""), params.get("logGroupClass")
+    accounts, tags = params.get("accountIdentifiers"), params.get("logGroupTags") or []
+    if params.get("includeLinkedAccounts") and accounts and caller.account not in accounts:
+        return {"logGroups": []}
+    groups = [group for group in logs.groups(namespace) if _is_like(group.name, pattern) and log_class in (None, group.log_class)]
+    for tag in tags:
+        values = tag.get("values") or []
+        groups = [group for group in groups if tag["key"] in group.tags and (not values or group.tags[tag["key"]] in values)]
+    purpose = ("ListLogGroups", namespace)
+    if "nextToken" in params:
+        last = unseal(params["nextToken"], str, purpose=purpose)[0]
+        groups = [group for group in groups if group.name > last]
+    limit = params.get("limit", 50)
+    result: Params = {
+        "logGroups": [
+            {"logGroupName": group.name, "logGroupArn": group_arn(caller, group.name), "logGroupClass": group.log_class}
+            for group in groups[:limit]
+        ]
+    }
+    if len(groups) > limit:
+        result["nextToken"] = seal(groups[limit - 1].name, purpose=purpose)
+    return result
+
+
+def _is_like(name: str, pattern: str) -> bool:
+    """Alternatives (`|`) of text, each from the beginning with `^`. (API reference, ListLogGroups)"""
+    return any(name.startswith(part[1:]) if part.startswith("^") else part in name for part in pattern.split("|"))
+
+
 def put_retention_policy(logs: LogStore, caller: Caller, params: Params) -> Params:
     """API reference, PutRetentionPolicy."""
     days = params["retentionInDays"]

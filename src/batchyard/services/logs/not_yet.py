@@ -5,12 +5,11 @@ from __future__ import annotations
 _ANOMALIES = "anomaly detection is not available"
 _BEARER = "log groups take events by signed requests only"
 _DELIVERY = "there are no vended logs to deliver"
-_EXPORT = "exporting to S3 is not available: read the events with FilterLogEvents"
 _IMPORT = "importing from CloudTrail Lake is not available"
-_INSIGHTS = "CloudWatch Logs Insights is not available: search with FilterLogEvents"
+_INSIGHTS = "of CloudWatch Logs Insights, queries and saved queries are there: no indexes, lookup tables or schedules"
 _INTEGRATIONS = "integrations with OpenSearch are not available"
 _KMS = "log groups cannot be encrypted with a KMS key"
-_LIVE_TAIL = "live tail is not available: follow with GetLogEvents or FilterLogEvents (aws logs tail --follow)"
+_LIVE_TAIL = "live tail (an event stream on a host name of its own) is not available: follow with FilterLogEvents (aws logs tail --follow)"
 _MASKING = "data protection policies are not available: nothing is masked"
 _METRICS = "there are no metrics to filter into"
 _POLICIES = "policies for all log groups of an account are not available"
@@ -23,10 +22,8 @@ _TRANSFORMERS = "events are kept as they came: transformers are not available"
 NOT_YET: dict[str, str] = {
     "AssociateKmsKey": _KMS,
     "AssociateSourceToS3TableIntegration": _S3_TABLES,
-    "CancelExportTask": _EXPORT,
     "CancelImportTask": _IMPORT,
     "CreateDelivery": _DELIVERY,
-    "CreateExportTask": _EXPORT,
     "CreateImportTask": _IMPORT,
     "CreateLogAnomalyDetector": _ANOMALIES,
     "CreateLookupTable": _INSIGHTS,
@@ -43,8 +40,6 @@ NOT_YET: dict[str, str] = {
     "DeleteLogAnomalyDetector": _ANOMALIES,
     "DeleteLookupTable": _INSIGHTS,
     "DeleteMetricFilter": _METRICS,
-    "DeleteQueryDefinition": _INSIGHTS,
-    "DeleteResourcePolicy": _POLICIES,
     "DeleteScheduledQuery": _INSIGHTS,
     "DeleteSubscriptionFilter": _SUBSCRIPTIONS,
     "DeleteSyslogConfiguration": _SYSLOG,
@@ -55,16 +50,12 @@ NOT_YET: dict[str, str] = {
     "DescribeDeliveryDestinations": _DELIVERY,
     "DescribeDeliverySources": _DELIVERY,
     "DescribeDestinations": _SUBSCRIPTIONS,
-    "DescribeExportTasks": _EXPORT,
     "DescribeFieldIndexes": _INSIGHTS,
     "DescribeImportTaskBatches": _IMPORT,
     "DescribeImportTasks": _IMPORT,
     "DescribeIndexPolicies": _INSIGHTS,
     "DescribeLookupTables": _INSIGHTS,
     "DescribeMetricFilters": _METRICS,
-    "DescribeQueries": _INSIGHTS,
-    "DescribeQueryDefinitions": _INSIGHTS,
-    "DescribeResourcePolicies": _POLICIES,
     "DescribeSubscriptionFilters": _SUBSCRIPTIONS,
     "DisassociateKmsKey": _KMS,
     "DisassociateSourceFromS3TableIntegration": _S3_TABLES,
@@ -76,11 +67,8 @@ NOT_YET: dict[str, str] = {
     "GetIntegration": _INTEGRATIONS,
     "GetLogAnomalyDetector": _ANOMALIES,
     "GetLogFields": _INSIGHTS,
-    "GetLogGroupFields": _INSIGHTS,
     "GetLogObject": _INSIGHTS,
-    "GetLogRecord": _INSIGHTS,
     "GetLookupTable": _INSIGHTS,
-    "GetQueryResults": _INSIGHTS,
     "GetScheduledQuery": _INSIGHTS,
     "GetScheduledQueryHistory": _INSIGHTS,
     "GetStorageTierPolicy": _TIERS,
@@ -89,7 +77,6 @@ NOT_YET: dict[str, str] = {
     "ListAnomalies": _ANOMALIES,
     "ListIntegrations": _INTEGRATIONS,
     "ListLogAnomalyDetectors": _ANOMALIES,
-    "ListLogGroups": "DescribeLogGroups lists log groups",
     "ListLogGroupsForQuery": _INSIGHTS,
     "ListScheduledQueries": _INSIGHTS,
     "ListSourcesForS3TableIntegration": _S3_TABLES,
@@ -105,16 +92,11 @@ NOT_YET: dict[str, str] = {
     "PutIndexPolicy": _INSIGHTS,
     "PutIntegration": _INTEGRATIONS,
     "PutMetricFilter": _METRICS,
-    "PutQueryDefinition": _INSIGHTS,
-    "PutResourcePolicy": _POLICIES,
     "PutStorageTierPolicy": _TIERS,
     "PutSubscriptionFilter": _SUBSCRIPTIONS,
     "PutSyslogConfiguration": _SYSLOG,
     "PutTransformer": _TRANSFORMERS,
     "StartLiveTail": _LIVE_TAIL,
-    "StartQuery": _INSIGHTS,
-    "StopQuery": _INSIGHTS,
-    "TestMetricFilter": _METRICS,
     "TestTransformer": _TRANSFORMERS,
     "UpdateAnomaly": _ANOMALIES,
     "UpdateDeliveryConfiguration": _DELIVERY,
