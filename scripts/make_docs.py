@@ -150,6 +150,8 @@ def settings() -> str:
         "port": "a free one",
         "vcpus": "all",
         "memory_mib": "all but a tenth (512 MiB at least)",
+        "retention_days": "for ever; 7 with `--profile aws`",
+        "enforce_iam": "with `--profile aws`",
         "region": "`us-east-1`",
         "account": "`000000000000`",
     }

@@ -19,7 +19,7 @@ from msgspec.structs import replace
 from batchyard.core import lifecycle, reclaiming, scheduling, time_limits
 from batchyard.core.growth import StartWish
 from batchyard.core.scheduling import Rules
-from batchyard.engine import arrays, dispatch
+from batchyard.engine import arrays, dispatch, forgetting
 from batchyard.engine.gangs import Gangs
 from batchyard.engine.reports import Observer
 from batchyard.engine.resting import Resting
@@ -32,7 +32,7 @@ from batchyard.model.fairshare import SchedulingPolicy
 from batchyard.model.fault import Fault
 from batchyard.model.job import Attempt, Job, Specification, Status, split_child
 from batchyard.model.messages import Report
-from batchyard.model.requests import Cancel, Edit, EndAll, Reclaim, Request, Submit, TagJob, Terminate
+from batchyard.model.requests import Cancel, Edit, EndAll, Forget, Reclaim, Request, Submit, TagJob, Terminate
 from batchyard.model.view import Waiting
 from batchyard.store.records import Changes
 from batchyard.store.sql import Store
@@ -178,6 +178,9 @@ class Engine:
         queue = self.yard.queues.get(spec.queue)
         if queue is None or queue.health is Health.DELETING:
             raise Fault("ClientException", f"JobQueue {spec.queue} not found.")
+        for dependency in spec.depends_on:
+            if dependency.job_id in self.yard.changes.forgotten:
+                raise Fault("ClientException", f"dependsOn: job {dependency.job_id} does not exist.")
         if spec.share and not self.yard.shares.is_live(spec.queue, spec.share):
             self.yard.shares.admit(queue, spec.share)
             self.dirty = True  # one more active share: less is kept for the others
@@ -187,6 +190,9 @@ class Engine:
             spec = replace(spec, created_at_ms=now_ms)
         self.yard.put_specification(spec)
         self.links.submit(job, spec, request, now_ms)
+
+    def _forget(self, request: Forget, _now_ms: int) -> int:
+        return forgetting.forget(self, request)
 
     def _cancel(self, request: Cancel, now_ms: int) -> None:
         self._stop(request.job_id, lifecycle.CancelAsked(request.reason), now_ms)
@@ -444,6 +450,7 @@ class Engine:
         Reclaim: _reclaim,
         EndAll: _end_all,
         Edit: _edit,
+        Forget: _forget,
     }
 
 

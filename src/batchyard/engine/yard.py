@@ -220,6 +220,10 @@ class Yard:
         self.revisions[name] = max(self.revisions.get(name, 0), definition.revision)
         self.changes.definitions[definition.arn] = definition
 
+    def drop_definition(self, arn: str) -> None:
+        del self.definitions[arn]
+        self.changes.definitions[arn] = None
+
     def put_instance(self, instance: Instance) -> None:
         self.instances[instance.id] = instance
         self._by_environment.setdefault(instance.environment, {})[instance.id] = instance

@@ -11,7 +11,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +23,7 @@ from batchyard import __version__
 from batchyard.compute.catalogue import Catalogue
 from batchyard.compute.local.link import LocalProvider
 from batchyard.core.scheduling import Rules
+from batchyard.engine import retention
 from batchyard.engine.driver import Driver
 from batchyard.engine.engine import Engine, Options
 from batchyard.engine.launching import Launcher
@@ -162,7 +163,9 @@ async def _serve(settings: Settings, identity: Identity, listener: socket.socket
     gc.freeze()
     server = uvicorn.Server(listener_config(app, timeout_graceful_shutdown=5))
     serving = asyncio.ensure_future(server.serve([listener]))
-    tasks = (functools.partial(logs_retention.run_once, log_store), functools.partial(objects_lifecycle.run_once, objects))
+    in_threads = (functools.partial(logs_retention.run_once, log_store), functools.partial(objects_lifecycle.run_once, objects))
+    tasks = [functools.partial(asyncio.to_thread, task) for task in in_threads]
+    tasks.append(functools.partial(retention.run_once, driver.ask, settings.retention()))
     chores = asyncio.gather(*(_chore(task, world.now_ms) for task in tasks))
     _stop_on_signals(stop)
     _say_where(settings.data, url, identity)
@@ -253,11 +256,11 @@ async def _jobs_ended(driver: Driver, patience_s: float = 40.0) -> None:
     log.warning("%d attempts have not ended; the node ends them", len(driver.engine.yard.attempts))
 
 
-async def _chore(run_once: Callable[[int], float], now_ms: Callable[[], int]) -> None:
+async def _chore(run_once: Callable[[int], Awaitable[float]], now_ms: Callable[[], int]) -> None:
     """Run a chore now and whenever it wants to be run again; one that fails (the disk is full) is told of and tried again."""
     while True:
         try:
-            pause_s = await asyncio.to_thread(run_once, now_ms())
+            pause_s = await run_once(now_ms())
         except Exception:
             log.exception("the chore %s failed; it is tried again", run_once)
             pause_s = CHORE_RETRY_S

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from batchyard.core.quotas import DAY_S, PROFILES
+from batchyard.engine.retention import Retention
 from batchyard.model.capacity import Resources
 
 DEFAULT_DATA = Path(".batchyard")
@@ -41,12 +43,21 @@ class Settings:
     spot_notice_s: float = 120.0
     idle_s: float = 60.0
     node_idle_s: float = 60.0
+    retention_days: float | None = None  # None: as the profile says
     enforce_iam: bool | None = None  # None: with profile aws
 
     @property
     def is_iam_enforced(self) -> bool:
         """Whether IAM's policies decide what users, roles and jobs may do."""
         return self.profile == "aws" if self.enforce_iam is None else self.enforce_iam
+
+    def retention(self) -> Retention:
+        """How long finished jobs and INACTIVE job definitions are kept."""
+        quotas = PROFILES[self.profile]
+        if self.retention_days is None:
+            return Retention(quotas.job_retention_s, quotas.definition_retention_s)
+        kept_s = self.retention_days * DAY_S
+        return Retention(kept_s, quotas.definition_retention_s or kept_s)
 
     def host_room(self) -> Resources:
         """What jobs may have of this machine in all."""
@@ -65,6 +76,9 @@ class Settings:
                 "Without root all jobs run as the user of the server and can read its keys, so it listens on 127.0.0.1 only:"
                 " leave --host out, or run as root"
             )
+        least_days = (PROFILES[self.profile].job_retention_s or 0) / DAY_S
+        if self.retention_days is not None and self.retention_days < least_days:
+            raise SettingsError(f"--retention-days {self.retention_days:g} must be {least_days:g} or more with --profile {self.profile}")
         if self.account is not None and not (self.account.isdigit() and len(self.account) == 12):
             raise SettingsError(f"--account {self.account} must be 12 digits")
         if self.region is not None and not _REGION.fullmatch(self.region):

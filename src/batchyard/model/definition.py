@@ -16,6 +16,7 @@ class Definition(Struct, frozen=True, kw_only=True):
     account: str
     region: str
     active: bool = True
+    inactive_since_ms: int | None = None  # None also of those that a version before this one took out of use
     properties: dict[str, Any] = {}
     tags: dict[str, str] = {}
     created_at_ms: int = 0

@@ -61,6 +61,15 @@ class EndAll(Struct, frozen=True):
     most: int | None = None
 
 
+class Forget(Struct, frozen=True):
+    """Delete the records of jobs that ended, and of definitions that went out of use, before these times; at most so many of each.
+    None: no such. Answer: how many went; 0 when there is no more."""
+
+    jobs_before_ms: int | None = None
+    definitions_before_ms: int | None = None
+    most: int = 100
+
+
 class Catalogue(Protocol):
     """The named things, as an `Edit` sees them: the newest state, with a hand to change it. Keys are ARNs."""
 
@@ -98,4 +107,4 @@ class Edit(Struct, frozen=True):
     act: Callable[[Catalogue], Any]
 
 
-Request = Submit | Cancel | Terminate | TagJob | Reclaim | EndAll | Edit
+Request = Submit | Cancel | Terminate | TagJob | Reclaim | EndAll | Edit | Forget

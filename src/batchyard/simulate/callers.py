@@ -13,7 +13,7 @@ from batchyard.engine.reader import EngineReader
 from batchyard.model.capacity import Resources
 from batchyard.model.consumable import Consumption, Wants
 from batchyard.model.job import Dependency, DependencyKind, RetryRule, Specification, Status, child_id
-from batchyard.model.requests import Cancel, EndAll, Reclaim, Request, Submit, TagJob, Terminate
+from batchyard.model.requests import Cancel, EndAll, Forget, Reclaim, Request, Submit, TagJob, Terminate
 from batchyard.simulate import edits, sharing
 from batchyard.simulate.edits import ACCOUNT, BATCH, REGION
 from batchyard.simulate.scenario import Scenario
@@ -162,6 +162,8 @@ class Callers:
 
     def _edit(self, read: EngineReader) -> Request:
         dice = self._random.random()
+        if dice < 0.08:
+            return Forget(jobs_before_ms=self._world.now - self._random.choice((0, 20_000, 100_000)), most=self._random.randint(1, 9))
         if dice < 0.25 and read.instances:
             return Reclaim(self._random.choice(sorted(read.instances)), self._random.choice((None, 0, 5)))
         if dice < 0.32:

@@ -27,13 +27,23 @@ class Watch:
 
     def __init__(self, host: Resources) -> None:
         self.finals: dict[str, Job] = {}
+        self._past: dict[str, tuple[Job, Specification]] = {}
+        self.forgotten: set[str] = set()  # jobs, with all that belongs to them; also those of turns that may not have been written
         self._host = host
+
+    def before_write(self, engine: Engine, turn: Turn) -> None:
+        """What a turn forgets is remembered here; it may come to be written or not."""
+        for id in turn.changes.forgotten:
+            self.forgotten.add(id)
+            self._past.update((job.id, (job, spec)) for job, spec in sharing.with_children(engine, id))
 
     def after_turn(self, engine: Engine, turn: Turn, now_ms: int) -> None:
         """A turn has been written and merged."""
         for id, (job, _queue) in turn.changes.jobs.items():
             self._job(engine, job)
             require(engine.store.job(id) == job, f"the store and the turn differ in {id}")
+        for id in turn.changes.forgotten:
+            require(engine.store.job(id) is None and engine.store.specification(id) is None, f"{id} is forgotten and still there")
         self._books(engine)
         self._capacity(engine, turn)
         _sums(engine)
@@ -63,11 +73,11 @@ class Watch:
         require({c.arn: c for c in live.consumables} == ledger.consumables, "the store and the ledger hold other consumable resources")
         require({q.arn: q for q in live.queues} == ledger.queues, "the store and the ledger hold other queues")
         require({p.arn: p for p in live.policies} == ledger.policies, "the store and the ledger hold other policies")
-        sharing.check_used(engine)
+        sharing.check_used(engine, self._past)
         for id in acknowledged:
-            require(engine.store.job(id) is not None, f"submission {id} was acknowledged and is not there")
+            require(id in self.forgotten or engine.store.job(id) is not None, f"submission {id} was acknowledged and is not there")
         for id, job in self.finals.items():
-            require(engine.store.job(id) == job, f"finished {id} has changed")
+            require(job.spec_id in self.forgotten or engine.store.job(id) == job, f"finished {id} has changed")
 
     def _job(self, engine: Engine, job: Job) -> None:
         before = self.finals.get(job.id)

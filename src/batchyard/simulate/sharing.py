@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from math import exp
 from random import Random
 
@@ -55,15 +55,16 @@ def check_held(engine: Engine) -> None:
     require(not held, f"shares that nobody knows hold {held}")
 
 
-def check_used(engine: Engine) -> None:
-    """What shares have used follows from their attempts, whatever crashed meanwhile."""
+def check_used(engine: Engine, past: Mapping[str, tuple[Job, Specification]]) -> None:
+    """What shares have used follows from their attempts, whatever crashed meanwhile; also from those of `past` that are forgotten."""
     yard, now_ms = engine.yard, engine.world.now_ms()
     yard.now_ms = now_ms
     for queue in yard.queues.values():
         window_ms = fairshare.window_s(yard.shares.policy_of(queue.arn)) * 1000
         used: dict[str, float] = {}
         latest_ms = 0
-        for job, spec in _all_jobs(engine, queue.arn):
+        gone = [found for found in past.values() if found[1].queue == queue.arn and engine.store.job(found[1].id) is None]
+        for job, spec in (*_all_jobs(engine, queue.arn), *gone):
             for attempt in (*job.attempts, *((job.current,) if job.current else ())):
                 until_ms = now_ms if attempt.stopped_at_ms is None else attempt.stopped_at_ms
                 latest_ms = max(latest_ms, until_ms)
@@ -74,6 +75,13 @@ def check_used(engine: Engine) -> None:
             due = used.get(one.share, 0)
             near = abs(one.used_vcpu_s - due) <= 1e-6 * (1 + due)
             require(near, f"share {one.share} of {queue.name} has used {due} vCPU-seconds, and is said to have used {one.used_vcpu_s}")
+
+
+def with_children(engine: Engine, id: str) -> Iterator[tuple[Job, Specification]]:
+    """A job as the store has it, of an array the children."""
+    job, spec = engine.store.job(id), engine.store.specification(id)
+    assert job is not None and spec is not None
+    yield from engine.store.page(JobQuery(array=id, limit=_ALL)).jobs if job.is_array else [(job, spec)]
 
 
 def _all_jobs(engine: Engine, queue: str) -> Iterator[tuple[Job, Specification]]:

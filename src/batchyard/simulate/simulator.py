@@ -142,6 +142,7 @@ class Simulation:
         self._tell(requests, reports)
         try:
             turn = self.engine.decide(requests, reports, now)
+            self._watch.before_write(self.engine, turn)
             if self.chance("crash_before_write"):
                 self._crash("crash before the write")
                 return

@@ -25,8 +25,11 @@ class Changes:
     kinds: dict[int, Specification] = field(default_factory=dict)  # new ones
     consumables: dict[str, Consumable | None] = field(default_factory=dict)
     policies: dict[str, SchedulingPolicy | None] = field(default_factory=dict)
+    forgotten: list[str] = field(default_factory=list)  # finished jobs, with all that belongs to them
+    leftovers: list[str] = field(default_factory=list)  # arrays that are gone, of which some children go now
     shares: dict[str, ShareUsage | None] = field(default_factory=dict)  # by `<queue ARN>/<share>`
 
     def __bool__(self) -> bool:
         named = self.environments or self.queues or self.definitions or self.consumables or self.policies
-        return bool(self.jobs or self.specifications or self.instances or named or self.shares)
+        past = self.forgotten or self.leftovers
+        return bool(self.jobs or self.specifications or self.instances or named or self.shares or past)

@@ -6,7 +6,7 @@ through a second, read-only one and so see committed state only, even while a co
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -17,8 +17,9 @@ from batchyard.model.capacity import Environment, Instance, Queue
 from batchyard.model.consumable import Consumable
 from batchyard.model.definition import Definition
 from batchyard.model.fairshare import SchedulingPolicy, ShareUsage
-from batchyard.model.job import Job, Specification, Status
+from batchyard.model.job import DependencyKind, Job, Specification, Status
 from batchyard.model.view import JobQuery, Page
+from batchyard.store import forgetting
 from batchyard.store.listing import JobLists
 from batchyard.store.records import Changes
 
@@ -29,9 +30,10 @@ _job = msgspec.json.Decoder(Job).decode
 _spec = msgspec.json.Decoder(Specification).decode
 
 _PUT_JOB = (
-    "INSERT INTO jobs (id, spec, queue, parent, child, status, body, kind, name, definition, created_at_ms, share)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-    " ON CONFLICT (id) DO UPDATE SET status = excluded.status, body = excluded.body, kind = excluded.kind"
+    "INSERT INTO jobs (id, spec, queue, parent, child, status, body, kind, ended_at_ms, name, definition, created_at_ms, share)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    " ON CONFLICT (id) DO UPDATE SET"
+    " status = excluded.status, body = excluded.body, kind = excluded.kind, ended_at_ms = excluded.ended_at_ms"
 )
 _MANY = "SELECT j.id, j.body, s.body FROM json_each(?) w CROSS JOIN jobs j ON j.id = w.value CROSS JOIN specifications s ON s.id = j.spec"
 _LIVE = ("SUBMITTED", "PENDING", "RUNNABLE", "STARTING", "RUNNING")
@@ -104,6 +106,7 @@ class Store:
                 run.executemany("INSERT INTO specifications VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET body = excluded.body", rows)
                 wants = [(want.resource, s.id) for s in changes.specifications.values() for want in s.consumables]
                 run.executemany("INSERT INTO consumers VALUES (?, ?) ON CONFLICT DO NOTHING", wants)
+                run.executemany("INSERT INTO followers VALUES (?, ?) ON CONFLICT DO NOTHING", _followed(changes.specifications.values()))
             if changes.jobs:
                 resting = changes.resting
                 specs = changes.specifications
@@ -118,6 +121,9 @@ class Store:
             self._put("consumables", "arn", changes.consumables)
             self._put("policies", "arn", changes.policies)
             self._put("shares", "id", changes.shares)
+            forgetting.delete(run, changes.forgotten)
+            for parent in changes.leftovers:
+                forgetting.delete_children(run, parent)
         except BaseException:
             self.abandon()
             raise
@@ -234,6 +240,14 @@ class Store:
         """The highest id ever given, "" if none: new ids go on from there."""
         return next((id for (id,) in self._reader.execute("SELECT max(id) FROM specifications")), None) or ""
 
+    def ended_before(self, at_ms: int, most: int) -> list[str]:
+        """Finished jobs that may be forgotten (see `forgetting.ended_before`)."""
+        return forgetting.ended_before(self._reader, at_ms, most)
+
+    def leftover(self) -> str | None:
+        """A forgotten array that has children left."""
+        return forgetting.leftover(self._reader)
+
     def page(self, query: JobQuery) -> Page:
         """The jobs that have a record and answer `query`, at once (see `store/listing.py`)."""
         return self.lists.page(query)
@@ -275,11 +289,17 @@ def _reading(path: Path | str) -> apsw.Connection:
     return reader
 
 
+def _followed(specifications: Iterable[Specification]) -> list[tuple[str, str]]:
+    """(leader, follower) of arrays that follow others child by child."""
+    return [(d.job_id, s.id) for s in specifications for d in s.depends_on if d.kind is DependencyKind.N_TO_N]
+
+
 def _job_row(job: Job, queue: str, kind: int | None, spec: Specification | None) -> tuple[Any, ...]:
     """`spec` comes with a job's first row: what is searched by does not change later."""
     body = _encode(job).decode()
     child = job.index if job.node is None else job.node
     if child is not None:
-        return job.id, job.spec_id, queue, job.spec_id, child, str(job.status), body, kind, None, None, None, None
+        return job.id, job.spec_id, queue, job.spec_id, child, str(job.status), body, kind, None, None, None, None, None
     name, definition, share = (spec.name.lower(), spec.definition.rpartition("/")[2], spec.share or None) if spec is not None else _UNSAID
-    return job.id, job.spec_id, queue, None, None, str(job.status), body, kind, name, definition, job.created_at_ms, share
+    ended_at_ms = job.stopped_at_ms if job.status.is_final else None
+    return job.id, job.spec_id, queue, None, None, str(job.status), body, kind, ended_at_ms, name, definition, job.created_at_ms, share

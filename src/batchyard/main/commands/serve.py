@@ -37,6 +37,7 @@ _CONFUSING = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SESSION_TOKEN", "AWS_SE
 @click.option("--spot-notice", type=click.FloatRange(min=0), metavar="SECONDS", help="Notice before a Spot instance is reclaimed  [120]")
 @click.option("--enforce-iam/--no-enforce-iam", default=None, help="Whether IAM policies are enforced  [with --profile aws]")
 @click.option("--idle", type=click.FloatRange(min=0), metavar="SECONDS", help="How long an instance without jobs is kept  [60]")
+@click.option("--retention-days", type=click.FloatRange(min=0, min_open=True), help="How long finished jobs are kept  [for ever; aws: 7]")
 def serve(
     data: Path | None,
     host: str | None,
@@ -50,6 +51,7 @@ def serve(
     spot_notice: float | None,
     idle: float | None,
     enforce_iam: bool | None,
+    retention_days: float | None,
 ) -> None:
     """Run the service, until it is stopped.
 
@@ -71,6 +73,7 @@ def serve(
         "spot_notice_s": spot_notice,
         "idle_s": idle,
         "enforce_iam": enforce_iam,
+        "retention_days": retention_days,
     }
     raise SystemExit(run(Settings(**{name: value for name, value in given.items() if value is not None})))
 

@@ -87,7 +87,7 @@ async def deregister_job_definition(desk: Desk, caller: Caller, params: Params) 
         if definition is None:
             raise client_fault(f"JobDefinition {text} does not exist")
         if definition.active:
-            catalogue.put(replace(definition, active=False))
+            catalogue.put(replace(definition, active=False, inactive_since_ms=catalogue.now_ms))
 
     await desk.ask(Edit(act))
     return {}
