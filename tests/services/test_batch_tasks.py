@@ -335,3 +335,44 @@ def test_pods_of_many_nodes_go_to_queues_of_eks(ready: Bench) -> None:
     nodes = gang(POD_NODE, POD_NODE)
     ready.call("RegisterJobDefinition", jobDefinitionName="task", type="multinode", nodeProperties=nodes)
     assert "capability EKS" in ready.refused("SubmitJob", jobName="j", jobQueue="queue", jobDefinition="task")
+
+
+# --- as ezbatch does ---
+
+
+def test_what_ezbatch_registers(bench: Bench) -> None:
+    """The requests of ezbatch 0.1.0, whose list of jobs shows only those with a task's ARN."""
+    role = "arn:aws:iam::123456789012:role/ecs"
+    container = {
+        **{"name": "container1", "image": "busybox", "command": ["true"], "essential": True, "dependsOn": []},
+        "environment": [{"name": "A", "value": "1"}],
+        "resourceRequirements": [{"type": "VCPU", "value": "1"}, {"type": "MEMORY", "value": "2048"}],
+        "logConfiguration": {"logDriver": "awslogs"},
+    }
+    task = {
+        "containers": [container],
+        "ephemeralStorage": {"sizeInGiB": 30},
+        "executionRoleArn": role,
+        "taskRoleArn": role,
+        "platformVersion": "LATEST",
+        "networkConfiguration": {"assignPublicIp": "DISABLED"},
+        "runtimePlatform": {"operatingSystemFamily": "LINUX", "cpuArchitecture": "X86_64"},
+    }
+    bench.call(
+        "RegisterJobDefinition",
+        jobDefinitionName="ez",
+        type="container",
+        platformCapabilities=["FARGATE"],
+        propagateTags=True,
+        ecsProperties={"taskProperties": [task]},
+    )
+    resources = {"type": "FARGATE", "maxvCpus": 4, "subnets": ["subnet-1"], "securityGroupIds": ["sg-1"]}
+    bench.call("CreateComputeEnvironment", computeEnvironmentName="ce", type="MANAGED", computeResources=resources)
+    bench.queue()
+    job_id = bench.submit(jobDefinition="ez", dependsOn=[], tags={})
+    bench.start(job_id)
+    (summary,) = bench.call("ListJobs", jobQueue="queue", jobStatus="RUNNING", maxResults=10)["jobSummaryList"]
+    assert summary["jobName"] == "j"
+    shown = shown_task(bench, summary["jobId"])
+    task_id = shown["taskArn"].split("/")[-1]
+    assert shown["containers"][0]["logStreamName"] == f"ez/container1/{task_id}" and shown["ephemeralStorage"] == {"sizeInGiB": 30}
