@@ -344,7 +344,11 @@ def test_what_ezbatch_registers(bench: Bench) -> None:
     """The requests of ezbatch 0.1.0, whose list of jobs shows only those with a task's ARN."""
     role = "arn:aws:iam::123456789012:role/ecs"
     container = {
-        **{"name": "container1", "image": "busybox", "command": ["true"], "essential": True, "dependsOn": []},
+        "name": "container1",
+        "image": "busybox",
+        "command": ["true"],
+        "essential": True,
+        "dependsOn": [],
         "environment": [{"name": "A", "value": "1"}],
         "resourceRequirements": [{"type": "VCPU", "value": "1"}, {"type": "MEMORY", "value": "2048"}],
         "logConfiguration": {"logDriver": "awslogs"},
