@@ -376,8 +376,8 @@ def test_children_that_were_doomed_before_the_stop_stay_so() -> None:
 def test_ready_jobs_and_the_front_count_children() -> None:
     bench = Bench(Resources(1, 8192))
     array, plain = bench.submit(size=3), bench.submit()
-    assert bench.engine.yard.ready_count(bench.job_spec(plain).queue) == 4
+    assert bench.engine.yard.lanes.count(bench.job_spec(plain).queue) == 4
     bench.up()
     front = bench.read.front(bench.job_spec(plain).queue, 2)
     assert [id for id, _ in front] == [f"{array}:1", f"{array}:2"]
-    assert bench.engine.yard.ready_count("nowhere") == 0
+    assert bench.engine.yard.lanes.count("nowhere") == 0

@@ -117,8 +117,8 @@ def test_priorities_of_jobs_that_rest_outlive_a_restart() -> None:
     assert before == [jobs[key] for key in (("a", 9), ("b", 9), ("a", 5), ("b", 5), ("a", 1), ("b", 1))]
     bench.restart()
     assert front(bench) == before
-    assert bench.engine.yard.ready_count(Q) == 6
-    assert [bench.engine.yard.position(Q, id) for id in before] == [1, 2, 3, 4, 5, 6]
+    assert bench.engine.yard.lanes.count(Q) == 6
+    assert [bench.engine.yard.lanes.position(Q, id) for id in before] == [1, 2, 3, 4, 5, 6]
     assert {s.share: s.is_active for s in bench.engine.yard.sharing(Q).standings} == {"a": True, "b": True, "z": True}  # type: ignore[union-attr]
 
 

@@ -175,7 +175,7 @@ class Links:
         if children.is_settled():
             succeeded = children.succeeded.bit_count()
             self._engine.move(parent, lifecycle.Settled(succeeded, children.size - succeeded), now_ms)
-        if self._yard.index_array(parent_id):
+        if self._yard.lanes.index_array(parent_id):
             self._engine.dirty = True  # its next child may have been what blocked the queue
         if parent_id in self._yard.jobs and children.ready():
             self._engine.note_ready(self._yard.specifications[parent_id])
@@ -316,7 +316,7 @@ def _lay_down(engine: Engine, live: Live) -> None:
         for id, number in engine.store.resting(queue.arn):
             yard.lay_down(id, kinds[number], Status.RUNNABLE)
             ready.append(id)
-        yard.fill_lanes(queue.arn, ready)
+        yard.lanes.fill(queue.arn, ready)
         for job, number in engine.store.resting_held(queue.arn):
             yard.lay_down(job.id, kinds[number], job.status)
             engine.links.reload(job, kinds[number])

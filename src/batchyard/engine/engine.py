@@ -169,7 +169,7 @@ class Engine:
 
         Children of one array need the same: where one is blocked, the next is too. With fair share only the first of a share counts.
         """
-        head, blocked = self.yard.head(spec.queue, spec.share), self.blocked.get(spec.queue)
+        head, blocked = self.yard.lanes.head(spec.queue, spec.share), self.blocked.get(spec.queue)
         if blocked is None or head is None or (head[1] != split_child(blocked)[0] and (not spec.share or head[1] == spec.id)):
             self.dirty = True
 
@@ -357,7 +357,7 @@ class Engine:
             self.yard.use_up(waiting.spec.consumables)
             self.gangs.place(waiting, ids, now_ms)
         for parent in {w.job_id for w, _ in made.placements if w.child is not None}:
-            self.yard.index_array(parent)
+            self.yard.lanes.index_array(parent)
         for id in made.stops:
             self._stop_instance(self.yard.instances[id])
         for id in made.reclaims:

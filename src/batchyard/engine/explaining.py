@@ -65,10 +65,10 @@ class Explainer:
         if spec.nodes:
             summary, why = self._gang(queue, job_id, spec)
             words = gang_reasons.aws_words(self._engine.yard, queue, spec)
-            return Explanation(job_id, status, summary, why, words, self._engine.yard.position(queue.arn, job_id))
+            return Explanation(job_id, status, summary, why, words, self._engine.yard.lanes.position(queue.arn, job_id))
         summary, why = self.why(queue, job_id, spec)
         words = reasons.aws_words(self._engine.yard, queue, spec.needs)
-        return Explanation(job_id, status, summary, why, words, self._engine.yard.position(queue.arn, job_id))
+        return Explanation(job_id, status, summary, why, words, self._engine.yard.lanes.position(queue.arn, job_id))
 
     def is_moving(self, job: Job) -> bool:
         """Whether the turn that is being written takes the job out of RUNNABLE: then there is nothing left to wait for."""

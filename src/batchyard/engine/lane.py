@@ -1,7 +1,7 @@
 """The order in which the ready jobs of a queue are to start: a sorted set that stays quick with a million members.
 
 Keys are tuples (front, id, child). The lower front goes first: retried jobs, and of a share those of higher priority
-(`yard._front`). Ids are time-ordered, so order by id is order of submission; `child` is -1 for a job of its own and for an
+(`lanes._front`). Ids are time-ordered, so order by id is order of submission; `child` is -1 for a job of its own and for an
 array's parent, which stands for all its children without a record.
 """
 

@@ -7,17 +7,15 @@ write fails, the yard is thrown away and rebuilt from the store (docs/decisions/
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TypeVar
 
 from msgspec.structs import replace
 
-from batchyard.core.dependencies import Children, bits
-from batchyard.core.fairshare import in_turn
+from batchyard.core.dependencies import Children
 from batchyard.core.lifecycle import loss_of
 from batchyard.core.retries import would_survive_loss
-from batchyard.engine.lane import Key, Lane
+from batchyard.engine.lanes import Lanes
 from batchyard.engine.resting import Records, Resting
 from batchyard.engine.shares import Shares
 from batchyard.engine.world import World
@@ -25,7 +23,7 @@ from batchyard.model.capacity import NOTHING, Environment, Health, Instance, Que
 from batchyard.model.consumable import REPLENISHABLE, Consumable, Wants
 from batchyard.model.definition import Definition
 from batchyard.model.fairshare import SchedulingPolicy, Sharing
-from batchyard.model.job import Job, Specification, Status, child_id, split_child
+from batchyard.model.job import Job, Specification, Status
 from batchyard.model.view import Passing, Waiting
 from batchyard.store.records import Changes
 
@@ -59,8 +57,7 @@ class Yard:
         self.live_nodes: dict[str, set[int]] = {}  # multi-node job -> its nodes that have a record which is not final
         self.attempts: dict[str, str] = {}  # attempt -> job
         self.live_in_queue: dict[str, int] = {}
-        self._lanes: dict[str, dict[str, Lane]] = {}  # queue -> share ("" where there are none) -> its ready jobs, if it has any
-        self._ready_arrays: dict[str, set[str]] = {}  # queue -> arrays in its lane
+        self.lanes = Lanes(self)
         self._used: dict[str, Resources] = {}
         self._in_use: dict[str, int] = {}  # of consumable resources
         self._on_instance: dict[str, dict[str, bool]] = {}
@@ -74,84 +71,13 @@ class Yard:
     def open_queues(self) -> Sequence[Queue]:
         if self._open is None:
             self._open = sorted(self.queues.values(), key=lambda q: (-q.priority, q.created_at_ms, q.arn))
-        return [q for q in self._open if self._lanes.get(q.arn) and q.health is not Health.DELETING]
+        return [q for q in self._open if self.lanes.has_ready(q.arn) and q.health is not Health.DELETING]
 
     def ready(self, queue: str, passing: Passing = ()) -> Iterator[Waiting]:
-        sharing = self.sharing(queue)
-        if sharing is not None:
-            return in_turn(sharing, lambda share: self._ready(queue, share, passing), passing)
-        return self._ready(queue, "", passing)
+        return self.lanes.ready(queue, passing)
 
     def sharing(self, queue: str) -> Sharing | None:
-        policy = self.shares.policy_of(queue)
-        if policy is None:
-            return None
-        lanes = self._lanes.get(queue, {})
-        return Sharing(policy, self.shares.standings(queue, {share: lane.first[1] for share, lane in lanes.items() if lane.first}))
-
-    def _ready(self, queue: str, share: str, passing: Passing) -> Iterator[Waiting]:
-        for _front, id, child in self._lanes.get(queue, {}).get(share, ()):
-            kind = self.resting.asleep.get(id)
-            if kind is not None:
-                if kind.needs not in passing and kind.consumables not in passing:
-                    yield Waiting(id, self.specifications[id], None, 1)
-                continue
-            spec = self.specifications[id]
-            if spec.needs in passing or spec.consumables in passing:
-                continue
-            if child >= 0:
-                yield Waiting(child_id(id, child), spec, None, len(self.jobs[child_id(id, child)].attempts) + 1)
-            elif spec.array_size:
-                for index in bits(self.arrays[id].ready()):
-                    yield Waiting(id, spec, index, 1)
-                    if spec.needs in passing or spec.consumables in passing:
-                        break
-            else:
-                yield Waiting(id, spec, None, len(self.jobs[id].attempts) + 1)
-
-    def ready_count(self, queue: str) -> int:
-        """Ready jobs of a queue, an array's children counted one by one."""
-        lanes = self._lanes.get(queue, {}).values()
-        return sum(map(len, lanes)) + sum(self._more_than_one(id) for id in self._ready_arrays.get(queue, ()))
-
-    def position(self, queue: str, job_id: str) -> int | None:
-        """The place of a ready job among the ready ones of its queue, from 1; of an array that of its next child. None if it is not
-        among them, nor among the first few thousand with fair share."""
-        parent, index = split_child(job_id)
-        if self.shares.policy_of(queue) is not None:
-            return self._position_in_turn(queue, job_id)
-        lane = self._lanes.get(queue, {}).get("")
-        if lane is None:
-            return None
-        job = self.jobs.awake.get(job_id)
-        own = (0 if job is not None and job.attempts else 1, parent, -1 if index is None else index)
-        shared = (1, parent, -1)
-        key = own if own in lane else shared
-        if key not in lane:
-            return None
-        before = lane.rank(key) + sum(self._more_than_one(id) for id in self._ready_arrays.get(queue, ()) if (1, id, -1) < key)
-        if key is shared and index is not None:
-            ready = self.arrays[parent].ready()
-            if not ready >> index & 1:
-                return None
-            before += (ready & ((1 << index) - 1)).bit_count()
-        return before + 1
-
-    def _position_in_turn(self, queue: str, job_id: str) -> int | None:
-        """With fair share one has to count."""
-        for position, waiting in enumerate(islice(self.ready(queue), MOST_COUNTED), 1):
-            name = waiting.job_id if waiting.child is None else child_id(waiting.job_id, waiting.child)
-            if job_id in (name, waiting.job_id):
-                return position
-        return None
-
-    def _more_than_one(self, array: str) -> int:
-        return self.arrays[array].ready().bit_count() - 1
-
-    def head(self, queue: str, share: str = "") -> Key | None:
-        """The first of a queue's ready jobs, or of those of one share."""
-        lane = self._lanes.get(queue, {}).get(share)
-        return lane.first if lane else None
+        return self.lanes.sharing(queue)
 
     def free(self, instance: str) -> Resources:
         return self.instances[instance].room.minus(self._used.get(instance, NOTHING))
@@ -197,8 +123,7 @@ class Yard:
 
     def drop_queue(self, arn: str) -> None:
         del self.queues[arn]
-        self._lanes.pop(arn, None)
-        self._ready_arrays.pop(arn, None)
+        self.lanes.drop_queue(arn)
         self.shares.drop_queue(arn)
         self._open = None
         self.changes.queues[arn] = None
@@ -258,21 +183,11 @@ class Yard:
         self.changes.specifications[spec.id] = spec
 
     def lay_down(self, id: str, kind: Specification, status: Status) -> None:
-        """At start: a job that rests, as the store has it. Ready ones are put into their lane with `fill_lanes`."""
+        """At start: a job that rests, as the store has it. Ready ones are put into their lane with `Lanes.fill`."""
         self.resting.lay_down(id, kind, status)
         self.live_in_queue[kind.queue] = self.live_in_queue.get(kind.queue, 0) + 1
         if kind.share:
             self.shares.lay_down(kind)
-
-    def fill_lanes(self, queue: str, ids: Iterable[str]) -> None:
-        """At start: the ready jobs of a queue that rest, in order of their ids."""
-        keys: dict[str, list[Key]] = {}
-        for id in ids:
-            kind = self.resting.asleep[id]
-            keys.setdefault(kind.share, []).append((_front(kind, False), id, -1))
-        for share, ready in keys.items():
-            ready.sort()
-            self._lanes.setdefault(queue, {}).setdefault(share, Lane()).fill(ready)
 
     def put_job(self, job: Job) -> None:
         """Replace a job's record and keep every index true. A finished job leaves the yard."""
@@ -285,7 +200,7 @@ class Yard:
         if spec.share:
             self.shares.index(old, job, spec)
         if not job.is_array:
-            self._index_lane(old, job, spec)
+            self.lanes.index(old, job, spec)
             self._index_attempt(old, job, spec)
             if job.index is not None:
                 self._index_child(job)
@@ -305,43 +220,6 @@ class Yard:
         self.arrays.pop(parent, None)
         self.live_children.pop(parent, None)
         self.specifications.awake.pop(parent, None)
-
-    def index_array(self, parent: str) -> bool:
-        """Put an array into its lane, or take it out, as it has ready children or not; whether it was taken out."""
-        spec = self.specifications[parent]
-        key = (_front(spec, False), parent, -1)
-        arrays = self._ready_arrays.setdefault(spec.queue, set())
-        if self.arrays[parent].ready():
-            self._line_up(spec, key)
-            arrays.add(parent)
-            return False
-        arrays.discard(parent)
-        return self._leave(spec, key)
-
-    def _line_up(self, spec: Specification, key: Key) -> None:
-        self._lanes.setdefault(spec.queue, {}).setdefault(spec.share, Lane()).add(key)
-
-    def _leave(self, spec: Specification, key: Key) -> bool:
-        """Whether the key was in its lane. Lanes without jobs go, so that who looks for the next one does not look at them."""
-        lanes = self._lanes.get(spec.queue, {})
-        lane = lanes.get(spec.share)
-        if lane is None or key not in lane:
-            return False
-        lane.discard(key)
-        if not lane:
-            del lanes[spec.share]
-        return True
-
-    def _index_lane(self, old: Job | None, job: Job, spec: Specification) -> None:
-        if job.node is not None:
-            return  # nodes are placed with their job
-        was = old is not None and old.status is Status.RUNNABLE
-        now = job.status is Status.RUNNABLE
-        if was and not now:
-            assert old is not None
-            self._leave(spec, _key(old, spec))
-        elif now and not was:
-            self._line_up(spec, _key(job, spec))
 
     def _index_attempt(self, old: Job | None, job: Job, spec: Specification) -> None:
         before = old.current if old is not None else None
@@ -388,15 +266,6 @@ class Yard:
                 children.failed |= bit
         else:
             live.add(job.index)
-
-
-def _key(job: Job, spec: Specification) -> Key:
-    return (_front(spec, bool(job.attempts)), job.spec_id, -1 if job.index is None else job.index)
-
-
-def _front(spec: Specification, is_retried: bool) -> int:
-    """Higher priorities within a share first (without fair share all have 0); of equals those that are tried again."""
-    return -2 * spec.priority + (0 if is_retried else 1)
 
 
 def _job_of(found: tuple[Job, Specification]) -> Job:

@@ -208,8 +208,10 @@ def _order(engine: Engine, queue: Queue, turn: Turn, now_ms: int) -> None:
         require(of_share == sorted(set(of_share)), f"the ready jobs of {queue.name} are out of order")
     require(set(keys) == set(_expected(engine, queue)), f"the ready jobs of {queue.name} are not those that are RUNNABLE")
     names = [w.job_id if w.child is None else child_id(w.job_id, w.child) for w in ready]
-    require([view.position(queue.arn, name) for name in names] == list(range(1, len(names) + 1)), f"positions in {queue.name} are wrong")
-    require(view.ready_count(queue.arn) == len(names), f"the count of ready jobs of {queue.name} is wrong")
+    require(
+        [view.lanes.position(queue.arn, name) for name in names] == list(range(1, len(names) + 1)), f"positions in {queue.name} are wrong"
+    )
+    require(view.lanes.count(queue.arn) == len(names), f"the count of ready jobs of {queue.name} is wrong")
     most, left = fairshare.allowance(view, queue)[:2]
     possible = [
         w for w in ready if not rules.pass_impossible or (w.spec.needs.vcpus <= most and scaling.is_possible(view, queue, w.spec.needs))

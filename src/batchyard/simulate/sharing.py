@@ -28,7 +28,7 @@ def new_policy(arn: str, account: str, region: str, random: Random) -> Schedulin
         account=account,
         region=region,
         decay_s=random.choice((0, 10, 60)),
-        reservation=random.choice((0, 0, 25, 50)),
+        reservation=random.choice((0, 25, 50, 90)),
         distribution=weights[: random.randint(0, 2)],
     )
 
