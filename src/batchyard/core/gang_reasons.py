@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Container, Mapping
+
 from batchyard.core import gangs, packing, reasons, scheduling
 from batchyard.core.reasons import amount
 from batchyard.model.capacity import Environment, Instance, InstanceState, Queue, Resources
@@ -27,7 +29,7 @@ def head_words(view: YardView, queue: Queue, spec: Specification) -> str:
     words = aws_words(view, queue, spec)
     if words or environment is None or any(i.state is InstanceState.PENDING for i in _launched_for(view, queue, environment)):
         return words
-    short, shapes = _unseated(view, environment, spec), gangs.shapes_for(view, environment, spec)
+    short, shapes = _unseated(view, environment, spec, ()), gangs.shapes_for(view, environment, spec)
     taken = sum(i.room.vcpus for i in view.environment_instances(environment.arn).values())
     left = packing.Limits(environment.max_vcpus - taken, reasons.host_left(view, environment.provider))
     if not short or gangs.starts(shapes, short, left) or not gangs.starts(shapes, short, left._replace(host=None)):
@@ -39,17 +41,20 @@ def _launched_for(view: YardView, queue: Queue, environment: Environment) -> lis
     return [i for i in view.environment_instances(environment.arn).values() if i.launched_for in ("", queue.arn)]
 
 
-def _unseated(view: YardView, environment: Environment, spec: Specification) -> list[Resources]:
-    """What the nodes need that find no room on the instances there are."""
+def _unseated(view: YardView, environment: Environment, spec: Specification, but: Container[str]) -> list[Resources]:
+    """What the nodes need that find no room on the instances there are, but for some."""
     there = view.environment_instances(environment.arn).values()
-    takers = [i for i in there if scheduling.takes_jobs(i, environment) and gangs.is_fitting(view, i, spec)]
+    takers = [i for i in there if i.id not in but and scheduling.takes_jobs(i, environment) and gangs.is_fitting(view, i, spec)]
     needs = gangs.needs_of_nodes(spec)
     seats, _left = gangs.seat(needs, {i.id: view.free(i.id) for i in takers})
     return [one for one, seat in zip(needs, seats, strict=True) if not seat]
 
 
-def per_environment(view: YardView, queue: Queue, spec: Specification) -> tuple[Reason, ...]:
-    """One reason for each environment of the queue up to the one where the nodes will run: later ones are not tried."""
+def per_environment(view: YardView, queue: Queue, spec: Specification, kept: Mapping[str, str]) -> tuple[Reason, ...]:
+    """One reason for each environment of the queue up to the one where the nodes will run: later ones are not tried.
+
+    `kept`: see `scheduling.Plan`.
+    """
     found: list[Reason] = []
     for arn in queue.environments:
         environment = view.environments.get(arn)
@@ -62,7 +67,7 @@ def per_environment(view: YardView, queue: Queue, spec: Specification) -> tuple[
         elif not gangs.could_take(view, environment, spec):
             found.append(_never(view, environment, spec))
         else:
-            reason = _not_now(view, queue, environment, spec)
+            reason = _not_now(view, queue, environment, spec, kept)
             return (*found, reason) if reason is not None else ()
     return tuple(found)
 
@@ -71,8 +76,8 @@ def _never(view: YardView, environment: Environment, spec: Specification) -> Rea
     if not gangs.takes_nodes(environment):
         return Reason(
             environment.name,
-            "is a Spot environment, and nodes of a multi-node parallel job do not run on Spot instances",
-            "attach an on-demand compute environment (type EC2) to the queue",
+            "is not managed on-demand EC2, and nodes of a multi-node parallel job run on nothing else",
+            "attach a MANAGED compute environment of type EC2 to the queue",
         )
     shapes, wanted = gangs.shapes_for(view, environment, spec), spec.nodes[0].instance_type
     if not shapes:
@@ -104,9 +109,10 @@ def _is_over_max(view: YardView, environment: Environment, spec: Specification) 
     return bool(gangs.starts(gangs.shapes_for(view, environment, spec), gangs.needs_of_nodes(spec), limits))
 
 
-def _not_now(view: YardView, queue: Queue, environment: Environment, spec: Specification) -> Reason | None:
+def _not_now(view: YardView, queue: Queue, environment: Environment, spec: Specification, kept: Mapping[str, str]) -> Reason | None:
     """All nodes would fit, but not beside what runs."""
-    short = _unseated(view, environment, spec)
+    foreign = {i for i in view.environment_instances(environment.arn) if not _is_lent(view, queue, environment, i)}
+    short = _unseated(view, environment, spec, {i for i, keeper in kept.items() if keeper != queue.arn} | foreign)
     if not short:
         return None
     found = spec.num_nodes - len(short)
@@ -116,6 +122,13 @@ def _not_now(view: YardView, queue: Queue, environment: Environment, spec: Speci
         names = ", ".join(i.id for i in coming)
         return Reason(environment.name, f"{summary}; starting: {names}", "wait: the nodes start with them")
     return Reason(environment.name, f"{summary}; {_left_over(view, environment)}", "wait for other jobs to end, or use fewer nodes")
+
+
+def _is_lent(view: YardView, queue: Queue, environment: Environment, instance: str) -> bool:
+    """Whether the queue may use an instance: of an environment that only lends it what is idle, not every one."""
+    if not queue.spill_idle or environment.arn == queue.environments[0]:
+        return True
+    return scheduling.is_spare(view, view.instances[instance], queue, scheduling.Plan())
 
 
 def _left_over(view: YardView, environment: Environment) -> str:

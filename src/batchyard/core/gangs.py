@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from batchyard.core import packing
 from batchyard.core.growth import Growth, is_open, scalable
 from batchyard.core.reclaiming import make_room_in
-from batchyard.model.capacity import NOTHING, Environment, Instance, Queue, Resources, Shape
+from batchyard.model.capacity import NOTHING, Environment, Instance, Platform, Queue, Resources, Shape
 from batchyard.model.job import Specification
 from batchyard.model.view import YardView
 
@@ -34,8 +34,8 @@ def total(rooms: Sequence[Resources]) -> Resources:
 
 
 def takes_nodes(environment: Environment) -> bool:
-    """Whether nodes may run there at all: AWS has no multi-node parallel jobs on Spot."""
-    return not environment.spot
+    """Whether nodes may run there at all: AWS has no multi-node parallel jobs on Spot or Fargate, nor in UNMANAGED environments."""
+    return not environment.spot and environment.platform is Platform.EC2 and environment.kind == "MANAGED"
 
 
 def environment_of(view: YardView, queue: Queue, spec: Specification) -> Environment | None:

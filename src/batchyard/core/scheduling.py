@@ -154,11 +154,13 @@ def _place_gang(view: YardView, queue: Queue, job: Waiting, rooms: Rooms, rules:
         if gangs.is_fitting(view, view.instances[id], job.spec) and (not is_lent or is_spare(view, view.instances[id], queue, made))
     }
     seats, left = gangs.seat(needs, usable)
-    there.update(left)
     if all(seats):
+        there.update(left)
         made.gangs.append((job, tuple(seats)))
         return []
-    made.kept.update((id, queue.arn) for id in seats if id)
+    if not is_lent:  # room that is only lent is not kept from those whose it is
+        there.update(left)
+        made.kept.update((id, queue.arn) for id in seats if id)
     return [one for one, id in zip(needs, seats, strict=True) if not id]
 
 

@@ -106,13 +106,14 @@ class Explainer:
             names = ", ".join(want.resource.rpartition("/")[2] for want in spec.consumables)
             return f"waits its turn: what is free of {names} is kept for jobs before it", ()
         if not why:
-            return "is about to start", ()
+            is_kept = any(yard.instances[id].environment in queue.environments for id in self._engine.kept if id in yard.instances)
+            return "waits: the room that is free is kept for the nodes of a job that comes first" if is_kept else "is about to start", ()
         return "; ".join(f"{r.environment}: {r.shortfall}" for r in why), why
 
     def _gang(self, queue: Queue, job_id: str, spec: Specification) -> tuple[str, tuple[Reason, ...]]:
         """`why`, for all nodes of a multi-node parallel job together."""
         yard, head = self._engine.yard, self._engine.blocked.get(queue.arn)
-        why = gang_reasons.per_environment(yard, queue, spec)
+        why = gang_reasons.per_environment(yard, queue, spec, self._engine.kept)
         if self._could_run(queue, spec):
             lacking = tuple(consumables.reasons(yard, spec.consumables))
             if lacking:

@@ -12,9 +12,9 @@ from batchyard.core.lifecycle import EXITED
 from batchyard.engine.reader import EngineReader
 from batchyard.model.capacity import Resources
 from batchyard.model.consumable import Consumption, Wants
-from batchyard.model.job import Dependency, DependencyKind, RetryRule, Specification, Status, child_id
+from batchyard.model.job import Dependency, DependencyKind, RetryRule, Specification, Status, child_id, node_id
 from batchyard.model.requests import Cancel, EndAll, Forget, Reclaim, Request, Submit, TagJob, Terminate
-from batchyard.simulate import edits, sharing
+from batchyard.simulate import edits, gangs, sharing
 from batchyard.simulate.edits import ACCOUNT, BATCH, REGION
 from batchyard.simulate.scenario import Scenario
 from batchyard.simulate.world import FalseWorld
@@ -100,6 +100,7 @@ class Callers:
             return edits.new_queue(self._name("q"), self._random, self._work.fair_share)
         dice = self._random.random
         size = self._random.randint(2, self._work.most_children) if dice() < self._work.arrays else 0
+        is_gang = not size and dice() < self._work.gangs
         depends_on = self._dependencies(read, size) if dice() < self._work.dependencies else ()
         queue = self._random.choice(queues)
         fair = bool(read.queues[queue].scheduling_policy)
@@ -121,7 +122,10 @@ class Callers:
             array_size=size,
             effective=CONTAINER,
         )
-        if self._forms.random() < self._work.several:
+        if is_gang:
+            nodes, main = gangs.some_nodes(self._random, self._work.most_nodes, spec.needs)
+            spec = replace(spec, nodes=nodes, main_node=main)
+        if not is_gang and self._forms.random() < self._work.several:
             spec = replace(spec, form="ecs", effective=TASK)
         self.submitted[spec.id] = spec
         wrong = WRONG if dice() < 0.02 else ""
@@ -139,6 +143,8 @@ class Callers:
                 found.append(Dependency(spec.id, N_TO_N))
             elif spec.array_size and self._random.random() < 0.5:
                 found.append(Dependency(child_id(spec.id, self._random.randrange(spec.array_size))))
+            elif spec.nodes and self._random.random() < 0.5:
+                found.append(Dependency(node_id(spec.id, self._random.randrange(spec.num_nodes))))
             else:
                 found.append(Dependency(spec.id))
         return tuple(found)
@@ -156,6 +162,8 @@ class Callers:
         target = spec.id
         if spec.array_size and dice < 0.55:
             target = child_id(spec.id, self._random.randrange(spec.array_size + 1))  # one of them does not exist
+        elif spec.nodes and dice < 0.3:
+            target = node_id(spec.id, self._random.randrange(spec.num_nodes + 1))
         return (Cancel if self._random.random() < 0.5 else Terminate)(target, f"asked at {self._world.now}")
 
     # --- queues, environments, instances ---

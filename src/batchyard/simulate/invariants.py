@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from batchyard.core import fairshare, packing, scaling, scheduling, time_limits
+from batchyard.core import fairshare, packing, scheduling, time_limits
 from batchyard.core.consumables import available
 from batchyard.core.dependencies import bits
 from batchyard.core.forms import containers_of
@@ -16,7 +16,7 @@ from batchyard.model.capacity import NOTHING, InstanceState, Platform, Queue, Re
 from batchyard.model.consumable import REPLENISHABLE, Wants
 from batchyard.model.job import Attempt, DependencyKind, Job, Specification, Status, child_id
 from batchyard.model.view import Waiting
-from batchyard.simulate import sharing
+from batchyard.simulate import gangs, sharing
 from batchyard.simulate.chance import require
 
 S = Status
@@ -54,6 +54,11 @@ class Watch:
         for parent in {job.spec_id for job, _ in turn.changes.jobs.values() if job.is_array or job.index is not None}:
             if parent in engine.yard.jobs:
                 _array(engine, engine.yard.jobs[parent])
+        for id in {job.spec_id for job, _ in turn.changes.jobs.values() if job.is_multi_node or job.node is not None}:
+            if id in engine.yard.jobs:
+                gangs.check(engine, engine.yard.jobs[id])
+            else:
+                gangs.check_ended(engine, self.finals[id])
         for queue in engine.yard.open_queues:
             _order(engine, queue, turn, now_ms)
         for queue in engine.yard.queues.values():
@@ -89,8 +94,12 @@ class Watch:
         assert spec is not None
         every = [*job.attempts, *([job.current] if job.current else [])]
         require(len(every) <= spec.attempts, f"{job.id} has {len(every)} attempts of {spec.attempts}")
-        require([a.number for a in every] == list(range(1, len(every) + 1)), f"the attempts of {job.id} are misnumbered")
-        require((job.current is not None) == job.status.is_placed, f"{job.id} is {job.status} and its attempt says otherwise")
+        numbers = [a.number for a in every]
+        expected = sorted(set(numbers)) if job.node is not None else list(range(1, len(every) + 1))  # a node may have had no part in one
+        require(numbers == expected, f"the attempts of {job.id} are misnumbered")
+        is_held = job.status.is_placed if not job.is_ending else False
+        waits = job.node is not None and job.status is S.RUNNABLE  # for the main node, with room or without
+        require(waits or (job.current is not None) == is_held, f"{job.id} is {job.status} and its attempt says otherwise")
         for attempt in job.attempts:
             _containers(job, spec, attempt)
         times = [job.created_at_ms, job.started_at_ms, job.stopped_at_ms]
@@ -107,7 +116,10 @@ class Watch:
         require(yard.policies == ledger.policies, "yard and ledger hold other policies")
         require(yard.consumables == ledger.consumables, "yard and ledger hold other consumable resources")
         require(not yard.changes, "something was changed outside of a turn")
-        require(not engine.finished and not engine.touched_arrays and not engine.recent, "a turn left something undone")
+        require(
+            not engine.finished and not engine.touched_arrays and not engine.recent and not engine.touched_gangs,
+            "a turn left something undone",
+        )
 
     def _capacity(self, engine: Engine, turn: Turn) -> None:
         yard = engine.yard
@@ -147,9 +159,9 @@ def _sums(engine: Engine) -> None:
         queued[spec.queue] = queued.get(spec.queue, 0) + 1
         if job.current is not None:
             attempts[job.current.id] = job.id
-            used[job.current.instance] = used.get(job.current.instance, NOTHING).plus(spec.needs)
+            used[job.current.instance] = used.get(job.current.instance, NOTHING).plus(spec.needs_of(job))
             where.setdefault(job.current.instance, set()).add(job.current.id)
-            for resource, quantity in spec.consumables:
+            for resource, quantity in spec.consumables if job.node is None else ():
                 held[resource] = held.get(resource, 0) + quantity
     require(all(yard.in_use(arn) == held.get(arn, 0) for arn in yard.consumables), f"attempts hold {held} and the yard says otherwise")
     require(all(c.total >= 0 for c in yard.consumables.values()), "less than nothing is left of a consumable resource")
@@ -213,12 +225,12 @@ def _order(engine: Engine, queue: Queue, turn: Turn, now_ms: int) -> None:
     )
     require(view.lanes.count(queue.arn) == len(names), f"the count of ready jobs of {queue.name} is wrong")
     most, left = fairshare.allowance(view, queue)[:2]
-    possible = [
-        w for w in ready if not rules.pass_impossible or (w.spec.needs.vcpus <= most and scaling.is_possible(view, queue, w.spec.needs))
-    ]
+    possible = [w for w in ready if not rules.pass_impossible or (w.spec.vcpus <= most and gangs.is_possible(view, queue, w.spec))]
     plain = [w for w in possible if not w.spec.consumables]  # those that lack consumable resources may be overtaken
     for job, arn in turn.changes.jobs.values():
-        if arn == queue.arn and job.status is S.STARTING and job.current is not None and job.current.placed_at_ms == now_ms:
+        if job.node is not None or arn != queue.arn or job.status is not S.STARTING or job.current is None:
+            continue
+        if job.current.placed_at_ms == now_ms:
             spec = view.specifications[job.spec_id]
             placed, wants = (_front(spec, bool(job.attempts)), job.spec_id, -1 if job.index is None else job.index), spec.consumables
             alike = (w for w in (possible if wants else plain) if w.spec.share == spec.share and (not wants or w.spec.consumables == wants))
@@ -232,12 +244,17 @@ def _order(engine: Engine, queue: Queue, turn: Turn, now_ms: int) -> None:
         first = next((w for w, name in zip(ready, names, strict=True) if name == engine.blocked.get(queue.arn)), None)
         require(first is not None, f"nobody blocks {queue.name}, and there are jobs that could start")
         assert first is not None
-    if first.spec.needs.vcpus <= left and not queue.spill_idle:
+    if first.spec.vcpus > left or queue.spill_idle:
+        return
+    if first.spec.nodes:
+        require(not gangs.could_start(engine, queue, first), f"{first.job_id} waits although there is room for all its nodes")
+    else:
         needs = first.spec.needs
         for arn in queue.environments:
             for instance in view.environment_instances(arn).values():
                 environment = view.environments[arn]
-                room = scheduling.takes_jobs(instance, environment) and packing.holds(environment, view.free(instance.id), needs)
+                room = instance.id not in engine.kept and scheduling.takes_jobs(instance, environment)
+                room = room and packing.holds(environment, view.free(instance.id), needs)
                 require(not room, f"{first.job_id} waits although {instance.id} has room for it")
 
 
@@ -268,7 +285,7 @@ def _expected(engine: Engine, queue: Queue) -> Iterator[tuple[int, str, int]]:
             continue
         if job.is_array:
             yield from ((_front(spec, False), job.id, index) for index in bits(yard.arrays[job.id].ready()))
-        elif job.status is S.RUNNABLE:
+        elif job.status is S.RUNNABLE and job.node is None:
             yield (_front(spec, bool(job.attempts)), job.spec_id, -1 if job.index is None else job.index)
 
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from batchyard.core import gangs as core_gangs
 from batchyard.core import growth, reclaiming, retries
 from batchyard.core.lifecycle import CHILD_FAILED, DEPENDENT_FAILED, TIMED_OUT
 from batchyard.engine.engine import Engine
 from batchyard.engine.reader import EngineReader
 from batchyard.model.capacity import Health, InstanceState
-from batchyard.model.job import DependencyKind, Job, Specification, Status, child_id
+from batchyard.model.job import Dependency, DependencyKind, Job, Specification, Status, child_id
 from batchyard.model.view import JobQuery
-from batchyard.simulate import sharing
+from batchyard.simulate import gangs, sharing
 from batchyard.simulate.callers import WRONG
 from batchyard.simulate.chance import require
 
@@ -39,14 +40,21 @@ def at_rest(engine: Engine, read: EngineReader, held: Iterable[str]) -> None:
 def _cannot_go_on(engine: Engine, job: Job) -> bool:
     yard = engine.yard
     spec = yard.specifications[job.spec_id]
+    if job.node is not None:
+        return job.spec_id in yard.jobs  # which is judged by itself
     if job.is_array:
         ready = yard.arrays[job.id].ready()
         waiting = any(child_id(job.id, i) in yard.jobs for i in range(spec.array_size))
-        follows = any(d.job_id.partition(":")[0] in yard.jobs for d in spec.depends_on)
+        follows = any(_whole(d) in yard.jobs for d in spec.depends_on)
         return waiting or follows or (bool(ready) and _is_stuck(engine, spec))
     if job.status is S.PENDING:
-        return any(d.job_id.partition(":")[0] in yard.jobs for d in job.waits_for)
+        return any(_whole(d) in yard.jobs for d in job.waits_for)
     return job.status is S.RUNNABLE and _is_stuck(engine, spec)
+
+
+def _whole(dependency: Dependency) -> str:
+    """The job that a dependency is on, or that what it is on is part of."""
+    return dependency.job_id.partition(":")[0].partition("#")[0]
 
 
 def _is_stuck(engine: Engine, spec: Specification) -> bool:
@@ -62,7 +70,11 @@ def _is_hopeless(engine: Engine, spec: Specification) -> bool:
     queue = engine.yard.queues[spec.queue]
     if sharing.is_kept_out(engine, spec):
         return True
-    environments = [engine.yard.environments[arn] for arn in growth.scalable(engine.yard, queue)]
+    scaled = growth.scalable(engine.yard, queue)
+    if spec.nodes:
+        chosen = core_gangs.environment_of(engine.yard, queue, spec)
+        return chosen is None or chosen.arn not in scaled
+    environments = [engine.yard.environments[arn] for arn in scaled]
     return all(reclaiming.least_room(engine.yard, environment, spec.needs) is None for environment in environments)
 
 
@@ -76,8 +88,10 @@ def at_the_end(engine: Engine, read: EngineReader, submitted: dict[str, Specific
         job, spec = found
         if spec.array_size:
             _array(read, job, spec)
-        else:
-            _job(read, job, spec)
+            continue
+        if spec.nodes:
+            gangs.judge(read, job, spec)
+        _job(read, job, spec)
 
 
 def _array(read: EngineReader, parent: Job, spec: Specification) -> None:

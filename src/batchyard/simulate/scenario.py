@@ -38,6 +38,8 @@ class Workload(Struct, frozen=True, forbid_unknown_fields=True):
     fair_share: float = 0.3  # of queues: with a scheduling policy
     consumables: float = 0.15  # of submissions: want licences or tokens
     several: float = 0.2  # of submissions: tasks of two containers
+    gangs: float = 0.1  # of submissions: multi-node parallel jobs
+    most_nodes: int = 4
     stops: float = 0.15  # of actions: cancel and terminate
     edits: float = 0.15  # of actions: queues, environments, instances
 

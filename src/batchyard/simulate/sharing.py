@@ -85,9 +85,12 @@ def with_children(engine: Engine, id: str) -> Iterator[tuple[Job, Specification]
 
 
 def _all_jobs(engine: Engine, queue: str) -> Iterator[tuple[Job, Specification]]:
-    """Those that have ended too, of a queue's arrays the children."""
+    """Those that have ended too, of a queue's arrays the children, and nodes."""
     for job, spec in engine.store.page(JobQuery(queue=queue, limit=_ALL)).jobs:
-        yield from engine.store.page(JobQuery(array=job.id, limit=_ALL)).jobs if job.is_array else [(job, spec)]
+        if not job.is_array:
+            yield job, spec
+        if job.is_array or job.is_multi_node:
+            yield from engine.store.page(JobQuery(array=job.id, limit=_ALL)).jobs
 
 
 def check_kept(engine: Engine, placed_in: set[str]) -> None:

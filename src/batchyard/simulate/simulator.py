@@ -19,7 +19,7 @@ from batchyard.engine.launching import AttemptKeys, Launcher
 from batchyard.engine.reader import EngineReader
 from batchyard.model.capacity import InstanceState, Resources
 from batchyard.model.fault import Fault
-from batchyard.model.job import Job, Status, child_id
+from batchyard.model.job import Job, Status, child_id, node_id
 from batchyard.model.messages import Effect, Report
 from batchyard.model.requests import EndAll, Reclaim, Request
 from batchyard.simulate import edits, judgement
@@ -203,6 +203,12 @@ class Simulation:
             child = self._child(parent, index)
             counts[child.status] += 1
             self._hold(child)
+        for node in range(spec.num_nodes):
+            one = self.read.job(node_id(parent.id, node))
+            require(one is not None, f"node {node} of {parent.id} is not there")
+            assert one is not None
+            self._hold(one[0])
+            self.read.explain(one[0].id)
         self._hold(parent)
         if spec.array_size:
             told = self.read.summary(parent)
@@ -271,7 +277,7 @@ def _short(one: Any) -> str:
     name = type(one).__name__
     if name == "Submit":
         spec = one.spec
-        size = f"[{spec.array_size}]" if spec.array_size else ""
+        size = f"[{spec.array_size}]" if spec.array_size else f"#{spec.num_nodes}" if spec.nodes else ""
         waits = "".join(f" after {d.kind}{d.job_id}" for d in spec.depends_on)
         return f"Submit({spec.id}{size} {spec.needs.vcpus:g}x{spec.needs.memory_mib} on {spec.queue.rpartition('/')[2]}{waits})"
     if name == "Edit":
