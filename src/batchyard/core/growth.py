@@ -26,6 +26,7 @@ class Growth:
         self.view = view
         self.busy = busy
         self.kept: dict[str, str] = {}  # instance -> queue: free room that its head, a multi-node parallel job, keeps for its nodes
+        self.ranks: dict[str, int] = {}  # queues whose heads found no room, in the order in which they are served now
         self.starts: list[StartWish] = []
         self.give_back: list[str] = []
         self.reclaims: list[str] = []

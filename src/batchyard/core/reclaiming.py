@@ -105,12 +105,9 @@ def _candidates(growth: Growth, queue: Queue, environment: Environment, gives_ow
 
 def _kept_from(growth: Growth, queue: Queue, gives_own: bool) -> Iterator[str]:
     """The instances that heads of queues which come before `queue` keep for their nodes, and its own unless it gives them."""
-    if not growth.kept:
-        return
-    ranks = {other.arn: rank for rank, other in enumerate(growth.view.open_queues)}
-    own = ranks.get(queue.arn, len(ranks))
+    own = growth.ranks.get(queue.arn, len(growth.ranks))
     for instance, keeper in growth.kept.items():
-        rank = ranks.get(keeper, own)
+        rank = growth.ranks.get(keeper, own)
         if rank < own or (rank == own and not gives_own):
             yield instance
 

@@ -32,7 +32,9 @@ def grow(view: YardView, unplaced: Sequence[Unplaced], busy: set[str], kept: Map
     """
     growth = Growth(view, busy)
     growth.kept = dict(kept or {})
-    for waiting in sorted(unplaced, key=lambda one: (-one.queue.priority, _wants_spot(view, one.queue))):
+    ordered = sorted(unplaced, key=lambda one: (-one.queue.priority, not one.head.spec.nodes and _wants_spot(view, one.queue)))
+    growth.ranks = {waiting.queue.arn: rank for rank, waiting in enumerate(ordered)}
+    for waiting in ordered:
         _grow_for(growth, waiting)
     for environment in view.environments.values():
         _keep_minimum(growth, environment)

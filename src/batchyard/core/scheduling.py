@@ -160,7 +160,8 @@ def _place_gang(view: YardView, queue: Queue, job: Waiting, rooms: Rooms, rules:
         return []
     if not is_lent:  # room that is only lent is not kept from those whose it is
         there.update(left)
-        made.kept.update((id, queue.arn) for id in seats if id)
+        for id in filter(None, seats):
+            made.kept.setdefault(id, queue.arn)
     return [one for one, id in zip(needs, seats, strict=True) if not id]
 
 
