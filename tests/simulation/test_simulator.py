@@ -158,7 +158,7 @@ ADVANCE, HOLD = lifecycle.advance, Shares._hold
 )
 def test_mistakes_are_seen(where: str, what: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(where, what)
-    for seed in range(24):
+    for seed in range(40):
         try:
             simulator.run(seed, scenario.for_seed(seed))
         except simulator.Failed as failed:
