@@ -6,6 +6,8 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from yard import Yard, until
 
 
@@ -64,3 +66,38 @@ def test_what_is_in_use_survives_a_kill(new_yard: Callable[..., Yard]) -> None:
     yard.batch.terminate_job(jobId=jobs[0], reason="enough")
     yard.until(jobs[1], "RUNNING")
     assert counted(yard, "licence") == (1, 1, 0)
+
+
+def test_resources_are_listed_tagged_updated_and_deleted(yard: Yard, name: str) -> None:
+    batch = yard.batch
+    made = [batch.create_consumable_resource(consumableResourceName=f"{name}-{n}", totalQuantity=n, tags={"n": str(n)}) for n in range(3)]
+    pages = batch.get_paginator("list_consumable_resources").paginate(
+        filters=[{"name": "CONSUMABLE_RESOURCE_NAME", "values": [f"{name.upper()}*"]}], PaginationConfig={"PageSize": 2}
+    )
+    listed = [c for page in pages for c in page["consumableResources"]]
+    assert [(c["consumableResourceName"], c["totalQuantity"]) for c in listed] == [(f"{name}-{n}", n) for n in range(3)]
+    arn = made[2]["consumableResourceArn"]
+    batch.tag_resource(resourceArn=arn, tags={"more": "x"})
+    assert batch.describe_consumable_resource(consumableResource=arn)["tags"] == {"n": "2", "more": "x"}
+    update = {"consumableResource": arn, "operation": "REMOVE", "quantity": 1, "clientToken": name}
+    assert [batch.update_consumable_resource(**update)["totalQuantity"] for _ in range(2)] == [1, 1]
+    for one in made:
+        batch.delete_consumable_resource(consumableResource=one["consumableResourceArn"])
+    with pytest.raises(batch.exceptions.ClientException, match="does not exist"):
+        batch.describe_consumable_resource(consumableResource=arn)
+
+
+def test_jobs_that_want_one_are_listed_in_pages_and_by_status_and_name(yard: Yard, name: str) -> None:
+    yard.batch.create_consumable_resource(consumableResourceName=name, totalQuantity=9)
+    wants: dict[str, Any] = {"consumableResourceList": [{"consumableResource": name, "quantity": 1}]}
+    jobs = [yard.submit("true", name=f"{name}-{n}", consumableResourcePropertiesOverride=wants) for n in range(3)]
+    for job in jobs:
+        yard.until(job, "SUCCEEDED")
+    paginator = yard.batch.get_paginator("list_jobs_by_consumable_resource")
+
+    def listed(**params: Any) -> list[str]:
+        return [job["jobArn"].rpartition("/")[2] for page in paginator.paginate(consumableResource=name, **params) for job in page["jobs"]]
+
+    assert listed(PaginationConfig={"PageSize": 2}) == jobs
+    assert listed(filters=[{"name": "JOB_STATUS", "values": ["SUCCEEDED"]}]) == jobs
+    assert listed(filters=[{"name": "JOB_NAME", "values": [f"{name}-1"]}]) == jobs[1:2]

@@ -39,3 +39,27 @@ def test_a_task_runs_in_a_slice_of_its_size_and_is_interrupted_as_spot(yard: Yar
     assert [a["statusReason"] for a in ended["attempts"]] == ["Your Spot Task was interrupted.", "Essential container in task exited"]
     assert "exitCode" not in ended["attempts"][0]["container"]
     assert yard.logs(ended) == [f"AWS_ECS_FARGATE {yard.endpoint['region']}"]
+
+
+def test_managed_instances_run_tasks_on_instances_cut_to_fit(yard: Yard, name: str) -> None:
+    provider = {
+        "infrastructureRoleArn": ROLE,
+        "instanceLaunchTemplate": {
+            "ec2InstanceProfileArn": ROLE,
+            "networkConfiguration": {"subnets": ["subnet-1"], "securityGroups": ["sg-1"]},
+        },
+        "infrastructureOptimization": {"scaleInAfter": 0},
+    }
+    resources = {"type": "ECS_MANAGED_INSTANCES", "maxvCpus": 2, "managedInstancesProvider": provider, "capacityTags": {"team": "x"}}
+    insights = {"containerInsights": "ENABLED"}
+    yard.batch.create_compute_environment(computeEnvironmentName=name, type="MANAGED", computeResources=resources, ecsSettings=insights)
+    (shown,) = yard.batch.describe_compute_environments(computeEnvironments=[name])["computeEnvironments"]
+    assert resources.items() <= shown["computeResources"].items()
+    assert shown["ecsSettings"] == insights
+    yard.queue_of(name, name, jobQueueType="ECS_MANAGED_INSTANCES")
+    needs = [{"type": "VCPU", "value": "1"}, {"type": "MEMORY", "value": "64"}]
+    task = {"containers": [{"name": "main", "image": "busybox", "command": ["true"], "resourceRequirements": needs}]}
+    yard.batch.register_job_definition(
+        jobDefinitionName=name, type="container", platformCapabilities=["MANAGED_INSTANCES"], ecsProperties={"taskProperties": [task]}
+    )
+    assert yard.until(yard.submit(name, queue=name))["status"] == "SUCCEEDED"
