@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from batchyard.compute.local import host, orphans, protocol, sweep
 from batchyard.compute.local.door import Door
@@ -22,11 +23,17 @@ from batchyard.compute.local.loop import Loop, boot_s
 from batchyard.compute.local.proc import boot_id
 from batchyard.compute.local.process import Place, ProcessRunner
 from batchyard.compute.local.protocol import Acknowledge, Announce, Do, Down, ShutDown
-from batchyard.compute.local.slots import Slots
+from batchyard.compute.local.runner import Runner
+from batchyard.compute.local.slots import Gpus, Slots
 from batchyard.compute.local.supervisor import Supervisor
 from batchyard.compute.local.sweep import Sweeper
 from batchyard.compute.local.task import TaskRunner
+from batchyard.model.messages import Launch
 
+if TYPE_CHECKING:
+    from batchyard.compute.local.containers.runner import ContainerRunner
+
+POLICIES = ("missing", "always", "never")  # of pulling images, see `containers/images.py`
 _SIGTERM_GRACE_S = 10.0
 _EXIT_CHECK_S = 0.05
 _UNKILLABLE_S = 10.0  # how long what does not die by SIGKILL keeps us from exiting
@@ -56,7 +63,24 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--gpus", type=int, nargs="*", metavar="N", help="the GPUs that jobs may have, by number (default: all)")
     parser.add_argument("--same-user", action="store_true", help="as root: run jobs as root too (trusted users only)")
     parser.add_argument("--allow-any-user", action="store_true", help="let jobs ask for any host user, root included")
+    parser.add_argument("--container-socket", metavar="PATH", help="run the images of jobs with the Docker or Podman daemon behind it")
+    parser.add_argument("--pull", choices=POLICIES, default=POLICIES[0], help="when images are pulled (default: missing)")
+    parser.add_argument("--container-network", default="host", metavar="NAME", help="the network of containers (default: host)")
+    parser.add_argument(
+        "--container-cpu", choices=("shares", "hard"), default="shares", help="hard: no container gets more than it asks for"
+    )
     return parser
+
+
+def _containers(options: argparse.Namespace, name: str, place: Place, gpus: Gpus, journal: Journal, loop: Loop) -> ContainerRunner | None:
+    """The container runtime, if there is to be one. Imported only then: a node without it starts more quickly."""
+    if not options.container_socket:
+        return None
+    from batchyard.compute.local.containers.build import container_runner
+
+    return container_runner(
+        options.container_socket, options.pull, options.container_network, options.container_cpu == "hard", name, place, gpus, journal, loop
+    )
 
 
 def _range(text: str) -> range:
@@ -94,6 +118,7 @@ class Node:
         host.make_logs(directory / "logs")
         work = host.make_work(directory, Path(options.work) if options.work else None, self.name, isolated)
         facts = host.facts(directory, isolation=options.isolation, same_user=options.same_user, work=work)
+        facts["container_socket"] = options.container_socket or ""
         if isolated:
             os.setgroups([])
             host.renounce_privileges()
@@ -110,21 +135,16 @@ class Node:
         gpus = host.gpu_devices() if options.gpus is None else options.gpus
         slots = Slots(self.tree, options.uids if isolated else None, str(work), gpus)
         self.processes = ProcessRunner(place, self.tree, slots, self.journal, self.sweeper, self.loop)
-        left = orphans.end([self.processes], self.journal)
+        self.containers = _containers(options, self.name, place, slots.gpus, self.journal, self.loop)
+        runners = [self.processes, *([self.containers] if self.containers else ())]
+        left = orphans.end(runners, self.journal, self.loop)
         if left:
-            print(f"{left} processes of an earlier node cannot be killed", flush=True)  # noqa: T201 - the node's log is its output
+            print(f"{left} processes or containers of an earlier node cannot be killed", flush=True)  # noqa: T201 - the node's log is its output
         sweep.clear(work, self.sweeper)
         generation = f"local-{os.urandom(8).hex()}"
         self.door = Door(directory, self.loop, self.journal.epoch, facts, generation)
-        tasks = TaskRunner(self.processes, ProcessRooms(self.processes, str(work), slots, self.sweeper), self.loop)
-        self.supervisor = Supervisor(
-            generation,
-            str(work),
-            lambda launch: tasks if launch.containers else self.processes,
-            self.journal,
-            self.loop,
-            self.door.send,
-        )
+        self._tasks = TaskRunner(self.processes, ProcessRooms(self.processes, str(work), slots, self.sweeper), self.loop)
+        self.supervisor = Supervisor(generation, str(work), self._runner_of, self.journal, self.loop, self.door.send)
         self._directory, self._work, self._isolated = directory, work, isolated
         self.door.on_link = self._linked
         self.door.on_message = self._received
@@ -146,6 +166,11 @@ class Node:
             self.sweeper.remove(str(self._work))
         self.sweeper.close()
         self.processes.close()
+        if self.containers:
+            self.containers.close()
+
+    def _runner_of(self, launch: Launch) -> Runner:
+        return self.containers if self.containers and launch.runtime == "container" else self.processes
 
     def _note_sigterm(self, *_: object) -> None:
         self._told_to_end = True
@@ -178,11 +203,12 @@ class Node:
 
     def _look_for_a_reason_to_live(self) -> None:
         if self._exit_at_s is not None:
-            self._running = bool(self.supervisor.attempts) and boot_s() < self._exit_at_s + _UNKILLABLE_S
+            busy = self.supervisor.attempts or (self.containers and self.containers.busy())
+            self._running = bool(busy) and boot_s() < self._exit_at_s + _UNKILLABLE_S
             self.loop.at(boot_s() + _EXIT_CHECK_S, self._look_for_a_reason_to_live)
             return
         now_s = boot_s()
-        if self.door.linked or self.supervisor.attempts:
+        if self.door.linked or self.supervisor.attempts or (self.containers and self.containers.busy()):
             self._work_seen_s = now_s
         self._running = now_s < self._work_seen_s + self._idle_s
         self.loop.at(now_s + min(1.0, self._idle_s / 4), self._look_for_a_reason_to_live)

@@ -5,13 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import time
 from collections.abc import Iterable, Sequence
 
 from batchyard.compute.local import proc
 from batchyard.compute.local.cage import Tree
 from batchyard.compute.local.journal import Begun, Journal, Outcome
-from batchyard.compute.local.loop import wall_ms
+from batchyard.compute.local.loop import Loop, boot_s, wall_ms
 from batchyard.compute.local.runner import Runner
 from batchyard.model.messages import AttemptEnded
 
@@ -20,14 +19,15 @@ _PATIENCE_S = 10.0
 _AGAIN_S = 0.02
 
 
-def end(runners: Sequence[Runner], journal: Journal) -> int:
+def end(runners: Sequence[Runner], journal: Journal, loop: Loop) -> int:
     """Kill the orphans, wait until they are gone, and note their attempts as lost. How many would not go within ten seconds."""
-    give_up_s = time.monotonic() + _PATIENCE_S
+    give_up_s = boot_s() + _PATIENCE_S
     while True:
         left = sum(runner.end_orphans() for runner in runners)
-        if not left or time.monotonic() > give_up_s:
+        if not left or boot_s() > give_up_s:
             break
-        time.sleep(_AGAIN_S)
+        loop.wake_at(boot_s() + _AGAIN_S)
+        loop.once()  # a runner may have to ask somebody else
     for attempt in list(journal.intents):
         journal.note(Outcome(AttemptEnded(attempt, wall_ms(), "lost", reason="the node that ran it is gone")))
     journal.flush()

@@ -87,7 +87,13 @@ class ProcessRun:
         """
         launch = self.launch
         try:
+<<<<<<< HEAD
             self.output = Output(place.logs, launch.account, launch.region, launch.log_group, launch.log_stream, now_ms, launch.log_begins)
+=======
+            self.output = Output(place.logs, launch.account, launch.region, launch.log_group, launch.log_stream, now_ms)
+            if launch.runtime == "container":
+                raise CannotStart("CannotStartContainerError: this node runs processes only: no Docker or Podman daemon was found")
+>>>>>>> 2927e97 (The container runtime of the node: Docker and Podman through the Engine API)
             if not launch.command:
                 raise CannotStart(
                     "CannotStartContainerError: no command specified: this environment starts processes and does not look into "
@@ -306,6 +312,9 @@ class ProcessRunner:
 
     def end_orphans(self) -> int:
         return orphans.end_processes(self._place.node, self._tree, self._journal, self._place.reserved)
+
+    def busy(self) -> bool:
+        return False  # the sweeper finishes by itself
 
     def close(self) -> None:
         self._tree.remove()

@@ -86,6 +86,10 @@ class Runner(Protocol):
         """End what an earlier node left behind; how many are still there. Asked again and again until nobody is, or patience ends."""
         ...
 
+    def busy(self) -> bool:
+        """Whether something is still being cleared away that a node should not leave behind."""
+        ...
+
     def close(self) -> None:
         """The node ends: nothing is running any more."""
         ...

@@ -32,11 +32,29 @@ class Slot:
         self.gpus: tuple[int, ...] = ()
 
 
+class Gpus:
+    """The GPUs that jobs may have; each is lent to one of them at a time."""
+
+    def __init__(self, numbers: Iterable[int]) -> None:
+        self._free = sorted(numbers)
+
+    def take(self, count: int) -> tuple[int, ...] | None:
+        """So many of them by number, or None if fewer are free."""
+        if count > len(self._free):
+            return None
+        taken = tuple(self._free[:count])
+        del self._free[:count]
+        return taken
+
+    def give_back(self, numbers: tuple[int, ...]) -> None:
+        self._free = sorted((*self._free, *numbers))
+
+
 class Slots:
     """Lends slots; the one given back last goes out first, so that few of them are ever made."""
 
     def __init__(self, tree: Tree, uids: range | None, work: str, gpus: Iterable[int] = ()) -> None:
-        self._gpus = sorted(gpus)
+        self.gpus = Gpus(gpus)
         self._work = work
         self._tree = tree
         self._untried = deque(uids) if uids is not None else None
@@ -59,15 +77,15 @@ class Slots:
 
     def equip(self, slot: Slot, count: int) -> bool:
         """Lend the slot so many GPUs, which no other attempt has; False if there are not as many."""
-        if count > len(self._gpus):
+        taken = self.gpus.take(count)
+        if taken is None:
             return False
-        slot.gpus = tuple(self._gpus[:count])
-        del self._gpus[:count]
+        slot.gpus = taken
         return True
 
     def give_back(self, slot: Slot) -> None:
         """The slot's attempt is over and nobody is left in its cage."""
-        self._gpus = sorted((*self._gpus, *slot.gpus))
+        self.gpus.give_back(slot.gpus)
         slot.gpus = ()
         self._free.append(slot)
 

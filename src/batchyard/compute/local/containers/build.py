@@ -1,0 +1,47 @@
+"""Puts a node's container runtime together, from its options and from what this machine is."""
+
+from __future__ import annotations
+
+import resource
+from pathlib import Path
+
+from batchyard.compute.local import knobs
+from batchyard.compute.local.containers.engine import Engine
+from batchyard.compute.local.containers.images import Images
+from batchyard.compute.local.containers.mapping import Surroundings
+from batchyard.compute.local.containers.meter import Groups
+from batchyard.compute.local.containers.runner import ContainerRunner
+from batchyard.compute.local.journal import Journal
+from batchyard.compute.local.loop import Loop
+from batchyard.compute.local.process import Place
+from batchyard.compute.local.slots import Gpus
+
+_CAP_SYS_RESOURCE = 24
+_MODEST = 16384  # what may be granted where the limits of processes cannot be raised
+
+
+def container_runner(
+    socket: str, pull: str, network: str, hard_cpus: bool, node: str, place: Place, gpus: Gpus, journal: Journal, loop: Loop
+) -> ContainerRunner:
+    """The runtime over the daemon behind `socket`. It does not have to answer yet."""
+    engine = Engine(loop, socket)
+    around = Surroundings(
+        node=node,
+        network=network,
+        hard_cpus=hard_cpus,
+        swappiness=Groups().version == 1,
+        default_ulimits=_modest_limits(),
+        notices=f"{place.work}/notices" if Path(f"{place.work}/notices").is_dir() else "",
+    )
+    return ContainerRunner(engine, Images(engine, pull), around, place.logs, place.work, gpus, journal, loop)
+
+
+def _modest_limits() -> tuple[tuple[str, int], ...]:
+    """Podman gives containers limits of a million, which fails where nobody may raise limits (no CAP_SYS_RESOURCE): then modest ones."""
+    for line in knobs.read(Path("/proc/self/status")).splitlines():
+        name, _, value = line.partition(":")
+        if name == "CapEff" and int(value, 16) >> _CAP_SYS_RESOURCE & 1:
+            return ()
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    files = _MODEST if most == resource.RLIM_INFINITY else min(most, _MODEST)
+    return (("nofile", files), ("nproc", _MODEST))

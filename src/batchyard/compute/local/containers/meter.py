@@ -1,0 +1,158 @@
+"""What a container uses, and the moment when it ends, as the kernel tells them where the daemon runs on this machine.
+
+The daemon removes a container's cgroup when it has ended, so its files are kept open and read often enough: while it starts, four times
+a second, and the moment its first process ends (a pidfd says so at once, before the daemon has noticed). A file of a cgroup
+that is gone gives nothing, and the last reading counts. OOMKilled of Podman is always false, and an exit code of 137 proves nothing: only
+the kernel's own count of kills counts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from pathlib import Path
+
+from batchyard.compute.local import knobs
+from batchyard.compute.local.cage import Usage
+from batchyard.compute.local.knobs import Knob, number_after
+from batchyard.compute.local.loop import Loop
+from batchyard.compute.local.tasks import Promise
+
+_MIB = 1024 * 1024
+
+
+class Groups:
+    """Where cgroups are mounted on this machine: by controller of version 1, and version 2 as ""."""
+
+    def __init__(self, system: Path = Path("/")) -> None:
+        self._mounts: dict[str, knobs.Mount] = {}
+        for mount in knobs.mounts(system):
+            for controller in ("memory", "cpuacct") if mount.kind == "cgroup" else ("",):
+                if not controller or controller in mount.options:
+                    self._mounts.setdefault(controller, mount)
+        self.version = 1 if "memory" in self._mounts else 2 if "" in self._mounts else 0
+
+    def of(self, pid: int, id: str) -> dict[str, Path]:
+        """The cgroups of a container by controller, if process `pid` is its own; {} if it is not (another machine's, or gone)."""
+        found: dict[str, Path] = {}
+        for line in knobs.read(Path(f"/proc/{pid}/cgroup")).splitlines():
+            _, controllers, path = line.split(":", 2)
+            if id not in path:
+                continue
+            for controller in controllers.split(","):
+                if controller in self._mounts and (controller or self.version == 2):
+                    found[controller] = knobs.place_in(self._mounts[controller], path)
+        return found
+
+    def expected(self, id: str) -> dict[str, Path]:
+        """Where Docker makes the cgroups of a container, before it says which process is in them; {} if they are not there (yet)."""
+        controllers = ("memory", "cpuacct") if self.version == 1 else ("",)
+        for name in (f"docker/{id}", f"system.slice/docker-{id}.scope"):
+            places = {controller: self._mounts[controller].place / name for controller in controllers if controller in self._mounts}
+            if places and next(iter(places.values())).is_dir():
+                return places
+        return {}
+
+    def is_of(self, pid: int, id: str) -> bool:
+        """Whether process `pid` of this machine belongs to a container."""
+        return id in knobs.read(Path(f"/proc/{pid}/cgroup"))
+
+
+class Meter:
+    """The readings of one container."""
+
+    def __init__(self, groups: Groups, loop: Loop) -> None:
+        self._groups, self._loop = groups, loop
+        self._peak: Knob | None = None
+        self._cpu: Knob | None = None
+        self._kills: Knob | None = None
+        self._descriptor = -1
+        self._peak_bytes: int | None = None
+        self._cpu_s: float | None = None
+        self.oom = False
+        self.ended: Promise[None] | None = None  # kept when the first process has ended, if that can be seen
+
+    def expect(self, id: str) -> None:
+        """While it is being started: have its cgroup's files open before the container may be gone again."""
+        if self._peak is None:
+            self._open(self._groups.expected(id))
+        self.look()
+
+    def find(self, pid: int, id: str) -> bool:
+        """Look at the container whose first process is `pid`; whether it is one of this machine."""
+        if self.ended is not None:
+            return True
+        if not pid or not self._groups.is_of(pid, id):
+            return False
+        if not hasattr(os, "pidfd_open"):
+            return False
+        try:
+            self._descriptor = os.pidfd_open(pid)
+        except OSError:
+            return False
+        ended: Promise[None] = Promise()
+        self.ended = ended
+        if self._peak is None:
+            self._open(self._groups.of(pid, id))
+        self.look()
+        self._loop.watch(self._descriptor, lambda _: self._end(ended))
+        return True
+
+    def _open(self, places: dict[str, Path]) -> None:
+        if self._groups.version == 1:
+            memory, cpu = places.get("memory"), places.get("cpuacct")
+            names = (memory, "memory.max_usage_in_bytes"), (cpu, "cpuacct.usage"), (memory, "memory.oom_control")
+        else:
+            group = places.get("")
+            names = (group, "memory.peak"), (group, "cpu.stat"), (group, "memory.events")
+        opened: list[Knob | None] = []
+        for place, file in names:
+            knob = None
+            if place is not None:
+                with contextlib.suppress(OSError):
+                    knob = Knob(f"{place}/{file}", os.O_RDONLY)
+            opened.append(knob)
+        self._peak, self._cpu, self._kills = opened
+
+    def _end(self, ended: Promise[None]) -> None:
+        self._loop.forget(self._descriptor)
+        self.look()
+        ended.keep(None)
+
+    def look(self) -> None:
+        """Take a reading; what cannot be read any more stays as it was."""
+        peak, cpu, kills = _read(self._peak), _read(self._cpu), _read(self._kills)
+        if peak:
+            self._peak_bytes = max(self._peak_bytes or 0, int(peak))
+        if cpu:
+            self._cpu_s = int(cpu) / 1e9 if self._groups.version == 1 else number_after(b"usage_usec", cpu) / 1e6
+        if kills and number_after(b"oom_kill", kills):
+            self.oom = True
+
+    def kill(self) -> None:
+        """SIGKILL to the first process, and with it all of the container: for when the daemon is away."""
+        if self._descriptor >= 0:
+            with contextlib.suppress(OSError):
+                signal.pidfd_send_signal(self._descriptor, signal.SIGKILL)
+
+    def usage(self) -> Usage:
+        return Usage(self._peak_bytes / _MIB if self._peak_bytes is not None else None, self._cpu_s, self.oom)
+
+    def close(self) -> None:
+        for knob in (self._peak, self._cpu, self._kills):
+            if knob:
+                knob.close()
+        if self._descriptor >= 0:
+            self._loop.forget(self._descriptor)
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+def _read(knob: Knob | None) -> bytes:
+    if knob is None:
+        return b""
+    try:
+        return knob.read().strip()
+    except OSError:  # its cgroup is gone
+        return b""

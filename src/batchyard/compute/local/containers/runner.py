@@ -1,0 +1,384 @@
+"""The life of a container: its image is waited for, it is made, attached to, started, followed to its end, and removed.
+
+What the daemon loses is the loss of a host: a container that is gone, or that ended because its daemon did, has no outcome. Podman's
+containers live on without the service that started them, and so do Docker's with live-restore: those are found again.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any
+
+from batchyard.compute.local.containers import mapping
+from batchyard.compute.local.containers.engine import Demultiplexer, Engine, EngineError
+from batchyard.compute.local.containers.images import CannotPull, Images
+from batchyard.compute.local.containers.mapping import Surroundings
+from batchyard.compute.local.containers.meter import Groups, Meter
+from batchyard.compute.local.containers.wire import Connection, EngineAway, EngineSlow
+from batchyard.compute.local.instances import notice_path
+from batchyard.compute.local.journal import Journal
+from batchyard.compute.local.loop import Loop, boot_s, wall_ms
+from batchyard.compute.local.output import Output
+from batchyard.compute.local.process import of_needs
+from batchyard.compute.local.runner import Ending, Run, Watcher
+from batchyard.compute.local.slots import Gpus
+from batchyard.compute.local.spawn import CannotStart
+from batchyard.compute.local.tasks import Cancelled, Promise, Task, Turnstile, either, pause
+from batchyard.compute.local.watched import MARKER
+from batchyard.model.messages import Launch
+
+STARTS_AT_A_TIME = 8
+PATIENCE_S = 60.0  # how long a daemon that does not answer is waited for before an attempt is given up
+LOG_S = 5.0  # how long the rest of the log is waited for after the end
+LATE_S = 300.0  # when a container is removed again whose creation was too slow for us
+_LOOK_S = 1.0
+_EXPECT_S = 0.003
+_AGAIN_S = 0.5
+_SOON_S, _SOON_MOST_S = 0.004, 0.25
+_OVER = ("exited", "dead", "stopped", "removing")
+
+
+class ContainerRun:
+    """One container."""
+
+    def __init__(self, owner: ContainerRunner, launch: Launch, watcher: Watcher, name: str) -> None:
+        self.launch = launch
+        self.watcher = watcher
+        self.name = mapping.container_name(launch, name)
+        self.running = False
+        self.id = ""
+        self.made = False  # the daemon was asked to make it
+        self.gpus: tuple[int, ...] = ()
+        self.output: Output | None = None
+        self.stop_signal = "SIGTERM"
+        self.life: Task[None] | None = None
+        self.settled = False  # what came of it is known, or it was given up: nothing can be asked of it any more
+        self._owner = owner
+
+    def terminate(self) -> None:
+        self._end(self.stop_signal)
+
+    def kill(self) -> None:
+        self._end("SIGKILL")
+
+    def _end(self, signal: str) -> None:
+        if self.running:
+            self._owner.signal(self, signal)
+        elif self.life and not self.settled:
+            self.settled = True
+            self.life.cancel()
+
+
+class ContainerRunner:
+    """Runs containers with one daemon."""
+
+    def __init__(
+        self, engine: Engine, images: Images, around: Surroundings, logs: Path, work: str, gpus: Gpus, journal: Journal, loop: Loop
+    ) -> None:
+        self._engine, self._images, self._around, self._logs, self._work = engine, images, around, logs, work
+        self._gpus, self._journal, self._loop = gpus, journal, loop
+        self._groups = Groups()
+        self._meters: dict[ContainerRun, Meter] = {}
+        self._entrance = Turnstile(STARTS_AT_A_TIME)
+        self._clearing = 0
+        self._trouble = ""  # why orphans cannot be looked for
+        self._orphans: Task[None] = Task(self._clear_orphans())
+        self._looking = False
+
+    # --- what a Runner does ---
+
+    def prepare(self, launch: Launch, watcher: Watcher, name: str = "") -> ContainerRun:
+        return ContainerRun(self, launch, watcher, name)
+
+    def begin(self, run: Run) -> bool:
+        assert isinstance(run, ContainerRun)
+        gpus = self._gpus.take(run.launch.needs.gpus)
+        if gpus is None:
+            why = f"CannotStartContainerError: {run.launch.needs.gpus} GPUs are wanted and fewer are free here"
+            run.watcher.ended(run, Ending(None, boot_s(), reason=why))
+            return True
+        run.gpus = gpus
+        run.life = Task(self._live(run))
+        return True
+
+    def reap(self) -> None:
+        """A container's processes are not our children."""
+
+    def end_orphans(self) -> int:
+        return 0 if self._orphans.done or not self._journal.intents else 1
+
+    def busy(self) -> bool:
+        return bool(self._clearing)
+
+    def close(self) -> None:
+        for meter in self._meters.values():
+            meter.close()
+
+    # --- the life of one ---
+
+    async def _live(self, run: ContainerRun) -> None:
+        """From the beginning to the end, whatever happens: `ended` is told once, and nothing is left with the daemon."""
+        meter = self._meters[run] = Meter(self._groups, self._loop)
+        if not self._looking:
+            self._look()
+        try:
+            ending = await self._ran(run, meter)
+        except Cancelled:
+            ending = Ending(None, boot_s())
+        except (CannotStart, CannotPull) as why:
+            ending = Ending(None, boot_s(), reason=str(why))
+        except Exception as error:  # noqa: BLE001 - not swallowed: our own mistake must not leave a job running for ever
+            _say("".join(traceback.format_exception(error)))
+            ending = Ending(None, boot_s(), reason=f"CannotStartContainerError: {error}", lost=run.running)
+        run.running, run.settled = False, True
+        del self._meters[run]
+        meter.close()
+        self._clearing += 1
+        over = ending.exit_code is not None
+        if not over:  # it may run still: it is ended before we say that it is over
+            await self._clear(run)
+        self._finish_output(run, ending.reason)
+        self._gpus.give_back(run.gpus)
+        run.watcher.ended(run, ending)
+        if over:
+            await self._clear(run)
+        self._clearing -= 1
+
+    async def _ran(self, run: ContainerRun, meter: Meter) -> Ending:
+        give_up_s = boot_s() + PATIENCE_S
+        while True:
+            try:
+                await either(self._orphans, pause(self._loop, give_up_s - boot_s()))
+                if not self._orphans.done:
+                    raise CannotStart(f"CannotCreateContainerError: {self._trouble}")
+                image = await self._images.ready(run.launch.container.get("image", ""))
+                await self._entrance.enter()
+                try:
+                    log = await self._started(run, meter, image)
+                finally:
+                    self._entrance.leave()
+            except EngineAway as away:
+                self._engine.daemon = None  # it may be another one when it is back
+                if run.running:
+                    return Ending(None, boot_s(), lost=True)
+                if boot_s() > give_up_s:
+                    raise CannotStart(f"CannotCreateContainerError: {away}") from away
+                await pause(self._loop, _AGAIN_S)
+            except EngineError as error:
+                raise CannotStart(f"CannotCreateContainerError: Error response from daemon: {error}") from error
+            else:
+                return await self._followed(run, meter, log)
+
+    async def _started(self, run: ContainerRun, meter: Meter, image: str) -> Task[None]:
+        """Make and start it; the task that reads what it writes."""
+        found = await self._made(run, image)
+        run.id = found["Id"]
+        run.stop_signal = (found.get("Config") or {}).get("StopSignal") or "SIGTERM"
+        self._open_output(run)
+        try:
+            log = Task(self._read(run, await self._engine.attach(run.name)))
+            found = await self._engine.inspect(run.name) or {}  # with Podman its first process is there now, and waits
+            meter.find((found.get("State") or {}).get("Pid") or 0, run.id)
+            starting = Task(self._engine.start(run.name))
+            while not starting.done:
+                meter.expect(run.id)
+                await either(starting, pause(self._loop, _EXPECT_S))
+            run.running = True  # or nobody knows: from here on it is never started again
+            starting.result()
+        except EngineSlow as slow:
+            raise CannotStart("DockerTimeoutError: Could not transition to started; timed out after waiting 3m0s") from slow
+        except EngineError as error:
+            run.running = False
+            raise CannotStart(f"CannotStartContainerError: Error response from daemon: {error}") from error
+        run.watcher.began(run, wall_ms(), boot_s())
+        return log
+
+    async def _made(self, run: ContainerRun, image: str) -> dict[str, Any]:
+        """Make it, unless it is there already: what the daemon says about it."""
+        launch = run.launch
+        run.made = True
+        labels = mapping.labels(launch, self._around.node)
+        for volume in mapping.empty_volumes(launch).values():
+            await self._engine.make_volume(volume, labels)
+        around = self._around._replace(podman=self._engine.is_podman)
+        if not self._engine.is_podman:
+            around = around._replace(default_ulimits=())
+        try:
+            await self._engine.create(run.name, mapping.request_body(launch, image, self._variables(run), run.gpus, around))
+        except EngineSlow as slow:
+            _aside(self._clear_late(run))
+            raise CannotStart("DockerTimeoutError: Could not transition to created; timed out after waiting 4m0s") from slow
+        except EngineError as error:
+            if error.status != 409:
+                raise
+        found = await self._engine.inspect(run.name)
+        if found is None or ((found.get("Config") or {}).get("Labels") or {}).get(mapping.ATTEMPT_LABEL) != launch.attempt:
+            raise CannotStart(f"CannotCreateContainerError: the name {run.name} is taken by another container")
+        return found
+
+    def _variables(self, run: ContainerRun) -> dict[str, str]:
+        launch = run.launch
+        variables = {**launch.environment, MARKER: launch.attempt, **of_needs(launch)}
+        if self._around.notices:
+            file = Path(notice_path(self._work, launch.instance)).name
+            variables["BATCHYARD_SPOT_NOTICE_FILE"] = f"{mapping.NOTICES}/{file}"
+        if run.gpus:
+            numbers = ",".join(str(number) for number in run.gpus)
+            variables["NVIDIA_VISIBLE_DEVICES"] = numbers
+        return variables
+
+    async def _followed(self, run: ContainerRun, meter: Meter, log: Task[None]) -> Ending:
+        """Wait for the end; what came of it."""
+        soon_s, was_away, seen_s = _SOON_S, False, boot_s()
+        over: Promise[None] | None = None
+        while True:
+            try:
+                found = await self._engine.inspect(run.name)
+                if found is None:
+                    return Ending(None, boot_s(), lost=True)
+                state = found["State"]
+                if state["Status"] in _OVER:
+                    return await self._outcome(run, meter, log, state, lost=was_away and not self._engine.is_podman)
+                if log.done and was_away:
+                    log = Task(self._read(run, await self._engine.attach(run.name)))
+                was_away, seen_s = False, boot_s()
+                if over is None or (over.done and not meter.ended):
+                    over = meter.ended if meter.find(state.get("Pid") or 0, run.id) else Task(self._engine.wait(run.name))
+            except EngineError as error:
+                _say(f"container {run.name}: {error}")
+                await pause(self._loop, _AGAIN_S)
+                continue
+            except EngineAway:
+                was_away = True
+                over_there = meter.ended.done and not self._engine.is_podman if meter.ended else boot_s() > seen_s + PATIENCE_S
+                if over_there:
+                    return Ending(None, boot_s(), lost=True)
+                await pause(self._loop, _AGAIN_S)
+                continue
+            if over is not None and over.done:  # it has ended, and the daemon has not noticed yet
+                await pause(self._loop, soon_s)
+                soon_s = min(soon_s * 2, _SOON_MOST_S)
+            elif log.done:  # it closed its output, or the daemon is going away
+                await either(over, pause(self._loop, _AGAIN_S)) if over else await pause(self._loop, _AGAIN_S)
+            else:
+                await either(log, over) if over else await either(log)
+
+    async def _outcome(self, run: ContainerRun, meter: Meter, log: Task[None], state: dict[str, Any], lost: bool) -> Ending:
+        run.running = False
+        at_s = boot_s()
+        await either(log, pause(self._loop, LOG_S))
+        if lost:
+            return Ending(None, at_s, lost=True)
+        usage = meter.usage()
+        return Ending(int(state["ExitCode"]) & 0xFF, at_s, usage._replace(oom=usage.oom or bool(state.get("OOMKilled"))))
+
+    def signal(self, run: ContainerRun, name: str) -> None:
+        """Send a signal, soon."""
+        _aside(self._signalled(run, name))
+
+    async def _signalled(self, run: ContainerRun, name: str) -> None:
+        try:
+            await self._engine.kill(run.name, name)
+        except (EngineAway, EngineError) as error:
+            _say(f"cannot send {name} to container {run.name}: {error}")
+            meter = self._meters.get(run)
+            if name == "SIGKILL" and meter:
+                meter.kill()
+
+    # --- what it writes ---
+
+    def _open_output(self, run: ContainerRun) -> None:
+        launch = run.launch
+        try:
+            run.output = run.output or Output(self._logs, launch.account, launch.region, launch.log_group, launch.log_stream, wall_ms())
+        except OSError as error:
+            raise CannotStart(f"CannotStartContainerError: {error.strerror or error} ({error.filename})") from error
+
+    async def _read(self, run: ContainerRun, stream: Connection) -> None:
+        frames = Demultiplexer()
+        try:
+            async for piece in stream.rest():
+                if run.output:
+                    run.output.feed(frames.feed(piece), wall_ms())
+        except EngineAway:
+            return  # the loop that follows it finds out what that means
+        finally:
+            stream.close()
+
+    def _finish_output(self, run: ContainerRun, note: str) -> None:
+        if note and not run.output:
+            try:
+                self._open_output(run)
+            except CannotStart as why:
+                _say(f"no log stream for {run.name}: {why}")
+        if run.output:
+            run.output.finish(wall_ms(), note)
+            run.output = None
+
+    # --- what is left ---
+
+    async def _clear(self, run: ContainerRun) -> None:
+        """Remove the container and its volumes; a daemon that is away is waited for, but not for ever: a later node does it then."""
+        give_up_s = boot_s() + PATIENCE_S
+        while run.made:
+            try:
+                await self._engine.remove(run.name)
+                for volume in mapping.empty_volumes(run.launch).values():
+                    await self._engine.remove_volume(volume)
+            except EngineError as error:
+                _say(f"cannot remove container {run.name}: {error}")
+            except EngineAway as error:
+                if boot_s() < give_up_s:
+                    await pause(self._loop, _AGAIN_S)
+                    continue
+                _say(f"container {run.name} is left behind: {error}")
+            run.made = False
+
+    async def _clear_late(self, run: ContainerRun) -> None:
+        await pause(self._loop, LATE_S)
+        run.made = True
+        await self._clear(run)
+
+    async def _clear_orphans(self) -> None:
+        """Remove what earlier nodes of this name left, as soon as the daemon answers."""
+        label = f"{mapping.NODE_LABEL}={self._around.node}"
+        while True:
+            try:
+                for id in await self._engine.labelled(label):
+                    await self._engine.remove(id)
+                for volume in await self._engine.labelled_volumes(label):
+                    await self._engine.remove_volume(volume)
+            except (EngineAway, EngineError) as error:
+                if str(error) != self._trouble:
+                    self._trouble = str(error)
+                    _say(f"containers of an earlier node cannot be looked for yet: {error}")
+                await pause(self._loop, _AGAIN_S)
+            else:
+                return
+
+    def _look(self) -> None:
+        for meter in self._meters.values():
+            meter.look()
+        self._looking = bool(self._meters)
+        if self._looking:
+            self._loop.at(boot_s() + _LOOK_S, self._look)
+
+
+def _aside(steps: Coroutine[Any, Any, None]) -> None:
+    """Have it done, soon; a mistake of our own in it goes into the node's log."""
+    task = Task(steps)
+
+    def look() -> None:
+        try:
+            task.result()
+        except Exception as error:  # noqa: BLE001 - not swallowed: nobody else waits for it
+            _say("".join(traceback.format_exception(error)))
+
+    task.then(look)
+
+
+def _say(sentence: str) -> None:
+    """Into the node's log."""
+    print(sentence, flush=True)  # noqa: T201 - its log is its output
