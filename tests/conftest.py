@@ -15,6 +15,9 @@ import pytest
 import wire_watch
 from wire_counts import Counts
 
+# Most tests are about anything but containers, and run the same where a daemon happens to answer.
+os.environ.setdefault("BATCHYARD_RUNTIME", "process")
+
 # A runner in the background may have been started with Ctrl-C ignored, and whoever is started by it inherits that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -17,7 +17,7 @@ from typing import Any
 from batchyard.compute.provider import Provider
 from batchyard.engine.dispatch import LaunchOrder, Order
 from batchyard.engine.engine import Engine, Turn
-from batchyard.engine.launching import Launcher
+from batchyard.engine.launching import NO_TAGS, Launcher
 from batchyard.model.fault import Fault
 from batchyard.model.messages import Effect, Report
 from batchyard.model.requests import Request
@@ -183,4 +183,6 @@ class Driver:
 
     def _launch(self, order: LaunchOrder) -> Effect:
         ledger = self.engine.ledger
-        return self._launcher.launch(order, ledger.environments[order.attempt.environment], ledger.queues[order.spec.queue])
+        definition = ledger.definitions.get(order.spec.definition)
+        tags = definition.tags if definition else NO_TAGS
+        return self._launcher.launch(order, ledger.environments[order.attempt.environment], ledger.queues[order.spec.queue], tags)

@@ -18,6 +18,7 @@ from batchyard.engine.dispatch import LaunchOrder
 from batchyard.model.capacity import Environment, Platform, Queue
 from batchyard.model.job import Job, Specification, node_id
 from batchyard.model.messages import Launch
+from batchyard.model.tags import runtime_of
 from batchyard.model.task import TaskContainer
 
 LOG_GROUP = "/aws/batch/job"
@@ -27,6 +28,7 @@ EXECUTION_ENV = {
     Platform.FARGATE: "AWS_ECS_FARGATE",
     Platform.MANAGED_INSTANCES: "AWS_ECS_MANAGED_INSTANCES",
 }
+NO_TAGS: Mapping[str, str] = {}
 
 
 class AttemptKeys(NamedTuple):
@@ -38,22 +40,28 @@ class AttemptKeys(NamedTuple):
 
 
 class Launcher:
-    """`base` is the allow-listed part of the server's environment; `keys_of` mints an attempt's credentials."""
+    """`base` is the allow-listed part of the server's environment, for processes only: what a container finds is its image's. `keys_of`
+    mints an attempt's credentials, `runtime` is how jobs run where no tag says otherwise."""
 
-    def __init__(self, base: Mapping[str, str], endpoint_url: str, keys_of: Callable[[LaunchOrder], AttemptKeys]) -> None:
+    def __init__(
+        self, base: Mapping[str, str], endpoint_url: str, keys_of: Callable[[LaunchOrder], AttemptKeys], runtime: str = "process"
+    ) -> None:
+        self._runtime = runtime
         self._base = dict(base)
         self._endpoint_url = endpoint_url
         self._keys_of = keys_of
 
-    def launch(self, order: LaunchOrder, environment: Environment, queue: Queue) -> Launch:
+    def launch(self, order: LaunchOrder, environment: Environment, queue: Queue, definition_tags: Mapping[str, str] = NO_TAGS) -> Launch:
         """The effect to send. Reads the specification only now: most jobs wait much longer than they are looked at."""
         job, spec, attempt = order.job, order.spec, order.attempt
         spec = spec.part_of(job)
+        runtime = runtime_of(definition_tags, queue.tags, self._runtime)
         if spec.form:
-            return self._launch_several(LaunchOrder(job, spec, attempt), environment, queue)
+            return self._launch_several(LaunchOrder(job, spec, attempt), environment, queue, runtime)
         container = msgspec.json.decode(spec.effective)
         own = {e["name"]: e.get("value", "") for e in container.get("environment") or () if e.get("name")}
-        variables = {**self._base, **self._aws(order, own), **own, **_batch(job, spec, environment, queue)}
+        base = self._base if runtime == "process" else {}
+        variables = {**base, **self._aws(order, own), **own, **_batch(job, spec, environment, queue)}
         return Launch(
             attempt=attempt.id,
             job_id=_own_id(job, spec),
@@ -69,9 +77,11 @@ class Launcher:
             timeout_s=spec.timeout_s,
             user=container.get("user", ""),
             log_begins=loglines.begins((container.get("logConfiguration") or {}).get("options") or {}),
+            container=container if runtime == "container" else {},
+            runtime=runtime,
         )
 
-    def _launch_several(self, order: LaunchOrder, environment: Environment, queue: Queue) -> Launch:
+    def _launch_several(self, order: LaunchOrder, environment: Environment, queue: Queue, runtime: str) -> Launch:
         """The effect for a task of several containers: each has variables, limits and a log stream of its own."""
         job, spec, attempt = order.job, order.spec, order.attempt
         batch = _batch(job, spec, environment, queue)
@@ -92,10 +102,15 @@ class Launcher:
             account=spec.account,
             region=spec.region,
             timeout_s=spec.timeout_s,
-            containers=tuple(self._with_variables(order, container, batch) for container in containers),
+            containers=tuple(
+                self._with_variables(order, container, batch, self._base if runtime == "process" else {}) for container in containers
+            ),
+            runtime=runtime,
         )
 
-    def _with_variables(self, order: LaunchOrder, container: TaskContainer, batch: Mapping[str, str]) -> TaskContainer:
+    def _with_variables(
+        self, order: LaunchOrder, container: TaskContainer, batch: Mapping[str, str], base: Mapping[str, str]
+    ) -> TaskContainer:
         own = container.environment
         if order.spec.form == pods.FORM:
             own = pods.expanded(own, batch)
@@ -106,7 +121,7 @@ class Launcher:
                 container=_expanded_command(container.container, known),
             )
         size = {"BATCHYARD_VCPUS": f"{container.vcpus:g}", "BATCHYARD_MEMORY_MIB": str(container.memory_mib)}
-        return replace(container, environment={**self._base, **self._aws(order, own), **own, **batch, **size})
+        return replace(container, environment={**base, **self._aws(order, own), **own, **batch, **size})
 
     def _aws(self, order: LaunchOrder, own: Mapping[str, str]) -> dict[str, str]:
         """Where the job finds us. Own keys of the job (AWS_ACCESS_KEY_ID in its definition) must not be mixed with ours."""

@@ -21,6 +21,7 @@ import uvicorn
 
 from batchyard import __version__
 from batchyard.compute.catalogue import Catalogue
+from batchyard.compute.local.containers import sockets
 from batchyard.compute.local.link import LocalProvider
 from batchyard.core.scheduling import Rules
 from batchyard.engine import retention
@@ -69,7 +70,7 @@ def serve(settings: Settings) -> int:
         settings = replace(settings, data=settings.data.resolve())
         with _one_server(settings.data):
             return _run(settings)
-    except (SettingsError, NewerStore, UnusableStore, OSError) as error:
+    except (SettingsError, sockets.NoDaemon, NewerStore, UnusableStore, OSError) as error:
         print(f"batchyard serve: {error}", file=sys.stderr)  # noqa: T201 (the program's answer)
         return 1
 
@@ -86,6 +87,7 @@ def _one_server(data: Path) -> Iterator[None]:
 
 
 def _run(settings: Settings) -> int:
+    choice = sockets.choose(settings.runtime, str(settings.container_socket) if settings.container_socket else None)
     identity = identity_of(settings)
     allow_many_connections()
     listener = _listen(settings.host, identity.port, is_sticky=settings.port in (None, 0))
@@ -93,7 +95,7 @@ def _run(settings: Settings) -> int:
     keep_identity(settings.data, identity)
     runner = asyncio.Runner(loop_factory=_loop_factory())
     with listener, runner:
-        return runner.run(_serve(settings, identity, listener))
+        return runner.run(_serve(settings, identity, listener, choice))
 
 
 def _loop_factory() -> type[asyncio.AbstractEventLoop] | None:
@@ -122,7 +124,8 @@ def _listen(host: str, port: int, *, is_sticky: bool) -> socket.socket:
     return listener
 
 
-async def _serve(settings: Settings, identity: Identity, listener: socket.socket) -> int:
+async def _serve(settings: Settings, identity: Identity, listener: socket.socket, choice: sockets.Choice) -> int:
+    runtime = "container" if choice.daemon else "process"
     url_host = f"[{settings.host}]" if ":" in settings.host else settings.host
     url = f"http://{'127.0.0.1' if url_host == '0.0.0.0' else url_host}:{identity.port}"
     catalogue = Catalogue()
@@ -132,15 +135,15 @@ async def _serve(settings: Settings, identity: Identity, listener: socket.socket
     shelf, sealer = Shelf(settings.data / "shelf.db", world.now_ms), Sealer(settings.data / "shelf.key")
     keys = KeyRing(identity, _held_by(engine), shelf, sealer)
     base = {**_user(), **{name: os.environ[name] for name in INHERITED if name in os.environ}}
-    provider = LocalProvider(settings.data)
+    provider = LocalProvider(settings.data, node_options=_node_options(settings, choice))
     provider.spawn_ahead()
     stop = asyncio.Event()
-    driver = Driver(engine, {"local": provider}, Launcher(base, url, keys.mint), stop.set)
+    driver = Driver(engine, {"local": provider}, Launcher(base, url, keys.mint, runtime), stop.set)
     objects, log_store = ObjectStore(settings.data / "objects", region=identity.region), LogStore(settings.data / "logs")
     desk = ServerDesk(
         driver=driver,
         read=EngineReader(engine, open_profile=settings.profile == "open"),
-        settings=ServerSettings(settings.profile, identity.region, identity.account, enforce_iam=settings.is_iam_enforced),
+        settings=ServerSettings(settings.profile, identity.region, identity.account, runtime, enforce_iam=settings.is_iam_enforced),
         catalogue=catalogue,
         logs=log_store,
         objects=objects,
@@ -157,7 +160,7 @@ async def _serve(settings: Settings, identity: Identity, listener: socket.socket
     await driver.start()
     await _node_answers(provider)
     await driver.settled()
-    for warning in provider.facts.get("warnings", ()):
+    for warning in (choice.why, *_of_another_start(provider, choice), *provider.facts.get("warnings", ())):
         print(f"batchyard serve: {warning}", file=sys.stderr)  # noqa: T201 (what the operator must know at the start)
     gc.collect()
     gc.freeze()
@@ -194,6 +197,23 @@ def _say_where(data: Path, url: str, identity: Identity) -> None:
             "secret_access_key": identity.secret_access_key,
         },
     )
+
+
+def _node_options(settings: Settings, choice: sockets.Choice) -> list[str]:
+    """What the node is told about containers."""
+    if choice.daemon is None:
+        return []
+    told = {"socket": choice.daemon.socket, "network": settings.container_network, "cpu": settings.container_cpu}
+    return ["--pull", settings.pull, *(word for name, value in told.items() for word in (f"--container-{name}", value))]
+
+
+def _of_another_start(provider: LocalProvider, choice: sockets.Choice) -> list[str]:
+    """A sentence, if the node that runs already was started with another choice."""
+    held, wanted = provider.facts.get("container_socket", ""), choice.daemon.socket if choice.daemon else ""
+    if held == wanted:
+        return []
+    has = f"containers ({held})" if held else "processes only"
+    return [f"The node of this folder runs already, with {has}: what this start says of it holds after `batchyard down`."]
 
 
 def _user() -> dict[str, str]:

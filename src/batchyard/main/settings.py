@@ -44,6 +44,11 @@ class Settings:
     idle_s: float = 60.0
     node_idle_s: float = 60.0
     retention_days: float | None = None  # None: as the profile says
+    runtime: str = "auto"
+    container_socket: Path | None = None
+    pull: str = "missing"
+    container_network: str = "host"
+    container_cpu: str = "shares"
     enforce_iam: bool | None = None  # None: with profile aws
 
     @property

@@ -91,13 +91,10 @@ class Launch(Struct, frozen=True, tag=True):
     """Run an attempt. Named by `attempt`: one that is known already is not started again.
 
     `command` is argv; `environment` is complete but for what only the node knows (the working directory). Times in seconds.
-<<<<<<< HEAD
     `containers` are those of a task of several, in the order in which they may start; empty means the one container that the
     fields here describe.
-=======
     `runtime` is "process" or "container"; for the latter `container` holds the effective container in AWS's spelling, and `command` may be
     empty: the image has one.
->>>>>>> 2927e97 (The container runtime of the node: Docker and Podman through the Engine API)
     """
 
     attempt: str
@@ -114,12 +111,9 @@ class Launch(Struct, frozen=True, tag=True):
     timeout_s: int | None = None
     user: str = ""
     container: dict[str, Any] = {}
-<<<<<<< HEAD
     containers: tuple[TaskContainer, ...] = ()
     log_begins: str = ""  # an event of the log begins with a line in which this pattern is found; "": each line is one
-=======
     runtime: str = "process"
->>>>>>> 2927e97 (The container runtime of the node: Docker and Podman through the Engine API)
 
 
 class StopAttempt(Struct, frozen=True, tag=True):

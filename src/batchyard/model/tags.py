@@ -26,6 +26,7 @@ class TagRule(NamedTuple):
 QUEUE = "job queue"
 ENVIRONMENT = "compute environment"
 CONSUMABLE = "consumable resource"
+DEFINITION = "job definition"
 
 SPILL = TagRule(
     "batchyard:spill",
@@ -35,8 +36,15 @@ SPILL = TagRule(
     "whether environments after the first may start instances, or only lend idle room",
 )
 PROVIDER = TagRule("batchyard:provider", (ENVIRONMENT,), ("local",), "local", "where instances of the environment run")
+RUNTIME = TagRule(
+    "batchyard:runtime",
+    (DEFINITION, QUEUE),
+    ("container", "process"),
+    "as `--runtime` says",
+    "whether jobs run in their images or as processes of the machine; a definition's tag wins over its queue's",
+)
 
-KNOWN: tuple[TagRule, ...] = (SPILL, PROVIDER)
+KNOWN: tuple[TagRule, ...] = (SPILL, PROVIDER, RUNTIME)
 _BY_NAME = {rule.name: rule for rule in KNOWN}
 
 
@@ -57,3 +65,8 @@ def check_own_tags(kind: str, tags: Mapping[str, str]) -> None:
 def value_of(rule: TagRule, tags: Mapping[str, str]) -> str:
     """What a thing's tags say, or the default."""
     return tags.get(rule.name, rule.default)
+
+
+def runtime_of(definition: Mapping[str, str], queue: Mapping[str, str], default: str) -> str:
+    """How jobs of a definition and a queue with these tags run ("container" or "process"), on a server whose own choice is `default`."""
+    return definition.get(RUNTIME.name) or queue.get(RUNTIME.name) or default

@@ -29,7 +29,7 @@ class DeskSettings(Protocol):
     def account(self) -> str: ...
     @property
     def runtime(self) -> str:
-        """How jobs run: `process`."""
+        """How jobs run where no tag says otherwise: `container` or `process`."""
         ...
 
     @property

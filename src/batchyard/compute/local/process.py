@@ -87,13 +87,9 @@ class ProcessRun:
         """
         launch = self.launch
         try:
-<<<<<<< HEAD
             self.output = Output(place.logs, launch.account, launch.region, launch.log_group, launch.log_stream, now_ms, launch.log_begins)
-=======
-            self.output = Output(place.logs, launch.account, launch.region, launch.log_group, launch.log_stream, now_ms)
             if launch.runtime == "container":
                 raise CannotStart("CannotStartContainerError: this node runs processes only: no Docker or Podman daemon was found")
->>>>>>> 2927e97 (The container runtime of the node: Docker and Podman through the Engine API)
             if not launch.command:
                 raise CannotStart(
                     "CannotStartContainerError: no command specified: this environment starts processes and does not look into "

@@ -17,6 +17,7 @@ from batchyard.main.client import EXIT_CANNOT, EXIT_NO_SERVICE, Client, Place, T
 from batchyard.main.commands.draw import emit, say
 from batchyard.main.commands.place import NEAREST, from_folder, nearest
 
+RUNTIMES = ("auto", "container", "process")
 DOWN_PATIENCE_S = 60.0
 GRACE_S = 30.0
 ANSWER_WITHIN_S = 3.0
@@ -38,6 +39,16 @@ _CONFUSING = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SESSION_TOKEN", "AWS_SE
 @click.option("--enforce-iam/--no-enforce-iam", default=None, help="Whether IAM policies are enforced  [with --profile aws]")
 @click.option("--idle", type=click.FloatRange(min=0), metavar="SECONDS", help="How long an instance without jobs is kept  [60]")
 @click.option("--retention-days", type=click.FloatRange(min=0, min_open=True), help="How long finished jobs are kept  [for ever; aws: 7]")
+@click.option(
+    "--runtime",
+    type=click.Choice(RUNTIMES),
+    envvar="BATCHYARD_RUNTIME",
+    help="How jobs run: in containers, as processes, or auto: in containers where Docker or Podman answers  [auto]",
+)
+@click.option("--container-socket", type=click.Path(path_type=Path), help="The daemon's unix socket  [DOCKER_HOST, then the usual places]")
+@click.option("--pull", type=click.Choice(["missing", "always", "never"]), help="When images are pulled  [missing]")
+@click.option("--container-network", metavar="NAME", help="The network of containers; only on the host's do they reach the service  [host]")
+@click.option("--container-cpu", type=click.Choice(["shares", "hard"]), help="hard: no container gets more than it asks for  [shares]")
 def serve(
     data: Path | None,
     host: str | None,
@@ -52,6 +63,11 @@ def serve(
     idle: float | None,
     enforce_iam: bool | None,
     retention_days: float | None,
+    runtime: str | None,
+    container_socket: Path | None,
+    pull: str | None,
+    container_network: str | None,
+    container_cpu: str | None,
 ) -> None:
     """Run the service, until it is stopped.
 
@@ -74,6 +90,11 @@ def serve(
         "idle_s": idle,
         "enforce_iam": enforce_iam,
         "retention_days": retention_days,
+        "runtime": runtime,
+        "container_socket": container_socket,
+        "pull": pull,
+        "container_network": container_network,
+        "container_cpu": container_cpu,
     }
     raise SystemExit(run(Settings(**{name: value for name, value in given.items() if value is not None})))
 

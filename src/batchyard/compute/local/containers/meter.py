@@ -64,9 +64,7 @@ class Meter:
 
     def __init__(self, groups: Groups, loop: Loop) -> None:
         self._groups, self._loop = groups, loop
-        self._peak: Knob | None = None
-        self._cpu: Knob | None = None
-        self._kills: Knob | None = None
+        self._knobs: list[Knob | None] = [None, None, None]  # the peak of memory, the time of processors, the kills for memory
         self._descriptor = -1
         self._peak_bytes: int | None = None
         self._cpu_s: float | None = None
@@ -75,7 +73,7 @@ class Meter:
 
     def expect(self, id: str) -> None:
         """While it is being started: have its cgroup's files open before the container may be gone again."""
-        if self._peak is None:
+        if None in self._knobs:
             self._open(self._groups.expected(id))
         self.look()
 
@@ -93,27 +91,23 @@ class Meter:
             return False
         ended: Promise[None] = Promise()
         self.ended = ended
-        if self._peak is None:
-            self._open(self._groups.of(pid, id))
+        self._open(self._groups.of(pid, id))
         self.look()
         self._loop.watch(self._descriptor, lambda _: self._end(ended))
         return True
 
     def _open(self, places: dict[str, Path]) -> None:
+        """Open what is there of them and not open yet: they are made one after the other."""
         if self._groups.version == 1:
             memory, cpu = places.get("memory"), places.get("cpuacct")
-            names = (memory, "memory.max_usage_in_bytes"), (cpu, "cpuacct.usage"), (memory, "memory.oom_control")
+            files = (memory, "memory.max_usage_in_bytes"), (cpu, "cpuacct.usage"), (memory, "memory.oom_control")
         else:
             group = places.get("")
-            names = (group, "memory.peak"), (group, "cpu.stat"), (group, "memory.events")
-        opened: list[Knob | None] = []
-        for place, file in names:
-            knob = None
-            if place is not None:
+            files = (group, "memory.peak"), (group, "cpu.stat"), (group, "memory.events")
+        for number, (place, file) in enumerate(files):
+            if place is not None and self._knobs[number] is None:
                 with contextlib.suppress(OSError):
-                    knob = Knob(f"{place}/{file}", os.O_RDONLY)
-            opened.append(knob)
-        self._peak, self._cpu, self._kills = opened
+                    self._knobs[number] = Knob(f"{place}/{file}", os.O_RDONLY)
 
     def _end(self, ended: Promise[None]) -> None:
         self._loop.forget(self._descriptor)
@@ -122,7 +116,7 @@ class Meter:
 
     def look(self) -> None:
         """Take a reading; what cannot be read any more stays as it was."""
-        peak, cpu, kills = _read(self._peak), _read(self._cpu), _read(self._kills)
+        peak, cpu, kills = map(_read, self._knobs)
         if peak:
             self._peak_bytes = max(self._peak_bytes or 0, int(peak))
         if cpu:
@@ -140,7 +134,7 @@ class Meter:
         return Usage(self._peak_bytes / _MIB if self._peak_bytes is not None else None, self._cpu_s, self.oom)
 
     def close(self) -> None:
-        for knob in (self._peak, self._cpu, self._kills):
+        for knob in self._knobs:
             if knob:
                 knob.close()
         if self._descriptor >= 0:

@@ -33,11 +33,14 @@ STARTS_AT_A_TIME = 8
 PATIENCE_S = 60.0  # how long a daemon that does not answer is waited for before an attempt is given up
 LOG_S = 5.0  # how long the rest of the log is waited for after the end
 LATE_S = 300.0  # when a container is removed again whose creation was too slow for us
-_LOOK_S = 1.0
+_LOOK_S = 0.25
 _EXPECT_S = 0.003
 _AGAIN_S = 0.5
 _SOON_S, _SOON_MOST_S = 0.004, 0.25
-_OVER = ("exited", "dead", "stopped", "removing")
+_KILLED = 137
+_REMOVED_S = 0.3
+_OVER = ("exited", "stopped")
+_LOST = ("gone", "removing", "dead")  # somebody else removes it
 
 
 class ContainerRun:
@@ -54,6 +57,8 @@ class ContainerRun:
         self.output: Output | None = None
         self.stop_signal = "SIGTERM"
         self.life: Task[None] | None = None
+        self.asked = False  # to end
+        self.gone = False  # the daemon has lost it
         self.settled = False  # what came of it is known, or it was given up: nothing can be asked of it any more
         self._owner = owner
 
@@ -136,7 +141,7 @@ class ContainerRunner:
         del self._meters[run]
         meter.close()
         self._clearing += 1
-        over = ending.exit_code is not None
+        over = ending.exit_code is not None or run.gone or bool(meter.ended and meter.ended.done)
         if not over:  # it may run still: it is ended before we say that it is over
             await self._clear(run)
         self._finish_output(run, ending.reason)
@@ -236,9 +241,10 @@ class ContainerRunner:
         while True:
             try:
                 found = await self._engine.inspect(run.name)
-                if found is None:
+                state: dict[str, Any] = found["State"] if found else {"Status": "gone"}
+                if state["Status"] in _LOST:
+                    run.gone = True
                     return Ending(None, boot_s(), lost=True)
-                state = found["State"]
                 if state["Status"] in _OVER:
                     return await self._outcome(run, meter, log, state, lost=was_away and not self._engine.is_podman)
                 if log.done and was_away:
@@ -269,13 +275,24 @@ class ContainerRunner:
         run.running = False
         at_s = boot_s()
         await either(log, pause(self._loop, LOG_S))
-        if lost:
-            return Ending(None, at_s, lost=True)
         usage = meter.usage()
-        return Ending(int(state["ExitCode"]) & 0xFF, at_s, usage._replace(oom=usage.oom or bool(state.get("OOMKilled"))))
+        usage = usage._replace(oom=usage.oom or bool(state.get("OOMKilled")))
+        code = int(state["ExitCode"]) & 0xFF
+        if code == _KILLED and not usage.oom and not run.asked:  # by whom? Somebody who removes it does it in two steps
+            await pause(self._loop, _REMOVED_S)
+            lost = lost or await self._is_lost(run)
+        return Ending(None, at_s, lost=True) if lost else Ending(code, at_s, usage)
+
+    async def _is_lost(self, run: ContainerRun) -> bool:
+        try:
+            found = await self._engine.inspect(run.name)
+        except (EngineAway, EngineError):
+            return not self._engine.is_podman
+        return found is None or found["State"]["Status"] in _LOST
 
     def signal(self, run: ContainerRun, name: str) -> None:
         """Send a signal, soon."""
+        run.asked = True
         _aside(self._signalled(run, name))
 
     async def _signalled(self, run: ContainerRun, name: str) -> None:
