@@ -113,7 +113,9 @@ async def test_privileged_ones_own_the_machine_or_say_why_not(local: LocalRig) -
 
 
 async def test_what_runs_out_of_memory_is_told_by_the_kernel_and_not_guessed_from_137(local: LocalRig) -> None:
-    ended, _ = await run(local, "sh", "-c", "tail -c 150000000 /dev/zero; echo went on; exit 0", memory_mib=32, linuxParameters={"maxSwap": 0})
+    ended, _ = await run(
+        local, "sh", "-c", "tail -c 150000000 /dev/zero; echo went on; exit 0", memory_mib=32, linuxParameters={"maxSwap": 0}
+    )
     assert (ended.oom, ended.exit_code) == (True, 0)  # only a child was killed
     ended, _ = await run(local, "tail", "-c", "150000000", "/dev/zero", memory_mib=32, linuxParameters={"maxSwap": 0})
     assert (ended.oom, ended.exit_code) == (True, 137)

@@ -66,7 +66,6 @@ async def test_the_end_of_the_daemon(own_daemon: Daemon, folder: Path, number: s
     process = rig.launch("true")
     rig.provider.carry_out([process])
     assert (await rig.ended(process.attempt)).exit_code == 0  # the node goes on
-    print((folder / "node.log").read_text())
     if own_daemon.kind == "docker" and number == signal.SIGTERM:
         assert (await rig.ended(launch.attempt)).cause == "lost"  # before it is back
     own_daemon.start()

@@ -250,8 +250,10 @@ class ContainerRunner:
                 if log.done and was_away:
                     log = Task(self._read(run, await self._engine.attach(run.name)))
                 was_away, seen_s = False, boot_s()
-                if over is None or (over.done and not meter.ended):
-                    over = meter.ended if meter.find(state.get("Pid") or 0, run.id) else Task(self._engine.wait(run.name))
+                if meter.find(state.get("Pid") or 0, run.id):
+                    over = meter.ended
+                elif over is None or over.done:
+                    over = Task(self._engine.wait(run.name))
             except EngineError as error:
                 _say(f"container {run.name}: {error}")
                 await pause(self._loop, _AGAIN_S)
