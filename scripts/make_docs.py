@@ -154,6 +154,7 @@ def settings() -> str:
         "enforce_iam": "with `--profile aws`",
         "region": "`us-east-1`",
         "account": "`000000000000`",
+        "container_socket": "the first that answers",
     }
     rows = []
     for option in serve.params:

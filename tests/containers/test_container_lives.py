@@ -7,7 +7,9 @@ import re
 import pytest
 
 from batchyard.model.messages import AttemptEnded, AttemptStarted, Launch, NoticeInstance, StopAttempt, StopInstance
-from compute.compute_rig import LocalRig
+from batchyard.model.task import Condition, StartsAfter, TaskContainer
+from batchyard.store import logs
+from compute.compute_rig import ACCOUNT, GROUP, REGION, LocalRig
 from containers.engines import IMAGE, Daemon
 
 
@@ -208,3 +210,33 @@ async def test_the_notice_of_a_spot_instance_is_seen_inside(local: LocalRig) -> 
     local.provider.carry_out([NoticeInstance("i-1", 1_700_000_000_000)])
     assert (await local.ended(launch.attempt)).exit_code == 0
     assert "2023-11-14T22:13:20Z" in local.log(launch.attempt)[1]
+
+
+async def test_a_task_of_several_containers_shares_its_volumes(local: LocalRig) -> None:
+    volumes = [{"name": "shared"}]
+    properties = {"image": IMAGE, "volumes": volumes, "mountPoints": [{"sourceVolume": "shared", "containerPath": "/shared"}]}
+    first, second = (
+        TaskContainer(
+            name=name,
+            image=IMAGE,
+            command=("sh", "-c", script),
+            memory_mib=64,
+            vcpus=1,
+            essential=name == "second",
+            depends_on=after,
+            log_group=GROUP,
+            log_stream=f"definition/{name}/task",
+            container=properties,
+        )
+        for name, script, after in (
+            ("first", "echo from the first > /shared/note", ()),
+            ("second", "cat /shared/note; exit 6", (StartsAfter("first", Condition.SUCCESS),)),
+        )
+    )
+    launch = local.launch(runtime="container", containers=(first, second))
+    local.provider.carry_out([launch])
+    ended = await local.ended(launch.attempt)
+    assert (ended.exit_code, [end.exit_code for end in ended.containers]) == (6, [0, 6])
+    path = logs.segment_path(local.directory / "logs", ACCOUNT, REGION, GROUP, "definition/second/task")
+    with logs.opened(path) as segment:
+        assert [entry.message.decode() for entry in logs.entries(segment)] == ["from the first"]

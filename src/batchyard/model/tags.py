@@ -40,7 +40,7 @@ RUNTIME = TagRule(
     "batchyard:runtime",
     (DEFINITION, QUEUE),
     ("container", "process"),
-    "as `--runtime` says",
+    "--runtime",
     "whether jobs run in their images or as processes of the machine; a definition's tag wins over its queue's",
 )
 

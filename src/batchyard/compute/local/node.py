@@ -83,6 +83,15 @@ def _containers(options: argparse.Namespace, name: str, place: Place, gpus: Gpus
     )
 
 
+def _contained_tasks(containers: ContainerRunner | None, work: str, sweeper: Sweeper, loop: Loop) -> TaskRunner | None:
+    """Tasks of several containers, where they are containers."""
+    if containers is None:
+        return None
+    from batchyard.compute.local.containers.rooms import ContainerRooms
+
+    return TaskRunner(containers, ContainerRooms(work, sweeper), loop)
+
+
 def _range(text: str) -> range:
     first, dash, last = text.partition("-")
     if not (dash and first.isdecimal() and last.isdecimal() and 0 < int(first) <= int(last)):
@@ -144,6 +153,7 @@ class Node:
         generation = f"local-{os.urandom(8).hex()}"
         self.door = Door(directory, self.loop, self.journal.epoch, facts, generation)
         self._tasks = TaskRunner(self.processes, ProcessRooms(self.processes, str(work), slots, self.sweeper), self.loop)
+        self._contained_tasks = _contained_tasks(self.containers, str(work), self.sweeper, self.loop)
         self.supervisor = Supervisor(generation, str(work), self._runner_of, self.journal, self.loop, self.door.send)
         self._directory, self._work, self._isolated = directory, work, isolated
         self.door.on_link = self._linked
@@ -170,7 +180,9 @@ class Node:
             self.containers.close()
 
     def _runner_of(self, launch: Launch) -> Runner:
-        return self.containers if self.containers and launch.runtime == "container" else self.processes
+        if self.containers and self._contained_tasks and launch.runtime == "container":
+            return self._contained_tasks if launch.containers else self.containers
+        return self._tasks if launch.containers else self.processes
 
     def _note_sigterm(self, *_: object) -> None:
         self._told_to_end = True

@@ -323,6 +323,9 @@ class TaskRunner:
     def end_orphans(self) -> int:
         return self._runner.end_orphans()
 
+    def busy(self) -> bool:
+        return self._runner.busy()
+
     def close(self) -> None:
         self._runner.close()
 
@@ -349,7 +352,7 @@ def _launch_of(launch: Launch, container: TaskContainer) -> Launch:
         log_begins=container.log_begins,
         timeout_s=None,
         user=container.user,
-        container=properties,
+        container={"image": container.image, **properties},
         containers=(),
     )
 

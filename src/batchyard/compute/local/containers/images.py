@@ -5,6 +5,8 @@ from __future__ import annotations
 from batchyard.compute.local.containers.engine import Engine, EngineError
 from batchyard.compute.local.tasks import Promise, Task
 
+_OF_PODS = {"Always": "always", "IfNotPresent": "missing", "Never": "never"}
+
 
 class CannotPull(Exception):
     """The image is not to be had; the text is the reason in the words of the ECS agent (aws-batch.md 2.3)."""
@@ -19,12 +21,16 @@ class Images:
         self._policy = policy
         self._pulls: dict[str, Task[None]] = {}
 
-    async def ready(self, name: str) -> str:
-        """Wait until an image is here; the name by which the daemon knows it. CannotPull, EngineAway."""
+    async def ready(self, name: str, wanted: str = "") -> str:
+        """Wait until an image is here; the name by which the daemon knows it. CannotPull, EngineAway.
+
+        `wanted` is a pod's own imagePullPolicy, which wins.
+        """
+        policy = _OF_PODS.get(wanted, self._policy)
         found = await self._found(name)
-        if found and self._policy != "always":
+        if found and policy != "always":
             return found
-        if self._policy == "never":
+        if policy == "never":
             raise CannotPull(f"CannotPullContainerError: Error response from daemon: No such image: {name} (images are never pulled here)")
         try:
             await self._pulled(name)

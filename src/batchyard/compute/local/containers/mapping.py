@@ -114,8 +114,12 @@ def request_body(launch: Launch, image: str, variables: Mapping[str, str], gpus:
         "AttachStderr": True,
         "HostConfig": _host_config(launch, gpus, around),
     }
-    if launch.command:
-        body["Cmd"] = list(launch.command)
+    entry_point = container.get("entryPoint")  # of a pod's container: what its own command is
+    command = container.get("command") if entry_point else launch.command
+    if entry_point:
+        body["Entrypoint"] = list(entry_point)
+    if command:
+        body["Cmd"] = list(command)
     if launch.user or container.get("user"):
         body["User"] = launch.user or container["user"]
     return body
@@ -147,6 +151,9 @@ def _host_config(launch: Launch, gpus: Sequence[int], around: Surroundings) -> d
         "Devices": devices,
         "Privileged": container.get("privileged"),
         "ReadonlyRootfs": container.get("readonlyRootFilesystem"),
+        "PidMode": "host" if container.get("pidMode") == "host" else "",
+        "IpcMode": container.get("ipcMode") if container.get("ipcMode") in ("host", "none") else "",
+        "SecurityOpt": ["no-new-privileges"] if container.get("noNewPrivileges") else [],
         "Init": linux.get("initProcessEnabled"),
         "ShmSize": (linux.get("sharedMemorySize") or 0) * _MIB,
         "Tmpfs": {mount["containerPath"]: _tmpfs_options(mount) for mount in linux.get("tmpfs") or ()},

@@ -158,7 +158,8 @@ class ContainerRunner:
                 await either(self._orphans, pause(self._loop, give_up_s - boot_s()))
                 if not self._orphans.done:
                     raise CannotStart(f"CannotCreateContainerError: {self._trouble}")
-                image = await self._images.ready(run.launch.container.get("image", ""))
+                container = run.launch.container
+                image = await self._images.ready(container.get("image", ""), container.get("imagePullPolicy", ""))
                 await self._entrance.enter()
                 try:
                     log = await self._started(run, meter, image)
@@ -311,7 +312,9 @@ class ContainerRunner:
     def _open_output(self, run: ContainerRun) -> None:
         launch = run.launch
         try:
-            run.output = run.output or Output(self._logs, launch.account, launch.region, launch.log_group, launch.log_stream, wall_ms())
+            run.output = run.output or Output(
+                self._logs, launch.account, launch.region, launch.log_group, launch.log_stream, wall_ms(), launch.log_begins
+            )
         except OSError as error:
             raise CannotStart(f"CannotStartContainerError: {error.strerror or error} ({error.filename})") from error
 
@@ -378,8 +381,10 @@ class ContainerRunner:
                 return
 
     def _look(self) -> None:
-        for meter in self._meters.values():
+        for run, meter in self._meters.items():
             meter.look()
+            if run.output:
+                run.output.tick(wall_ms())
         self._looking = bool(self._meters)
         if self._looking:
             self._loop.at(boot_s() + _LOOK_S, self._look)
