@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -105,6 +106,35 @@ def _wait_for(url: str, process: subprocess.Popen[bytes], program: str) -> None:
         except OSError:
             time.sleep(0.01)
     raise NotRun(f"{program} did not answer within {START_PATIENCE_S:.0f} s")
+
+
+@contextlib.contextmanager
+def seaweedfs(access_key_id: str, secret_access_key: str) -> Iterator[tuple[str, int]]:
+    """SeaweedFS as one server with its S3 gateway, which takes these keys: (URL, process id)."""
+    place = scratch.folder()
+    identity = {"name": "bench", "credentials": [{"accessKey": access_key_id, "secretKey": secret_access_key}], "actions": ["Admin"]}
+    (place / "ids.json").write_text(json.dumps({"identities": [identity]}))
+    (place / "weed").mkdir()
+    s3, master, volume, filer = (_port_with_another_above() for _ in range(4))
+    options = [f"-dir={place / 'weed'}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-s3", f"-s3.port={s3}", f"-s3.config={place / 'ids.json'}"]
+    options += [f"-master.port={master}", f"-volume.port={volume}", f"-filer.port={filer}"]
+    options += ["-master.volumeSizeLimitMB=1024", "-volume.max=40"]
+    command = [str(installed() / "weed"), "server", *options]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=place, start_new_session=True)
+    try:
+        _wait_for(f"http://127.0.0.1:{s3}/", process, "weed")
+        yield f"http://127.0.0.1:{s3}", process.pid
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _port_with_another_above() -> int:
+    """A free port of which the one 10,000 above is free too: SeaweedFS takes it for its gRPC."""
+    while True:
+        port = random.randrange(12_000, 22_000)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)), socket.create_server(("127.0.0.1", port + 10_000)):
+            return port
 
 
 def hyperqueue(tasks: int) -> float:

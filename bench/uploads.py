@@ -23,7 +23,7 @@ def run(*, is_quick: bool) -> None:
     """Measure and print. The uploads are plain PUTs that leave the body unsigned, so that the clients cost little."""
     size = 64 * MIB if is_quick else 1024 * MIB
     source = scratch.folder() / "upload"
-    _fill(source, size)
+    fill(source, size)
     with targets.full_batchyard() as (_yard, target):
         s3 = target.client("s3")
         s3.create_bucket(Bucket="bench")
@@ -68,7 +68,8 @@ def _upload(url: str, source: Path, size: int, done: Event) -> None:
     assert answer.status == 200, said
 
 
-def _fill(path: Path, size: int) -> None:
+def fill(path: Path, size: int) -> None:
+    """Make a file of that size, a multiple of 1 MiB."""
     block = bytes(range(256)) * 4096
     with path.open("wb") as out:
         for _ in range(size // len(block)):
