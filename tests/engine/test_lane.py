@@ -37,6 +37,23 @@ def test_against_a_sorted_list(steps: list[tuple[bool, Key]], chunk: int) -> Non
         assert all(key in filled for key in plain)
 
 
+@settings(max_examples=60)
+@given(STEPS, st.sampled_from([1, 2, 5]), st.lists(st.sets(st.integers(-1, 3)), max_size=4))
+def test_what_is_passed_over(steps: list[tuple[bool, Key]], chunk: int, passed: list[set[int]]) -> None:
+    """Here the child says of what sort a key is. Nothing is left out that should come, and whole chunks are."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lanes, "_CHUNK", chunk)
+        lane, plain = Lane(lambda key: key[2]), set[Key]()
+        every = [set[int](), *passed]
+        for number, (adds, key) in enumerate(steps):
+            (lane.add if adds else lane.discard)(key)
+            (plain.add if adds else plain.discard)(key)
+            over = every[number % len(every)]
+            found = list(lane.but_for(over.__contains__))
+            assert [key for key in found if key[2] not in over] == sorted(key for key in plain if key[2] not in over)
+        assert list(lane.but_for(lambda sort: True)) == [] and list(lane.but_for(lambda sort: False)) == sorted(plain)
+
+
 def test_a_long_lane_from_both_ends() -> None:
     lane = Lane()
     keys = [(1, f"{n:06}", -1) for n in range(5000)]

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 from batchyard.core.dependencies import bits
 from batchyard.core.fairshare import in_turn
 from batchyard.engine.lane import Key, Lane
+from batchyard.model.capacity import Resources
+from batchyard.model.consumable import Wants
 from batchyard.model.fairshare import Sharing
 from batchyard.model.job import Job, Specification, Status, child_id, split_child
 from batchyard.model.view import Passing, Waiting
@@ -49,7 +51,9 @@ class Lanes:
         return Sharing(policy, self._yard.shares.standings(queue, {share: lane.first[1] for share, lane in lanes.items() if lane.first}))
 
     def _ready(self, queue: str, share: str, passing: Passing) -> Iterator[Waiting]:
-        for _front, id, child in self._lanes.get(queue, {}).get(share, ()):
+        lane = self._lanes.get(queue, {}).get(share)
+        keys = lane.but_for(lambda sort: any(part in passing for part in sort)) if lane is not None else ()
+        for _front, id, child in keys:
             kind = self._yard.resting.asleep.get(id)
             if kind is not None:
                 if kind.needs not in passing and kind.consumables not in passing:
@@ -126,7 +130,7 @@ class Lanes:
             keys.setdefault(kind.share, []).append((_front(kind, False), id, -1))
         for share, ready in keys.items():
             ready.sort()
-            self._lanes.setdefault(queue, {}).setdefault(share, Lane()).fill(ready)
+            self._lanes.setdefault(queue, {}).setdefault(share, Lane(self._sort_of)).fill(ready)
 
     def index_array(self, parent: str) -> bool:
         """Put an array into its lane, or take it out, as it has ready children or not; whether it was taken out."""
@@ -140,8 +144,12 @@ class Lanes:
         arrays.discard(parent)
         return self._leave(spec, key)
 
+    def _sort_of(self, key: Key) -> tuple[Resources, Wants]:
+        spec = self._yard.resting.asleep.get(key[1]) or self._yard.specifications[key[1]]
+        return spec.needs, spec.consumables
+
     def _line_up(self, spec: Specification, key: Key) -> None:
-        self._lanes.setdefault(spec.queue, {}).setdefault(spec.share, Lane()).add(key)
+        self._lanes.setdefault(spec.queue, {}).setdefault(spec.share, Lane(self._sort_of)).add(key)
 
     def _leave(self, spec: Specification, key: Key) -> bool:
         """Whether the key was in its lane. Lanes without jobs go, so that who looks for the next one does not look at them."""
