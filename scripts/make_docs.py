@@ -50,6 +50,8 @@ SERVICES = (
     Service("logs", "CloudWatch Logs"),
     Service("s3", "Amazon S3"),
     Service("sts", "AWS STS"),
+    Service("ecs", "Amazon ECS"),
+    Service("secretsmanager", "AWS Secrets Manager"),
     Service("ec2", "Amazon EC2"),
     Service("iam", "AWS IAM"),
     Service("ssm", "AWS Systems Manager"),

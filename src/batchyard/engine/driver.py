@@ -17,9 +17,10 @@ from typing import Any
 from batchyard.compute.provider import Provider
 from batchyard.engine.dispatch import LaunchOrder, Order
 from batchyard.engine.engine import Engine, Turn
+from batchyard.engine.job_secrets import SecretsUnavailable
 from batchyard.engine.launching import NO_TAGS, Launcher
 from batchyard.model.fault import Fault
-from batchyard.model.messages import Effect, Report
+from batchyard.model.messages import AttemptEnded, Effect, Report
 from batchyard.model.requests import Request
 
 log = logging.getLogger(__name__)
@@ -177,12 +178,20 @@ class Driver:
         by_provider: dict[str, list[Effect]] = {}
         for provider, effect in orders:
             sent = self._launch(effect) if isinstance(effect, LaunchOrder) else effect
-            by_provider.setdefault(provider, []).append(sent)
+            if sent is not None:
+                by_provider.setdefault(provider, []).append(sent)
         for provider, effects in by_provider.items():
             self._providers[provider].carry_out(effects)
 
-    def _launch(self, order: LaunchOrder) -> Effect:
+    def _launch(self, order: LaunchOrder) -> Effect | None:
+        """The effect; None for an attempt that cannot start, which is reported as a provider would do it."""
         ledger = self.engine.ledger
         definition = ledger.definitions.get(order.spec.definition)
         tags = definition.tags if definition else NO_TAGS
-        return self._launcher.launch(order, ledger.environments[order.attempt.environment], ledger.queues[order.spec.queue], tags)
+        environment, queue = ledger.environments[order.attempt.environment], ledger.queues[order.spec.queue]
+        try:
+            return self._launcher.launch(order, environment, queue, tags)
+        except SecretsUnavailable as unavailable:
+            now_ms = self.engine.world.now_ms()
+            self.deliver([AttemptEnded(order.attempt.id, now_ms, "not-started", reason=str(unavailable))])
+            return None

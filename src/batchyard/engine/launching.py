@@ -1,7 +1,7 @@
 """From a placed attempt to the Launch that a provider gets: the environment contract of a job (specification, section 6).
 
 Order of an environment, later ones win: the server's allow-list, the endpoint and credentials of the attempt, the job definition
-with its overrides, and last the AWS_BATCH_* variables, which no user can set.
+with its overrides, its secrets, and last the AWS_BATCH_* variables, which no user can set.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from batchyard.core import forms, loglines, pods
 from batchyard.engine.dispatch import LaunchOrder
+from batchyard.engine.job_secrets import Resolve, Wanted, no_secrets, secret_variables
 from batchyard.model.capacity import Environment, Platform, Queue
 from batchyard.model.job import Job, Specification, node_id
 from batchyard.model.messages import Launch
@@ -41,18 +42,27 @@ class AttemptKeys(NamedTuple):
 
 class Launcher:
     """`base` is the allow-listed part of the server's environment, for processes only: what a container finds is its image's. `keys_of`
-    mints an attempt's credentials, `runtime` is how jobs run where no tag says otherwise."""
+    mints an attempt's credentials, `runtime` is how jobs run where no tag says otherwise, `resolve` looks their secrets up."""
 
     def __init__(
-        self, base: Mapping[str, str], endpoint_url: str, keys_of: Callable[[LaunchOrder], AttemptKeys], runtime: str = "process"
+        self,
+        base: Mapping[str, str],
+        endpoint_url: str,
+        keys_of: Callable[[LaunchOrder], AttemptKeys],
+        runtime: str = "process",
+        resolve: Resolve = no_secrets,
     ) -> None:
         self._runtime = runtime
         self._base = dict(base)
         self._endpoint_url = endpoint_url
         self._keys_of = keys_of
+        self._resolve = resolve
 
     def launch(self, order: LaunchOrder, environment: Environment, queue: Queue, definition_tags: Mapping[str, str] = NO_TAGS) -> Launch:
-        """The effect to send. Reads the specification only now: most jobs wait much longer than they are looked at."""
+        """The effect to send. Reads the specification only now: most jobs wait much longer than they are looked at.
+
+        Raises `SecretsUnavailable` when the attempt cannot start for want of a secret.
+        """
         job, spec, attempt = order.job, order.spec, order.attempt
         spec = spec.part_of(job)
         runtime = runtime_of(definition_tags, queue.tags, self._runtime)
@@ -61,7 +71,7 @@ class Launcher:
         container = msgspec.json.decode(spec.effective)
         own = {e["name"]: e.get("value", "") for e in container.get("environment") or () if e.get("name")}
         base = self._base if runtime == "process" else {}
-        variables = {**base, **self._aws(order, own), **own, **_batch(job, spec, environment, queue)}
+        variables = {**base, **self._aws(order, own), **own, **self._secrets(order, container), **_batch(job, spec, environment, queue)}
         return Launch(
             attempt=attempt.id,
             job_id=_own_id(job, spec),
@@ -120,8 +130,18 @@ class Launcher:
                 command=tuple(pods.expand(element, known) for element in container.command),
                 container=_expanded_command(container.container, known),
             )
+        secrets = self._secrets(order, container.container)
         size = {"BATCHYARD_VCPUS": f"{container.vcpus:g}", "BATCHYARD_MEMORY_MIB": str(container.memory_mib)}
-        return replace(container, environment={**base, **self._aws(order, own), **own, **batch, **size})
+        return replace(container, environment={**base, **self._aws(order, own), **own, **secrets, **batch, **size})
+
+    def _secrets(self, order: LaunchOrder, container: Mapping[str, Any]) -> dict[str, str]:
+        if not container.get("secrets"):
+            return {}
+        role = ""
+        if order.spec.form:
+            role = msgspec.json.decode(order.spec.effective).get("taskProperties", [{}])[0].get("executionRoleArn") or ""
+        wanted = Wanted(order.spec.account, order.spec.region, "", role, order.attempt.id)
+        return secret_variables(container, self._resolve, wanted)
 
     def _aws(self, order: LaunchOrder, own: Mapping[str, str]) -> dict[str, str]:
         """Where the job finds us. Own keys of the job (AWS_ACCESS_KEY_ID in its definition) must not be mixed with ours."""

@@ -33,6 +33,8 @@ MOST_COUNTED = 2000
 
 _NO_INSTANCES: dict[str, Instance] = {}
 
+ENDED_ATTEMPTS_KEPT = 10_000
+
 
 class Yard:
     """Implements `model.view.YardView` for the core. Only the engine calls the `put` methods."""
@@ -56,6 +58,7 @@ class Yard:
         self.live_children: dict[str, set[int]] = {}
         self.live_nodes: dict[str, set[int]] = {}  # multi-node job -> its nodes that have a record which is not final
         self.attempts: dict[str, str] = {}  # attempt -> job
+        self.ended_attempts: dict[str, str] = {}  # the same of those that ended lately: ECS tells of tasks for a while
         self.live_in_queue: dict[str, int] = {}
         self.lanes = Lanes(self)
         self._used: dict[str, Resources] = {}
@@ -226,6 +229,7 @@ class Yard:
         after = job.current
         if before is not None and (after is None or after.id != before.id):
             self.attempts.pop(before.id, None)
+            self._remember_ended(before.id, job.id)
             there = self._on_instance.get(before.instance, {})
             if there.pop(before.id, None) is not None:
                 self._used[before.instance] = self._used[before.instance].minus(spec.needs_of(job)) if there else NOTHING
@@ -239,6 +243,11 @@ class Yard:
             self._used[after.instance] = self._used.get(after.instance, NOTHING).plus(spec.needs_of(job))
             if job.node is None:
                 self._hold(spec.consumables, 1)
+
+    def _remember_ended(self, attempt: str, job_id: str) -> None:
+        self.ended_attempts[attempt] = job_id
+        if len(self.ended_attempts) > ENDED_ATTEMPTS_KEPT:
+            del self.ended_attempts[next(iter(self.ended_attempts))]
 
     def _hold(self, wants: Wants, times: int) -> None:
         for resource, quantity in wants:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -70,6 +70,16 @@ class ServerDesk:
             current = yard.jobs[job_id].current
             if current is not None:
                 yield job_id, current.instance
+
+    def tasks(self) -> Mapping[str, str]:
+        """attempt -> job, of all that are held and of those that ended lately."""
+        yard = self.driver.engine.yard
+        return {**yard.ended_attempts, **yard.attempts}
+
+    def job_of_task(self, attempt: str) -> str | None:
+        """The job of one such attempt."""
+        yard = self.driver.engine.yard
+        return yard.attempts.get(attempt) or yard.ended_attempts.get(attempt)
 
     def shut_down(self, keep_jobs: bool) -> None:
         """End the server once what is being answered is answered, and the node too unless jobs are kept."""

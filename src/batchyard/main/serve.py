@@ -36,8 +36,9 @@ from batchyard.main.keys import HeldAttempt, KeyRing
 from batchyard.main.settings import Identity, Settings, SettingsError, identity_of, keep_identity, write_private
 from batchyard.server.app import App, DoorSettings, ServiceModule
 from batchyard.server.listener import allow_many_connections, listener_config
-from batchyard.services import batch, ec2, iam, logs, operator, s3, ssm, sts
+from batchyard.services import batch, ec2, ecs, iam, logs, operator, s3, secretsmanager, ssm, sts
 from batchyard.services.authorization import Authorizer
+from batchyard.services.job_secrets import SecretResolver
 from batchyard.store import logs_retention, objects_lifecycle
 from batchyard.store.logs_store import LogStore
 from batchyard.store.objects import ObjectStore
@@ -51,7 +52,17 @@ NODE_PATIENCE_S = 30.0
 CHORE_RETRY_S = 60.0
 
 # Under botocore's names; S3 streams and has a door of its own.
-SERVICES: dict[str, ServiceModule] = {"batch": batch, "ec2": ec2, "iam": iam, "logs": logs, "ssm": ssm, "sts": sts, "batchyard": operator}
+SERVICES: dict[str, ServiceModule] = {
+    "batch": batch,
+    "ec2": ec2,
+    "ecs": ecs,
+    "iam": iam,
+    "logs": logs,
+    "secretsmanager": secretsmanager,
+    "ssm": ssm,
+    "sts": sts,
+    "batchyard": operator,
+}
 
 # What of the server's own environment a job gets to see; everything else, the operator's AWS keys above all, stays here.
 INHERITED = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ")
@@ -133,12 +144,13 @@ async def _serve(settings: Settings, identity: Identity, listener: socket.socket
     world = RealWorld(settings.host_room(), catalogue, store.last_job_id())
     engine = Engine(store, world, Options(Rules(settings.profile == "open", settings.idle_s), settings.spot_notice_s))
     shelf, sealer = Shelf(settings.data / "shelf.db", world.now_ms), Sealer(settings.data / "shelf.key")
+    resolve = SecretResolver(shelf, sealer, is_enforced=settings.is_iam_enforced)
     keys = KeyRing(identity, _held_by(engine), shelf, sealer)
     base = {**_user(), **{name: os.environ[name] for name in INHERITED if name in os.environ}}
     provider = LocalProvider(settings.data, node_options=_node_options(settings, choice))
     provider.spawn_ahead()
     stop = asyncio.Event()
-    driver = Driver(engine, {"local": provider}, Launcher(base, url, keys.mint, runtime), stop.set)
+    driver = Driver(engine, {"local": provider}, Launcher(base, url, keys.mint, runtime, resolve), stop.set)
     objects, log_store = ObjectStore(settings.data / "objects", region=identity.region), LogStore(settings.data / "logs")
     desk = ServerDesk(
         driver=driver,
@@ -248,17 +260,21 @@ def _held_by(engine: Engine) -> Callable[[str], HeldAttempt | None]:
     return held
 
 
+class _Task(msgspec.Struct, rename="camel"):
+    task_role_arn: str | None = None
+
+
 class _Roles(msgspec.Struct, rename="camel"):
-    """Of a job's effective container, the roles alone: decoding the rest would cost each request of a job."""
+    """Of a job's effective container or task, the roles alone: decoding the rest would cost each request of a job."""
 
     job_role_arn: str | None = None
-    task_role_arn: str | None = None
+    task_properties: list[_Task] = []
 
 
 def _job_role(effective: msgspec.Raw) -> str:
     """The ARN of the role that a job's definition names, "" for none."""
     roles = msgspec.json.decode(effective, type=_Roles)
-    return roles.job_role_arn or roles.task_role_arn or ""
+    return roles.job_role_arn or next((task.task_role_arn for task in roles.task_properties if task.task_role_arn), "")
 
 
 def _stop_on_signals(stop: asyncio.Event) -> None:

@@ -40,6 +40,7 @@ def check_container(container: Mapping[str, Any], request_id: str, platform: Pla
         raise client_fault(f"{_WHERE}.instanceType is only for multi-node parallel jobs.")
     check_command(_WHERE, container.get("command"))
     check_environment_variables(_WHERE, container.get("environment"))
+    _check_secrets(container)
     check_resources(_WHERE, container.get("resourceRequirements") or ())
     check_sizes(container, request_id, platform, is_part=is_part)
     user = container.get("user")
@@ -49,6 +50,21 @@ def check_container(container: Mapping[str, Any], request_id: str, platform: Pla
     _check_ulimits(container)
     _check_linux_parameters(container.get("linuxParameters") or {})
     _check_runtime_platform(container.get("runtimePlatform") or {})
+
+
+def _check_secrets(container: Mapping[str, Any]) -> None:
+    """Names of secrets are names of variables, each once; where they come from is looked at when the job starts."""
+    taken = {entry.get("name") for entry in container.get("environment") or ()}
+    for number, entry in enumerate(container.get("secrets") or ()):
+        name = entry.get("name")
+        if not name or not entry.get("valueFrom"):
+            raise client_fault(f"{_WHERE}.secrets[{number}] needs a name and a valueFrom.")
+        if name in taken:
+            raise client_fault(
+                "The secret name must be unique and not shared with any new or existing environment variables set on the container, "
+                f"such as '{name}'."
+            )
+        taken.add(name)
 
 
 def _check_ec2(container: Mapping[str, Any]) -> None:

@@ -27,8 +27,7 @@ FIELDS_NOT_YET: dict[str, dict[str, str]] = {
         "serviceEnvironmentOrder": "service environments",
     },
     "RegisterJobDefinition": {
-        "containerProperties.secrets": "Secrets Manager and parameter secrets",
-        "containerProperties.logConfiguration.secretOptions": "Secrets Manager and parameter secrets",
+        "containerProperties.logConfiguration.secretOptions": "log drivers other than awslogs, which alone have options to keep secret",
         "containerProperties.enableExecuteCommand": _CONTAINERS,
         "containerProperties.volumes[].efsVolumeConfiguration": "EFS volumes",
         "containerProperties.volumes[].s3filesVolumeConfiguration": "S3 Files volumes",

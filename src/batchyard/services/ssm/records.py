@@ -76,6 +76,8 @@ def find(drawer: Drawer, name: str) -> Selected | None:
     """The version of a parameter that `name` selects, by default the newest. Faults for a version or label that is not there."""
     plain, selector = split_selector(name)
     document = drawer.get(KIND, plain) or public_parameter(plain)
+    if document is None and name.startswith("arn:"):
+        document = drawer.get(KIND, "/" + plain)  # an ARN does not tell "name" from "/name"
     if document is None:
         return None
     versions = document["versions"]

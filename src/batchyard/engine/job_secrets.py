@@ -1,0 +1,40 @@
+"""Secrets of containers: looked up when an attempt is launched, so that they stand in no record, and what happens when they cannot be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+UNABLE = "ResourceInitializationError: unable to pull secrets or registry auth: execution resource retrieval failed: "
+
+
+class SecretsUnavailable(Exception):
+    """A secret cannot be had: the attempt does not start. The message is the container's reason, in ECS's words."""
+
+
+class Wanted(NamedTuple):
+    """A secret that a job's container wants: `value_from` as its definition has it, `role_arn` on whose behalf ("" for no role)."""
+
+    account: str
+    region: str
+    value_from: str
+    role_arn: str
+    attempt: str
+
+
+Resolve = Callable[[Wanted], str]
+
+
+def no_secrets(wanted: Wanted) -> str:
+    """Where there is nobody to ask."""
+    raise SecretsUnavailable(f"{UNABLE}{wanted.value_from}: there are no secrets here")
+
+
+def secret_variables(container: Mapping[str, Any], resolve: Resolve, about: Wanted) -> dict[str, str]:
+    """The variables that a container's `secrets` become. Raises `SecretsUnavailable` for the first that cannot be had."""
+    role = container.get("executionRoleArn") or about.role_arn
+    return {
+        entry["name"]: resolve(about._replace(value_from=entry["valueFrom"], role_arn=role))
+        for entry in container.get("secrets") or ()
+        if entry.get("name") and entry.get("valueFrom")
+    }
