@@ -137,7 +137,10 @@ def test_what_was_registered_is_shown_unchanged(bench: Bench) -> None:
             "cannot run on this host, which runs Linux",
         ),
         ({**CONTAINER, "runtimePlatform": {"cpuArchitecture": "VAX"}}, "VAX is not valid"),
-        ({**CONTAINER, "secrets": [{"name": "a", "valueFrom": "b"}]}, "containerProperties.secrets is not available"),
+        (
+            {**CONTAINER, "logConfiguration": {"logDriver": "awslogs", "secretOptions": [{"name": "a", "valueFrom": "b"}]}},
+            "containerProperties.logConfiguration.secretOptions is not available",
+        ),
         ({**CONTAINER, "logConfiguration": {"logDriver": "splunk"}}, "logDriver splunk is not available"),
         ({**CONTAINER, "enableExecuteCommand": True}, "enableExecuteCommand is not available"),
         (
