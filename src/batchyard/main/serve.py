@@ -143,8 +143,7 @@ async def _serve(settings: Settings, identity: Identity, listener: socket.socket
     store = Store(settings.data / "batchyard.db")
     world = RealWorld(settings.host_room(), catalogue, store.last_job_id())
     engine = Engine(store, world, Options(Rules(settings.profile == "open", settings.idle_s), settings.spot_notice_s))
-    shelf, sealer = Shelf(settings.data / "shelf.db", world.now_ms), Sealer(settings.data / "shelf.key")
-    resolve = SecretResolver(shelf, sealer, is_enforced=settings.is_iam_enforced)
+    shelf, sealer, resolve = _shelved(settings, world)
     keys = KeyRing(identity, _held_by(engine), shelf, sealer)
     base = {**_user(), **{name: os.environ[name] for name in INHERITED if name in os.environ}}
     provider = LocalProvider(settings.data, node_options=_node_options(settings, choice))
@@ -196,6 +195,12 @@ async def _serve(settings: Settings, identity: Identity, listener: socket.socket
     for memory in (store, objects, shelf, log_store):
         memory.close()
     return 0
+
+
+def _shelved(settings: Settings, world: RealWorld) -> tuple[Shelf, Sealer, SecretResolver]:
+    """The records of the small services, what seals the secrets among them, and who looks these up for jobs."""
+    shelf, sealer = Shelf(settings.data / "shelf.db", world.now_ms), Sealer(settings.data / "shelf.key")
+    return shelf, sealer, SecretResolver(shelf, sealer, is_enforced=settings.is_iam_enforced)
 
 
 def _say_where(data: Path, url: str, identity: Identity) -> None:
