@@ -131,3 +131,46 @@ def test_an_unmanaged_environment_waits_for_instances_that_others_bring(new_yard
     order = [{"order": n, "computeEnvironment": name} for n, name in enumerate(("mine", "managed"), 1)]
     yard.batch.update_job_queue(jobQueue="queue", computeEnvironmentOrder=order)
     assert yard.until(job_id)["status"] == "SUCCEEDED"
+
+
+def test_shares_over_the_wire(new_yard: Callable[..., Yard]) -> None:
+    yard = new_yard("--vcpus", "1", "--memory-mib", "1024")
+    batch, refused = yard.batch, yard.batch.exceptions.ClientException
+    yard.environment_of("ce", max_vcpus=1)
+    arns = [batch.create_scheduling_policy(name=f"p{number}", tags={"n": str(number)})["arn"] for number in range(3)]
+    batch.update_scheduling_policy(arn=arns[0], fairsharePolicy={"shareDecaySeconds": 60, "computeReservation": 5, "shareDistribution": []})
+    (shown,) = batch.describe_scheduling_policies(arns=arns[:1])["schedulingPolicies"]
+    assert shown["fairsharePolicy"] == {"shareDecaySeconds": 60, "computeReservation": 5, "shareDistribution": []}
+    first = batch.list_scheduling_policies(maxResults=2)
+    rest = batch.list_scheduling_policies(maxResults=2, nextToken=first["nextToken"])
+    assert [one["arn"] for one in first["schedulingPolicies"] + rest["schedulingPolicies"]] == arns and "nextToken" not in rest
+    quota = {"idleResourceAssignmentStrategy": "FIFO"}
+    with pytest.raises(refused, match="quota shares cannot be used yet"):
+        batch.create_scheduling_policy(name="q", quotaSharePolicy=quota)
+    with pytest.raises(refused, match="quota shares cannot be used yet"):
+        batch.update_scheduling_policy(arn=arns[0], quotaSharePolicy=quota)
+    yard.queue_of("fair", "ce", schedulingPolicyArn=arns[1])
+    yard.queue_of("plain", "ce")
+    batch.update_job_queue(jobQueue="fair", schedulingPolicyArn=arns[2])
+    assert batch.describe_job_queues(jobQueues=["fair"])["jobQueues"][0]["schedulingPolicyArn"] == arns[2]
+    for queue, arn in (("fair", ""), ("plain", arns[0])):
+        with pytest.raises(refused, match="schedulingPolicyArn"):
+            batch.update_job_queue(jobQueue=queue, schedulingPolicyArn=arn)
+    definition = yard.definition_of("ranked", "true", schedulingPriority=7)
+    with pytest.raises(refused, match="shareIdentifier is required"):
+        yard.submit(definition, "fair")
+    with pytest.raises(refused, match="can onlybe submitted to job queue with fair share scheduling policy"):
+        yard.submit(definition, "plain", shareIdentifier="a")
+    job = yard.until(yard.submit(definition, "fair", shareIdentifier="UserA", schedulingPriorityOverride=9999))
+    assert (job["shareIdentifier"], job["schedulingPriority"]) == ("UserA", 9999)
+    filters = [{"name": "SHARE_IDENTIFIER", "values": ["UserA"]}]
+    for status in ({}, {"jobStatus": "SUCCEEDED"}):
+        (summary,) = batch.list_jobs(jobQueue="fair", filters=filters, **status)["jobSummaryList"]
+        assert (summary["jobId"], summary["shareIdentifier"]) == (job["jobId"], "UserA")
+    assert batch.list_jobs(jobQueue="fair", filters=filters, jobStatus="RUNNING")["jobSummaryList"] == []
+    role = "arn:aws:iam::123456789012:role/batch"
+    batch.create_compute_environment(computeEnvironmentName="mine", type="UNMANAGED", serviceRole=role, state="DISABLED", tags={"a": "b"})
+    batch.update_compute_environment(computeEnvironment="mine", unmanagedvCpus=8)
+    (mine,) = batch.describe_compute_environments(computeEnvironments=["mine"])["computeEnvironments"]
+    assert (mine["type"], mine["unmanagedvCpus"], mine["tags"], mine["serviceRole"]) == ("UNMANAGED", 8, {"a": "b"}, role)
+    batch.delete_compute_environment(computeEnvironment="mine")
