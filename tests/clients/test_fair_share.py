@@ -127,6 +127,8 @@ def test_an_unmanaged_environment_waits_for_instances_that_others_bring(new_yard
     assert "mine: is UNMANAGED: nothing is started for it" in yard.job(job_id)["statusReason"]
     shown = yard.cli("explain", job_id, "--data", str(yard.data)).stdout
     assert "register container instances" in shown
+    listed = yard.cli("compute", "--data", str(yard.data)).stdout
+    assert "UNMANAGED" in listed and "mine" in listed
     yard.environment_of("managed", max_vcpus=1)
     order = [{"order": n, "computeEnvironment": name} for n, name in enumerate(("mine", "managed"), 1)]
     yard.batch.update_job_queue(jobQueue="queue", computeEnvironmentOrder=order)
