@@ -67,6 +67,7 @@ def test_half_reserved_leaves_half_idle_until_a_second_share_comes(new_yard: Cal
     assert waiting["statusReason"].startswith("computeReservation keeps 4 of the queue's 8 vCPUs for share identifiers that are not active")
     told = json.loads(yard.cli("explain", first[4], "--json", "--data", str(yard.data)).stdout)
     assert told["summary"] == waiting["statusReason"] and told["position"] == 1
+    assert "lower the scheduling policy's computeReservation" in yard.cli("explain", first[4], "--data", str(yard.data)).stdout
     second = [submit(yard, "b", "sleep") for _ in range(8)]
     yard.until(second[0], "RUNNING")
     until(lambda: sum(utilization(yard).values()) == 6 or None, "two active shares to hold three quarters")

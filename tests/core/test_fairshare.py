@@ -10,7 +10,7 @@ from plain_yard import NOW, PlainYard
 from batchyard.core import fairshare, reasons
 from batchyard.core.fairshare import UNBOUND, Allowance
 from batchyard.core.scheduling import Rules, plan
-from batchyard.model.capacity import Resources, State
+from batchyard.model.capacity import State
 from batchyard.model.fairshare import SchedulingPolicy, ShareUsage, ShareWeight
 
 
@@ -260,14 +260,18 @@ def test_nothing_is_started_for_an_unmanaged_environment_and_its_jobs_wait_in_or
 def test_who_is_held_back_is_told_by_how_much() -> None:
     yard = fair(reservation=50)
     yard.share("a", held=4)
-    told = reasons.kept_for_others(yard, yard.queues["q"], Resources(1, 100))
-    assert told == (
+    told = reasons.kept_for_others(yard, yard.queues["q"], 1)
+    assert told is not None and told.environment == ""
+    assert told.fix == "wait for jobs of the queue to end, or lower the scheduling policy's computeReservation"
+    assert told.shortfall == (
         "computeReservation keeps 4 of the queue's 8 vCPUs for share identifiers that are not active: the one active share may hold 4,"
         " and 4 are held"
     )
     yard.share("b", held=1)
-    assert "the 2 active shares may hold 6, and 5 are held" in reasons.kept_for_others(yard, yard.queues["q"], Resources(2, 100))
-    assert reasons.kept_for_others(yard, yard.queues["q"], Resources(1, 100)) == ""
+    told = reasons.kept_for_others(yard, yard.queues["q"], 7)
+    assert told is not None and "the 2 active shares may hold 6, and 5 are held" in told.shortfall
+    assert told.fix.startswith("ask for at most 6 vCPUs")
+    assert reasons.kept_for_others(yard, yard.queues["q"], 1) is None
 
 
 def test_who_waits_behind_another_share_is_told_why_that_comes_first() -> None:

@@ -171,6 +171,8 @@ def test_the_reservation_leaves_room_until_another_share_comes() -> None:
     assert sum(i.room.vcpus for i in bench.instances) == 4
     told = bench.read.explain(jobs[4])
     assert told is not None and told.summary.startswith("computeReservation keeps 4 of the queue's 8 vCPUs")
+    never = bench.read.explain(bench.submit(share="a", needs=Resources(99, 100)))
+    assert never is not None and "computeReservation" not in never.summary and "99 vCPUs" in never.summary
     other = bench.submit(share="b")
     bench.up()
     assert bench.status(other) == ["STARTING"]

@@ -101,16 +101,20 @@ def is_possible(view: YardView, queue: Queue, needs: Resources) -> bool:
     return scaling.is_possible(view, queue, needs)
 
 
-def kept_for_others(view: YardView, queue: Queue, needs: Resources) -> str:
-    """Why a job has to leave room to shares that are not active; "" if it has not."""
+def kept_for_others(view: YardView, queue: Queue, vcpus: float) -> Reason | None:
+    """Why a job of so many vCPUs has to leave room to shares that are not active; None if it has not. It concerns the whole queue: the
+    reason names no environment."""
     allowed = fairshare.allowance(view, queue)
-    if needs.vcpus <= allowed.left_vcpus:
-        return ""
+    if vcpus <= allowed.left_vcpus:
+        return None
     kept, held = allowed.all_vcpus - allowed.most_vcpus, allowed.most_vcpus - allowed.left_vcpus
     shares = "the one active share" if allowed.active == 1 else f"the {allowed.active} active shares"
-    return (
+    wait = "wait for jobs of the queue to end" if vcpus <= allowed.most_vcpus else f"ask for at most {allowed.most_vcpus:g} vCPUs"
+    return Reason(
+        "",
         f"computeReservation keeps {kept:g} of the queue's {allowed.all_vcpus:g} vCPUs for share identifiers that are not active:"
-        f" {shares} may hold {allowed.most_vcpus:g}, and {held:g} are held"
+        f" {shares} may hold {allowed.most_vcpus:g}, and {held:g} are held",
+        f"{wait}, or lower the scheduling policy's computeReservation",
     )
 
 

@@ -87,9 +87,9 @@ class Explainer:
         lacking = tuple(consumables.reasons(yard, spec.consumables))
         if lacking and reasons.is_possible(yard, queue, needs):
             return "waits for " + "; ".join(f"consumable resource {r.environment}: {r.shortfall}" for r in lacking), lacking
-        kept = reasons.kept_for_others(yard, queue, needs)
-        if kept:
-            return kept, ()
+        kept = reasons.kept_for_others(yard, queue, needs.vcpus)
+        if kept is not None and reasons.is_possible(yard, queue, needs):
+            return kept.shortfall, (kept,)
         starting = reasons.starting_instance(yard, queue, needs)
         if starting is not None:
             return f"waits for instance {starting.id}, which is starting", ()
@@ -118,9 +118,9 @@ class Explainer:
             lacking = tuple(consumables.reasons(yard, spec.consumables))
             if lacking:
                 return "waits for " + "; ".join(f"consumable resource {r.environment}: {r.shortfall}" for r in lacking), lacking
-            kept = reasons.kept_for_others(yard, queue, spec.needs._replace(vcpus=spec.vcpus))
-            if kept:
-                return kept, ()
+            kept = reasons.kept_for_others(yard, queue, spec.vcpus)
+            if kept is not None:
+                return kept.shortfall, (kept,)
             if head is not None and head != job_id:
                 return f"waits behind {head}, which is at the head of queue {queue.name}", why
         if not why:
