@@ -8,6 +8,7 @@ from typing import Any
 from batchyard.services import Caller
 from batchyard.services.iam.records import GROUP, PROFILE, ROLE, USER, find
 from batchyard.services.s3 import route
+from batchyard.services.s3.actions import action_of
 from batchyard.store.shelf import Drawer
 
 Asked = tuple[str, str, dict[str, str]]  # action, resource, further condition keys
@@ -30,36 +31,6 @@ _IAM = {
     "GroupName": (GROUP, "group"),
     "InstanceProfileName": (PROFILE, "instance-profile"),
 }
-# S3's actions that are not called as the operation.
-_S3_ACTIONS = {
-    "HeadBucket": "s3:ListBucket",
-    "ListObjects": "s3:ListBucket",
-    "ListObjectsV2": "s3:ListBucket",
-    "ListObjectVersions": "s3:ListBucketVersions",
-    "ListMultipartUploads": "s3:ListBucketMultipartUploads",
-    "ListParts": "s3:ListMultipartUploadParts",
-    "ListBuckets": "s3:ListAllMyBuckets",
-    "HeadObject": "s3:GetObject",
-    "CopyObject": "s3:PutObject",
-    "CreateMultipartUpload": "s3:PutObject",
-    "UploadPart": "s3:PutObject",
-    "UploadPartCopy": "s3:PutObject",
-    "CompleteMultipartUpload": "s3:PutObject",
-    "DeleteObjects": "s3:DeleteObject",
-    "GetBucketEncryption": "s3:GetEncryptionConfiguration",
-    "PutBucketEncryption": "s3:PutEncryptionConfiguration",
-    "DeleteBucketEncryption": "s3:PutEncryptionConfiguration",
-    "GetBucketLifecycleConfiguration": "s3:GetLifecycleConfiguration",
-    "PutBucketLifecycleConfiguration": "s3:PutLifecycleConfiguration",
-    "DeleteBucketLifecycle": "s3:PutLifecycleConfiguration",
-    "GetPublicAccessBlock": "s3:GetBucketPublicAccessBlock",
-    "PutPublicAccessBlock": "s3:PutBucketPublicAccessBlock",
-    "DeletePublicAccessBlock": "s3:PutBucketPublicAccessBlock",
-    "DeleteBucketTagging": "s3:PutBucketTagging",
-    "DeleteBucketOwnershipControls": "s3:PutBucketOwnershipControls",
-    "GetBucketNotificationConfiguration": "s3:GetBucketNotification",
-    "PutBucketNotificationConfiguration": "s3:PutBucketNotification",
-}
 _ROLE_MEMBERS = ("jobRoleArn", "executionRoleArn", "taskRoleArn", "serviceRole")
 _PASSED_TO = {"serviceRole": "batch.amazonaws.com"}
 
@@ -81,16 +52,15 @@ def questions_of(drawer: Drawer, caller: Caller, service: str, operation: str, a
 
 def _s3(request: Any) -> Iterator[Asked]:
     target = route.match(request)
-    action = _S3_ACTIONS.get(target.operation, f"s3:{target.operation}")
-    if target.operation in ("GetObject", "DeleteObject") and target.query.get("versionId"):
-        action += "Version"
+    action = action_of(target.operation, "versionId" in target.query)
     # The keys of DeleteObjects are in its body, which is not read yet: it needs the right to delete any object of the bucket.
     key = "*" if target.operation == "DeleteObjects" else target.key
     resource = f"arn:aws:s3:::{target.bucket}/{key}" if key else f"arn:aws:s3:::{target.bucket}" if target.bucket else "*"
     yield action, resource, {"s3:prefix": target.query["prefix"]} if "prefix" in target.query else {}
     source = request.headers.get("x-amz-copy-source")
     if source:
-        yield "s3:GetObject", f"arn:aws:s3:::{route.decode_key(source.partition('?')[0]).lstrip('/')}", {}
+        place, _, version = source.partition("?")
+        yield action_of("GetObject", bool(version)), f"arn:aws:s3:::{route.decode_key(place).lstrip('/')}", {}
 
 
 def _resources(drawer: Drawer, caller: Caller, service: str, operation: str, params: Mapping[str, Any]) -> list[str]:
