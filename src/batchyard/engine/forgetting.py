@@ -15,7 +15,8 @@ def forget(engine: Engine, request: Forget) -> int:
     """Note for the turn's write what goes with it; how much that is, 0 if there is nothing left to forget.
 
     What a job that is not finished needs is never among it: of a dependency that was met only the fact counts, and it is kept with
-    the job. Arrays that others follow child by child stay (see `store/forgetting.py`), and so do those that are still in memory.
+    the job. Arrays that others follow child by child stay (see `store/forgetting.py`), and so does what is still in memory, such
+    as a multi-node job of which nodes have not ended yet.
     """
     return _jobs(engine, request) + _definitions(engine, request)
 
@@ -23,11 +24,13 @@ def forget(engine: Engine, request: Forget) -> int:
 def _jobs(engine: Engine, request: Forget) -> int:
     if request.jobs_before_ms is None:
         return 0
-    changes, store = engine.yard.changes, engine.store
+    yard, store = engine.yard, engine.store
+    changes = yard.changes
     submitted = changes.specifications
     followed = {d.job_id for spec in submitted.values() for d in spec.depends_on if d.kind is DependencyKind.N_TO_N}
     for id in store.ended_before(request.jobs_before_ms, request.most):
-        if id not in engine.yard.arrays and id not in followed and id not in submitted:
+        is_at_work = id in yard.arrays or id in yard.live_nodes or id in yard.specifications.awake
+        if not is_at_work and id not in followed and id not in submitted:
             changes.forgotten.append(id)
     parent = store.leftover()
     if parent is not None:

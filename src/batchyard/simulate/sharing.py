@@ -78,19 +78,23 @@ def check_used(engine: Engine, past: Mapping[str, tuple[Job, Specification]]) ->
 
 
 def with_children(engine: Engine, id: str) -> Iterator[tuple[Job, Specification]]:
-    """A job as the store has it, of an array the children."""
+    """A job as the store has it, of an array the children, and nodes."""
     job, spec = engine.store.job(id), engine.store.specification(id)
     assert job is not None and spec is not None
-    yield from engine.store.page(JobQuery(array=id, limit=_ALL)).jobs if job.is_array else [(job, spec)]
+    yield from _parts(engine, job, spec)
 
 
 def _all_jobs(engine: Engine, queue: str) -> Iterator[tuple[Job, Specification]]:
     """Those that have ended too, of a queue's arrays the children, and nodes."""
     for job, spec in engine.store.page(JobQuery(queue=queue, limit=_ALL)).jobs:
-        if not job.is_array:
-            yield job, spec
-        if job.is_array or job.is_multi_node:
-            yield from engine.store.page(JobQuery(array=job.id, limit=_ALL)).jobs
+        yield from _parts(engine, job, spec)
+
+
+def _parts(engine: Engine, job: Job, spec: Specification) -> Iterator[tuple[Job, Specification]]:
+    if not job.is_array:
+        yield job, spec
+    if job.is_array or job.is_multi_node:
+        yield from engine.store.page(JobQuery(array=job.id, limit=_ALL)).jobs
 
 
 def check_kept(engine: Engine, placed_in: set[str]) -> None:
