@@ -131,6 +131,9 @@ class PlainYard:
         there = sorted((w for w in self.waiting.get(queue, ()) if w.spec.share == share), key=lambda w: -w.spec.priority)
         yield from (w for w in there if w.spec.needs not in passing and w.spec.consumables not in passing)
 
+    def policy_of(self, queue: str) -> SchedulingPolicy | None:
+        return self.policies.get(queue)
+
     def sharing(self, queue: str) -> Sharing | None:
         if queue not in self.policies:
             return None

@@ -139,8 +139,9 @@ UNBOUND = Allowance(math.inf, math.inf, math.inf, 0)
 
 def allowance(view: YardView, queue: Queue) -> Allowance:
     """`UNBOUND` where nothing is kept: without fair share, and without a reservation."""
-    sharing = view.sharing(queue.arn)
-    if sharing is None or not sharing.policy.reservation:
+    policy = view.policy_of(queue.arn)
+    sharing = view.sharing(queue.arn) if policy is not None and policy.reservation else None
+    if sharing is None:
         return UNBOUND
     everything = sum(_maximum_vcpus(e) for arn in queue.environments if (e := view.environments.get(arn)) is not None)
     if not everything:  # nobody says how much there is

@@ -79,6 +79,9 @@ class Yard:
     def ready(self, queue: str, passing: Passing = ()) -> Iterator[Waiting]:
         return self.lanes.ready(queue, passing)
 
+    def policy_of(self, queue: str) -> SchedulingPolicy | None:
+        return self.shares.policy_of(queue)
+
     def sharing(self, queue: str) -> Sharing | None:
         return self.lanes.sharing(queue)
 

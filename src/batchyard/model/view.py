@@ -47,6 +47,10 @@ class YardView(Protocol):
         (which may grow meanwhile). Lazy. In a fair-share queue each job that is yielded counts as placed, and so decides who is next."""
         ...
 
+    def policy_of(self, queue: str) -> SchedulingPolicy | None:
+        """The policy of a fair-share queue; None for one that is first in, first out."""
+        ...
+
     def sharing(self, queue: str) -> Sharing | None:
         """How the shares of a fair-share queue stand; None for a queue that is first in, first out."""
         ...
