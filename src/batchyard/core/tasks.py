@@ -102,7 +102,7 @@ def _resolved(
 def task_containers(task: Mapping[str, Any], spec: Specification, task_id: str) -> list[TaskContainer]:
     """The containers of a task in the order in which they may start; `environment` holds only what the container itself names."""
     volumes = task.get("volumes") or []
-    shared = {name: task[name] for name in ("pidMode", "ipcMode") if task.get(name)}
+    shared = {name: task[name].lower() for name in ("pidMode", "ipcMode") if task.get(name)}
     return [_container({**shared, **container}, volumes, spec, task_id) for container in start_order(task["containers"])]
 
 

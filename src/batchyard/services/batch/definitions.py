@@ -15,6 +15,7 @@ from batchyard.model.capacity import Platform
 from batchyard.model.definition import Definition
 from batchyard.model.fault import client_fault
 from batchyard.model.requests import Catalogue, Edit
+from batchyard.model.tags import runtime_of
 from batchyard.services import Caller, Params
 from batchyard.services.batch.consumable_rules import check_consumables
 from batchyard.services.batch.container_rules import check_container
@@ -184,7 +185,7 @@ def _checked(desk: Desk, caller: Caller, params: Params) -> dict[str, Any]:
     check_name("jobDefinitionName", params["jobDefinitionName"])
     kind = one_of("type", params["type"], ("CONTAINER", "MULTINODE"))
     if kind == "MULTINODE":
-        check_multi_node(params, caller, desk.settings.runtime)
+        check_multi_node(params, caller, runtime_of(params.get("tags") or {}, {}, desk.settings.runtime))
     else:
         _check_containers(desk, caller, params)
     check_retry_strategy(params.get("retryStrategy"))
@@ -212,14 +213,15 @@ def _check_containers(desk: Desk, caller: Caller, params: Params) -> None:
     if len(given) > 1:
         raise client_fault(f"A job definition has exactly one of {', '.join(forms.MEMBERS.values())}; this one has {' and '.join(given)}.")
     platform = platform_of_definition(params.get("platformCapabilities"))
+    runtime = runtime_of(params.get("tags") or {}, {}, desk.settings.runtime)
     match forms.form_of(params):
         case tasks.FORM:
-            check_ecs_properties(params["ecsProperties"], caller, desk.settings.runtime, platform)
+            check_ecs_properties(params["ecsProperties"], caller, runtime, platform)
         case pods.FORM:
             for name in ("propagateTags", "platformCapabilities"):
                 if params.get(name):
                     raise client_fault(f"{name} is not applicable for EKS: leave it out.")
-            check_eks_properties(params["eksProperties"], desk.settings.runtime)
+            check_eks_properties(params["eksProperties"], runtime)
         case _:
             if platform is Platform.MANAGED_INSTANCES:
                 raise client_fault(

@@ -25,7 +25,7 @@ _IMAGE = re.compile(r"[A-Za-z0-9\-_:./#@]{1,255}")
 _VARIABLE = re.compile(r"[-._A-Za-z][-._A-Za-z0-9]*")
 _MEMORY = re.compile(r"([0-9]{1,10})Mi")
 _CPU = re.compile(r"[0-9]{1,6}(\.[0-9]{1,3})?")
-_PULL_POLICIES = ("ALWAYS", "IFNOTPRESENT", "NEVER")
+_PULL_POLICIES = ("Always", "IfNotPresent", "Never")
 _RESOURCES = ("cpu", "memory", GPU)
 
 # Members of a pod that only a cluster can give, and why.
@@ -148,7 +148,9 @@ def _check_container(where: str, container: Mapping[str, Any], pod: Mapping[str,
         raise client_fault(f"{where}.image is required.")
     if not _IMAGE.fullmatch(image):
         raise client_fault(f"{where}.image {image} is not valid: up to 255 letters, digits and the characters -_:./#@")
-    one_of(f"{where}.imagePullPolicy", container.get("imagePullPolicy"), _PULL_POLICIES)
+    policy = container.get("imagePullPolicy")
+    if policy and policy not in _PULL_POLICIES:
+        raise client_fault(f"{where}.imagePullPolicy {policy} is not valid. Valid values are: {', '.join(_PULL_POLICIES)}.")
     _refuse(where, container, _CONTAINER_REFUSED)
     check_command(where, container.get("command"))
     _check_variables(where, container.get("env") or ())

@@ -12,9 +12,8 @@ import msgspec
 from msgspec import Raw
 
 from batchyard.model.job import Attempt, Job, Specification
-from batchyard.model.tags import runtime_of
 from batchyard.services.batch import several_rendering
-from batchyard.services.batch.several_rendering import PROCESS_MARK
+from batchyard.services.batch.several_rendering import PROCESS_MARK, runtime_of_job
 from batchyard.services.desk import Desk
 
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
@@ -147,21 +146,16 @@ def _status_summary(desk: Desk, job: Job) -> dict[str, int]:
 def _container(desk: Desk, job: Job, spec: Specification) -> dict[str, Any] | Raw:
     """The effective container, and what the latest attempt made of it. Where it has none, the text that is stored is that of the answer but
     for its end."""
-    if job.latest is None and _runtime(desk, spec) == "process" and b"runtimePlatform" not in (stored := bytes(spec.effective)):
+    if job.latest is None and runtime_of_job(desk, spec) == "process" and b"runtimePlatform" not in (stored := bytes(spec.effective)):
         return Raw(stored[:-1] + (_END if len(stored) > 2 else _END[1:]))
     container = _decode(spec.effective)
     container["networkInterfaces"] = []
-    if _runtime(desk, spec) == "process":
+    if runtime_of_job(desk, spec) == "process":
         container["runtimePlatform"] = {**container.get("runtimePlatform", {}), "operatingSystemFamily": PROCESS_MARK}
     latest = job.latest
     if latest is not None and not job.is_array:
         container.update(_run(spec, latest))
     return container
-
-
-def _runtime(desk: Desk, spec: Specification) -> str:
-    definition, queue = desk.read.definitions.get(spec.definition), desk.read.queues.get(spec.queue)
-    return runtime_of(definition.tags if definition else {}, queue.tags if queue else {}, desk.settings.runtime)
 
 
 def _attempt(spec: Specification, attempt: Attempt) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import msgspec
 from batchyard.core import forms, tasks
 from batchyard.core.pods import name_of
 from batchyard.model.job import Attempt, Job, Specification
+from batchyard.model.tags import runtime_of
 from batchyard.model.task import ContainerEnd
 from batchyard.services.desk import Desk
 
@@ -27,7 +28,7 @@ def add(desk: Desk, job: Job, spec: Specification, detail: dict[str, Any]) -> No
     effective = _decode(spec.effective)
     if spec.form == tasks.FORM:
         task = effective["taskProperties"][0]
-        if desk.settings.runtime == "process":
+        if runtime_of_job(desk, spec) == "process":
             mark = MOUNTS_MARK if any(container.get("mountPoints") for container in task["containers"]) else PROCESS_MARK
             task["runtimePlatform"] = {**task.get("runtimePlatform", {}), "operatingSystemFamily": mark}
         for container in task["containers"]:
@@ -47,6 +48,12 @@ def add(desk: Desk, job: Job, spec: Specification, detail: dict[str, Any]) -> No
             for container in pod.get(part) or ():
                 container.update(_exit(_end_of(latest, name_of(container))))
     detail["eksProperties"] = effective
+
+
+def runtime_of_job(desk: Desk, spec: Specification) -> str:
+    """How a job runs: `container` or `process`."""
+    definition, queue = desk.read.definitions.get(spec.definition), desk.read.queues.get(spec.queue)
+    return runtime_of(definition.tags if definition else {}, queue.tags if queue else {}, desk.settings.runtime)
 
 
 def attempt(spec: Specification, closed: Attempt) -> dict[str, Any]:

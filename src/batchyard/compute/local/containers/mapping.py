@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from batchyard.compute.local.spawn import CannotStart
 from batchyard.model.messages import Launch
 
 NODE_LABEL, ATTEMPT_LABEL, JOB_LABEL = "batchyard.node", "batchyard.attempt", "batchyard.job"
@@ -127,6 +128,9 @@ def request_body(launch: Launch, image: str, variables: Mapping[str, str], gpus:
 
 def _host_config(launch: Launch, gpus: Sequence[int], around: Surroundings) -> dict[str, Any]:
     container, needs = launch.container, launch.needs
+    shared = next((mode for mode in ("pidMode", "ipcMode") if container.get(mode) == "task"), "")
+    if shared:
+        raise CannotStart(f"CannotCreateContainerError: {shared} task: containers of a task share no namespace here, only processes do")
     linux = container.get("linuxParameters") or {}
     config: dict[str, Any] = {
         "NetworkMode": around.network,

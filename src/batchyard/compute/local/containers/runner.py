@@ -53,6 +53,7 @@ class ContainerRun:
         self.running = False
         self.id = ""
         self.made = False  # the daemon was asked to make it
+        self.making: Task[Any] | None = None  # the request, which goes on when the run is given up
         self.gpus: tuple[int, ...] = ()
         self.output: Output | None = None
         self.stop_signal = "SIGTERM"
@@ -212,7 +213,8 @@ class ContainerRunner:
         if not self._engine.is_podman:
             around = around._replace(default_ulimits=())
         try:
-            await self._engine.create(run.name, mapping.request_body(launch, image, self._variables(run), run.gpus, around))
+            run.making = Task(self._engine.create(run.name, mapping.request_body(launch, image, self._variables(run), run.gpus, around)))
+            await run.making
         except EngineSlow as slow:
             _aside(self._clear_late(run))
             raise CannotStart("DockerTimeoutError: Could not transition to created; timed out after waiting 4m0s") from slow
@@ -344,6 +346,8 @@ class ContainerRunner:
     async def _clear(self, run: ContainerRun) -> None:
         """Remove the container and its volumes; a daemon that is away is waited for, but not for ever: a later node does it then."""
         give_up_s = boot_s() + PATIENCE_S
+        if run.making and not run.making.done:  # or it would be made after we have removed it
+            await either(run.making, pause(self._loop, PATIENCE_S))
         while run.made:
             try:
                 await self._engine.remove(run.name)
