@@ -226,8 +226,18 @@ def test_a_definition_has_one_task(bench: Bench) -> None:
 
 def test_namespaces_of_processes_are_shared_where_jobs_are_processes(bench: Bench) -> None:
     register(bench, LONE, pidMode="task", ipcMode="host")
+    tagged = {"jobDefinitionName": "t", "type": "container", "tags": {"batchyard:runtime": "container"}}
+    properties = {"taskProperties": [{"containers": [LONE], "pidMode": "task"}]}
+    assert "pidMode task cannot be had here" in bench.refused("RegisterJobDefinition", **tagged, ecsProperties=properties)
     bench.settings.runtime = "container"
     assert "pidMode task cannot be had here" in refused(bench, LONE, pidMode="task")
+
+
+def test_the_record_of_a_task_that_runs_in_its_images_has_no_mark(ready: Bench) -> None:
+    ecs = {"taskProperties": [{"containers": [LONE]}]}
+    tags = {"batchyard:runtime": "container"}
+    ready.call("RegisterJobDefinition", jobDefinitionName="task", type="container", ecsProperties=ecs, tags=tags)
+    assert "runtimePlatform" not in shown_task(ready, submit(ready))
 
 
 def test_the_only_container_needs_no_name(ready: Bench) -> None:
