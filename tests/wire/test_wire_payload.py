@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
+import random
 import zlib
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -274,3 +276,34 @@ def test_crcs_are_right_however_the_bytes_arrive(make: object, polynomial: int, 
     large = text * 40
     half = len(large) // 2 + 17
     assert crc(large) == crc(large[:half], large[half:]) == crc(*[large[at : at + 300] for at in range(0, len(large), 300)])
+
+
+FOLDED = [
+    (checksums.crc32c, 0x82F63B78, 4, checksums._CRC32C_MULTIPLE),
+    (checksums.crc64nvme, 0x9A6C9329AC4BC9B5, 8, checksums._CRC64NVME_MULTIPLE),
+]
+
+
+@pytest.mark.parametrize(("make", "polynomial", "width", "exponents"), FOLDED)
+def test_the_sparse_multiples_are_multiples(make: Any, polynomial: int, width: int, exponents: tuple[int, ...]) -> None:
+    """The powers of x, and 1, add up to nothing modulo the polynomial."""
+    total, power = 1 << 8 * width - 1, 1 << 8 * width - 1
+    for exponent in range(1, exponents[0] + 1):
+        power = power >> 1 ^ (polynomial if power & 1 else 0)
+        total ^= power if exponent in exponents else 0
+    assert total == 0
+
+
+@pytest.mark.parametrize("size", [0, 1, 9, 65_000, 65_792, 65_793, 134_539, 134_540, 134_541, 300_001, 2**20])
+@pytest.mark.parametrize(("make", "polynomial", "width", "exponents"), FOLDED)
+def test_folding_changes_nothing(make: Any, polynomial: int, width: int, exponents: tuple[int, ...], size: int) -> None:
+    dice = random.Random(size)
+    message, at = dice.randbytes(size), 0
+    folded, slow = make(), checksums.LaneCrc(polynomial, width)
+    slow.update(message)
+    while at < size:
+        step = dice.choice((1, 777, 65_536, 262_144))
+        folded.update(message[at : at + step])
+        at += step
+    assert folded.digest() == slow.digest()
+    assert folded.digest() == slow.digest()  # asking changes nothing
