@@ -164,7 +164,9 @@ def test_environments_that_are_refused(bench: Bench, resources: dict[str, Any], 
 
 def test_updates_change_what_is_sent_and_never_the_type(serverless: Bench) -> None:
     change = {"computeEnvironment": "fargate"}
-    serverless.call("UpdateComputeEnvironment", **change, computeResources={"maxvCpus": 9, "subnets": ["subnet-2"], "securityGroupIds": []})
+    serverless.call(
+        "UpdateComputeEnvironment", **change, computeResources={"maxvCpus": 9, "subnets": ["subnet-2"], "securityGroupIds": [], "type": ""}
+    )
     assert shown(serverless, "fargate")["computeResources"] == {**FARGATE, "maxvCpus": 9, "subnets": ["subnet-2"]}
     said = serverless.refused("UpdateComputeEnvironment", **change, computeResources={"type": "FARGATE_SPOT"})
     assert "cannot be changed" in said

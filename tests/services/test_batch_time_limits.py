@@ -175,3 +175,12 @@ def test_what_is_refused(ready: Bench, action: dict[str, Any], said: str) -> Non
 def test_a_reason_that_stands_there_twice_is_refused(ready: Bench) -> None:
     twice = [limit(TOO_LARGE), limit(TOO_LARGE, 700)]
     assert "more than once" in ready.refused("UpdateJobQueue", jobQueue="queue", jobStateTimeLimitActions=twice)
+
+
+def test_explain_says_when() -> None:
+    bench = limited("open", OVER_MAX)
+    job = bench.submit(**needing(3, 64))
+    bench.tick(100)
+    told = bench.desk.read.explain(job)
+    assert told is not None
+    assert told.summary.endswith("its queue cancels it in 500 s if that does not change (jobStateTimeLimitActions)")

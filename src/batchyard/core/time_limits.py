@@ -36,4 +36,4 @@ def due_ms(queue: Queue, stuck: Stuck | None) -> int | None:
     """When the time of a stuck head is up."""
     if stuck is None:
         return None
-    return next(stuck.since_ms + limit.max_time_s * 1000 for limit in queue.time_limits if limit.reason == stuck.reason)
+    return next((stuck.since_ms + limit.max_time_s * 1000 for limit in queue.time_limits if limit.reason == stuck.reason), None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
-from batchyard.core import consumables, gang_reasons, gangs, reasons
+from batchyard.core import consumables, gang_reasons, gangs, reasons, time_limits
 from batchyard.core.dependencies import is_sequential
 from batchyard.engine.engine import Engine
 from batchyard.model.capacity import Queue
@@ -65,10 +65,21 @@ class Explainer:
         if spec.nodes:
             summary, why = self._gang(queue, job_id, spec)
             words = gang_reasons.aws_words(self._engine.yard, queue, spec)
-            return Explanation(job_id, status, summary, why, words, self._engine.yard.lanes.position(queue.arn, job_id))
-        summary, why = self.why(queue, job_id, spec)
-        words = reasons.aws_words(self._engine.yard, queue, spec.needs)
+        else:
+            summary, why = self.why(queue, job_id, spec)
+            words = reasons.aws_words(self._engine.yard, queue, spec.needs)
+        summary += self._deadline(queue, spec)
         return Explanation(job_id, status, summary, why, words, self._engine.yard.lanes.position(queue.arn, job_id))
+
+    def _deadline(self, queue: Queue, spec: Specification) -> str:
+        """When the queue's jobStateTimeLimitActions end a job that is stuck at its head."""
+        if queue.stuck is None or queue.stuck.job_id != spec.id:
+            return ""
+        due_ms = time_limits.due_ms(queue, queue.stuck)
+        if due_ms is None:
+            return ""
+        left_s = max(0, due_ms - self._engine.world.now_ms()) / 1000
+        return f"; its queue cancels it in {left_s:.0f} s if that does not change (jobStateTimeLimitActions)"
 
     def is_moving(self, job: Job) -> bool:
         """Whether the turn that is being written takes the job out of RUNNABLE: then there is nothing left to wait for."""

@@ -50,7 +50,7 @@ def fargate_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 def changed_fargate_settings(current: Mapping[str, Any], update: Mapping[str, Any]) -> dict[str, Any]:
     """The settings after an update. Empty subnets and security groups are ignored, as AWS says; a type never changes."""
-    sent = {name: value for name, value in update.items() if value is not None and not (name.startswith("s") and value == [])}
+    sent = {name: value for name, value in update.items() if not _is_absent(value)}
     if sent.get("type") and str(sent["type"]).upper() != current["type"]:
         raise client_fault(f"The type of a Fargate compute environment cannot be changed from {current['type']}: make a new one.")
     return fargate_settings({**current, **sent})
