@@ -15,7 +15,10 @@ HOW_TO = pages.ROOT / "docs" / "how-to"
 
 @pytest.mark.parametrize(
     "name",
-    ["why-does-my-job-wait", "spot-and-retries", "several-containers", "share-licences", "reclaim-an-instance", "point-clients-at-it"],
+    [
+        *("why-does-my-job-wait", "spot-and-retries", "several-containers", "multi-node", "share-licences"),
+        *("reclaim-an-instance", "point-clients-at-it"),
+    ],
 )
 def test_a_how_to_does_what_it_says(name: str, yard: Yard, tmp_path: Path) -> None:
     environment = {**reader.environment(with_tools=False), **{k: v for k, v in yard.environment.items() if k.startswith("AWS_")}}

@@ -11,7 +11,7 @@ from msgspec import Raw
 from msgspec.structs import replace
 
 from batchyard.core import forms, tasks
-from batchyard.core.node_ranges import merged, parse_range, properties_of
+from batchyard.core.node_ranges import first_nodes, merged, parse_range, properties_of
 from batchyard.core.parameters import has_references, substitute
 from batchyard.core.submission import consumable_arn, needs_of, override_container, with_empty_lists
 from batchyard.model.consumable import Consumption
@@ -87,17 +87,19 @@ def _parts(
     entries: Sequence[Mapping[str, Any]], overrides: Sequence[Mapping[str, Any]], num_nodes: int, values: Mapping[str, str]
 ) -> list[tuple[int, int, dict[str, Any]]]:
     """Neighbouring nodes with the same properties: (first, last, members), after overrides and with placeholders filled in."""
-    parts: list[tuple[int, int, dict[str, Any]]] = []
-    before: tuple[list[int], list[int]] | None = None
-    for node in range(num_nodes):
-        here = properties_of(entries, node, num_nodes), properties_of(overrides, node, num_nodes)
-        if here == before:
-            first, _last, part = parts[-1]
-            parts[-1] = (first, node, part)
-        else:
-            parts.append((node, node, _part(merged(entries, here[0]), [overrides[n] for n in here[1]], values)))
-        before = here
-    return parts
+    firsts = first_nodes([*entries, *overrides], num_nodes)
+    return [
+        (
+            first,
+            behind - 1,
+            _part(
+                merged(entries, properties_of(entries, first, num_nodes)),
+                [overrides[number] for number in properties_of(overrides, first, num_nodes)],
+                values,
+            ),
+        )
+        for first, behind in zip(firsts, [*firsts[1:], num_nodes], strict=True)
+    ]
 
 
 def _part(members: dict[str, Any], overrides: Sequence[Mapping[str, Any]], values: Mapping[str, str]) -> dict[str, Any]:

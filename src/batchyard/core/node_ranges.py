@@ -43,6 +43,13 @@ def properties_of(entries: Sequence[Mapping[str, Any]], node: int, num_nodes: in
     return [number for _width, number in sorted(holding)]
 
 
+def first_nodes(entries: Sequence[Mapping[str, Any]], num_nodes: int) -> list[int]:
+    """The nodes at which other ranges hold than for the node before: between them all nodes are alike."""
+    ranges = [parse_range("nodeRangeProperties", entry["targetNodes"]) for entry in entries]
+    edges = {0, *(r.first for r in ranges), *(r.end(num_nodes) + 1 for r in ranges)}
+    return sorted(edge for edge in edges if edge < num_nodes)
+
+
 def merged(entries: Sequence[Mapping[str, Any]], numbers: Sequence[int]) -> dict[str, Any]:
     """The members that hold where these entries lie over each other."""
     together: dict[str, Any] = {}

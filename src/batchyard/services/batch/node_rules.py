@@ -7,7 +7,7 @@ from typing import Any
 
 from batchyard.core import forms
 from batchyard.core.multinode import MAX_NODES
-from batchyard.core.node_ranges import NodeRange, merged, parse_range, properties_of
+from batchyard.core.node_ranges import NodeRange, first_nodes, merged, parse_range, properties_of
 from batchyard.model.capacity import Platform
 from batchyard.model.fault import Fault, client_fault
 from batchyard.services import Caller
@@ -62,7 +62,7 @@ def _check_ranges(entries: Sequence[Mapping[str, Any]], num_nodes: int) -> None:
             if first.first < second.first <= first.end(num_nodes) < second.end(num_nodes):
                 raise client_fault(f"{where}.targetNodes {entry['targetNodes']} overlaps another range: ranges may only be nested.")
         ranges.append(found)
-    for node in range(num_nodes):
+    for node in first_nodes(entries, num_nodes):
         holding = properties_of(entries, node, num_nodes)
         if not holding:
             raise client_fault(f"nodeProperties.nodeRangeProperties must cover all nodes: no targetNodes holds node {node}.")
