@@ -120,6 +120,14 @@ def invalid(message: str) -> Fault:
     return Fault("InvalidParameterValue", message)
 
 
+def one_of(params: Params, member: str, *known: str) -> str:
+    """The value of a member that has few, the first of them when it is not given."""
+    value = params.get(member) or known[0]
+    if value not in known:
+        raise invalid(f"Value ({value}) for parameter {member} is invalid. Valid values: {', '.join(known)}")
+    return str(value)
+
+
 def not_available(params: Params, *members: str) -> None:
     """Refuse members that this version would otherwise ignore."""
     for member in members:

@@ -22,6 +22,7 @@ from batchyard.services.ec2.book import (
     invalid,
     new_id,
     not_available,
+    one_of,
     shown,
     tags_in,
 )
@@ -86,7 +87,7 @@ def create_vpc(book: Book, params: Params) -> Params:
     cidr = str(network_of(params.get("CidrBlock"), "InvalidVpc.Range"))
     id = new_id(VPC.prefix)
     record = defaults.vpc_record(book.account, id, cidr, book.all(DHCP)[0]["DhcpOptionsId"], is_default=False)
-    record |= {"InstanceTenancy": params.get("InstanceTenancy", "default"), "Tags": tags_in(params, VPC.name)}
+    record |= {"InstanceTenancy": one_of(params, "InstanceTenancy", "default", "dedicated"), "Tags": tags_in(params, VPC.name)}
     book.put(VPC, record)
     book.put(ROUTES, defaults.route_table(book.account, new_id("rtb-"), id, cidr, new_id("rtbassoc-")))
     book.put(ACL, defaults.network_acl(book.account, new_id("acl-"), id))
@@ -197,7 +198,8 @@ def modify_subnet_attribute(book: Book, params: Params) -> Params:
         if member in params:
             subnet[member] = params[member].get("Value", False)
     names = dict(subnet["PrivateDnsNameOptionsOnLaunch"])
-    names["HostnameType"] = params.get("PrivateDnsHostnameTypeOnLaunch", names["HostnameType"])
+    if "PrivateDnsHostnameTypeOnLaunch" in params:
+        names["HostnameType"] = one_of(params, "PrivateDnsHostnameTypeOnLaunch", "ip-name", "resource-name")
     for member, shown_as in (
         ("EnableResourceNameDnsARecordOnLaunch", "EnableResourceNameDnsARecord"),
         ("EnableResourceNameDnsAAAARecordOnLaunch", "EnableResourceNameDnsAAAARecord"),

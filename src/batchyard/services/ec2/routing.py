@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import secrets
 from typing import Any
@@ -23,6 +24,7 @@ from batchyard.services.ec2.book import (
     invalid,
     new_id,
     not_available,
+    one_of,
     shown,
     tags_in,
 )
@@ -136,9 +138,11 @@ def _destination(params: Params) -> tuple[str, str]:
     if params.get("DestinationIpv6CidrBlock"):
         return "DestinationIpv6CidrBlock", params["DestinationIpv6CidrBlock"]
     cidr = params.get("DestinationCidrBlock", "")
-    if cidr != defaults.ANYWHERE and int(cidr.rpartition("/")[2] or 0) >= 16:
-        network_of(cidr if int(cidr.rpartition("/")[2]) <= 28 else "10.0.0.0/28", "InvalidParameterValue", "destinationCidrBlock")
-    return "DestinationCidrBlock", cidr
+    try:
+        return "DestinationCidrBlock", str(ipaddress.IPv4Network(cidr, strict=False))
+    except ValueError:
+        words = f"Value ({cidr}) for parameter destinationCidrBlock is invalid. This is not a valid CIDR block."
+        raise invalid(words) from None
 
 
 def _target(book: Book, params: Params, table: Document) -> Document:
@@ -291,7 +295,7 @@ def create_nat_gateway(book: Book, params: Params) -> Params:
     """API reference, CreateNatGateway: available at once."""
     not_available(params, "SecondaryAllocationIds", "SecondaryPrivateIpAddresses", "AvailabilityZoneAddresses", "PrivateIpAddress")
     subnet = book.require(SUBNET, params.get("SubnetId", ""))
-    is_public = params.get("ConnectivityType", "public") == "public"
+    is_public = one_of(params, "ConnectivityType", "public", "private") == "public"
     if is_public and not params.get("AllocationId"):
         raise Fault(
             "MissingParameter", "The request must include the AllocationId parameter. Add the required parameter and retry the request."
@@ -379,7 +383,7 @@ def create_vpc_endpoint(book: Book, params: Params) -> Params:
         NetworkInterfaceIds=[new_id("eni-") for _ in subnets] if kind == "Interface" else [],
         DnsEntries=[],
         CreationTimestamp=book.now_s,
-        IpAddressType=params.get("IpAddressType", "ipv4"),
+        IpAddressType=one_of(params, "IpAddressType", "ipv4", "dualstack", "ipv6"),
     )
     return {"VpcEndpoint": shown(record)}
 

@@ -8,7 +8,21 @@ import re
 
 from batchyard.model.fault import Fault
 from batchyard.services import Params
-from batchyard.services.ec2.book import KEY_PAIR, KINDS, PLACEMENT, TEMPLATE, Book, Kind, merged, no_such, not_available, shown, shown_tags
+from batchyard.services.ec2.book import (
+    KEY_PAIR,
+    KINDS,
+    PLACEMENT,
+    TEMPLATE,
+    Book,
+    Kind,
+    invalid,
+    merged,
+    no_such,
+    not_available,
+    one_of,
+    shown,
+    shown_tags,
+)
 from batchyard.services.ec2.describing import described, filtered, members, paged
 from batchyard.services.ec2.security import tagged_rule
 from batchyard.store.shelf import Document
@@ -112,6 +126,13 @@ def _chosen(template: Document, names: list[str]) -> list[Document]:
     return found
 
 
+def _number(params: Params, member: str, otherwise: int) -> int:
+    text = params.get(member) or str(otherwise)
+    if not (text.isascii() and text.isdigit() and len(text) < 20):
+        raise invalid(f"Value ({text}) for parameter {member} is invalid: it must be the number of a version")
+    return int(text)
+
+
 def _shown_version(template: Document, version: Document) -> Params:
     return {
         "LaunchTemplateId": template["LaunchTemplateId"],
@@ -130,7 +151,7 @@ def describe_launch_template_versions(book: Book, params: Params) -> Params:
         templates = book.all(TEMPLATE)
     else:
         raise Fault("MissingParameter", "You must specify either launchTemplateId or launchTemplateName.")
-    low, high = int(params.get("MinVersion") or 0), int(params.get("MaxVersion") or 2**31)
+    low, high = _number(params, "MinVersion", 0), _number(params, "MaxVersion", 2**31)
     found = [
         (f"{template['LaunchTemplateId']} {10**9 - version['VersionNumber']:010}", _shown_version(template, version))
         for template in templates
@@ -163,7 +184,7 @@ def delete_launch_template_versions(book: Book, params: Params) -> Params:
     names = {"LaunchTemplateId": template["LaunchTemplateId"], "LaunchTemplateName": template["LaunchTemplateName"]}
     done, failed = [], []
     for name in params["Versions"]:
-        number = int(name) if name.isdigit() else 0
+        number = int(name) if name.isascii() and name.isdigit() and len(name) < 10 else 0
         is_there = any(version["VersionNumber"] == number for version in template["versions"])
         if not is_there or number == template["DefaultVersionNumber"]:
             code = "launchTemplateVersionDoesNotExist" if not is_there else "unexpectedError"
@@ -182,11 +203,11 @@ def delete_launch_template_versions(book: Book, params: Params) -> Params:
 def create_placement_group(book: Book, params: Params) -> Params:
     """API reference, CreatePlacementGroup."""
     not_available(params, "Operator", "LinkedGroupId", "ParentGroupId")
-    name, strategy = params.get("GroupName", ""), params.get("Strategy", "cluster")
+    name, strategy = params.get("GroupName", ""), one_of(params, "Strategy", "cluster", "spread", "partition")
     if any(group["GroupName"] == name for group in book.all(PLACEMENT)):
         raise Fault("InvalidPlacementGroup.Duplicate", f"The Placement Group '{name}' already exists.")
     parts = {"PartitionCount": params.get("PartitionCount", 2)} if strategy == "partition" else {}
-    spread = {"SpreadLevel": params.get("SpreadLevel", "rack")} if strategy == "spread" else {}
+    spread = {"SpreadLevel": one_of(params, "SpreadLevel", "rack", "host")} if strategy == "spread" else {}
     arn = f"arn:aws:ec2:{book.region}:{book.account}:placement-group/{name}"
     made = book.make(PLACEMENT, params, GroupName=name, GroupArn=arn, State="available", Strategy=strategy, **parts, **spread)
     return {"PlacementGroup": _shown(made)}

@@ -147,7 +147,7 @@ def _key(drawer: Drawer, caller: Caller, params: Params) -> Document:
 
 def update_access_key(drawer: Drawer, caller: Caller, params: Params) -> Params:
     """API reference, UpdateAccessKey: an inactive key signs nothing."""
-    if params["Status"] == "Expired":
+    if params["Status"] not in ("Active", "Inactive"):
         raise invalid("Status must be Active or Inactive.")
     drawer.put(KEY, params["AccessKeyId"], {**_key(drawer, caller, params), "status": params["Status"]})
     return {}

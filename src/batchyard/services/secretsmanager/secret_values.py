@@ -50,7 +50,7 @@ def create_secret(sealer: Sealing, drawer: Drawer, caller: Caller, params: Param
         "kms_key": params.get("KmsKeyId", ""),
         "created_at_ms": drawer.now_ms,
         "changed_at_ms": drawer.now_ms,
-        "tags": {tag["Key"]: tag.get("Value", "") for tag in params.get("Tags", [])},
+        "tags": {tag["Key"]: tag.get("Value", "") for tag in params.get("Tags", []) if tag.get("Key")},
         "versions": [],
         "policy": "",
     }

@@ -26,6 +26,8 @@ ADVANCED_MAX = 8192
 LABELS_MAX = 10
 TAGS_MAX = 50
 _LABEL = re.compile(r"(?!aws|ssm|[0-9])[A-Za-z0-9_.-]{1,100}", re.IGNORECASE)
+_TYPES = ("SecureString", "StringList", "String")
+_TIERS = ("Standard", "Advanced", "Intelligent-Tiering")
 _EXISTS = "The parameter already exists. To overwrite this value, set the overwrite option in the request to true."
 _TAGS_AND_OVERWRITE = (
     "Invalid request: tags and overwrite can't be used together. To create a parameter with tags, please remove overwrite flag. "
@@ -59,11 +61,21 @@ def put_parameter(sealer: Sealing, drawer: Drawer, caller: Caller, params: Param
     return {"Version": version["version"], "Tier": version["tier"]}
 
 
+def _require_one_of(member: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise refusal(
+            f"1 validation error detected: Value '{value}' at '{member}' failed to satisfy constraint: Member must satisfy enum value set: "
+            f"[{', '.join(known)}]"
+        )
+
+
 def _next_version(document: Document, caller: Caller, params: Params, now_ms: int) -> Document:
     before = document["versions"][-1] if document["versions"] else {}
     kind = params.get("Type") or before.get("type")
     if not kind:
         raise refusal("A parameter type is required when you create a parameter.")
+    _require_one_of("type", kind, _TYPES)
+    _require_one_of("tier", params.get("Tier", "Standard"), _TIERS)
     if before and kind != before["type"] and "/" in document["name"]:
         raise Fault(
             "HierarchyTypeMismatchException", "Parameter Store does not support changing a parameter type in a hierarchy: delete it first."
