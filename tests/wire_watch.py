@@ -22,6 +22,8 @@ _ALLOWED = {
     "GetBucketLocation.LocationConstraint: '' is not one of": "what S3 answers for us-east-1",
     "CreateVpcEndpoint.VpcEndpoint.State: 'available' is not one of": "small letters, which Terraform waits for",
     "DescribeVpcEndpoints.VpcEndpoints": "the same",
+    "GetSecretValue.SecretBinary: expected blob, got str": "JSON has no bytes",
+    "BatchGetSecretValue.SecretValues": "the same",
     "DescribeInternetGateways.InternetGateways": "attachments are 'available', which Terraform waits for",
 }
 _ANY = "*"  # stands for the keys of a map, which are the caller's own

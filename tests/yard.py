@@ -121,18 +121,30 @@ class Yard:
     def environment_of(
         self, name: str, *, kind: str = "EC2", max_vcpus: int = 8, min_vcpus: int = 0, types: Iterable[str] = ("optimal",)
     ) -> str:
+        network = self._network()
         resources = {
             "type": kind,
             "minvCpus": min_vcpus,
             "maxvCpus": max_vcpus,
             "instanceTypes": list(types),
-            "subnets": ["subnet-12345678"],
-            "securityGroupIds": ["sg-12345678"],
-            "instanceRole": "ecsInstanceRole",
+            **network,
             "allocationStrategy": "SPOT_PRICE_CAPACITY_OPTIMIZED" if kind == "SPOT" else "BEST_FIT_PROGRESSIVE",
         }
         answer = self.batch.create_compute_environment(computeEnvironmentName=name, type="MANAGED", computeResources=resources)
         return str(answer["computeEnvironmentArn"])
+
+    def _network(self) -> dict[str, Any]:
+        """What an environment stands on: with --profile aws it must exist."""
+        if "aws" not in self.options:
+            return {"subnets": ["subnet-12345678"], "securityGroupIds": ["sg-12345678"], "instanceRole": "ecsInstanceRole"}
+        ec2, iam = self.client("ec2"), self.client("iam")
+        if not iam.list_instance_profiles()["InstanceProfiles"]:
+            iam.create_instance_profile(InstanceProfileName="ecsInstanceRole")
+        return {
+            "subnets": [subnet["SubnetId"] for subnet in ec2.describe_subnets()["Subnets"]],
+            "securityGroupIds": [group["GroupId"] for group in ec2.describe_security_groups()["SecurityGroups"]],
+            "instanceRole": "ecsInstanceRole",
+        }
 
     def queue_of(self, name: str, *environments: str, priority: int = 1, **options: Any) -> str:
         order = [{"order": n, "computeEnvironment": e} for n, e in enumerate(environments, 1)]

@@ -75,7 +75,7 @@ def test_a_vpc_as_terraform_makes_it(ec2: Any) -> None:
     endpoint = ec2.create_vpc_endpoint(VpcId=vpc, ServiceName="com.amazonaws.us-east-1.s3", RouteTableIds=[table])["VpcEndpoint"]
     assert ec2.describe_vpc_endpoints(VpcEndpointIds=[endpoint["VpcEndpointId"]])["VpcEndpoints"][0]["State"] == "available"
     (interface,) = ec2.describe_network_interfaces(Filters=[{"Name": "subnet-id", "Values": [subnet["SubnetId"]]}])["NetworkInterfaces"]
-    assert interface["InterfaceType"] == "nat_gateway"
+    assert interface["InterfaceType"] == "natGateway"
     with refused("DependencyViolation", f"The vpc '{vpc}' has dependencies and cannot be deleted."):
         ec2.delete_vpc(VpcId=vpc)
     with refused("DependencyViolation"):

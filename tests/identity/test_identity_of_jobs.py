@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -201,3 +202,22 @@ def test_what_was_made_is_there_after_kill(service: Yard) -> None:
     assert service.client("iam").get_role(RoleName="kept")["Role"]["RoleName"] == "kept"
     assert service.client("ec2").describe_vpcs(VpcIds=[vpc])["Vpcs"]
     assert service.client("secretsmanager").get_secret_value(SecretId="kept")["SecretString"] == "tango"
+
+
+def test_an_environment_stands_on_what_exists_in_profile_aws(tmp_path: Path) -> None:
+    yard = Yard(tmp_path / "data", "--vcpus", "1", "--memory-mib", "512", "--profile", "aws").start()
+    try:
+        yard.environment_of("sound")
+        (environment,) = yard.batch.describe_compute_environments(computeEnvironments=["sound"])["computeEnvironments"]
+        assert environment["status"] == "VALID"
+        resources = {**environment["computeResources"], "subnets": ["subnet-0123"]}
+        yard.batch.create_compute_environment(computeEnvironmentName="broken", type="MANAGED", computeResources=resources)
+        (broken,) = yard.batch.describe_compute_environments(computeEnvironments=["broken"])["computeEnvironments"]
+        assert broken["status"] == "INVALID"
+        assert broken["statusReason"].startswith("CLIENT_ERROR - The subnet ID 'subnet-0123' does not exist")
+        mended = {"subnets": environment["computeResources"]["subnets"]}
+        yard.batch.update_compute_environment(computeEnvironment="broken", computeResources=mended)
+        (broken,) = yard.batch.describe_compute_environments(computeEnvironments=["broken"])["computeEnvironments"]
+        assert (broken["status"], broken["statusReason"]) == ("VALID", "ComputeEnvironment Healthy")
+    finally:
+        yard.down()

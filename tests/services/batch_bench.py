@@ -90,6 +90,9 @@ class BenchDesk:
         self.encoded: dict[str, Any] = {}
         self.tagging = asyncio.Lock()
 
+    def missing(self, caller: Caller, settings: Any) -> str:
+        return ""
+
     async def ask(self, request: Request) -> Any:
         (answer,) = self._bench.turn([request], [])
         if isinstance(answer, Fault):

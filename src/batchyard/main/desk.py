@@ -13,6 +13,7 @@ from batchyard.engine.driver import Driver
 from batchyard.engine.reader import EngineReader
 from batchyard.main.keys import KeyRing
 from batchyard.model.requests import Request
+from batchyard.services import Caller, foundations
 from batchyard.store.logs_store import LogStore
 from batchyard.store.objects import ObjectStore
 from batchyard.store.sealing import Sealer
@@ -70,6 +71,9 @@ class ServerDesk:
             current = yard.jobs[job_id].current
             if current is not None:
                 yield job_id, current.instance
+
+    def missing(self, caller: Caller, settings: Mapping[str, Any]) -> str:
+        return foundations.missing(self.shelf, caller, settings) if self.settings.profile == "aws" else ""
 
     def tasks(self) -> Mapping[str, str]:
         """attempt -> job, of all that are held and of those that ended lately."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Future
 from typing import Any, Protocol, TypeVar
 
 from batchyard.core.quotas import Bucket
 from batchyard.model.requests import Request
 from batchyard.model.view import Reader
+from batchyard.services import Caller
 from batchyard.store.shelf import Drawer, Place
 
 Answer = TypeVar("Answer")
@@ -72,6 +73,10 @@ class Desk(Protocol):
     @property
     def tagging(self) -> asyncio.Lock:
         """Makes one step of "read a job's tags, change them, write them back"."""
+        ...
+
+    def missing(self, caller: Caller, settings: Mapping[str, Any]) -> str:
+        """What of an environment's computeResources does not exist, as a statusReason; "" when all does, or nobody asks (profile open)."""
         ...
 
     def ask(self, request: Request) -> Awaitable[Any]:

@@ -32,7 +32,7 @@ _INSIGHTS = ("ENABLED", "ENHANCED", "DISABLED")
 async def create_compute_environment(desk: Desk, caller: Caller, params: Params) -> Params:
     """A new environment, VALID at once. Answers its name and ARN."""
     refuse_not_yet("CreateComputeEnvironment", params)
-    environment = _new_environment(desk, caller, params)
+    environment = _judged(desk, caller, _new_environment(desk, caller, params))
 
     def act(catalogue: Catalogue) -> None:
         if environment.arn in catalogue.environments:
@@ -55,7 +55,7 @@ async def update_compute_environment(desk: Desk, caller: Caller, params: Params)
         environment = _require(find_environment(catalogue.environments, caller, params["computeEnvironment"]), params)
         if environment.health not in (Health.VALID, Health.INVALID):
             raise client_fault("Cannot update, resource is being modified.")
-        changed = _changed(desk, catalogue, environment, params)
+        changed = _judged(desk, caller, _changed(desk, catalogue, environment, params))
         catalogue.put(changed)
         return changed
 
@@ -95,6 +95,14 @@ async def describe_compute_environments(desk: Desk, caller: Caller, params: Para
     if token:
         result["nextToken"] = token
     return result
+
+
+def _judged(desk: Desk, caller: Caller, environment: Environment) -> Environment:
+    """INVALID while something that its settings name is not there; a correcting update repairs it (user guide)."""
+    missing = desk.missing(caller, environment.settings)
+    if missing:
+        return replace(environment, health=Health.INVALID, health_reason=missing)
+    return replace(environment, health=Health.VALID, health_reason="ComputeEnvironment Healthy")
 
 
 def _new_environment(desk: Desk, caller: Caller, params: Params) -> Environment:

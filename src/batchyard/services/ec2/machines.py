@@ -43,7 +43,8 @@ def instance_type_of(catalogue: Catalogue, instance: Instance) -> InstanceType |
     """The type that an instance shows: its own, or of a slice cut to measure the smallest of its families that has as much."""
     if instance.type_name in catalogue.types:
         return catalogue.types[instance.type_name]
-    families = GROUPS.get(instance.type_name, (instance.type_name,))
+    name = instance.type_name.partition(".")[0]  # of a slice cut to measure its size follows
+    families = GROUPS.get(name, (name,))
     types = [t for t in catalogue.types.values() if t.name.partition(".")[0] in families]
     types.sort(key=lambda t: (t.room.vcpus, t.room.memory_mib, t.name))
     return next((t for t in types if instance.room.fits(t.room)), types[-1] if types else None)

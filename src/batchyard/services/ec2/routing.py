@@ -441,7 +441,7 @@ def describe_network_interfaces(book: Book, params: Params) -> Params:
         if nat["State"] != "deleted":
             address = nat["NatGatewayAddresses"][0]
             words = f"Interface for NAT Gateway {nat['NatGatewayId']}"
-            interfaces.append(_interface(book, address["NetworkInterfaceId"], nat["SubnetId"], words, "nat_gateway", address["PrivateIp"]))
+            interfaces.append(_interface(book, address["NetworkInterfaceId"], nat["SubnetId"], words, "natGateway", address["PrivateIp"]))
     for endpoint in book.all(ENDPOINT):
         words = f"VPC Endpoint Interface {endpoint['VpcEndpointId']}"
         for id, subnet in zip(endpoint["NetworkInterfaceIds"], endpoint["SubnetIds"], strict=False):
