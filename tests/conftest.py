@@ -42,10 +42,10 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """At the end of all: answers that do not fit the model fail the run, and so does a call that no test makes any more."""
-    if IS_WORKER:
-        return
     if _watch:
         _watch.close()
+    if IS_WORKER:
+        return
     folder = Path(os.environ[wire_watch.FOLDER])
     wrong: dict[str, set[str]] = defaultdict(set)
     counts = Counts()

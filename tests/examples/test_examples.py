@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -17,7 +18,8 @@ import client_tools
 import pages
 import reader
 
-PYTHON = sorted(place.parent.name for place in client_tools.EXAMPLES.glob("*/requirements.txt"))
+NAMES = sorted(page.parent.name for page in client_tools.EXAMPLES.glob("*/README.md") if "\n## Run it\n" in page.read_text())
+NODE = {name for name in NAMES if (client_tools.EXAMPLES / name / "package-lock.json").exists()}
 BEGIN = [sys.executable, str(client_tools.EXAMPLES / "begin.py")]
 
 
@@ -43,9 +45,14 @@ def place() -> Iterator[Path]:
 
 
 @pytest.mark.timeout(client_tools.INSTALL_S + pages.COMMAND_LIMIT_S + 100)
-@pytest.mark.parametrize("name", PYTHON)
+@pytest.mark.parametrize("name", NAMES)
 def test_the_example_does_what_its_page_says(name: str, begun: dict[str, str], place: Path) -> None:
-    begun["PATH"] = f"{client_tools.python_tools(name)}{os.pathsep}{begun['PATH']}"
+    if name in NODE:
+        if not shutil.which("npm"):
+            pytest.skip("needs node and npm")
+        shutil.copytree(client_tools.node_tools(name), place, symlinks=True, dirs_exist_ok=True)
+    elif (client_tools.EXAMPLES / name / "requirements.txt").exists():
+        begun["PATH"] = f"{client_tools.python_tools(name)}{os.pathsep}{begun['PATH']}"
     page = (client_tools.EXAMPLES / name / "README.md").read_text()
     try:
         for said in pages.run(pages.steps(pages.section(page, "## Run it")), place, begun):
