@@ -107,8 +107,7 @@ class Explainer:
         head = self._engine.blocked.get(queue.arn)
         if head is not None and head != job_id and reasons.is_possible(yard, queue, needs):
             found = self._find(head)
-            shares = reasons.behind_share(yard, queue, spec.share, found[1].share) if found is not None else ""
-            behind = f"waits behind {head}, which is at the head of queue {queue.name}{shares and f' ({shares})'}"
+            behind = self._behind(queue, spec, head)
             if found is not None and not self._could_run(queue, found[1]):
                 return f"{behind} and cannot run as things are: `batchyard explain {head}` says why", ()
             return f"{behind} and finds no room yet", reasons.per_environment(yard, queue, needs)
@@ -133,10 +132,16 @@ class Explainer:
             if kept is not None:
                 return kept.shortfall, (kept,)
             if head is not None and head != job_id:
-                return f"waits behind {head}, which is at the head of queue {queue.name}", why
+                return self._behind(queue, spec, head), why
         if not why:
             return "waits its turn" if spec.consumables else "is about to start", ()
         return f"needs room for {spec.num_nodes} nodes at once: " + "; ".join(f"{r.environment}: {r.shortfall}" for r in why), why
+
+    def _behind(self, queue: Queue, spec: Specification, head: str) -> str:
+        """That a job waits behind the head of its queue, and if that is of another share, why that share comes first."""
+        found = self._find(head)
+        shares = reasons.behind_share(self._engine.yard, queue, spec.share, found[1].share) if found is not None else ""
+        return f"waits behind {head}, which is at the head of queue {queue.name}{shares and f' ({shares})'}"
 
     def _could_run(self, queue: Queue, spec: Specification) -> bool:
         """Whether the job could start if nothing else ran."""
