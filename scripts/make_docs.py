@@ -21,6 +21,7 @@ import click
 import draw_states
 import wire_tests
 
+from batchyard.compute.local.containers import mapping
 from batchyard.main.commands import reference
 from batchyard.main.commands.serve import serve
 from batchyard.main.settings import Identity, Settings
@@ -140,6 +141,11 @@ def own_tags() -> str:
     return table(("tag", "on a", "values", "without it", "meaning"), rows)
 
 
+def containers() -> str:
+    """What of a job definition becomes what of a container."""
+    return table(("property", "becomes", "to know"), ((f"`{row.name}`", row.becomes, row.note) for row in mapping.TABLE))
+
+
 def recorded_only() -> str:
     return table(("setting", "here"), s3.RECORDED_ONLY.items())
 
@@ -179,6 +185,7 @@ PARTS: dict[str, Callable[[], str]] = {
     **{service.name: partial(compatibility_of, service.name) for service in SERVICES},
     "members": members,
     "tags": own_tags,
+    "containers": containers,
     "s3-recorded-only": recorded_only,
     "settings": settings,
     "own-routes": own_routes,

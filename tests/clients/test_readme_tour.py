@@ -13,7 +13,7 @@ README = pages.ROOT / "README.md"
 def test_the_tour_of_the_readme(tmp_path: Path) -> None:
     tour = pages.section(README.read_text(), "## The tour")
     start, *_ = pages.blocks(tour)
-    assert (start.text, start.runs) == ("batchyard serve\n", False)
+    assert (start.text, start.runs) == ("batchyard serve --runtime process\n", False)
     environment = reader.environment()
     with reader.started(tmp_path, environment) as yard:
         everything = pages.run(pages.steps(tour), tmp_path, environment)

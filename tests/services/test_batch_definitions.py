@@ -66,7 +66,6 @@ def test_what_was_registered_is_shown_unchanged(bench: Bench) -> None:
         "linuxParameters": {},
         "logConfiguration": {"logDriver": "awslogs", "options": {}},
         "networkConfiguration": {},
-        "repositoryCredentials": {"credentialsParameter": "arn:aws:secretsmanager:eu-central-1:1:secret:x"},
     }
     members = {
         "type": "container",

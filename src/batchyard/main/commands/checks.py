@@ -236,6 +236,15 @@ def isolation(folder: Path) -> Iterator[Finding]:
         yield Finding("Isolation", "warn", warning)
 
 
+def containers(folder: Path) -> Iterator[Finding]:
+    """Whether jobs could run in their images, and with which daemon."""
+    from batchyard.compute.local.containers import sockets
+
+    choice = sockets.choose("auto")
+    fix = "Start Docker or Podman, or name its socket (batchyard serve --container-socket PATH), if jobs are to run in their images."
+    yield Finding("Containers", "ok" if choice.daemon else "warn", choice.why, fix)
+
+
 def programs(folder: Path) -> Iterator[Finding]:
     """Whether the users of jobs may start what jobs most often start; below /root, say, they may not."""
     from batchyard.compute.local import facts
@@ -274,4 +283,4 @@ def surroundings(folder: Path) -> Iterator[Finding]:
         yield Finding("Shell", "warn", f"{proxy} is set: AWS tools would ask it for 127.0.0.1", "export NO_PROXY=127.0.0.1,localhost")
 
 
-CHECKS: tuple[Check, ...] = (python, sqlite, memory, disk, isolation, programs, clock, ports, server, node, surroundings)
+CHECKS: tuple[Check, ...] = (python, sqlite, memory, disk, isolation, containers, programs, clock, ports, server, node, surroundings)

@@ -108,6 +108,8 @@ def _check_volumes(container: Mapping[str, Any]) -> None:
         source = mount.get("sourceVolume")
         if source and source not in names:
             raise client_fault(f"{_WHERE}.mountPoints: sourceVolume {source} is not among volumes.")
+        if not source or not mount.get("containerPath"):
+            raise client_fault(f"{_WHERE}.mountPoints: each needs sourceVolume and containerPath.")
 
 
 def _check_ulimits(container: Mapping[str, Any]) -> None:

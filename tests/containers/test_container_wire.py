@@ -1,0 +1,122 @@
+"""Jobs in containers as clients of AWS Batch see them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from containers.engines import Daemon
+from containers.registry import Registry
+from yard import Yard
+
+
+@pytest.fixture
+def yard(shared_daemon: Daemon, folder: Path) -> Iterator[Yard]:
+    made = Yard(folder / "data", "--runtime", "container", "--container-socket", shared_daemon.socket)
+    made.start()
+    made.environment_of("ce")
+    made.queue_of("queue", "ce")
+    yield made
+    made.down()
+    assert not shared_daemon.containers()
+
+
+def test_a_job_runs_in_its_image_and_finds_the_service(yard: Yard, shared_daemon: Daemon) -> None:
+    script = (
+        "cat /etc/passwd | wc -l; wget -q -O - $AWS_ENDPOINT_URL/healthz; echo; echo $AWS_BATCH_JQ_NAME ${AWS_SESSION_TOKEN:+keys} $PATH"
+    )
+    job = yard.until(yard.submit(yard.definition_of("inside", "sh", "-c", script)))
+    assert job["status"] == "SUCCEEDED"
+    lines = yard.logs(job)
+    assert lines[0] == "2"
+    assert '"ready":' in lines[1]
+    assert lines[2].startswith("queue keys /")
+    assert "runtimePlatform" not in job["container"]
+    assert "in their images, with" in yard.log()
+
+
+def test_3_an_image_that_is_not_there(yard: Yard, registry: Registry) -> None:
+    arn = yard.batch.register_job_definition(
+        jobDefinitionName="missing",
+        type="container",
+        containerProperties={
+            "image": registry.name("missing/tool:7"),
+            "command": ["true"],
+            "resourceRequirements": [{"type": "VCPU", "value": "1"}, {"type": "MEMORY", "value": "64"}],
+        },
+    )["jobDefinitionArn"]
+    job = yard.until(yard.submit(arn))
+    assert (job["status"], job["statusReason"]) == ("FAILED", "Task failed to start")
+    assert job["container"]["reason"].startswith("CannotPullContainerError: ")
+    assert "exitCode" not in job["container"]
+    assert "startedAt" not in job
+    (attempt,) = job["attempts"]
+    assert attempt["statusReason"] == "Task failed to start"
+    assert attempt["container"]["reason"].startswith("CannotPullContainerError: ")
+    assert "exitCode" not in attempt["container"]
+    assert "startedAt" not in attempt
+
+
+def test_out_of_memory_in_awss_words(yard: Yard) -> None:
+    job = yard.until(yard.submit(yard.definition_of("greedy", "tail", "-c", "150000000", "/dev/zero", memory_mib=32)))
+    assert (job["status"], job["statusReason"]) == ("FAILED", "Essential container in task exited")
+    assert job["container"]["reason"] == "OutOfMemoryError: Container killed due to memory usage"
+    assert job["container"]["exitCode"] == 137
+
+
+def test_a_job_is_lost_with_its_container_and_tried_again(yard: Yard, shared_daemon: Daemon) -> None:
+    retry = {"attempts": 2, "evaluateOnExit": [{"action": "RETRY", "onStatusReason": "Host EC2*"}, {"action": "EXIT", "onReason": "*"}]}
+    script = "test $AWS_BATCH_JOB_ATTEMPT = 2 || sleep 600; echo again"
+    id = yard.submit(yard.definition_of("lost", "sh", "-c", script, retryStrategy=retry))
+    yard.until(id, "RUNNING")
+    (container,) = shared_daemon.containers()
+    shared_daemon.call("DELETE", f"/v1.40/containers/{container['Id']}?force=1")
+    job = yard.until(id)
+    assert job["status"] == "SUCCEEDED"
+    assert job["attempts"][0]["statusReason"].startswith("Host EC2 (instance i-")
+    assert job["attempts"][0]["statusReason"].endswith(") terminated.")
+    assert "exitCode" not in job["attempts"][0]["container"]
+
+
+def test_tags_choose_for_a_definition_and_for_a_queue(yard: Yard) -> None:
+    """What /proc/1 is called tells a process of the machine from a container's first."""
+    yard.queue_of("on-host", "ce", tags={"batchyard:runtime": "process"})
+    script = "test $$ = 1 && echo container || echo process"
+    plain = yard.definition_of("plain", "sh", "-c", script)
+    tagged = yard.definition_of("tagged", "sh", "-c", script, tags={"batchyard:runtime": "container"})
+    jobs = [yard.until(yard.submit(definition, queue)) for definition, queue in ((plain, "queue"), (plain, "on-host"), (tagged, "on-host"))]
+    assert [yard.logs(job) for job in jobs] == [["container"], ["process"], ["container"]]
+    marks = [job["container"].get("runtimePlatform", {}).get("operatingSystemFamily") for job in jobs]
+    assert marks == [None, "LINUX (process: image not used)", None]
+
+
+def test_mount_points_are_whole(yard: Yard) -> None:
+    for point in ({"containerPath": "/x"}, {"sourceVolume": "v"}):
+        with pytest.raises(yard.batch.exceptions.ClientException, match="each needs sourceVolume and containerPath"):
+            yard.batch.register_job_definition(
+                jobDefinitionName="half",
+                type="container",
+                containerProperties={
+                    "image": "busybox",
+                    "volumes": [{"name": "v"}],
+                    "mountPoints": [point],
+                    "resourceRequirements": [{"type": "VCPU", "value": "1"}, {"type": "MEMORY", "value": "64"}],
+                },
+            )
+
+
+def test_containers_without_a_daemon_are_refused_at_the_start(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "batchyard.main", "serve", "--data", str(tmp_path / "data"), "--port", "0"]
+    done = subprocess.run(
+        [*command, "--runtime", "container", "--container-socket", str(tmp_path / "none.sock")],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 1
+    assert f"no Docker or Podman daemon answers: {tmp_path}/none.sock (--container-socket): No such file or directory" in done.stderr
