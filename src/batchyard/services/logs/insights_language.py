@@ -176,7 +176,7 @@ def _sort(plan: Plan, tokens: Tokens) -> None:
 
 def _limit(plan: Plan, tokens: Tokens) -> None:
     text = tokens.next("a number")
-    if not text.isdigit() or not 1 <= int(text) <= LIMIT_MAX:
+    if not (text.isascii() and text.isdigit()) or not 1 <= int(text) <= LIMIT_MAX:
         raise malformed(f"limit must be a number from 1 to {LIMIT_MAX}, not '{text}'")
     plan.limit = int(text)
 

@@ -103,7 +103,7 @@ def compile_policy(text: str, bucket: str) -> Policy:
         raise Fault("PolicyTooLarge", "Policy exceeds the maximum allowed document size.")
     try:
         document = msgspec.json.decode(text)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         document = None
     if not isinstance(document, dict):
         raise malformed("Policies must be valid JSON and the first byte must be '{'")
