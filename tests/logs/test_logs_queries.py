@@ -227,8 +227,8 @@ def test_the_command_line(service: Yard) -> None:
 
 
 WORDS = (
-    'fields filter stats sort limit dedup display by as and or not like in count(*) bin(5m) | ( ) [ ] , = != < /x/ "q" @message `a` 5 desc *'
-    " ispresent(a) max(b)"
+    'fields filter stats sort limit dedup display by as and or not like in count(*) bin(5m) | ( ) [ ] , = != < /x/ "q" @message `a` 5 desc'
+    " * ispresent(a) max(b)"
 )
 TEXT = st.text(max_size=40) | st.lists(st.sampled_from(WORDS.split()), max_size=12).map(" ".join)
 
