@@ -209,3 +209,18 @@ def test_a_node_of_many_may_be_a_task(yard: Yard, name: str) -> None:
     assert yard.until(job_id)["status"] == "SUCCEEDED"
     work = by_name(yard.job(f"{job_id}#0"))["work"]
     assert work["exitCode"] == 0 and said(yard, work["logStreamName"]) == ["node 0"]
+
+
+def test_a_secret_goes_to_the_container_that_names_it(yard: Yard, name: str) -> None:
+    yard.client("ssm").put_parameter(Name=f"/{name}/key", Value="s3cret", Type="SecureString")
+    secrets = [{"name": "KEY", "valueFrom": f"/{name}/key"}]
+    definition = register(
+        yard,
+        name,
+        container("has", "echo key=$KEY", secrets=secrets),
+        container("lacks", "echo key=$KEY", essential=False),
+    )
+    job = yard.until(yard.submit(definition))
+    assert job["status"] == "SUCCEEDED", job
+    assert said(yard, by_name(job)["has"]["logStreamName"]) == ["key=s3cret"]
+    assert by_name(job)["has"]["secrets"] == secrets and "s3cret" not in str(job)

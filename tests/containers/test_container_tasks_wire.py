@@ -56,8 +56,13 @@ def test_a_task_and_a_pod_in_their_images(yard: Yard) -> None:
         computeEnvironmentName="eks",
         type="MANAGED",
         computeResources={
-            "type": "EC2", "minvCpus": 0, "maxvCpus": 4, "instanceTypes": ["optimal"],
-            "subnets": ["subnet-12345678"], "securityGroupIds": ["sg-12345678"], "instanceRole": "eksInstanceProfile",
+            "type": "EC2",
+            "minvCpus": 0,
+            "maxvCpus": 4,
+            "instanceTypes": ["optimal"],
+            "subnets": ["subnet-12345678"],
+            "securityGroupIds": ["sg-12345678"],
+            "instanceRole": "eksInstanceProfile",
         },
         eksConfiguration={"eksClusterArn": f"arn:aws:eks:{region}:{account}:cluster/c", "kubernetesNamespace": "batch"},
     )
