@@ -166,7 +166,8 @@ class _Measured:
             requests = [target.signed("/v1/describejobs", {"jobs": ids}) for ids in wanted]
             for _ in range(3):
                 line.figures.append(drive(target.address, requests, 4).per_second)
-            want(line, f">= {GOAL_DESCRIBE:,}/s", line.median >= GOAL_DESCRIBE)
+            if wanted is same:  # what the peer is asked, too
+                want(line, f">= {GOAL_DESCRIBE:,}/s", line.median >= GOAL_DESCRIBE)
             self.described.append(line)
 
     def describe_by_moto(self) -> None:
@@ -184,16 +185,20 @@ class _Measured:
         self.described.append(peer)
 
     def beside_lists(self, target: Target, seconds: float) -> None:
-        """SubmitJob at a steady rate, alone and while somebody lists with every filter, without a pause."""
-        count = int(seconds * PER_SECOND)
-        alone = paced(target.address, target.submissions(count, "alone"), PER_SECOND)
-        with _listing(target):
-            beside = paced(target.address, target.submissions(count, "beside"), PER_SECOND)
-        for name, driven in (("alone", alone), ("while ListJobs runs with each filter", beside)):
-            self.ids += [_id_of(body) for body in driven.bodies]
+        """SubmitJob at a steady rate, in turns alone and while somebody lists with every filter, without a pause."""
+        count = int(seconds * PER_SECOND / PARTS)
+        found: dict[str, list[float]] = {"alone": [], "while ListJobs runs with each filter": []}
+        for part in range(PARTS):
+            for name, latencies in found.items():
+                with contextlib.nullcontext() if name == "alone" else _listing(target):
+                    driven = paced(target.address, target.submissions(count, f"paced-{part}"), PER_SECOND)
+                latencies += driven.latencies_s
+                self.ids += [_id_of(body) for body in driven.bodies]
+        for name, latencies in found.items():
             for part in (0.5, 0.99):
-                figures = [percentile(driven.latencies_s, part) * 1000]
-                self.answers.append(Line(f"SubmitJob at {PER_SECOND:g}/s {name}, p{part * 100:g}", figures, "ms"))
+                self.answers.append(
+                    Line(f"SubmitJob at {PER_SECOND:g}/s {name}, p{part * 100:g}", [percentile(latencies, part) * 1000], "ms")
+                )
 
     def print(self) -> None:
         show(f"(m) {self.jobs:,} waiting jobs", [*self.memory, *self.rates, *self.turns, self.again])
@@ -222,6 +227,7 @@ def fill_stopped(database: Path, target: Target, count: int) -> list[str]:
         engine.merge(turn)
         ids += [spec.id for spec in specs]
     store.close()
+    os.sync()  # what is still to be written of it must not disturb what is measured next
     return ids
 
 

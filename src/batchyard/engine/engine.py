@@ -57,7 +57,7 @@ class Options:
 
     rules: Rules = field(default_factory=Rules)
     notice_s: float = 120.0  # of a Spot reclaim, as on AWS
-    most_followed: int = 1000  # jobs that one turn tells of an end, and that one turn ends of a deleted queue
+    most_followed: int = 250  # jobs that one turn tells of an end, and that one turn ends of a deleted queue
     start_s: float = 600.0  # an instance that is not there by then is given up, and another one started
 
 

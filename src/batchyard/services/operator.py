@@ -13,7 +13,7 @@ from batchyard.model.requests import EndAll, Reclaim
 from batchyard.model.view import JobQuery
 from batchyard.services import Caller, Handler
 
-MOST_AT_ONCE = 1000  # jobs that end in one turn, so that no turn keeps others waiting for long
+MOST_AT_ONCE = 250  # jobs that end in one turn, so that no turn keeps others waiting for long
 
 
 async def explain(desk: Any, caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
