@@ -92,20 +92,24 @@ class _Measured:
 
     def _compare(self, yard: Yard, target: Target, mark: int) -> None:
         rates = [Line(f"SubmitJob over {CONNECTIONS} connections, {name}") for name in ("an empty service", f"{mark:,} waiting")]
+        costs = [Line(f"the server's CPU for a SubmitJob, {name}", unit="us") for name in ("an empty service", f"{mark:,} waiting")]
         turns = [Line(f"a turn, {name}", unit="ms") for name in ("an empty service", f"{mark:,} waiting")]
         with targets.full_batchyard() as (empty_yard, empty):
             for part in range(PARTS):
                 for at, (where, whom) in enumerate(((empty_yard, empty), (yard, target))):
-                    driven = drive(whom.address, whom.submissions(self.sample // PARTS, f"rate-{mark}-{part}"), CONNECTIONS)
+                    requests = whom.submissions(self.sample // PARTS, f"rate-{mark}-{part}")
+                    used_s = _cpu_s(where)
+                    driven = drive(whom.address, requests, CONNECTIONS)
+                    costs[at].figures.append((_cpu_s(where) - used_s) / len(requests) * 1e6)
                     rates[at].figures.append(driven.per_second)
                     bodies = [*driven.bodies, *self._turn(where, whom, turns[at], f"turn-{mark}-{part}")]
                     if at:
                         self.ids += [_id_of(body) for body in bodies]
-        for lines, sense in ((rates, 1), (turns, -1)):
+        for lines, sense in ((rates, 1), (costs, -1), (turns, -1)):
             part_of_empty = (lines[1].median / lines[0].median) ** sense
             lines[1].compared = f"{part_of_empty:.2f} x the empty service"
             want(lines[1], f">= {GOAL_PART:g} x the empty service", part_of_empty >= GOAL_PART)
-        self.rates += rates
+        self.rates += [*rates, *costs]
         self.turns += turns
 
     def _submit(self, target: Target, count: int, prefix: str) -> int:
@@ -290,6 +294,13 @@ def _turns_of(yard: Yard) -> tuple[float, float]:
     seconds, turns = _TURN_S.search(text), _TURNS.search(text)
     assert seconds and turns, "the service does not tell its turns"
     return float(seconds[1]), float(turns[1])
+
+
+def _cpu_s(yard: Yard) -> float:
+    """What the server has used, all its threads together: a busy machine changes it little."""
+    assert yard.process is not None
+    fields = Path(f"/proc/{yard.process.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _resident_mib(yard: Yard) -> float:
