@@ -75,6 +75,29 @@ def test_secrets_reach_the_job_and_nobody_else(service: Yard) -> None:
         assert not path.exists() or b"from-parameter" not in path.read_bytes()
 
 
+def test_each_container_of_several_has_its_own_secrets(service: Yard) -> None:
+    service.client("ssm").put_parameter(Name="for-one", Value="mine", Type="String")
+    execution = role(service, "of-the-task", "ssm:GetParameters")
+    needs = [{"type": "VCPU", "value": "1"}, {"type": "MEMORY", "value": "64"}]
+
+    def container(name: str, **more: object) -> dict[str, object]:
+        command = ["sh", "-c", "echo $NAME has ${TOKEN:-nothing}"]
+        named = [{"name": "NAME", "value": name}]
+        return {"name": name, "image": "busybox", "command": command, "environment": named, "resourceRequirements": needs, **more}
+
+    containers = [container("one", secrets=[{"name": "TOKEN", "valueFrom": "for-one"}]), container("two")]
+    task = {"containers": containers, "executionRoleArn": execution}
+    service.batch.register_job_definition(jobDefinitionName="two", type="container", ecsProperties={"taskProperties": [task]})
+    job = service.until(service.submit("two"))
+    assert job["status"] == "SUCCEEDED", job
+    logs = service.client("logs")
+    said = []
+    for shown in job["attempts"][0]["taskProperties"][0]["containers"]:
+        events = logs.get_log_events(logGroupName="/aws/batch/job", logStreamName=shown["logStreamName"], startFromHead=True)["events"]
+        said += [event["message"] for event in events]
+    assert sorted(said) == ["one has mine", "two has nothing"]
+
+
 @pytest.mark.parametrize(
     ("value_from", "reason"),
     [
