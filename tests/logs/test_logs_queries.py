@@ -212,6 +212,15 @@ def test_resource_policies_and_saved_queries(logs: Any) -> None:
     assert refused(logs.delete_query_definition, queryDefinitionId=saved) == "ResourceNotFoundException"
 
 
+def test_an_entity_is_said_not_to_be_kept(logs: Any) -> None:
+    logs.create_log_stream(logGroupName="/app/other", logStreamName="entity")
+    where = {"logGroupName": "/app/other", "logStreamName": "entity"}
+    events = [{"timestamp": int(time.time() * 1000), "message": "taken"}]
+    answer = logs.put_log_events(**where, logEvents=events, entity={"keyAttributes": {"Type": "Service", "Name": "n", "Environment": "e"}})
+    assert answer["rejectedEntityInfo"] == {"errorType": "UnsupportedLogGroupType"}
+    assert [event["message"] for event in logs.get_log_events(**where)["events"]] == ["taken"]
+
+
 def test_the_command_line(service: Yard) -> None:
     def aws(*arguments: str) -> Any:
         command = [str(Path(sys.executable).parent / "aws"), "logs", *arguments, "--output", "json"]

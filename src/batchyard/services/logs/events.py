@@ -37,6 +37,8 @@ def put_log_events(logs: LogStore, caller: Caller, params: Params) -> Params:
     result: Params = {"nextSequenceToken": f"{sequence:056d}"}
     if rejected:
         result["rejectedLogEventsInfo"] = rejected
+    if params.get("entity"):
+        result["rejectedEntityInfo"] = {"errorType": "UnsupportedLogGroupType"}  # the events are taken, no entity is kept with them
     return result
 
 
