@@ -136,6 +136,7 @@ def test_the_command_line_shows_nodes(yard: Yard, name: str) -> None:
     job = yard.submit(name)
     yard.until(job)
     place = ("--data", str(yard.data))
-    assert "main" in yard.cli("logs", f"{job}#0", *place).stdout
-    assert "SUCCEEDED" in yard.cli("job", job, *place).stdout
+    assert yard.cli("logs", f"{job}#0", *place).stdout == yard.cli("logs", job, *place).stdout == "main\n"
+    shown = yard.cli("job", job, *place).stdout
+    assert "Nodes" in shown and "#1" in shown and f"batchyard logs {job}" in shown
     assert f"{job}#1" in yard.cli("job", f"{job}#1", *place).stdout

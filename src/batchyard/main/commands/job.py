@@ -11,9 +11,22 @@ import click
 from batchyard.main.client import Client, Trouble
 from batchyard.main.commands.draw import STATUSES, emit, heading, pairs, table
 from batchyard.main.commands.jobs import ran
-from batchyard.main.commands.lookup import JobDetail, container_of, detail, is_array_parent, is_final, last_of, log_group, log_streams
+from batchyard.main.commands.lookup import (
+    JobDetail,
+    container_of,
+    detail,
+    details,
+    is_array_parent,
+    is_final,
+    last_of,
+    log_group,
+    log_streams,
+    node_ids,
+)
 from batchyard.main.commands.place import talks
 from batchyard.main.commands.times import moment, span
+
+MOST_NODES = 20  # that are shown one by one
 
 
 @click.command()
@@ -40,6 +53,10 @@ def job(client: Client, *, job_id: str, as_json: bool) -> None:
         heading("Children")
         summary = found["arrayProperties"].get("statusSummary") or {}
         pairs([(status, str(summary[status])) for status in STATUSES if summary.get(status)])
+    elif nodes := node_ids(found)[:MOST_NODES]:
+        heading("Nodes")
+        known = details(client, nodes)
+        pairs([(f"#{id.rpartition('#')[2]}", _state(known[id])) for id in nodes if id in known])
     else:
         heading("Container")
         pairs(_container(found))
@@ -49,6 +66,10 @@ def job(client: Client, *, job_id: str, as_json: bool) -> None:
     if cost.get("usd"):
         heading(f"Cost: {usd(cost['usd'])} USD")
     _next_steps(found)
+
+
+def _state(node: JobDetail) -> str:
+    return "  ".join(filter(None, (node["status"], node.get("statusReason", ""))))
 
 
 def _cost(client: Client, job_id: str) -> dict[str, Any]:
@@ -152,6 +173,8 @@ def _next_steps(job: JobDetail) -> None:
     job_id = job["jobId"]
     if is_array_parent(job):
         heading(f"Its children: batchyard jobs --array {job_id}")
+    elif node_ids(job) and job.get("startedAt"):
+        heading(f"The log of its main node: batchyard logs {job_id}   of node n: batchyard logs '{job_id}#n'")
     elif log_streams(job):
         heading(f"Its log: batchyard logs {job_id}")
     elif not is_final(job):

@@ -19,6 +19,7 @@ from batchyard.main.commands.lookup import (
     is_final,
     log_group,
     log_streams,
+    node_ids,
     of_container,
     why,
 )
@@ -54,13 +55,15 @@ def logs(
     timestamps: bool,
     as_json: bool,
 ) -> None:
-    """Print a job's log. JOB is an id, or a child's id (ID:3)."""
+    """Print a job's log. JOB is an id, a child's id (ID:3) or a node's (ID#1; a multi-node job's own id is its main node)."""
     start_ms = moment_ms(since, int(time.time() * 1000)) if since else None
     job = detail(client, job_id)
     if is_array_parent(job):
         size = job["arrayProperties"]["size"]
         fix = f"Name a child: batchyard logs {job['jobId']}:0 (to {size - 1}); `batchyard jobs --array {job['jobId']}` lists them."
         raise Trouble(f"{job['jobId']} is an array of {size} jobs and has no log of its own.", fix, exit_code=EXIT_CANNOT)
+    for main_node in node_ids(job)[:1]:
+        job = detail(client, main_node)
     job = of_container(job, container or "")
     if follow:
         client.patience_s = PATIENCE_S

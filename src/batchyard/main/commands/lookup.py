@@ -54,6 +54,15 @@ def is_array_parent(job: JobDetail) -> bool:
     return bool((job.get("arrayProperties") or {}).get("size"))
 
 
+def node_ids(job: JobDetail) -> list[str]:
+    """The nodes of a multi-node parallel job, the main one first; none for any other job, nor for a node."""
+    nodes = job.get("nodeProperties")
+    if not nodes or job.get("nodeDetails"):
+        return []
+    main = nodes["mainNode"]
+    return [f"{job['jobId']}#{n}" for n in (main, *(n for n in range(nodes["numNodes"]) if n != main))]
+
+
 def container_names(job: JobDetail) -> list[str]:
     """The containers of a job that has several; none for the classic single one."""
     tasks = (job.get("ecsProperties") or {}).get("taskProperties") or []
