@@ -375,3 +375,13 @@ def test_what_each_node_is_told() -> None:
     assert told == [[f"{job}#1", "1", "2", "1", None, "1"], [f"{job}#0", "0", "2", "1", "127.0.0.1", "1"]]
     assert main.log_stream != child.log_stream
     assert HOST.vcpus == 8
+
+
+def test_room_that_was_held_for_a_node_is_given_to_others_in_the_turn_that_frees_it() -> None:
+    bench = Bench(Resources(2, 8192))
+    job = bench.submit(**gang(2))
+    bench.up()
+    other = bench.submit()
+    assert (states(bench, job), bench.status(other)) == ("S SR", ["RUNNABLE"])
+    bench.terminate(job)
+    assert (bench.status(job), bench.status(other)) == (["STARTING"], ["STARTING"]), "the main node is still being stopped"

@@ -50,6 +50,8 @@ class Gangs:
         if job.is_ending or job.is_being_stopped:
             words = lifecycle.Dismissed(job.stop_reason or lifecycle.MAIN_NODE_ENDED, job.is_terminated)
             moved = [self._engine.move(node, words, now_ms) for node in holding]
+            if any(node.current is None for node in moved):
+                self._engine.dirty = True  # what was held for it is free
             if job.is_ending and all(node.current is None for node in moved):
                 self._engine.move(job, lifecycle.NodesEnded(), now_ms)
         elif job.status is Status.RUNNING:
