@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SETUP := $(VENV)/.set-up
 SEED ?=
+RUNTIME ?=
 PYTEST := $(BIN)/python -m pytest
 SOURCES := src tests bench scripts examples templates
 
@@ -20,8 +21,8 @@ $(SETUP): requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $(SETUP)
 
-demo: setup ## call variants on a real genome, from reads to VCF, on a service of its own (SEED=n repeats a run)
-	$(BIN)/python examples/variant-calling/run.py --out demo-out $(if $(SEED),--seed $(SEED))
+demo: setup ## call variants on a real genome, from reads to VCF, on a service of its own (SEED=n repeats a run, RUNTIME=container runs it in an image made here)
+	$(BIN)/python examples/variant-calling/run.py --out demo-out $(if $(SEED),--seed $(SEED)) $(if $(RUNTIME),--runtime $(RUNTIME))
 
 test: setup ## all tests (those that need a missing system component say so and are skipped)
 	$(PYTEST) -n 2 --dist worksteal tests

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import million, noops, objects, report, scratch, starts, submissions, uploads
+from bench import million, noops, objects, report, runtimes, scratch, starts, submissions, uploads
 
 IS_QUICK = os.environ.get("BENCH_QUICK", "0") not in ("", "0")
 ALTERNATIONS = 1 if IS_QUICK else 5
@@ -23,6 +23,7 @@ SECTIONS: dict[str, Callable[[], None]] = {
     "b": lambda: noops.run(ALTERNATIONS, is_quick=IS_QUICK),
     "c": lambda: starts.run(ALTERNATIONS, is_quick=IS_QUICK),
     "d": lambda: uploads.run(is_quick=IS_QUICK),
+    "r": lambda: runtimes.run(min(ALTERNATIONS, 3), is_quick=IS_QUICK),
     "s": lambda: objects.run(min(ALTERNATIONS, 3), is_quick=IS_QUICK),
     "m": lambda: million.run(is_quick=IS_QUICK),
 }
@@ -35,6 +36,7 @@ def main() -> int:
     if unknown:
         print(f"BENCH_ONLY names {', '.join(unknown)}: there are {', '.join(SECTIONS)}", file=sys.stderr)
         return 2
+    os.environ.setdefault("BATCHYARD_RUNTIME", "process")  # the other sections are about the service, not about containers
     started = time.monotonic()
     print(report.machine(Path(tempfile.gettempdir())))
     if IS_QUICK:

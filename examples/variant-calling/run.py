@@ -11,6 +11,7 @@ import os
 import pathlib
 import random
 import secrets
+import subprocess
 import sys
 import time
 import typing
@@ -23,6 +24,7 @@ from variant_calling import (
     display,
     endpoint,
     genome,
+    interpreter,
     reckoning,
     sample,
     service,
@@ -31,6 +33,8 @@ from variant_calling import (
     watch,
     workflow,
 )
+
+from batchyard.compute.local.containers import sockets
 
 FEWEST_SHARDS = 4
 MOST_SHARDS = 8
@@ -86,6 +90,7 @@ def run_demo(
     regions: int | None = None,
     console: rich.console.Console | None = None,
     name: str | None = None,
+    python: interpreter.Interpreter | None = None,
 ) -> Result:
     """Run the workflow on the service whose state is in `data_dir`, which may be killed and started again meanwhile.
 
@@ -105,7 +110,7 @@ def run_demo(
     for key, path in workflow.write_inputs(out / "inputs", seed).items():
         shelf.store(path, key)
     console.print(f"reads of seed {seed} are in {run.url}  [bright_black]{time.monotonic() - began:.1f} s[/]")
-    job_ids = submission.submit(clients, run, place.default_queue, place.high_priority_queue)
+    job_ids = submission.submit(clients, run, place.default_queue, place.high_priority_queue, python)
     reclaimer = watch.Reclaim(clients, data_dir, f"{job_ids['align']}:{held}") if reclaim else None
     with display.Progress(console, run.steps) as progress:
         watch.until_ended(clients, job_ids, reclaim=reclaimer, show=progress.show, within_s=WITHIN_S)
@@ -230,6 +235,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("demo-out"), help="every run makes a folder in it")
     parser.add_argument("--no-reclaim", action="store_true", help="leave the Spot instances alone")
     parser.add_argument("--keep", action="store_true", default=os.environ.get("KEEP") == "1", help="leave the service running (KEEP=1)")
+    parser.add_argument("--runtime", choices=("process", "container"), default="process", help="how jobs run")
+    parser.add_argument("--socket", help="the Docker or Podman daemon's socket, for containers  [the first that answers]")
     options = parser.parse_args(arguments)
     console = rich.console.Console(highlight=False)
     if not console.is_terminal:
@@ -241,19 +248,33 @@ def main(arguments: list[str] | None = None) -> int:
         os.environ.pop(name, None)
     console.print(f"[bold]variant calling on phage lambda[/], seed {seed}   [bright_black](again with: make demo SEED={seed})[/]")
     yard = service.Service(out / "yard")
+    python, serving = None, ["--runtime", options.runtime]
     try:
+        if options.runtime == "container":
+            python = interpreter.IN_IMAGE
+            socket = _daemon(options.socket)
+            serving += ["--container-socket", socket]
+            console.print(f"the image {python.image} is made, or taken from the cache ...")
+            interpreter.make_image(socket)
         with _taken_down(yard, console, keep=options.keep):
-            url = yard.start()
+            url = yard.start(*serving)
             took_s = (datetime.datetime.now(datetime.UTC) - began).total_seconds()
             console.print(f"service ready at {url}  [bright_black]{took_s:.1f} s[/]")
-            result = run_demo(yard.folder, seed, out=out, reclaim=not options.no_reclaim, console=console)
+            result = run_demo(yard.folder, seed, out=out, reclaim=not options.no_reclaim, console=console, python=python)
             report(result, console, yard.folder)
-    except (WorkflowFailed, service.ServiceError, TimeoutError) as problem:
+    except (WorkflowFailed, service.ServiceError, TimeoutError, subprocess.CalledProcessError, sockets.NoDaemon) as problem:
         console.print(f"[bold red]failed:[/] {problem}", markup=True)
         return 1
     took_s = (datetime.datetime.now(datetime.UTC) - began).total_seconds()
     console.print(f"\n{'failed' if result.problems else 'done'} in {took_s:.0f} s, seed {seed}")
     return 1 if result.problems else 0
+
+
+def _daemon(given: str | None) -> str:
+    """The socket of the daemon that runs the containers. NoDaemon when none answers."""
+    daemon = sockets.choose("container", given).daemon
+    assert daemon is not None  # or NoDaemon was raised
+    return daemon.socket
 
 
 @contextlib.contextmanager

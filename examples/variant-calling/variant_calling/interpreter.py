@@ -26,6 +26,7 @@ EXAMPLE = pathlib.Path(__file__).resolve().parent.parent
 NOBODY = 65_534
 CHECK = "import sys; sys.path.insert(0, sys.argv[1]); import steps, pybwa, pysam.bcftools, botocore.session, ssl"
 CHECK_WITHIN_S = 60.0
+IMAGE_WITHIN_S = 900.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +37,8 @@ class Interpreter:
     example: pathlib.Path = EXAMPLE
     packages: pathlib.Path | None = None
     libraries: pathlib.Path | None = None
+    image: str = "python:3.11"
+    """Not used where jobs are processes; where they are containers it holds the Python, the packages and the program."""
 
     @property
     def command(self) -> list[str]:
@@ -47,6 +50,16 @@ class Interpreter:
         """What the Python needs in its environment."""
         places = {"PYTHONPATH": self.packages, "LD_LIBRARY_PATH": self.libraries}
         return {name: str(folder) for name, folder in places.items() if folder}
+
+
+IMAGE = "batchyard-variant-calling"
+IN_IMAGE = Interpreter("/usr/bin/python3", pathlib.Path("/opt/example"), pathlib.Path("/opt/packages"), image=IMAGE)
+"""What `image.sh` puts into the image."""
+
+
+def make_image(socket: str) -> None:
+    """Have the daemon behind a unix socket hold the image, made out of Debian packages. CalledProcessError if it cannot be made."""
+    subprocess.run([str(EXAMPLE / "image.sh"), IMAGE, socket], check=True, stdin=subprocess.DEVNULL, timeout=IMAGE_WITHIN_S)
 
 
 @functools.cache

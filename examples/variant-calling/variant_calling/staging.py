@@ -83,6 +83,7 @@ def open_shelf(url: str) -> Shelf:
     if parts.scheme == "file":
         return Folder(pathlib.Path(parts.path))
     if parts.scheme == "s3":
-        client = botocore.session.get_session().create_client("s3", config=patience.ONE_TRY)
+        own = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")  # Debian's botocore does not look at them
+        client = botocore.session.get_session().create_client("s3", config=patience.ONE_TRY, endpoint_url=own)
         return Bucket(client, parts.netloc, parts.path.strip("/"))
     raise ValueError(f"{url} is neither s3://bucket/prefix nor file:///folder")

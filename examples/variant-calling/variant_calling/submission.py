@@ -7,8 +7,6 @@ import typing
 
 from variant_calling import endpoint, interpreter, patience, workflow
 
-IMAGE = "python:3.11"
-"""The image is not used where jobs are processes; where they are containers it must hold pysam, pybwa and botocore."""
 ATTEMPTS = 5
 TIMEOUT_S = 600
 DESCRIBED_AT_ONCE = 100
@@ -45,9 +43,9 @@ class Run:
         return f"{self.name}-{step.name}"
 
 
-def register(clients: endpoint.Clients, step: workflow.Step) -> str:
+def register(clients: endpoint.Clients, step: workflow.Step, python: interpreter.Interpreter | None = None) -> str:
     """Register the definition of a step's jobs, unless the same is registered already: its ARN."""
-    request = definition(step)
+    request = definition(step, python)
     name = request["jobDefinitionName"]
 
     def there() -> str | None:
@@ -62,9 +60,9 @@ def register(clients: endpoint.Clients, step: workflow.Step) -> str:
     return patience.patiently(there) or patience.patiently(make, already=there)
 
 
-def definition(step: workflow.Step) -> dict[str, typing.Any]:
+def definition(step: workflow.Step, python: interpreter.Interpreter | None = None) -> dict[str, typing.Any]:
     """RegisterJobDefinition's request: what differs between runs is a parameter; a lost host is retried, all else is not."""
-    python = interpreter.for_jobs()
+    python = python or interpreter.for_jobs()
     command = [*python.command, step.name, "--at", "Ref::run"]
     command += ["--shards", "Ref::shards", "--regions", "Ref::regions", "--hold-shard", "Ref::held"]
     environment = {"PYTHONUNBUFFERED": "1"} | python.environment
@@ -73,7 +71,7 @@ def definition(step: workflow.Step) -> dict[str, typing.Any]:
         "type": "container",
         "parameters": {"held": "-1"},
         "containerProperties": {
-            "image": IMAGE,
+            "image": python.image,
             "command": command,
             "resourceRequirements": [{"type": "VCPU", "value": "1"}, {"type": "MEMORY", "value": str(step.memory_mib)}],
             "environment": [{"name": name, "value": value} for name, value in environment.items()],
@@ -89,7 +87,9 @@ def definition(step: workflow.Step) -> dict[str, typing.Any]:
     }
 
 
-def submit(clients: endpoint.Clients, run: Run, default_queue: str, urgent_queue: str) -> dict[str, str]:
+def submit(
+    clients: endpoint.Clients, run: Run, default_queue: str, urgent_queue: str, python: interpreter.Interpreter | None = None
+) -> dict[str, str]:
     """Submit all steps at once, linked by dependencies: job id by step. No step is ever submitted twice.
 
     SubmitJob knows no token that would make it safe to repeat. So a call that got no answer is followed by a look for
@@ -101,7 +101,7 @@ def submit(clients: endpoint.Clients, run: Run, default_queue: str, urgent_queue
         request: dict[str, typing.Any] = {
             "jobName": run.job_name(step),
             "jobQueue": queue,
-            "jobDefinition": register(clients, step),
+            "jobDefinition": register(clients, step, python),
             "parameters": {"run": run.url, "shards": str(run.shards), "regions": str(run.regions), "held": str(run.held_shard)},
             "tags": {"run": run.name},
         }
