@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import apsw
@@ -15,8 +16,9 @@ from msgspec.structs import replace
 from batchyard.engine import resting as rooms
 from batchyard.engine.engine import Engine
 from batchyard.engine.resting import Resting, kind_of
+from batchyard.main.figures import EngineFigures
 from batchyard.model.capacity import Resources
-from batchyard.model.job import Specification, Status
+from batchyard.model.job import NodeGroup, Specification, Status
 from batchyard.model.requests import Cancel, Submit, TagJob
 from batchyard.model.view import JobQuery
 from batchyard.store.records import Changes
@@ -192,3 +194,23 @@ def take(engine: Engine, request: Any) -> str:
     engine.merge(turn)
     spec: Specification | None = getattr(request, "spec", None)
     return spec.id if spec else ""
+
+
+def test_many_are_read_together() -> None:
+    bench = Bench()
+    group = NodeGroup(first=0, last=1, needs=Resources(1, 100))
+    gang = bench.submit(nodes=(group,), main_node=0, needs=Resources(1, 100))
+    bench.up()
+    bench.start(gang)
+    bench.start(f"{gang}#1")
+    ended = bench.submit()
+    bench.finish(ended)
+    bench.end(gang)
+    assert f"{gang}#1" in bench.engine.ledger.jobs, "a node that still runs when the main one has ended"
+    waiting, array = bench.submit(*after(bench.submit(needs=Resources(100, 1)))), bench.submit(size=2)
+    asked = [f"{gang}#1", waiting, "nobody", ended, f"{array}:1", gang, array]
+    assert bench.read.jobs_of(asked) == [bench.read.job(id) for id in asked]
+    assert [found and found[0].id for found in bench.read.jobs_of(asked)] == [id if id != "nobody" else None for id in asked]
+    driver = SimpleNamespace(engine=bench.engine, turn_s=0.0)
+    told = {family.name: family for family in EngineFigures(driver).collect()}  # type: ignore[arg-type]
+    assert ("q", "PENDING") in {tuple(sample.labels.values()) for sample in told["batchyard_jobs"].samples}

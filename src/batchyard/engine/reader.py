@@ -82,7 +82,9 @@ class EngineReader:
         for id in job_ids:
             job = ledger.jobs.awake.get(id)
             if job is not None:
-                found[id] = (job, ledger.specifications[job.spec_id])
+                spec = ledger.specifications.get(job.spec_id)
+                if spec is not None:  # else it is looked for with care, below
+                    found[id] = (job, spec)
             elif id in resting.asleep and (records := resting.at_hand(id)) is not None:
                 found[id] = records
             else:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from batchyard.engine.driver import Driver
+from batchyard.model.job import Status
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
@@ -24,7 +25,11 @@ class EngineFigures:
 
         engine = self._driver.engine
         jobs = GaugeMetricFamily("batchyard_jobs", "Jobs that have a record and are not finished.", labels=("queue", "status"))
-        counts = Counter((engine.ledger.specifications[j.spec_id].queue, j.status) for j in engine.ledger.jobs.awake.values())
+        counts: Counter[tuple[str, Status]] = Counter()
+        for job in engine.ledger.jobs.awake.values():
+            spec = engine.yard.specifications.get(job.spec_id)
+            if spec is not None:  # a job that ends with the turn that is being written may be gone there
+                counts[spec.queue, job.status] += 1
         for (queue, status), count in sorted((counts + engine.yard.resting.counts).items()):
             jobs.add_metric((queue.rpartition("/")[2], str(status)), count)
         yield jobs
