@@ -129,6 +129,18 @@ def test_nothing_of_the_writers_machine(page: Path) -> None:
     assert not found, f"{found and found[0]} is a path of one machine"
 
 
+def test_decisions_are_numbered_without_gaps_or_doubles() -> None:
+    """And each says its number, and whoever refers to one by its number refers to one that is there."""
+    decisions = sorted((pages.ROOT / "docs" / "decisions").glob("*.md"))
+    assert [int(page.name[:4]) for page in decisions] == list(range(1, len(decisions) + 1))
+    for number, page in enumerate(decisions, start=1):
+        assert page.read_text().startswith(f"# {number}. "), f"{page.name} begins with its number"
+    sources = [path for folder in ("src", "tests", "bench") for path in (pages.ROOT / folder).rglob("*.py")]
+    for source in [*EVERY, *sources]:
+        for name in re.findall(r"docs/decisions/([\w-]+)", source.read_text()):
+            assert any(page.stem.startswith(name) for page in decisions), f"{ids(source)} refers to decision {name}"
+
+
 def test_the_promises_of_the_readme_name_their_tests() -> None:
     rows = re.findall(r"^\| (\*\*|\d\.).*\|$", (pages.ROOT / "README.md").read_text(), re.MULTILINE)
     table = [line for line in (pages.ROOT / "README.md").read_text().splitlines() if re.match(r"\| (\*\*\w|\d\. )", line)]

@@ -1,4 +1,4 @@
-"""Room for all nodes of a multi-node parallel job at once, or for none (specification, section 2.9; docs/decisions/0011).
+"""Room for all nodes of a multi-node parallel job at once, or for none (specification, section 2.9; docs/decisions/0016).
 
 A job's nodes run in one environment: the first of its queue that could ever take them all. While that one is full the job waits,
 even if a later environment had room, as on AWS. Nodes are never placed on Spot instances.
