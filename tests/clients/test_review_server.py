@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import apsw
 import pytest
 from botocore.exceptions import ClientError
 
@@ -26,13 +27,16 @@ def serve(data: Path, *options: str) -> subprocess.CompletedProcess[str]:
     ("name", "content", "says"),
     [
         ("batchyard.db", "this is no database", "batchyard.db cannot be used"),
+        ("shelf.db", "this is no database", "shelf.db cannot be used"),
+        ("objects/index.sqlite", "this is no database", "index.sqlite cannot be used"),
+        ("logs/logs.sqlite", "this is no database", "logs.sqlite cannot be used"),
         ("identity.json", "", "identity.json holds no JSON object: restore it"),
         ("identity.json", "[1, 2]", "identity.json holds no JSON object: restore it"),
     ],
 )
 def test_a_damaged_folder_is_named_in_a_sentence_and_left_alone(tmp_path: Path, name: str, content: str, says: str) -> None:
     data = tmp_path / "data"
-    data.mkdir()
+    (data / name).parent.mkdir(parents=True)
     (data / name).write_text(content)
     refused = serve(data)
     assert refused.returncode == 1
@@ -40,6 +44,25 @@ def test_a_damaged_folder_is_named_in_a_sentence_and_left_alone(tmp_path: Path, 
     assert says in refused.stderr
     assert "Traceback" not in refused.stderr
     assert (data / name).read_text() == content
+
+
+STORES = ["batchyard.db", "shelf.db", "objects/index.sqlite", "logs/logs.sqlite"]
+
+
+@pytest.mark.parametrize("name", STORES)
+def test_a_store_of_a_newer_program_is_refused_in_a_sentence_and_left_alone(tmp_path: Path, name: str) -> None:
+    file = tmp_path / "data" / name
+    file.parent.mkdir(parents=True)
+    with contextlib.closing(apsw.Connection(str(file))) as connection:
+        connection.execute("CREATE TABLE later (body TEXT); PRAGMA user_version = 999")
+    held = file.read_bytes()
+    refused = serve(tmp_path / "data")
+    assert (refused.returncode, "Traceback" in refused.stderr) == (1, False)
+    assert f"{name} has version 999; this Batchyard knows up to " in refused.stderr
+    with contextlib.closing(apsw.Connection(str(file))) as connection:
+        assert [name for (name,) in connection.execute("SELECT name FROM sqlite_master")] == ["later"]
+        assert connection.pragma("user_version") == 999
+    assert len(held) == file.stat().st_size
 
 
 @pytest.mark.parametrize("region", ["x y", "EU", "eu/west", "-", "a" * 64])

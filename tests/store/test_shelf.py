@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from batchyard.model.fault import Fault
+from batchyard.store.opening import NewerStore
 from batchyard.store.sealing import NotSealedHere, Sealer
 from batchyard.store.shelf import Drawer, Place, Shelf
 
@@ -88,7 +89,7 @@ def test_a_newer_shelf_is_refused(tmp_path: Path) -> None:
     shelf = Shelf(tmp_path / "shelf.db")
     shelf._ledger._writer.execute("PRAGMA user_version = 99")
     shelf.close()
-    with pytest.raises(RuntimeError, match="newer Batchyard"):
+    with pytest.raises(NewerStore, match="version 99; this Batchyard knows up to"):
         Shelf(tmp_path / "shelf.db")
 
 

@@ -10,7 +10,8 @@ import pytest
 from store_records import FULL_JOB, QUEUE, job, submitted, write
 
 from batchyard.store import sql
-from batchyard.store.sql import NewerStore, Store, UnusableStore
+from batchyard.store.opening import NewerStore, UnusableStore
+from batchyard.store.sql import Store
 
 
 @pytest.fixture

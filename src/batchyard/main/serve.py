@@ -42,9 +42,11 @@ from batchyard.services.job_secrets import SecretResolver
 from batchyard.store import logs_retention, objects_lifecycle
 from batchyard.store.logs_store import LogStore
 from batchyard.store.objects import ObjectStore
+from batchyard.store.objects_bodies import make_folder
+from batchyard.store.opening import NewerStore, UnusableStore
 from batchyard.store.sealing import Sealer
 from batchyard.store.shelf import Shelf
-from batchyard.store.sql import NewerStore, Store, UnusableStore
+from batchyard.store.sql import Store
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +79,7 @@ def serve(settings: Settings) -> int:
     try:
         settings.check()
         os.umask(0o077)  # jobs run under other uids, and nothing here is theirs to read
-        settings.data.mkdir(parents=True, exist_ok=True)
+        make_folder(settings.data)
         settings = replace(settings, data=settings.data.resolve())
         with _one_server(settings.data):
             return _run(settings)
@@ -144,13 +146,13 @@ async def _serve(settings: Settings, identity: Identity, listener: socket.socket
     world = RealWorld(settings.host_room(), catalogue, store.last_job_id())
     engine = Engine(store, world, Options(Rules(settings.profile == "open", settings.idle_s), settings.spot_notice_s))
     shelf, sealer, resolve = _shelved(settings, world)
+    objects, log_store = ObjectStore(settings.data / "objects", region=identity.region), LogStore(settings.data / "logs")
     keys = KeyRing(identity, _held_by(engine), shelf, sealer)
     base = {**_user(), **{name: os.environ[name] for name in INHERITED if name in os.environ}}
     provider = LocalProvider(settings.data, node_options=_node_options(settings, choice))
     provider.spawn_ahead()
     stop = asyncio.Event()
     driver = Driver(engine, {"local": provider}, Launcher(base, url, keys.mint, runtime, resolve), stop.set)
-    objects, log_store = ObjectStore(settings.data / "objects", region=identity.region), LogStore(settings.data / "logs")
     desk = ServerDesk(
         driver=driver,
         read=EngineReader(engine, open_profile=settings.profile == "open"),

@@ -14,6 +14,7 @@ from typing import Any
 from batchyard.core.quotas import DAY_S, PROFILES
 from batchyard.engine.retention import Retention
 from batchyard.model.capacity import Resources
+from batchyard.store.objects_bodies import sync_folder
 
 DEFAULT_DATA = Path(".batchyard")
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -143,7 +144,7 @@ def keep_identity(data: Path, identity: Identity) -> None:
 
 
 def write_private(path: Path, document: dict[str, Any]) -> None:
-    """Write JSON that only the owner can read, all or nothing, and synced: a crash leaves the old file or the new one."""
+    """Write JSON that only the owner can read, all or nothing and synced: a crash or power cut leaves the old one or the new one."""
     partial = path.with_name(path.name + ".partial")
     partial.unlink(missing_ok=True)
     with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
@@ -152,6 +153,7 @@ def write_private(path: Path, document: dict[str, Any]) -> None:
         out.flush()
         os.fsync(out.fileno())
     partial.rename(path)
+    sync_folder(path.parent)
 
 
 def _usable_memory_mib() -> int:

@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 
 import apsw
 
+from batchyard.store.opening import opening, refuse_newer
+
 Namespace = tuple[str, str]
 """(account, region)."""
 
@@ -79,21 +81,21 @@ class Book:
 
     def __init__(self, path: Path, now_ms: int) -> None:
         self._lock = threading.RLock()
+        with opening(path):
+            self._open(path, now_ms)
+        self.created_at_ms: int = self._ask("SELECT created_at_ms FROM book")[0][0]
+
+    def _open(self, path: Path, now_ms: int) -> None:
         self._connection = apsw.Connection(str(path))
         self._connection.set_busy_timeout(10_000)
         for setting in ("journal_mode = WAL", "synchronous = FULL"):
             self._connection.execute(f"PRAGMA {setting}").fetchall()
         version = self._connection.pragma("user_version")
-        if version > SCHEMA_VERSION:
-            raise RuntimeError(
-                f"{path} was written by a newer Batchyard (version {version}, this one knows {SCHEMA_VERSION}): "
-                "start the newer one, or give another folder"
-            )
+        refuse_newer(path, version, SCHEMA_VERSION)
         if version == 0:
             with self._change():
                 self._connection.execute(SCHEMA).fetchall()
                 self._connection.execute("INSERT INTO book VALUES (?)", (now_ms,))
-        self.created_at_ms: int = self._ask("SELECT created_at_ms FROM book")[0][0]
 
     def close(self) -> None:
         with self._lock:

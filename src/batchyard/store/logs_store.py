@@ -17,6 +17,7 @@ from batchyard.store.logs import ABOUT_GROUP, DEFAULT_GROUP, SUFFIX, file_name, 
 from batchyard.store.logs_book import Book, LogGroup, Namespace
 from batchyard.store.logs_segment import Segment
 from batchyard.store.logs_stream import Stream
+from batchyard.store.objects_bodies import make_folder
 
 READERS = 4
 BACKGROUND_WORKERS = 2
@@ -47,7 +48,7 @@ class LogStore:
     """
 
     def __init__(self, root: Path, clock_ms: Callable[[], int] = wall_ms) -> None:
-        root.mkdir(parents=True, exist_ok=True)
+        make_folder(root)
         self.root = root
         self.now_ms = clock_ms
         self.book = Book(root / "logs.sqlite", clock_ms())

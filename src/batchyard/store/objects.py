@@ -22,7 +22,7 @@ from typing import ParamSpec, TypeVar
 import apsw
 
 from . import objects_keys as keys
-from .objects_bodies import BodyFolder, BodyWriter, sync_folder
+from .objects_bodies import BodyFolder, BodyWriter, make_folder
 from .objects_ledger import Ledger
 from .objects_reader import ObjectReader
 from .objects_reaper import Reaper
@@ -47,9 +47,7 @@ class ObjectStore:
     def __init__(self, root: Path, region: str = "us-east-1", now_ms: Callable[[], int] | None = None) -> None:
         self.region = region
         self.now_ms = now_ms or (lambda: time.time_ns() // 1_000_000)
-        if not root.exists():
-            root.mkdir(parents=True)
-            sync_folder(root.parent)
+        make_folder(root)
         self._lock_file = _hold(root)
         self._ledger = Ledger(root / "index.sqlite")
         self._bodies = BodyFolder(root / "bodies")

@@ -190,6 +190,14 @@ class BodyWriter:
             self._file = -1
 
 
+def make_folder(folder: Path) -> None:
+    """Make `folder` and what is missing above it, for good: a power cut does not take their entries."""
+    if not folder.exists():
+        make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        sync_folder(folder.parent)
+
+
 def sync_folder(folder: Path) -> None:
     """Make the entries of `folder` durable."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import apsw
 
 from .objects_schema import STEPS
+from .opening import opening, refuse_newer
 
 Answer = TypeVar("Answer")
 Change = Callable[[apsw.Connection], Any]
@@ -32,8 +33,9 @@ class Ledger:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._writer = _connect(path)
-        self._migrate()
+        with opening(path):
+            self._writer = _connect(path)
+            self._migrate()
         self._waiting: queue.SimpleQueue[tuple[Change, Future[Any]] | None] = queue.SimpleQueue()
         self._readers = threading.local()
         self._all_readers: list[apsw.Connection] = []
@@ -81,11 +83,7 @@ class Ledger:
 
     def _migrate(self) -> None:
         version = self._writer.pragma("user_version")
-        if version > len(STEPS):
-            raise RuntimeError(
-                f"{self._path} was written by a newer Batchyard (index version {version}, this one knows {len(STEPS)}): "
-                "start the newer one, or give another folder"
-            )
+        refuse_newer(self._path, version, len(STEPS))
         for number, step in enumerate(STEPS[version:], version + 1):
             self._writer.execute("BEGIN IMMEDIATE")
             self._writer.execute(step).fetchall()

@@ -11,6 +11,8 @@ import hmac
 import os
 from pathlib import Path
 
+from batchyard.store.opening import UnusableStore
+
 KEY_BYTES = 32
 NONCE_BYTES = 16
 TAG_BYTES = 32
@@ -67,7 +69,7 @@ def _kept_key(path: Path) -> bytes:
             os.close(folder)
     key = path.read_bytes()
     if len(key) != KEY_BYTES:
-        raise RuntimeError(
+        raise UnusableStore(
             f"{path} holds no key of {KEY_BYTES} bytes: restore it from a copy, for what was sealed with it cannot be opened"
         )
     return key

@@ -17,6 +17,7 @@ import apsw
 import msgspec
 
 from batchyard.store.objects_ledger import Ledger
+from batchyard.store.opening import refuse_newer
 
 Answer = TypeVar("Answer")
 Document = dict[str, Any]
@@ -140,11 +141,7 @@ class _ShelfLedger(Ledger):
 
     def _migrate(self) -> None:
         version = self._writer.pragma("user_version")
-        if version > SCHEMA_VERSION:
-            raise RuntimeError(
-                f"{self._path} was written by a newer Batchyard (shelf version {version}, this one knows {SCHEMA_VERSION}): "
-                "start the newer one, or give another folder"
-            )
+        refuse_newer(self._path, version, SCHEMA_VERSION)
         if version == 0:
             self._writer.execute("BEGIN IMMEDIATE")
             for _ in self._writer.execute(SCHEMA):

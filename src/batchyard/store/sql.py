@@ -21,6 +21,7 @@ from batchyard.model.job import DependencyKind, Job, Specification, Status
 from batchyard.model.view import JobQuery, Page
 from batchyard.store import forgetting
 from batchyard.store.listing import JobLists
+from batchyard.store.opening import opening, refuse_newer
 from batchyard.store.records import Changes
 
 SCHEMA = Path(__file__).parent / "schema"
@@ -45,14 +46,6 @@ MANY_KINDS = 1000
 Named = TypeVar("Named", Environment, Queue, Definition, Instance, Consumable, SchedulingPolicy, ShareUsage)
 
 
-class NewerStore(Exception):
-    """The data were written by a newer Batchyard than this one; they are left alone."""
-
-
-class UnusableStore(Exception):
-    """The file cannot be opened for writing: no database, damaged, on a full or failing disk. It is left alone."""
-
-
 class Live(NamedTuple):
     """The working set as it was last committed."""
 
@@ -71,10 +64,8 @@ class Store:
     """`path` is a file, or ":memory:" for tests. Opening upgrades the schema and takes a new epoch (see `epoch`)."""
 
     def __init__(self, path: Path | str) -> None:
-        try:
+        with opening(path):
             self._open(path)
-        except apsw.Error as error:
-            raise UnusableStore(f"{path} cannot be used: {error}") from error
 
     def _open(self, path: Path | str) -> None:
         self._writer = apsw.Connection(str(path))
@@ -258,8 +249,7 @@ class Store:
         """Bring the schema up, one file after another, each in a transaction. A backup copy is made before data are changed."""
         steps = sorted(SCHEMA.glob("*.sql"))
         have = next(iter(self._writer.execute("PRAGMA user_version")))[0]
-        if have > len(steps):
-            raise NewerStore(f"the data have version {have}; this Batchyard knows up to {len(steps)}. Use a newer Batchyard.")
+        refuse_newer(path or ":memory:", have, len(steps))
         if have and have < len(steps) and path is not None:
             with apsw.Connection(f"{path}.before-{len(steps)}") as copy, copy.backup("main", self._writer, "main") as backup:
                 backup.step()
