@@ -12,6 +12,7 @@ from logs_yard import NOW_MS, Yard
 
 from batchyard.store.logs import group_path, make_group, open_segment, segment_path
 from batchyard.store.logs_store import LogStore
+from batchyard.store.opening import NewerStore
 
 NAMESPACE, GROUP = ("123456789012", "eu-west-1"), "/aws/batch/job"
 
@@ -78,5 +79,5 @@ def test_a_newer_book_is_refused(tmp_path: Path) -> None:
     connection = apsw.Connection(str(tmp_path / "logs.sqlite"))
     connection.pragma("user_version", 2)
     connection.close()
-    with pytest.raises(RuntimeError, match="newer Batchyard"):
+    with pytest.raises(NewerStore, match="Use a newer Batchyard"):
         LogStore(tmp_path)

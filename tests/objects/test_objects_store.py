@@ -19,6 +19,7 @@ from batchyard.store import objects_uploads as uploads
 from batchyard.store import objects_versions as versions
 from batchyard.store.objects import ObjectStore, StoreInUse
 from batchyard.store.objects_records import Bucket, Piece, Traits
+from batchyard.store.opening import NewerStore
 
 BUCKET = "reads"
 
@@ -77,7 +78,7 @@ def test_an_index_of_a_newer_program_is_refused(tmp_path: Path) -> None:
     index = apsw.Connection(str(tmp_path / "objects" / "index.sqlite"))
     index.execute("PRAGMA user_version = 99")
     index.close()
-    with pytest.raises(RuntimeError, match="newer Batchyard"):
+    with pytest.raises(NewerStore, match="Use a newer Batchyard"):
         open_store(tmp_path)
 
 
