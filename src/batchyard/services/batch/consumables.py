@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import msgspec
 from msgspec.structs import replace
 
 from batchyard.core.quotas import PROFILES
@@ -204,7 +203,9 @@ def _job(desk: Desk, consumable: Consumable, job: Job, spec: Specification) -> P
         "jobStatus": job.status.value,
         "quantity": sum(want.quantity for want in spec.consumables if want.resource == consumable.arn),
         "createdAt": job.created_at_ms,
-        "consumableResourceProperties": msgspec.json.decode(spec.extras)["consumableResourceProperties"],
+        "consumableResourceProperties": {
+            "consumableResourceList": [{"consumableResource": want.resource, "quantity": want.quantity} for want in spec.consumables]
+        },
     }
     reason = job.status_reason or (desk.read.waiting_reason(job, spec) if job.status.is_waiting else "")
     if reason:

@@ -19,6 +19,9 @@ FIELDS_NOT_YET: dict[str, dict[str, str]] = {
     "CreateComputeEnvironment": {
         "eksConfiguration.accessEntry": "access entries of Kubernetes clusters",
     },
+    "UpdateComputeEnvironment": {
+        "eksConfiguration.accessEntry": "access entries of Kubernetes clusters",
+    },
     "CreateSchedulingPolicy": {"quotaSharePolicy": "quota shares"},
     "UpdateSchedulingPolicy": {"quotaSharePolicy": "quota shares"},
     "CreateJobQueue": {
