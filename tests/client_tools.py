@@ -50,6 +50,25 @@ def node_tools(name: str) -> Path:
     return place
 
 
+def terraform(folder: Path) -> dict[str, str] | str:
+    """The environment in which `terraform init` finds the AWS provider without the network, or why there is none.
+
+    Either TF_CLI_CONFIG_FILE names a file that says where providers are, or a mirror of providers lies at TF_PLUGINS or where Terraform
+    looks itself. The provider is 700 MB: no test fetches it.
+    """
+    if not shutil.which("terraform"):
+        return "needs terraform"
+    if Path(os.environ.get("TF_CLI_CONFIG_FILE", "")).is_file():
+        return {}
+    looked = [os.environ.get("TF_PLUGINS"), "~/.terraform.d/plugins", "/usr/local/share/terraform/plugins", "/usr/share/terraform/plugins"]
+    for mirror in (Path(place).expanduser() for place in looked if place):
+        if (mirror / "registry.terraform.io" / "hashicorp" / "aws").is_dir():
+            settings = folder / "terraform.rc"
+            settings.write_text(f'provider_installation {{\n  filesystem_mirror {{\n    path = "{mirror}"\n  }}\n}}\n')
+            return {"TF_CLI_CONFIG_FILE": str(settings)}
+    return "needs a mirror with the AWS provider of Terraform: TF_PLUGINS names it"
+
+
 @functools.cache
 def interpreter() -> str:
     """A Python of our version that any user may start."""

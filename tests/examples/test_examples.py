@@ -46,13 +46,18 @@ def place() -> Iterator[Path]:
 
 @pytest.mark.timeout(client_tools.INSTALL_S + pages.COMMAND_LIMIT_S + 100)
 @pytest.mark.parametrize("name", NAMES)
-def test_the_example_does_what_its_page_says(name: str, begun: dict[str, str], place: Path) -> None:
+def test_the_example_does_what_its_page_says(name: str, begun: dict[str, str], place: Path, tmp_path: Path) -> None:
     if name in NODE:
         if not shutil.which("npm"):
             pytest.skip("needs node and npm")
         shutil.copytree(client_tools.node_tools(name), place, symlinks=True, dirs_exist_ok=True)
     elif (client_tools.EXAMPLES / name / "requirements.txt").exists():
         begun["PATH"] = f"{client_tools.python_tools(name)}{os.pathsep}{begun['PATH']}"
+    elif name == "terraform":
+        found = client_tools.terraform(tmp_path)
+        if isinstance(found, str):
+            pytest.skip(found)
+        begun |= found
     page = (client_tools.EXAMPLES / name / "README.md").read_text()
     try:
         for said in pages.run(pages.steps(pages.section(page, "## Run it")), place, begun):
