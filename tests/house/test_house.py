@@ -85,3 +85,9 @@ def test_every_operation_is_there_or_said_not_to_be(service: str) -> None:
     assert served | not_yet == known, (
         f"unaccounted: {sorted(known - served - not_yet)}; unknown to AWS: {sorted((served | not_yet) - known)}"
     )
+
+
+def test_every_test_file_has_a_name_of_its_own() -> None:
+    """pytest imports them all side by side."""
+    names = [path.name for path in (SOURCE.parents[1] / "tests").rglob("*.py") if path.name != "conftest.py"]
+    assert sorted(set(names)) == sorted(names)
