@@ -11,7 +11,7 @@ from typing import Any
 
 from batchyard.model.fault import client_fault
 
-_CONTAINERS = "a container runtime: jobs run as processes"
+_EXEC = "ECS Exec: commands inside of a job that runs"
 _CREDENTIALS = "credentials of registries from a secret (log the daemon in instead)"
 
 # Any value that is not empty is refused.
@@ -34,7 +34,7 @@ FIELDS_NOT_YET: dict[str, dict[str, str]] = {
         "containerProperties.logConfiguration.secretOptions": "log drivers other than awslogs, which alone have options to keep secret",
         "containerProperties.repositoryCredentials": _CREDENTIALS,
         "ecsProperties.taskProperties[].containers[].repositoryCredentials": _CREDENTIALS,
-        "containerProperties.enableExecuteCommand": _CONTAINERS,
+        "containerProperties.enableExecuteCommand": _EXEC,
         "containerProperties.volumes[].efsVolumeConfiguration": "EFS volumes",
         "containerProperties.volumes[].s3filesVolumeConfiguration": "S3 Files volumes",
     },
