@@ -113,7 +113,7 @@ OF_ALL = {
     "parameters": {"mode": "mem"},
     "retryStrategy": {
         "attempts": 2,
-        "evaluateOnExit": [{"onStatusReason": "Host EC2*", "onReason": "*", "onExitCode": "1*", "action": "retry"}],
+        "evaluateOnExit": [{"onStatusReason": "Host EC2*", "onReason": "*", "onExitCode": "1*", "action": "RETRY"}],
     },
     "timeout": {"attemptDurationSeconds": 60},
     "consumableResourceProperties": CONSUMABLES,

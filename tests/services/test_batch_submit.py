@@ -257,3 +257,19 @@ def test_child_by_child_after_an_array_that_is_over(ready: Bench) -> None:
     follower = ready.submit(arrayProperties={"size": 2}, dependsOn=[{"jobId": leader, "type": "N_TO_N"}])
     assert ready.job(f"{follower}:0")["status"] in ("RUNNABLE", "STARTING")
     assert (ready.job(f"{follower}:1")["status"], ready.job(f"{follower}:1")["statusReason"]) == ("FAILED", "Dependent Job failed")
+
+
+NEEDS = (("VCPU", "1"), ("MEMORY", "64"))
+
+
+def test_profile_aws_counts_the_overrides_of_nodes_and_of_tasks_too() -> None:
+    strict, text = ready_bench("aws"), "Container Overrides length must be at most 8192"
+    container = {"name": "main", "image": "busybox", "resourceRequirements": [{"type": t, "value": v} for t, v in NEEDS]}
+    entry = {"targetNodes": "0:", "ecsProperties": {"taskProperties": [{"containers": [container]}]}}
+    nodes = {"numNodes": 2, "mainNode": 0, "nodeRangeProperties": [entry]}
+    strict.call("RegisterJobDefinition", jobDefinitionName="nodes", type="multinode", nodeProperties=nodes)
+    strict.call("RegisterJobDefinition", jobDefinitionName="task", type="container", ecsProperties=entry["ecsProperties"])
+    long = {"ecsPropertiesOverride": {"taskProperties": [{"containers": [{"name": "main", "command": ["x" * 8192]}]}]}}
+    overrides = {"nodePropertyOverrides": [{"targetNodes": "0:", **long}]}
+    assert strict.job(strict.submit(jobDefinition="nodes", nodeOverrides=overrides))["statusReason"] == text
+    assert strict.job(strict.submit(jobDefinition="task", **long))["statusReason"] == text

@@ -155,11 +155,16 @@ def _fate(desk: Desk, prepared: Prepared, spec: Specification, params: Params) -
             together = len(tags.keys() | spec.tags.keys())
             if together > MAX_TAGS:
                 return f"The job and its definition have {together} tags together; at most {MAX_TAGS} can be propagated."
-    overrides = params.get(forms.OVERRIDES[prepared.form]) if prepared.form != pods.FORM else None
     most = PROFILES[desk.settings.profile].overrides_bytes
-    if overrides and most is not None and len(msgspec.json.encode(overrides)) > most:
+    if most is not None and any(len(msgspec.json.encode(overrides)) > most for overrides in _ecs_overrides(params)):
         return f"Container Overrides length must be at most {most}"
     return ""
+
+
+def _ecs_overrides(params: Params) -> list[Params]:
+    """What ECS is told of each kind of task of a job: its limit does not count overrides of pods."""
+    holders = [params, *((params.get("nodeOverrides") or {}).get("nodePropertyOverrides") or ())]
+    return [holder[member] for holder in holders for form, member in forms.OVERRIDES.items() if form != pods.FORM and holder.get(member)]
 
 
 def _share(queue: Queue, prepared: Prepared, params: Params) -> tuple[str, int]:
