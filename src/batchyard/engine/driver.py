@@ -22,6 +22,7 @@ from batchyard.engine.launching import NO_TAGS, Launcher
 from batchyard.model.fault import Fault
 from batchyard.model.messages import AttemptEnded, Effect, Report
 from batchyard.model.requests import Request
+from batchyard.store.records import Changes
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +44,7 @@ class Driver:
         self._providers = providers
         self._launcher = launcher
         self._give_up = give_up
+        self.watchers: list[Callable[[Changes], None]] = []  # called with what a turn changed, once that is durable
         self.turn_s = 0.0  # that turns have kept the loop, in all
         self._asked: list[Asked] = []
         self._reports: list[Report] = []
@@ -126,6 +128,8 @@ class Driver:
             begun_s = time.perf_counter()
             self.engine.merge(turn)
             self._done(asked, turn)
+            for watch in self.watchers:
+                watch(turn.changes)
             self.turn_s += time.perf_counter() - begun_s
         else:
             self._failed(asked, error)

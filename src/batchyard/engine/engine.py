@@ -21,6 +21,7 @@ from batchyard.core.growth import StartWish
 from batchyard.core.scheduling import Rules
 from batchyard.engine import arrays, dispatch, forgetting
 from batchyard.engine.gangs import Gangs
+from batchyard.engine.noting import Noting
 from batchyard.engine.reports import Observer
 from batchyard.engine.resting import Resting
 from batchyard.engine.world import World
@@ -69,13 +70,14 @@ class Engine:
         self.world = world
         self.options = options or Options()
         self.turns = 0
+        self.noting = Noting()
         self.rebuild()
 
     def rebuild(self) -> None:
         """Read the working set anew: at start, and after a write that failed."""
         live = self.store.load(with_resting=False)
         resting = Resting(self.store)
-        self.yard = Yard(self.world, resting)
+        self.yard = Yard(self.world, resting, self.noting)
         self.ledger = Ledger(resting)
         self.observer = Observer(self)
         self.finished: list[Job] = []  # in this turn, not yet followed up
@@ -120,6 +122,7 @@ class Engine:
             self._follow_up(now_ms)
         self._note_idle(now_ms)
         self._remove_the_deleted()
+        turn.changes.told = self.noting.told
         self.yard.resting.note(turn.changes, self.yard.specifications)
         turn.effects.extend(self.observer.orders(turn.changes))
         turn.wake_at_ms = now_ms if self._to_end or self.links.dependents.has_news else self._wake()

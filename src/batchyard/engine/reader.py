@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from msgspec.structs import replace
 
-from batchyard.core import reasons
+from batchyard.core import gang_reasons, reasons
 from batchyard.engine import gangs, unrecorded
 from batchyard.engine.engine import Engine
 from batchyard.engine.explaining import Explainer
@@ -156,6 +156,15 @@ class EngineReader:
             stop_reason=fate.reason if fate.stopped else "",
         )
 
+    def specification(self, id: str) -> Specification | None:
+        """What a job was submitted with, by `spec_id`; None once it is forgotten."""
+        return self._engine.ledger.specifications.get(id) or self._engine.store.specification(id)
+
+    def children_without_record(self, parent: Job, spec: Specification) -> Iterator[Job]:
+        """Of a finished array the children that never were placed."""
+        recorded = {index for index, _ in self._engine.store.children_of(parent.id)}
+        yield from (self._child_without_record(parent, spec, index) for index in range(spec.array_size) if index not in recorded)
+
     def summary(self, parent: Job) -> dict[Status, int]:
         counts = dict.fromkeys(Status, 0)
         children = self._engine.yard.arrays.get(parent.id)
@@ -226,6 +235,18 @@ class EngineReader:
             words = (reasons.head_words if as_head else reasons.aws_words)(self._engine.yard, queue, spec.needs)
             said = self._said[key] = words or (self._explainer.why(queue, job.id, spec)[0] if self._open_profile else "")
         return said
+
+    def blocked(self) -> Iterator[tuple[Job, Specification, str]]:
+        """Heads of queues that cannot start as things are, with AWS's words for it; not those that only wait for others to end."""
+        for queue_arn, job_id in list(self._engine.blocked.items()):
+            queue, found = self._engine.yard.queues.get(queue_arn), self.job(job_id)
+            if queue is None or found is None or found[0].status is not Status.RUNNABLE:
+                continue
+            job, spec = found
+            view = self._engine.yard
+            words = gang_reasons.head_words(view, queue, spec) if spec.nodes else reasons.head_words(view, queue, spec.needs)
+            if words:
+                yield job, spec, words
 
     def explain(self, job_id: str) -> Explanation | None:
         found = self.job(job_id)

@@ -16,6 +16,7 @@ from batchyard.core.dependencies import Children
 from batchyard.core.lifecycle import loss_of
 from batchyard.core.retries import would_survive_loss
 from batchyard.engine.lanes import Lanes
+from batchyard.engine.noting import Noting
 from batchyard.engine.resting import Records, Resting
 from batchyard.engine.shares import Shares
 from batchyard.engine.world import World
@@ -39,9 +40,10 @@ ENDED_ATTEMPTS_KEPT = 10_000
 class Yard:
     """Implements `model.view.YardView` for the core. Only the engine calls the `put` methods."""
 
-    def __init__(self, world: World, resting: Resting) -> None:
+    def __init__(self, world: World, resting: Resting, noting: Noting) -> None:
         self.world = world
         self.resting = resting
+        self.noting = noting
         self.changes = Changes()
         self.now_ms = 0  # of the latest turn
         self.environments: dict[str, Environment] = {}
@@ -201,6 +203,8 @@ class Yard:
         if job.id in self.resting.asleep:
             self.specifications.awake.setdefault(job.id, self.resting.wake(job.id))
         spec = self.specifications[job.spec_id]
+        if self.noting.is_wanted:
+            self.noting.note(self.changes, old, job, self.now_ms)
         if old is None:
             self.live_in_queue[spec.queue] = self.live_in_queue.get(spec.queue, 0) + 1
         if spec.share:

@@ -11,9 +11,11 @@ from batchyard.compute.catalogue import Catalogue
 from batchyard.core.quotas import Bucket
 from batchyard.engine.driver import Driver
 from batchyard.engine.reader import EngineReader
+from batchyard.engine.waiters import Waiters
 from batchyard.main.keys import KeyRing
 from batchyard.model.requests import Request
 from batchyard.services import Caller, foundations
+from batchyard.services.announcing.announcer import Announcer
 from batchyard.store.logs_store import LogStore
 from batchyard.store.objects import ObjectStore
 from batchyard.store.sealing import Sealer
@@ -45,6 +47,8 @@ class ServerDesk:
     sealer: Sealer
     keys: KeyRing
     stop: asyncio.Event
+    announcer: Announcer
+    waiters: Waiters
     end_node: bool = False
     prepared: dict[str, Any] = field(default_factory=dict)
     buckets: dict[str, Bucket] = field(default_factory=dict)

@@ -29,10 +29,12 @@ from batchyard.engine.driver import Driver
 from batchyard.engine.engine import Engine, Options
 from batchyard.engine.launching import Launcher
 from batchyard.engine.reader import EngineReader
+from batchyard.engine.waiters import Waiters
 from batchyard.engine.world import RealWorld
 from batchyard.main.desk import ServerDesk, ServerSettings
 from batchyard.main.figures import EngineFigures
 from batchyard.main.keys import HeldAttempt, KeyRing
+from batchyard.main.listeners import announcer_of
 from batchyard.main.settings import Identity, Settings, SettingsError, identity_of, keep_identity, write_private
 from batchyard.server.app import App, DoorSettings, ServiceModule
 from batchyard.server.listener import allow_many_connections, listener_config
@@ -139,8 +141,7 @@ def _listen(host: str, port: int, *, is_sticky: bool) -> socket.socket:
 
 async def _serve(settings: Settings, identity: Identity, listener: socket.socket, choice: sockets.Choice) -> int:
     runtime = "container" if choice.daemon else "process"
-    url_host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    url = f"http://{'127.0.0.1' if url_host == '0.0.0.0' else url_host}:{identity.port}"
+    url = _url_of(settings, identity)
     catalogue = Catalogue()
     store = Store(settings.data / "batchyard.db")
     world = RealWorld(settings.host_room(), catalogue, store.last_job_id())
@@ -153,10 +154,14 @@ async def _serve(settings: Settings, identity: Identity, listener: socket.socket
     provider.spawn_ahead()
     stop = asyncio.Event()
     driver = Driver(engine, {"local": provider}, Launcher(base, url, keys.mint, runtime, resolve), stop.set)
+    told = ServerSettings(settings.profile, identity.region, identity.account, runtime, enforce_iam=settings.is_iam_enforced)
+    read = EngineReader(engine, open_profile=settings.profile == "open")
+    waiters, (announcer, deliveries) = Waiters(read), announcer_of(settings, engine, dict)
+    driver.watchers += [waiters.note, announcer.note]
     desk = ServerDesk(
         driver=driver,
-        read=EngineReader(engine, open_profile=settings.profile == "open"),
-        settings=ServerSettings(settings.profile, identity.region, identity.account, runtime, enforce_iam=settings.is_iam_enforced),
+        read=read,
+        settings=told,
         catalogue=catalogue,
         logs=log_store,
         objects=objects,
@@ -164,39 +169,46 @@ async def _serve(settings: Settings, identity: Identity, listener: socket.socket
         sealer=sealer,
         keys=keys,
         stop=stop,
+        announcer=announcer,
+        waiters=waiters,
     )
-    door = DoorSettings(identity.account, identity.region, is_open=settings.auth == "off")
-    health = functools.partial(_health, provider)
+    door, health = DoorSettings(identity.account, identity.region, is_open=settings.auth == "off"), functools.partial(_health, provider)
     authorize = Authorizer(shelf, is_enforced=settings.is_iam_enforced)
-    figures = [EngineFigures(driver)]
-    app = App(desk, SERVICES, s3.handle, keys.lookup, door, health=health, authorize=authorize, collectors=figures)
+    app = App(desk, SERVICES, s3.handle, keys.lookup, door, health=health, authorize=authorize, collectors=[EngineFigures(driver)])
     await driver.start()
     await _node_answers(provider)
     await driver.settled()
-    for warning in (choice.why, *_of_another_start(provider, choice), *provider.facts.get("warnings", ())):
-        print(f"batchyard serve: {warning}", file=sys.stderr)  # noqa: T201 (what the operator must know at the start)
+    announcer.start(desk)
+    _warn(provider, choice)
     gc.collect()
     gc.freeze()
     server = uvicorn.Server(listener_config(app, timeout_graceful_shutdown=5))
     serving = asyncio.ensure_future(server.serve([listener]))
-    in_threads = (functools.partial(logs_retention.run_once, log_store), functools.partial(objects_lifecycle.run_once, objects))
-    tasks = [functools.partial(asyncio.to_thread, task) for task in in_threads]
-    tasks.append(functools.partial(retention.run_once, driver.ask, settings.retention()))
-    chores = asyncio.gather(*(_chore(task, world.now_ms) for task in tasks))
+    chores = _chores(desk, settings.retention())
     _stop_on_signals(stop)
-    _say_where(settings.data, url, identity)
-    print(f"ready {url}", flush=True)  # noqa: T201 (the line that callers wait for)
+    _say_ready(settings.data, url, identity)
     await asyncio.wait([serving, asyncio.ensure_future(stop.wait())], return_when=asyncio.FIRST_COMPLETED)
     chores.cancel()
     if desk.end_node:
         await _jobs_ended(driver)
         await provider.shut_down()
+    waiters.close()
     server.should_exit = True
     await serving
     await driver.close()
-    for memory in (store, objects, shelf, log_store):
-        memory.close()
+    await announcer.close()
+    _close(store, objects, shelf, deliveries, log_store)
     return 0
+
+
+def _close(*memories: Store | ObjectStore | Shelf | LogStore) -> None:
+    for memory in memories:
+        memory.close()
+
+
+def _url_of(settings: Settings, identity: Identity) -> str:
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    return f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{identity.port}"
 
 
 def _shelved(settings: Settings, world: RealWorld) -> tuple[Shelf, Sealer, SecretResolver]:
@@ -205,8 +217,8 @@ def _shelved(settings: Settings, world: RealWorld) -> tuple[Shelf, Sealer, Secre
     return shelf, sealer, SecretResolver(shelf, sealer, is_enforced=settings.is_iam_enforced)
 
 
-def _say_where(data: Path, url: str, identity: Identity) -> None:
-    """Write down how the folder's service is reached."""
+def _say_ready(data: Path, url: str, identity: Identity) -> None:
+    """Write down how the folder's service is reached, and print the line that callers wait for."""
     write_private(
         data / "endpoint.json",
         {
@@ -216,6 +228,7 @@ def _say_where(data: Path, url: str, identity: Identity) -> None:
             "secret_access_key": identity.secret_access_key,
         },
     )
+    print(f"ready {url}", flush=True)  # noqa: T201
 
 
 def _node_options(settings: Settings, choice: sockets.Choice) -> list[str]:
@@ -224,6 +237,12 @@ def _node_options(settings: Settings, choice: sockets.Choice) -> list[str]:
         return []
     told = {"socket": choice.daemon.socket, "network": settings.container_network, "cpu": settings.container_cpu}
     return ["--pull", settings.pull, *(word for name, value in told.items() for word in (f"--container-{name}", value))]
+
+
+def _warn(provider: LocalProvider, choice: sockets.Choice) -> None:
+    """Say what the operator must know at the start."""
+    for warning in (choice.why, *_of_another_start(provider, choice), *provider.facts.get("warnings", ())):
+        print(f"batchyard serve: {warning}", file=sys.stderr)  # noqa: T201
 
 
 def _of_another_start(provider: LocalProvider, choice: sockets.Choice) -> list[str]:
@@ -297,6 +316,14 @@ async def _jobs_ended(driver: Driver, patience_s: float = 40.0) -> None:
             return
         await asyncio.sleep(0.05)
     log.warning("%d attempts have not ended; the node ends them", len(driver.engine.yard.attempts))
+
+
+def _chores(desk: ServerDesk, kept: retention.Retention) -> asyncio.Future[list[None]]:
+    """All that is done again and again beside the answering of requests."""
+    in_threads = (functools.partial(logs_retention.run_once, desk.logs), functools.partial(objects_lifecycle.run_once, desk.objects))
+    tasks: list[Callable[[int], Awaitable[float]]] = [functools.partial(asyncio.to_thread, task) for task in in_threads]
+    tasks.append(functools.partial(retention.run_once, desk.driver.ask, kept))
+    return asyncio.gather(*(_chore(task, desk.now_ms) for task in tasks))
 
 
 async def _chore(run_once: Callable[[int], Awaitable[float]], now_ms: Callable[[], int]) -> None:

@@ -10,6 +10,7 @@ import secrets
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from batchyard.core.quotas import DAY_S, PROFILES
 from batchyard.engine.retention import Retention
@@ -51,6 +52,7 @@ class Settings:
     container_network: str = "host"
     container_cpu: str = "shares"
     enforce_iam: bool | None = None  # None: with profile aws
+    webhooks: tuple[str, ...] = ()
 
     @property
     def is_iam_enforced(self) -> bool:
@@ -73,6 +75,8 @@ class Settings:
     def check(self) -> None:
         """Refuse what would be unsafe or could not work."""
         loopback = self.host in LOOPBACK
+        for url in self.webhooks:
+            _check_webhook(url)
         if self.auth == "off" and not loopback:
             raise SettingsError(
                 f"--auth off is for tests on this machine only: use --host 127.0.0.1, or --auth sigv4 with --host {self.host}"
@@ -89,6 +93,12 @@ class Settings:
             raise SettingsError(f"--account {self.account} must be 12 digits")
         if self.region is not None and not _REGION.fullmatch(self.region):
             raise SettingsError(f"--region {self.region} must look like us-east-1: small letters, digits and hyphens")
+
+
+def _check_webhook(url: str) -> None:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None or not url.isascii():
+        raise SettingsError(f"--webhook {url} must look like https://host:port/path, without a user name")
 
 
 @dataclass(frozen=True, slots=True)

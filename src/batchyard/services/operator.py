@@ -13,6 +13,8 @@ from batchyard.model.requests import EndAll, Reclaim
 from batchyard.model.view import JobQuery
 from batchyard.services import Caller, Handler
 
+LONGEST_WAIT_S = 60
+MOST_AWAITED = 1000
 MOST_AT_ONCE = 250  # jobs that end in one turn, so that no turn keeps others waiting for long
 
 
@@ -97,6 +99,21 @@ async def cost(desk: Any, caller: Caller, params: dict[str, Any]) -> dict[str, A
     }
 
 
+async def wait(desk: Any, caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
+    """How jobs ended: answered once all of them have, or when the time is up. Waiting costs the service nothing."""
+    _root_only(caller)
+    job_ids, timeout_s = params.get("jobs"), params.get("timeoutSeconds", LONGEST_WAIT_S)
+    if not isinstance(job_ids, list) or not 1 <= len(job_ids) <= MOST_AWAITED or not all(isinstance(id, str) for id in job_ids):
+        raise Fault("ClientException", f"jobs is required and must be a list of 1 to {MOST_AWAITED} job ids.")
+    if not isinstance(timeout_s, int | float) or isinstance(timeout_s, bool) or not 0 <= timeout_s <= LONGEST_WAIT_S:
+        raise Fault("ClientException", f"timeoutSeconds must be a number from 0 to {LONGEST_WAIT_S}.")
+    found = [job for job, _ in await desk.waiters.until_final(list(dict.fromkeys(job_ids)), timeout_s)]
+    return {
+        "jobs": [{"jobId": job.id, "status": job.status.value, "statusReason": job.status_reason} for job in found if job.status.is_final],
+        "waiting": [job.id for job in found if not job.status.is_final],
+    }
+
+
 async def down(desk: Any, caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
     """End the jobs (unless `keepJobs`) and the server. Answered before the server goes."""
     _root_only(caller)
@@ -120,5 +137,5 @@ def _text(params: dict[str, Any], name: str) -> str:
     return value
 
 
-OPERATIONS: dict[str, Handler] = {"explain": explain, "instances": instances, "reclaim": reclaim, "cost": cost, "down": down}
+OPERATIONS: dict[str, Handler] = {"explain": explain, "instances": instances, "reclaim": reclaim, "cost": cost, "wait": wait, "down": down}
 NOT_YET: dict[str, str] = {}

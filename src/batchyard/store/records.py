@@ -29,6 +29,9 @@ class Changes:
     leftovers: list[str] = field(default_factory=list)  # arrays that are gone, of which some children go now
     shares: dict[str, ShareUsage | None] = field(default_factory=dict)  # by `<queue ARN>/<share>`
 
+    moves: list[tuple[int, Job]] = field(default_factory=list)  # (time, job in its new status), for who wants to be told
+    told: int = 0  # all moves up to this number have been handed on, and need not be kept
+
     def __bool__(self) -> bool:
         named = self.environments or self.queues or self.definitions or self.consumables or self.policies
         past = self.forgotten or self.leftovers

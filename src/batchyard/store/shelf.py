@@ -69,6 +69,15 @@ class Drawer:
             found.append((name, msgspec.msgpack.decode(content)))
         return found
 
+    def names(self, kind: str) -> list[str]:
+        """The names of a kind."""
+        return [name for name, _ in self._rows(kind, "", "")]
+
+    def count(self, kind: str) -> int:
+        """How many documents of a kind there are."""
+        select = "SELECT count(*) FROM document WHERE service = ? AND account = ? AND region = ? AND kind = ?"
+        return sum(int(count) for (count,) in self._connection.execute(select, (*self.place, kind)))
+
     def all(self, kind: str) -> list[Document]:
         """Every document of a kind, by name."""
         return [document for _, document in self.entries(kind)]

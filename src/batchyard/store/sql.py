@@ -19,7 +19,7 @@ from batchyard.model.definition import Definition
 from batchyard.model.fairshare import SchedulingPolicy, ShareUsage
 from batchyard.model.job import DependencyKind, Job, Specification, Status
 from batchyard.model.view import JobQuery, Page
-from batchyard.store import forgetting
+from batchyard.store import forgetting, outbox
 from batchyard.store.listing import JobLists
 from batchyard.store.opening import opening, refuse_newer
 from batchyard.store.records import Changes
@@ -112,6 +112,7 @@ class Store:
             self._put("consumables", "arn", changes.consumables)
             self._put("policies", "arn", changes.policies)
             self._put("shares", "id", changes.shares)
+            outbox.write(run, changes)
             forgetting.delete(run, changes.forgotten)
             for parent in changes.leftovers:
                 forgetting.delete_children(run, parent)
@@ -226,6 +227,14 @@ class Store:
     def specification(self, id: str) -> Specification | None:
         rows = list(self._reader.execute("SELECT body FROM specifications WHERE id = ?", (id,)))
         return _spec(rows[0][0]) if rows else None
+
+    def moves(self, after: int, most: int) -> list[outbox.Move]:
+        """Moves of jobs that were written down for who wants to be told, and come after number `after`."""
+        return outbox.moves(self._reader, after, most)
+
+    def last_move(self) -> int:
+        """The highest number that a move was ever given, 0 if none."""
+        return outbox.last(self._reader)
 
     def last_job_id(self) -> str:
         """The highest id ever given, "" if none: new ids go on from there."""

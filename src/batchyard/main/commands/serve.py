@@ -48,6 +48,7 @@ _CONFUSING = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SESSION_TOKEN", "AWS_SE
 @click.option("--container-socket", type=click.Path(path_type=Path), help="The daemon's unix socket  [DOCKER_HOST, then the usual places]")
 @click.option("--pull", type=click.Choice(["missing", "always", "never"]), help="When images are pulled  [missing]")
 @click.option("--container-network", metavar="NAME", help="The network of containers; only on the host's do they reach the service  [host]")
+@click.option("--webhook", "webhooks", multiple=True, metavar="URL", help="POST events of jobs and queues to URL; may be given again")
 @click.option("--container-cpu", type=click.Choice(["shares", "hard"]), help="hard: no container gets more than it asks for  [shares]")
 def serve(
     data: Path | None,
@@ -68,6 +69,7 @@ def serve(
     pull: str | None,
     container_network: str | None,
     container_cpu: str | None,
+    webhooks: tuple[str, ...],
 ) -> None:
     """Run the service, until it is stopped.
 
@@ -95,6 +97,7 @@ def serve(
         "pull": pull,
         "container_network": container_network,
         "container_cpu": container_cpu,
+        "webhooks": webhooks,
     }
     raise SystemExit(run(Settings(**{name: value for name, value in given.items() if value is not None})))
 

@@ -1,0 +1,38 @@
+"""Who is told of jobs on this server: the webhooks of the command line, signed with the folder's key, and the targets of rules."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from batchyard.engine.engine import Engine
+from batchyard.main.settings import Settings
+from batchyard.services.announcing.announcer import Announcer
+from batchyard.services.announcing.listeners import Listener
+from batchyard.services.announcing.webhooks import webhook
+from batchyard.store.shelf import Shelf
+
+KEY_FILE = "webhook.key"
+
+
+def announcer_of(settings: Settings, engine: Engine, of_rules: Callable[[], Mapping[str, Listener]]) -> tuple[Announcer, Shelf]:
+    """The announcer, and the file of its deliveries, which is to be closed after it."""
+    secret = _kept_secret(settings.data / KEY_FILE).encode()
+    webhooks = {listener.key: listener for listener in (webhook(url, secret) for url in settings.webhooks)}
+    shelf = Shelf(settings.data / "deliveries.db", engine.world.now_ms)
+    return Announcer(engine, shelf, lambda: {**webhooks, **of_rules()}), shelf
+
+
+def _kept_secret(path: Path) -> str:
+    """The text that webhooks are signed with; made on first use, the owner's alone to read."""
+    if not path.exists():
+        partial = path.with_name(path.name + ".partial")
+        partial.unlink(missing_ok=True)
+        with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
+            out.write(secrets.token_urlsafe(32) + "\n")
+            out.flush()
+            os.fsync(out.fileno())
+        partial.rename(path)
+    return path.read_text().strip()
