@@ -41,9 +41,11 @@ class Yard:
         self.errors = open(self.data.with_suffix(".log"), "a")  # noqa: SIM115 (closed in `down`)
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self.errors, text=True, start_new_session=True)
         assert self.process.stdout is not None
-        readable, _, _ = select.select([self.process.stdout], [], [], 30)
+        readable, _, _ = select.select([self.process.stdout], [], [], 90)
         line = self.process.stdout.readline() if readable else ""
-        assert line.startswith("ready "), self.log()
+        if not line.startswith("ready "):
+            self._end_what_is_left()
+            raise AssertionError(self.log())
         self.url = line.split()[1]
         self._clients.clear()
         return self
@@ -55,19 +57,32 @@ class Yard:
         """kill -9: no goodbye."""
         assert self.process is not None
         self.process.send_signal(signal.SIGKILL)
-        self.process.wait()
+        self.process.wait(60)
 
     def stop(self) -> int:
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(20)
+        return self.process.wait(60)
 
     def down(self) -> None:
         """End server, node and jobs, whatever state they are in."""
+        try:
+            if self.process is not None and self.process.poll() is None:
+                self.cli("down", "--data", str(self.data))
+                self.process.wait(self.down_patience_s)
+        finally:
+            self._end_what_is_left()
+            self.errors.close()
+
+    def _end_what_is_left(self) -> None:
+        """A server that would not end, and a node whose server was killed by a test that then failed."""
         if self.process is not None and self.process.poll() is None:
-            self.cli("down", "--data", str(self.data))
-            self.process.wait(self.down_patience_s)
-        self.errors.close()
+            self.process.kill()
+            self.process.wait(60)
+        with contextlib.suppress(OSError, ValueError):
+            pid = self.node_pid
+            if str(self.data).encode() in Path(f"/proc/{pid}/cmdline").read_bytes():
+                os.kill(pid, signal.SIGKILL)
 
     def cli(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "batchyard.main", *arguments]
@@ -167,7 +182,7 @@ class Yard:
     def job(self, job_id: str) -> dict[str, Any]:
         return self.batch.describe_jobs(jobs=[job_id])["jobs"][0]  # type: ignore[no-any-return]
 
-    def until(self, job_id: str, *statuses: str, patience_s: float = 30) -> dict[str, Any]:
+    def until(self, job_id: str, *statuses: str, patience_s: float = 90) -> dict[str, Any]:
         """The job once it is in one of `statuses` (by default: final)."""
         wanted = statuses or FINAL
         return until(lambda: j if (j := self.job(job_id))["status"] in wanted else None, f"{job_id} to be {wanted}", patience_s)
@@ -186,7 +201,7 @@ def quiet_port() -> int:
             return port
 
 
-def until(ask: Callable[[], T | None], what: str, patience_s: float = 30) -> T:
+def until(ask: Callable[[], T | None], what: str, patience_s: float = 90) -> T:
     """Ask until there is an answer."""
     deadline = time.monotonic() + patience_s
     while time.monotonic() < deadline:

@@ -336,6 +336,6 @@ def test_watching_goes_on_until_it_is_interrupted(service: FakeService, folder: 
         assert child.stdout is not None
         assert json.loads(child.stdout.readline())["jobs"][0]["jobId"] == TWO
         child.send_signal(signal.SIGINT)
-        _, errors = child.communicate(timeout=20)
+        _, errors = child.communicate(timeout=60)
     assert child.returncode == 130
     assert b"Traceback" not in errors

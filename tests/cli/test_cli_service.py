@@ -29,7 +29,7 @@ class Shell:
 
     def __call__(self, *args: str, code: int = 0) -> str:
         """What the command wrote to stdout; its exit code must be `code`."""
-        done = subprocess.run(self.command(*args), capture_output=True, text=True, env=self.environment, timeout=60)
+        done = subprocess.run(self.command(*args), capture_output=True, text=True, env=self.environment, timeout=120)
         assert done.returncode == code, f"{args}: exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
         assert "Traceback" not in done.stderr
         return done.stdout or done.stderr
@@ -51,7 +51,7 @@ class Shell:
 
     def until(self, job_id: str, status: str) -> dict[str, object]:
         """The job once it has that status."""
-        give_up_at = time.monotonic() + 30
+        give_up_at = time.monotonic() + 90
         while True:
             found: dict[str, object] = json.loads(self("job", job_id, "--json"))
             if found["status"] == status:
@@ -74,7 +74,7 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
     yield made
     made("down")
     assert made.server is not None
-    assert made.server.wait(20) == 0
+    assert made.server.wait(60) == 0
     assert made.server.stdout is not None
     assert made.server.stderr is not None
     made.server.stdout.close()
@@ -148,7 +148,7 @@ def test_waiting_outlasts_the_servers_death(shell: Shell) -> None:
     shell.server.send_signal(signal.SIGKILL)
     shell.server.communicate()
     shell.serve()
-    _, errors = waiting.communicate(timeout=30)
+    _, errors = waiting.communicate(timeout=90)
     assert waiting.returncode == 0, errors
     assert "SUCCEEDED" in errors
 

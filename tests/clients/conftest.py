@@ -14,13 +14,15 @@ from yard import Yard
 @pytest.fixture(scope="session")
 def yard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
     service = Yard(tmp_path_factory.mktemp("service") / "data", "--vcpus", "16", "--memory-mib", "8192").start()
-    service.environment_of("environment", max_vcpus=8)
-    service.queue_of("queue", "environment")
-    service.definition_of("true", "true")
-    service.definition_of("false", "false")
-    service.definition_of("sleep", "sleep", "600")
-    yield service
-    service.down()
+    try:
+        service.environment_of("environment", max_vcpus=8)
+        service.queue_of("queue", "environment")
+        service.definition_of("true", "true")
+        service.definition_of("false", "false")
+        service.definition_of("sleep", "sleep", "600")
+        yield service
+    finally:
+        service.down()
 
 
 @pytest.fixture

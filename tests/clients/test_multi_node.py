@@ -75,7 +75,7 @@ def test_nodes_find_the_main_node_and_are_stopped_with_it(yard: Yard, name: str)
     main, other = [["python3", "-c", text.format(port=port)] for text in (MAIN_NODE, OTHER_NODE)]
     define(yard, name, main, other)
     job = yard.submit(name, nodeOverrides={"numNodes": 3})
-    whole = yard.until(job, patience_s=60)
+    whole = yard.until(job, patience_s=90)
     assert whole["status"] == "SUCCEEDED", whole["attempts"]
     heard = sorted(yard.logs(yard.job(f"{job}#0")))
     assert heard == ["address None", f"heard {job}#1 1", f"heard {job}#2 2"]

@@ -53,6 +53,6 @@ def test_finished_jobs_are_forgotten_after_their_time_and_logs_are_not(new_yard:
 
 def test_profile_aws_keeps_at_least_seven_days(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "batchyard.main", "serve", "--data", str(tmp_path), "--profile", "aws", "--retention-days", "6"]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert ended.returncode == 1
     assert "--retention-days 6 must be 7 or more with --profile aws" in ended.stderr

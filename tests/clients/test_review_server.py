@@ -20,7 +20,7 @@ from yard import Yard, until
 def serve(data: Path, *options: str) -> subprocess.CompletedProcess[str]:
     """`batchyard serve` on a folder on which it must refuse to start."""
     command = [sys.executable, "-m", "batchyard.main", "serve", "--data", str(data), "--port", "0", *options]
-    return subprocess.run(command, capture_output=True, text=True, timeout=30)
+    return subprocess.run(command, capture_output=True, text=True, timeout=120)
 
 
 @pytest.mark.parametrize(

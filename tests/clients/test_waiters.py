@@ -81,6 +81,6 @@ def test_the_aws_cli_waits_too(yard: Yard) -> None:
     told = yard.cli("env", "--data", str(yard.data)).stdout
     job = yard.submit("sleep")
     script = f'eval "$1"; "{AWS}" batch wait job-succeeded --jobs "{job}"'
-    done = subprocess.run(["sh", "-c", script, "sh", told], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(["sh", "-c", script, "sh", told], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert yard.job(job)["status"] == "SUCCEEDED"

@@ -18,9 +18,11 @@ from batchyard.compute.local.link import LocalProvider
 def made_folder() -> Iterator[Path]:
     """pytest's own folders are closed to other users, and jobs as root are others. Whoever is left in it is killed."""
     directory = Path(tempfile.mkdtemp(prefix="yard-"))
-    yield directory
-    kill_node(directory)
-    shutil.rmtree(directory, ignore_errors=True)
+    try:
+        yield directory
+    finally:
+        kill_node(directory)
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 @pytest.fixture

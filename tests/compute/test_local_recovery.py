@@ -85,7 +85,7 @@ async def test_jobs_outlive_a_server_that_is_killed(folder: Path, marks: Path) -
         "asyncio.run(main())\n"
     )
     job = f"echo before; until [ -e {marks}/go ]; do sleep 0.01; done; echo after; exit 9"
-    server = subprocess.run([sys.executable, "-c", script, str(Path(__file__).parent), str(folder), job], check=False, timeout=60)
+    server = subprocess.run([sys.executable, "-c", script, str(Path(__file__).parent), str(folder), job], check=False, timeout=120)
     assert server.returncode == -signal.SIGKILL
     (marks / "go").touch()
     rig = LocalRig(LocalProvider(folder), folder)
@@ -146,7 +146,7 @@ async def test_a_process_that_is_still_the_noted_one_is_ended_without_any_marker
         earlier.close()
         rig = LocalRig(LocalProvider(folder), folder)
         await rig.connect()
-        assert orphan.wait(timeout=20) == -signal.SIGKILL
+        assert orphan.wait(timeout=60) == -signal.SIGKILL
         await rig.provider.shut_down(0.0)
     finally:
         orphan.kill()
@@ -172,7 +172,7 @@ async def test_one_node_per_folder(local: LocalRig) -> None:
         [sys.executable, "-m", "batchyard.compute.local.node", "--data", str(local.directory)],
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=60,
         check=False,
     )
     assert (second.returncode, second.stdout) == (0, f"there is a node for {local.directory} already\n")

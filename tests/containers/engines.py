@@ -19,7 +19,7 @@ from typing import Any
 from urllib.parse import quote
 
 KINDS = ("docker", "podman")
-START_S = 60.0
+START_S = 120.0
 APPLETS = (
     *(
         "sh",
@@ -110,10 +110,10 @@ class Daemon:
         if self.process.poll() is None:
             self.process.send_signal(number)
             try:
-                self.process.wait(40)
+                self.process.wait(90)
             except subprocess.TimeoutExpired:
                 self.process.kill()
-                self.process.wait(10)
+                self.process.wait(60)
 
     def remove(self) -> None:
         """End it, whatever it runs, and remove its folder."""
@@ -151,10 +151,10 @@ class Daemon:
         class Connection(http.client.HTTPConnection):
             def connect(self) -> None:
                 self.sock = socket.socket(socket.AF_UNIX)
-                self.sock.settimeout(60)
+                self.sock.settimeout(120)
                 self.sock.connect(path)
 
-        connection = Connection("engine", timeout=60)
+        connection = Connection("engine", timeout=120)
         try:
             kind = "application/x-tar" if content is not None else "application/json"
             payload = content if content is not None else json.dumps(body).encode() if body is not None else None

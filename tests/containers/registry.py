@@ -1,4 +1,4 @@
-"""A registry for tests: serves the busybox image under any name, slowly if told to, and counts what it is asked."""
+"""A registry for tests: serves the busybox image under any name, holds layers back if told to, and counts what it is asked."""
 
 from __future__ import annotations
 
@@ -7,23 +7,28 @@ import hashlib
 import json
 import re
 import threading
-import time
 from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from containers.engines import root_tar
 
+HELD_MOST_S = 100.0
 MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 _MANIFEST = re.compile(r"/v2/(.+)/manifests/(.+)")
 _BLOB = re.compile(r"/v2/.+/blobs/(sha256:[0-9a-f]{64})")
 
 
 class Registry:
-    """Names that begin with `missing` are not there, names that begin with `secret` are not for us. `slow_s` holds back every layer."""
+    """Names that begin with `missing` are not there, names that begin with `secret` are not for us.
+
+    While `open` is not set, layers are held back, and `held` of them are being waited for.
+    """
 
     def __init__(self) -> None:
-        self.slow_s = 0.0
+        self.open = threading.Event()
+        self.open.set()
+        self.held = 0
         self.refused: set[str] = set()  # images that are gone from now on
         self.manifests_asked: Counter[str] = Counter()
         self._lock = threading.Lock()
@@ -64,12 +69,20 @@ class Registry:
         elif blob and blob[1] in self._blobs:
             content = self._blobs[blob[1]]
             if len(content) > 10_000:
-                time.sleep(self.slow_s)
+                self._hold()
             _send(call, 200, content, "application/octet-stream")
         elif call.path in ("/v2/", "/v2"):
             _send(call, 200, b"{}", "application/json")
         else:
             _refuse(call, 404, "BLOB_UNKNOWN", "blob unknown to registry")
+
+    def _hold(self) -> None:
+        if not self.open.is_set():
+            with self._lock:
+                self.held += 1
+            self.open.wait(HELD_MOST_S)
+            with self._lock:
+                self.held -= 1
 
     def _manifest(self, call: BaseHTTPRequestHandler, image: str, tag: str) -> None:
         if image.startswith("missing") or image in self.refused:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Iterator
 
@@ -15,10 +14,11 @@ from containers.test_container_lives import contained, run
 
 
 @pytest.fixture
-def slow(registry: Registry) -> Iterator[Registry]:
-    registry.slow_s = 1.5
+def holding(registry: Registry) -> Iterator[Registry]:
+    """Gives no layer until it is opened."""
+    registry.open.clear()
     yield registry
-    registry.slow_s = 0.0
+    registry.open.set()
 
 
 def fresh(request: pytest.FixtureRequest, what: str) -> str:
@@ -27,35 +27,37 @@ def fresh(request: pytest.FixtureRequest, what: str) -> str:
 
 
 async def test_one_pull_serves_all_who_wait_and_nothing_runs_before(
-    local: LocalRig, slow: Registry, request: pytest.FixtureRequest
+    local: LocalRig, holding: Registry, request: pytest.FixtureRequest
 ) -> None:
     image = fresh(request, "shared")
-    launches = [contained(local, image=slow.name(image)) for _ in range(3)]
+    launches = [contained(local, image=holding.name(image)) for _ in range(3)]
     beside = contained(local, "echo", "meanwhile")
     process = local.launch("true")
     local.provider.carry_out([*launches, beside, process])
     assert (await local.ended(process.attempt)).exit_code == 0
     assert (await local.ended(beside.attempt)).exit_code == 0
-    assert not any(local.of(AttemptStarted, attempt=launch.attempt) for launch in launches)  # the layer is held back
+    assert not any(local.of(AttemptStarted, attempt=launch.attempt) for launch in launches)
+    holding.open.set()
     for launch in launches:
         assert (await local.ended(launch.attempt)).exit_code == 0
         assert local.log(launch.attempt) == [f"I am {image}"]
-    asked = slow.manifests_asked[image]
-    await run(local, image=slow.name(image))
-    assert slow.manifests_asked[image] == asked  # it is here now
+    asked = holding.manifests_asked[image]
+    await run(local, image=holding.name(image))
+    assert holding.manifests_asked[image] == asked  # it is here now
 
 
 async def test_who_is_stopped_while_an_image_is_pulled_does_not_take_it_from_the_others(
-    local: LocalRig, slow: Registry, request: pytest.FixtureRequest
+    local: LocalRig, holding: Registry, request: pytest.FixtureRequest
 ) -> None:
-    image = slow.name(fresh(request, "stopped"))
+    image = holding.name(fresh(request, "stopped"))
     first, second = contained(local, image=image), contained(local, image=image)
     local.provider.carry_out([first, second])
-    await asyncio.sleep(0.3)
+    await local.eventually(lambda: holding.held, "the image is being pulled")
     local.provider.carry_out([StopAttempt(first.attempt)])
     ended = await local.ended(first.attempt)
     assert (ended.cause, ended.exit_code, ended.started_at_ms) == ("stopped", None, None)
     assert not local.of(AttemptStarted)
+    holding.open.set()
     assert (await local.ended(second.attempt)).exit_code == 0
 
 

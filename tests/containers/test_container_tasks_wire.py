@@ -17,10 +17,12 @@ SIZES = [{"type": "VCPU", "value": "1"}, {"type": "MEMORY", "value": "64"}]
 @pytest.fixture
 def yard(shared_daemon: Daemon, tmp_path: Path) -> Iterator[Yard]:
     service = Yard(tmp_path / "data", "--runtime", "container", "--container-socket", shared_daemon.socket).start()
-    service.environment_of("environment")
-    service.queue_of("queue", "environment")
-    yield service
-    service.down()
+    try:
+        service.environment_of("environment")
+        service.queue_of("queue", "environment")
+        yield service
+    finally:
+        service.down()
 
 
 def said(yard: Yard, stream: str) -> list[str]:
@@ -45,7 +47,7 @@ def test_a_task_and_a_pod_in_their_images(yard: Yard) -> None:
     yard.batch.register_job_definition(
         jobDefinitionName="task", type="container", parameters={"sample": "s1"}, ecsProperties={"taskProperties": [task]}
     )
-    job = yard.until(yard.submit("task"), patience_s=60)
+    job = yard.until(yard.submit("task"), patience_s=90)
     (shown,) = job["ecsProperties"]["taskProperties"]
     assert job["status"] == "FAILED" and "runtimePlatform" not in shown
     work = next(one for one in shown["containers"] if one["name"] == "work")
@@ -78,7 +80,7 @@ def test_a_task_and_a_pod_in_their_images(yard: Yard) -> None:
     fetch = {**work, "name": "fetch", "args": ["echo fetched > /data/x"]}
     pod = {"initContainers": [fetch], "containers": [work], "volumes": [{"name": "data", "emptyDir": {}}]}
     yard.batch.register_job_definition(jobDefinitionName="pod", type="container", eksProperties={"podProperties": pod})
-    job = yard.until(yard.submit("pod", queue="pods"), patience_s=60)
+    job = yard.until(yard.submit("pod", queue="pods"), patience_s=90)
     assert job["status"] == "SUCCEEDED", job
     (attempt,) = job["eksAttempts"]
     assert attempt["containers"] == [{"name": "Default", "exitCode": 0}]

@@ -18,10 +18,12 @@ from yard import Yard
 def yard(shared_daemon: Daemon, folder: Path) -> Iterator[Yard]:
     made = Yard(folder / "data", "--runtime", "container", "--container-socket", shared_daemon.socket)
     made.start()
-    made.environment_of("ce")
-    made.queue_of("queue", "ce")
-    yield made
-    made.down()
+    try:
+        made.environment_of("ce")
+        made.queue_of("queue", "ce")
+        yield made
+    finally:
+        made.down()
     assert not shared_daemon.containers()
 
 
@@ -116,7 +118,7 @@ def test_containers_without_a_daemon_are_refused_at_the_start(tmp_path: Path) ->
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=120,
     )
     assert done.returncode == 1
     assert f"no Docker or Podman daemon answers: {tmp_path}/none.sock (--container-socket): No such file or directory" in done.stderr

@@ -23,6 +23,7 @@ import local
 import run
 from variant_calling import comparison, service, workflow
 
+pytestmark = pytest.mark.timeout(600)  # a whole demo, and ten starts of its service
 BEGINS = re.compile(r"^(\w+) begins \(job (\S+), attempt (\d+)\)$", re.MULTILINE)
 
 

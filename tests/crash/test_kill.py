@@ -53,7 +53,7 @@ def test_the_server_killed_at_ten_random_moments(new_yard: Callable[..., Yard], 
     enough.set()
     submitter.join()
     for job_id in [array, *acknowledged]:
-        job = yard.until(job_id, patience_s=60)
+        job = yard.until(job_id, patience_s=90)
         assert job["status"] == "SUCCEEDED", job
     begun = Counter(starts.read_text().split("\n"))
     del begun[""]

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import socket
 from pathlib import Path
+
+import pytest
 
 import pages
 import reader
-from yard import Yard
+from yard import Yard, quiet_port
 
 PAGE = pages.ROOT / "docs" / "how-to" / "back-up-and-upgrade.md"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+pytestmark = pytest.mark.timeout(pages.COMMAND_LIMIT_S + 200)  # the commands have a limit of their own, and fail by that
 
 
 def let_jobs_in(folder: Path) -> None:
@@ -39,11 +35,12 @@ def test_a_copy_is_whole_and_harms_nobody(yard: Yard, tmp_path: Path) -> None:
     (said,) = pages.run([copy], tmp_path, reader.environment(with_tools=False))
     pages.check(said)
     assert yard.process is not None
-    yard.process.wait(30)
+    yard.process.wait(90)
     yard.start()
     pages.run([pages.Step(pages.Block("bash", forget, restore.block.line, True), None)], tmp_path, reader.environment(with_tools=False))
-    restored = Yard(tmp_path / "backup", "--port", str(free_port()), "--vcpus", "0.001").start()
+    restored = Yard(tmp_path / "backup", "--port", str(quiet_port()), "--vcpus", "0.001")
     try:
+        restored.start()
         assert restored.until(runs)["statusReason"].startswith("Host EC2 (instance i-")
         assert restored.job(waits)["status"] == "RUNNABLE"
         assert {q["jobQueueName"] for q in restored.batch.describe_job_queues()["jobQueues"]} == {"default", "urgent"}

@@ -18,6 +18,7 @@ import pages
 import reader
 
 PAGE = (pages.ROOT / "docs" / "explanation" / "coming-from.md").read_text()
+pytestmark = pytest.mark.timeout(pages.COMMAND_LIMIT_S + 200)  # the commands have a limit of their own, and fail by that
 SIZES = [{"type": "VCPU", "value": "1000"}, {"type": "MEMORY", "value": "64"}]
 CONTAINER = {"image": "busybox", "command": ["false"], "resourceRequirements": SIZES}
 

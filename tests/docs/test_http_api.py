@@ -10,10 +10,13 @@ import subprocess
 from typing import Any
 from urllib.parse import urlsplit
 
+import pytest
+
 import pages
 from yard import Yard
 
 PAGE = (pages.ROOT / "docs" / "reference" / "http-api.md").read_text()
+pytestmark = pytest.mark.timeout(pages.COMMAND_LIMIT_S + 200)  # the commands have a limit of their own, and fail by that
 
 
 def get(yard: Yard, path: str) -> str:
@@ -65,7 +68,7 @@ def test_answers_look_as_shown(yard: Yard) -> None:
     assert own(yard, "reclaim", instance=instance, noticeSeconds=600) == shown("### reclaim")
     assert own(yard, "down") == shown("### down")
     assert yard.process is not None
-    yard.process.wait(60)
+    yard.process.wait(90)
 
 
 def test_health_and_figures_are_named_as_they_are(yard: Yard) -> None:

@@ -11,6 +11,7 @@ import reader
 from yard import Yard
 
 HOW_TO = pages.ROOT / "docs" / "how-to"
+pytestmark = pytest.mark.timeout(pages.COMMAND_LIMIT_S + 200)  # the commands have a limit of their own, and fail by that
 
 
 @pytest.mark.parametrize(

@@ -88,7 +88,7 @@ class Rig:
 
     def _held_commit(self) -> None:
         self.committing.set()
-        assert self.gate.wait(10)
+        assert self.gate.wait(60)
         if self.broken:
             self.broken -= 1
             self.store.abandon()
@@ -259,7 +259,7 @@ async def test_time_alone_stops_an_idle_instance(tmp_path: Path) -> None:
     rig.world.now += 1000
     while not any(isinstance(e, StopInstance) for e in rig.provider.effects):
         rig.provider.told.clear()
-        await asyncio.wait_for(rig.provider.told.wait(), 10)
+        await asyncio.wait_for(rig.provider.told.wait(), 60)
     await rig.driver.close()
     rig.store.close()
 

@@ -106,7 +106,7 @@ def served(folder: Path, *, enforce_iam: bool = False) -> Iterator[Served]:
         yield service
     finally:
         server.should_exit = True
-        thread.join(timeout=20)
+        thread.join(timeout=60)
         listener.close()
         service.shelf.close()
 

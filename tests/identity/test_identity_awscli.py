@@ -25,7 +25,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
 
 def aws(service: Yard, *arguments: str) -> Any:
     command = [str(Path(sys.executable).parent / "aws"), *arguments, "--output", "json"]
-    done = subprocess.run(command, env=service.environment, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, env=service.environment, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout) if done.stdout.strip() else {}
 

@@ -66,7 +66,7 @@ class Door:
             "AWS_SECRET_ACCESS_KEY": ROOT.secret_access_key,
         }
         done = subprocess.run(
-            [str(Path(sys.executable).with_name("aws")), *words], env=environment, capture_output=True, text=True, timeout=60, check=False
+            [str(Path(sys.executable).with_name("aws")), *words], env=environment, capture_output=True, text=True, timeout=120, check=False
         )
         assert done.returncode == 0, done.stderr
         return done.stdout

@@ -224,7 +224,7 @@ def test_an_entity_is_said_not_to_be_kept(logs: Any) -> None:
 def test_the_command_line(service: Yard) -> None:
     def aws(*arguments: str) -> Any:
         command = [str(Path(sys.executable).parent / "aws"), "logs", *arguments, "--output", "json"]
-        done = subprocess.run(command, env=service.environment, capture_output=True, text=True, timeout=60, check=True)
+        done = subprocess.run(command, env=service.environment, capture_output=True, text=True, timeout=120, check=True)
         return json.loads(done.stdout)
 
     times = ["--start-time", str(START_S), "--end-time", str(START_S + 3600)]

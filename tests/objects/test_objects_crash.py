@@ -44,7 +44,7 @@ class Clients:
 
     def put_small(self, worker: int) -> None:
         """Small objects; every third one overwrites the key of one before."""
-        connection = http.client.HTTPConnection(self.url.removeprefix("http://"), timeout=20)
+        connection = http.client.HTTPConnection(self.url.removeprefix("http://"), timeout=60)
         dice = random.Random(f"{self.round_number}-{worker}")
         for number in range(10_000):
             key = f"small/{self.round_number}/{worker}/{number - number % 3 if number % 3 == 2 else number}"
@@ -62,7 +62,7 @@ class Clients:
 
     def put_parts(self) -> None:
         """Objects of two parts."""
-        s3 = client(self.url, connect_timeout=5, read_timeout=20)
+        s3 = client(self.url, connect_timeout=5, read_timeout=60)
         for number in range(10_000):
             key, tail = f"parts/{self.round_number}/{number}", os.urandom(1000)
             where = {"Bucket": "bucket", "Key": key}
@@ -126,7 +126,7 @@ def test_nothing_acknowledged_is_lost_and_nothing_half_is_found(tmp_path: Path, 
         assert versions_are_whole(store) or not versioning
         store.close()
     store = open_store(tmp_path)
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while bodies_on_disk(tmp_path) != bodies_in_index(store):
         assert time.monotonic() < deadline, "what the crashes left is never swept"
         time.sleep(0.05)

@@ -84,7 +84,7 @@ def test_a_new_bucket_is_closed_and_takes_no_acls(s3: Any, nobody: Any, bucket: 
 
 def test_what_toil_does(s3: Any, nobody: Any, listed: str, endpoint: str) -> None:
     s3.put_object_acl(Bucket=listed, Key="k", ACL="public-read")
-    with urllib.request.urlopen(f"{endpoint}/{listed}/k", timeout=20) as answer:
+    with urllib.request.urlopen(f"{endpoint}/{listed}/k", timeout=60) as answer:
         assert answer.read() == b"bytes"
     assert nobody.head_object(Bucket=listed, Key="k")["ContentLength"] == 5
     s3.put_object(Bucket=listed, Key="closed", Body=b"x")
@@ -93,7 +93,7 @@ def test_what_toil_does(s3: Any, nobody: Any, listed: str, endpoint: str) -> Non
     assert [(grant["Permission"], grant["Grantee"].get("URI")) for grant in grants] == [("FULL_CONTROL", None), ("READ", ALL_USERS)]
     s3.put_object_acl(Bucket=listed, Key="k", ACL="private")
     with pytest.raises(urllib.error.HTTPError) as caught:
-        urllib.request.urlopen(f"{endpoint}/{listed}/k", timeout=20)
+        urllib.request.urlopen(f"{endpoint}/{listed}/k", timeout=60)
     assert caught.value.code == 403
 
 

@@ -28,7 +28,7 @@ def refused(call: Callable[..., Any], **kwargs: Any) -> tuple[str, int]:
 )
 def test_a_name_that_aws_refuses_is_refused(open_endpoint: str, name: str) -> None:
     """Asked by hand: boto3 refuses most of these by itself."""
-    connection = http.client.HTTPConnection(open_endpoint.removeprefix("http://"), timeout=20)
+    connection = http.client.HTTPConnection(open_endpoint.removeprefix("http://"), timeout=60)
     connection.request("PUT", "/" + name.replace("é", "%C3%A9"))
     response = connection.getresponse()
     assert (response.status, b"<Code>InvalidBucketName</Code>" in response.read()) == (400, True)

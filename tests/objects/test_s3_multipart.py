@@ -129,7 +129,7 @@ def test_the_checksum_of_all_bytes_from_those_of_the_parts(s3: Any) -> None:
 
 def test_a_part_without_the_checksum_of_its_upload_gets_one(s3: Any, open_endpoint: str) -> None:
     where = begin(s3, "computed", ChecksumAlgorithm="SHA256")
-    connection = http.client.HTTPConnection(open_endpoint.removeprefix("http://"), timeout=20)
+    connection = http.client.HTTPConnection(open_endpoint.removeprefix("http://"), timeout=60)
     connection.request("PUT", f"/{BUCKET}/computed?partNumber=1&uploadId={where['UploadId']}", body=b"only part")
     response = connection.getresponse()
     response.read()

@@ -39,7 +39,7 @@ def body_of(s3: Any, key: str, **kwargs: Any) -> bytes:
 
 def raw(url: str, method: str, path: str, body: bytes = b"", headers: dict[str, str] | None = None) -> Any:
     """One request without an SDK in between: (response, body)."""
-    connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=20)
+    connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=60)
     connection.request(method, path, body=body, headers=headers or {})
     response = connection.getresponse()
     content = response.read()
@@ -291,7 +291,7 @@ def test_aws_chunked_is_no_encoding_of_the_object(s3: Any, open_endpoint: str) -
 
 
 def test_an_upload_that_breaks_off_leaves_nothing(open_endpoint: str, s3: Any) -> None:
-    connection = http.client.HTTPConnection(open_endpoint.removeprefix("http://"), timeout=20)
+    connection = http.client.HTTPConnection(open_endpoint.removeprefix("http://"), timeout=60)
     connection.putrequest("PUT", f"/{BUCKET}/torn")
     connection.putheader("content-length", "1000000")
     connection.endheaders()

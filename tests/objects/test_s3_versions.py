@@ -244,10 +244,10 @@ def test_a_presigned_version_and_the_command_line(s3: Any, kept: str, endpoint: 
     first = put(s3, kept, "k", b"one")
     put(s3, kept, "k", b"two")
     url = s3.generate_presigned_url("get_object", Params={"Bucket": kept, "Key": "k", "VersionId": first})
-    with urllib.request.urlopen(url, timeout=20) as answer:
+    with urllib.request.urlopen(url, timeout=60) as answer:
         assert (answer.read(), answer.headers["x-amz-version-id"]) == (b"one", first)
     with pytest.raises(urllib.error.HTTPError) as caught:
-        urllib.request.urlopen(url.replace(first, "A" * 32), timeout=20)
+        urllib.request.urlopen(url.replace(first, "A" * 32), timeout=60)
     assert caught.value.code == 403
     environment = {
         "AWS_ACCESS_KEY_ID": KEYS[ACCOUNT].access_key_id,

@@ -162,14 +162,14 @@ def running_door(clock: Callable[[], float] = time.time, **settings: Any) -> Ite
     server = uvicorn.Server(listener_config(app, host="127.0.0.1", port=0, timeout_graceful_shutdown=1))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
-    give_up_at = time.monotonic() + 10
+    give_up_at = time.monotonic() + 60
     while not server.started and time.monotonic() < give_up_at:
         time.sleep(0.005)
     try:
         yield Door(server.servers[0].sockets[0].getsockname()[1], app, toys)
     finally:
         server.should_exit = True
-        thread.join(10)
+        thread.join(60)
 
 
 def client_of(door: Door, service: str, credential: Credential = ROOT, region: str = "eu-west-1", **config: Any) -> Any:

@@ -16,7 +16,7 @@ from batchyard.store.sealing import NotSealedHere, Sealer
 from batchyard.store.shelf import Drawer, Place, Shelf
 
 HERE = Place("iam", "1", "")
-PATIENCE_S = 20
+PATIENCE_S = 60
 
 WRITER = """
 import sys

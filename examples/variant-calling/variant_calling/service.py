@@ -11,7 +11,7 @@ import time
 
 from variant_calling import patience
 
-READY_WITHIN_S = 30.0
+READY_WITHIN_S = 90.0
 COMMAND_WITHIN_S = 90.0
 NO_SERVICE = 3
 """The exit status by which `batchyard` says that nobody answers."""

@@ -13,13 +13,14 @@ import os
 import signal
 from pathlib import Path
 
-from batchyard.compute.local import knobs
+from batchyard.compute.local import knobs, proc
 from batchyard.compute.local.cage import Usage
 from batchyard.compute.local.knobs import Knob, number_after
 from batchyard.compute.local.loop import Loop
 from batchyard.compute.local.tasks import Promise
 
 _MIB = 1024 * 1024
+_NOBODY = proc.Seen(0, 0, 0, 0, "", 0, 0)
 
 
 class Groups:
@@ -54,6 +55,17 @@ class Groups:
                 return places
         return {}
 
+    def first_of(self, id: str) -> int:
+        """The first process of a container that has been started, where Docker makes its cgroups; 0 if it is not there (any more).
+
+        It is the one that somebody outside of the container started: what others in it leave behind becomes a child of the first, or is
+        younger.
+        """
+        for place in self.expected(id).values():
+            inside = {seen.pid: seen for seen in map(proc.process, map(int, knobs.read(place / "cgroup.procs").split())) if seen}
+            return min((seen for seen in inside.values() if seen.parent not in inside), key=lambda seen: seen.ticks, default=_NOBODY).pid
+        return 0
+
     def is_of(self, pid: int, id: str) -> bool:
         """Whether process `pid` of this machine belongs to a container."""
         return id in knobs.read(Path(f"/proc/{pid}/cgroup"))
@@ -76,6 +88,10 @@ class Meter:
         if None in self._knobs:
             self._open(self._groups.expected(id))
         self.look()
+
+    def find_first(self, id: str) -> bool:
+        """The same as `find` without the daemon, which may be away the next moment: for a container that has just been started."""
+        return self.ended is not None or self.find(self._groups.first_of(id), id)
 
     def find(self, pid: int, id: str) -> bool:
         """Look at the container whose first process is `pid`; whether it is one of this machine."""

@@ -37,6 +37,7 @@ _LOOK_S = 0.25
 _EXPECT_S = 0.003
 _AGAIN_S = 0.5
 _SOON_S, _SOON_MOST_S = 0.004, 0.25
+_STOP = ""  # the signal by which a container says that it wants to be asked to end
 _KILLED = 137
 _REMOVED_S = 0.3
 _OVER = ("exited", "stopped")
@@ -56,7 +57,7 @@ class ContainerRun:
         self.making: Task[Any] | None = None  # the request, which goes on when the run is given up
         self.gpus: tuple[int, ...] = ()
         self.output: Output | None = None
-        self.stop_signal = "SIGTERM"
+        self.stop_signal = ""  # its image's; the daemon is asked when it is needed
         self.life: Task[None] | None = None
         self.asked = False  # to end
         self.gone = False  # the daemon has lost it
@@ -64,7 +65,7 @@ class ContainerRun:
         self._owner = owner
 
     def terminate(self) -> None:
-        self._end(self.stop_signal)
+        self._end(_STOP)
 
     def kill(self) -> None:
         self._end("SIGKILL")
@@ -180,20 +181,20 @@ class ContainerRunner:
 
     async def _started(self, run: ContainerRun, meter: Meter, image: str) -> Task[None]:
         """Make and start it; the task that reads what it writes."""
-        found = await self._made(run, image)
-        run.id = found["Id"]
-        run.stop_signal = (found.get("Config") or {}).get("StopSignal") or "SIGTERM"
+        run.id = await self._made(run, image)
         self._open_output(run)
         try:
             log = Task(self._read(run, await self._engine.attach(run.name)))
-            found = await self._engine.inspect(run.name) or {}  # with Podman its first process is there now, and waits
-            meter.find((found.get("State") or {}).get("Pid") or 0, run.id)
+            if self._engine.is_podman:  # its first process is there now, and waits
+                found = await self._engine.inspect(run.name) or {}
+                meter.find((found.get("State") or {}).get("Pid") or 0, run.id)
             starting = Task(self._engine.start(run.name))
             while not starting.done:
                 meter.expect(run.id)
                 await either(starting, pause(self._loop, _EXPECT_S))
             run.running = True  # or nobody knows: from here on it is never started again
             starting.result()
+            meter.find_first(run.id)
         except EngineSlow as slow:
             raise CannotStart("DockerTimeoutError: Could not transition to started; timed out after waiting 3m0s") from slow
         except EngineError as error:
@@ -202,8 +203,8 @@ class ContainerRunner:
         run.watcher.began(run, wall_ms(), boot_s())
         return log
 
-    async def _made(self, run: ContainerRun, image: str) -> dict[str, Any]:
-        """Make it, unless it is there already: what the daemon says about it."""
+    async def _made(self, run: ContainerRun, image: str) -> str:
+        """Make it, unless it is there already: its id."""
         launch = run.launch
         run.made = True
         labels = mapping.labels(launch, self._around.node)
@@ -214,7 +215,7 @@ class ContainerRunner:
             around = around._replace(default_ulimits=())
         try:
             run.making = Task(self._engine.create(run.name, mapping.request_body(launch, image, self._variables(run), run.gpus, around)))
-            await run.making
+            return str(await run.making)
         except EngineSlow as slow:
             _aside(self._clear_late(run))
             raise CannotStart("DockerTimeoutError: Could not transition to created; timed out after waiting 4m0s") from slow
@@ -224,7 +225,7 @@ class ContainerRunner:
         found = await self._engine.inspect(run.name)
         if found is None or ((found.get("Config") or {}).get("Labels") or {}).get(mapping.ATTEMPT_LABEL) != launch.attempt:
             raise CannotStart(f"CannotCreateContainerError: the name {run.name} is taken by another container")
-        return found
+        return str(found["Id"])
 
     def _variables(self, run: ContainerRun) -> dict[str, str]:
         launch = run.launch
@@ -296,15 +297,18 @@ class ContainerRunner:
         return found is None or found["State"]["Status"] in _LOST
 
     def signal(self, run: ContainerRun, name: str) -> None:
-        """Send a signal, soon."""
+        """Send a signal, soon; `_STOP`: the one that its image names."""
         run.asked = True
         _aside(self._signalled(run, name))
 
     async def _signalled(self, run: ContainerRun, name: str) -> None:
         try:
-            await self._engine.kill(run.name, name)
+            if name == _STOP and not run.stop_signal:
+                found = await self._engine.inspect(run.name) or {}
+                run.stop_signal = (found.get("Config") or {}).get("StopSignal") or "SIGTERM"
+            await self._engine.kill(run.name, name or run.stop_signal)
         except (EngineAway, EngineError) as error:
-            _say(f"cannot send {name} to container {run.name}: {error}")
+            _say(f"cannot send {name or 'its stop signal'} to container {run.name}: {error}")
             meter = self._meters.get(run)
             if name == "SIGKILL" and meter:
                 meter.kill()
