@@ -163,6 +163,8 @@ def settings() -> str:
         "region": "`us-east-1`",
         "account": "`000000000000`",
         "container_socket": "the first that answers",
+        "webhook": "none",
+        "webhooks": "none",
     }
     rows = []
     for option in serve.params:
