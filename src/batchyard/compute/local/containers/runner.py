@@ -282,7 +282,8 @@ class ContainerRunner:
         at_s = boot_s()
         await either(log, pause(self._loop, LOG_S))
         usage = meter.usage()
-        usage = usage._replace(oom=usage.oom or bool(state.get("OOMKilled")))
+        if state.get("OOMKilled") and not usage.oom:  # its cgroup was gone before we looked; so much is certain
+            usage = usage._replace(oom=True, peak_memory_mib=max(usage.peak_memory_mib or 0.0, run.launch.needs.memory_mib))
         code = int(state["ExitCode"]) & 0xFF
         if code == _KILLED and not usage.oom and not run.asked:  # by whom? Somebody who removes it does it in two steps
             await pause(self._loop, _REMOVED_S)
