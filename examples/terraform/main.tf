@@ -1,4 +1,4 @@
-# What a genomics group's Terraform sets up for AWS Batch: roles, a network, two environments, a fair-share policy, queues, definitions.
+# What a genomics group's Terraform sets up for AWS Batch: roles, a network, an environment, a fair-share policy, queues, definitions.
 
 terraform {
   required_providers {
@@ -87,15 +87,14 @@ resource "aws_cloudwatch_log_group" "jobs" {
   retention_in_days = 30
 }
 
-resource "aws_batch_compute_environment" "spot" {
-  compute_environment_name = "tf-spot"
+resource "aws_batch_compute_environment" "on_demand" {
+  compute_environment_name = "tf-on-demand"
   type                     = "MANAGED"
   service_role             = aws_iam_role.service.arn
 
   compute_resources {
-    type                = "SPOT"
-    allocation_strategy = "SPOT_PRICE_CAPACITY_OPTIMIZED"
-    bid_percentage      = 80
+    type                = "EC2"
+    allocation_strategy = "BEST_FIT_PROGRESSIVE"
     instance_role       = aws_iam_instance_profile.instance.arn
     instance_type       = ["optimal"]
     min_vcpus           = 0
@@ -133,7 +132,7 @@ resource "aws_batch_job_queue" "plain" {
 
   compute_environment_order {
     order               = 1
-    compute_environment = aws_batch_compute_environment.spot.arn
+    compute_environment = aws_batch_compute_environment.on_demand.arn
   }
 
   job_state_time_limit_action {
@@ -152,7 +151,7 @@ resource "aws_batch_job_queue" "shared" {
 
   compute_environment_order {
     order               = 1
-    compute_environment = aws_batch_compute_environment.spot.arn
+    compute_environment = aws_batch_compute_environment.on_demand.arn
   }
 }
 
@@ -218,8 +217,8 @@ resource "aws_batch_job_definition" "nodes" {
   })
 }
 
-data "aws_batch_compute_environment" "spot" {
-  compute_environment_name = aws_batch_compute_environment.spot.compute_environment_name
+data "aws_batch_compute_environment" "on_demand" {
+  compute_environment_name = aws_batch_compute_environment.on_demand.compute_environment_name
 }
 
 data "aws_batch_job_queue" "plain" {
@@ -250,7 +249,7 @@ output "queues" {
 
 output "seen" {
   value = {
-    environment = data.aws_batch_compute_environment.spot.status
+    environment = data.aws_batch_compute_environment.on_demand.status
     definition  = data.aws_batch_job_definition.count.revision
     shares      = length(data.aws_batch_scheduling_policy.shares.fair_share_policy[0].share_distribution)
     account     = data.aws_caller_identity.me.account_id
