@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from argparse import Namespace
+from pathlib import Path
 
 from toil.common import Toil
 from toil.fileStores import FileID
@@ -32,16 +32,16 @@ def align(job: Job) -> FileID:
     store: AbstractFileStore = job.fileStore
     folder = store.getLocalTempDir()
     shell(ALIGN, folder)
-    return store.writeGlobalFile(os.path.join(folder, "reads.bam"))
+    return store.writeGlobalFile(f"{folder}/reads.bam")
 
 
 def call(job: Job, reads: Promised[FileID]) -> str:
     """How many variants there are."""
     store: AbstractFileStore = job.fileStore
     folder = store.getLocalTempDir()
-    store.readGlobalFile(reads, os.path.join(folder, "reads.bam"))
+    store.readGlobalFile(reads, f"{folder}/reads.bam")
     shell(CALL, folder)
-    with open(os.path.join(folder, "variants.vcf")) as lines:
+    with Path(folder, "variants.vcf").open() as lines:
         return f"{sum(not line.startswith('#') for line in lines)} variants"
 
 
