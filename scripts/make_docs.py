@@ -56,6 +56,7 @@ SERVICES = (
     Service("ec2", "Amazon EC2"),
     Service("iam", "AWS IAM"),
     Service("ssm", "AWS Systems Manager"),
+    Service("events", "Amazon EventBridge"),
 )
 
 

@@ -17,12 +17,12 @@ from batchyard.store.shelf import Shelf
 KEY_FILE = "webhook.key"
 
 
-def announcer_of(settings: Settings, engine: Engine, of_rules: Callable[[], Mapping[str, Listener]]) -> tuple[Announcer, Shelf]:
-    """The announcer, and the file of its deliveries, which is to be closed after it."""
+def announcer_of(settings: Settings, engine: Engine, of_rules: Callable[[bytes], Mapping[str, Listener]]) -> tuple[Announcer, Shelf]:
+    """The announcer, and the file of its deliveries, which is to be closed after it. `of_rules` makes the listeners of rules that sign with a key."""
     secret = _kept_secret(settings.data / KEY_FILE).encode()
     webhooks = {listener.key: listener for listener in (webhook(url, secret) for url in settings.webhooks)}
     shelf = Shelf(settings.data / "deliveries.db", engine.world.now_ms)
-    return Announcer(engine, shelf, lambda: {**webhooks, **of_rules()}), shelf
+    return Announcer(engine, shelf, lambda: {**webhooks, **of_rules(secret)}), shelf
 
 
 def _kept_secret(path: Path) -> str:
