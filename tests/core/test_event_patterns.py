@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 from batchyard.core.event_patterns import BadPattern, compile_pattern
 
 LEAVES = st.one_of(st.text(max_size=6), st.integers(-9, 9), st.booleans(), st.none())
-EVENTS = st.dictionaries(
-    st.sampled_from("abc"), st.recursive(LEAVES, lambda inner: st.dictionaries(st.sampled_from("abc"), inner, max_size=3))
-)
+NESTED = st.recursive(LEAVES, lambda inner: st.dictionaries(st.sampled_from("abc"), inner, max_size=3))
+EVENTS = st.dictionaries(st.sampled_from("abc"), NESTED)
+NAMES = st.sampled_from(["a", "$or", "prefix", "numeric", "exists", "anything-but", "cidr", "wildcard"])
+JSON = st.recursive(LEAVES, lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(NAMES, inner, max_size=3)))
+MEANINGLESS = ["", "[]", "{}", '{"a": "b"}', '{"a": []}', '{"a": [{"prefix": ""}]}', '{"a": [{"numeric": [">"]}]}', '{"$or": [{"a": [1]}]}']
 
 
 def matches(pattern: Any, event: Any) -> bool:
@@ -41,18 +43,7 @@ def test_a_wildcard_is_what_the_regular_expression_says(pattern: str, text: str)
     assert matches({"a": [{"wildcard": pattern}]}, {"a": text}) == expected
 
 
-@given(
-    st.recursive(
-        LEAVES,
-        lambda i: st.one_of(
-            st.lists(i, max_size=3),
-            st.dictionaries(
-                st.sampled_from(["a", "$or", "prefix", "numeric", "exists", "anything-but", "cidr", "wildcard"]), i, max_size=3
-            ),
-        ),
-    ),
-    EVENTS,
-)
+@given(JSON, EVENTS)
 def test_any_json_is_a_pattern_or_refused(pattern: Any, event: dict[str, Any]) -> None:
     try:
         compiled = compile_pattern(json.dumps(pattern))
@@ -61,10 +52,7 @@ def test_any_json_is_a_pattern_or_refused(pattern: Any, event: dict[str, Any]) -
     assert compiled(event) in (True, False)
 
 
-@pytest.mark.parametrize(
-    "pattern",
-    ["", "[]", "{}", '{"a": "b"}', '{"a": []}', '{"a": [{"prefix": ""}]}', '{"a": [{"numeric": [">"]}]}', '{"$or": [{"a": [1]}]}'],
-)
+@pytest.mark.parametrize("pattern", MEANINGLESS)
 def test_what_means_nothing_is_refused(pattern: str) -> None:
     with pytest.raises(BadPattern):
         compile_pattern(pattern)

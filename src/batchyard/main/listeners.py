@@ -18,7 +18,7 @@ KEY_FILE = "webhook.key"
 
 
 def announcer_of(settings: Settings, engine: Engine, of_rules: Callable[[bytes], Mapping[str, Listener]]) -> tuple[Announcer, Shelf]:
-    """The announcer, and the file of its deliveries, which is to be closed after it. `of_rules` makes the listeners of rules that sign with a key."""
+    """The announcer, and the file of its deliveries, which is to be closed after it. `of_rules` is given the key to sign with."""
     secret = _kept_secret(settings.data / KEY_FILE).encode()
     webhooks = {listener.key: listener for listener in (webhook(url, secret) for url in settings.webhooks)}
     shelf = Shelf(settings.data / "deliveries.db", engine.world.now_ms)
