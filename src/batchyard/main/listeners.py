@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from batchyard.engine.engine import Engine
 from batchyard.main.settings import Settings
 from batchyard.services.announcing.announcer import Announcer
-from batchyard.services.announcing.listeners import Listener
 from batchyard.services.announcing.webhooks import webhook
+from batchyard.services.events.listening import listeners_of_rules
+from batchyard.store.logs_store import LogStore
 from batchyard.store.shelf import Shelf
 
 KEY_FILE = "webhook.key"
 
 
-def announcer_of(settings: Settings, engine: Engine, of_rules: Callable[[bytes], Mapping[str, Listener]]) -> tuple[Announcer, Shelf]:
-    """The announcer, and the file of its deliveries, which is to be closed after it. `of_rules` is given the key to sign with."""
+def announcer_of(settings: Settings, engine: Engine, records: Shelf, logs: LogStore) -> tuple[Announcer, Shelf]:
+    """The announcer, and the file of its deliveries, which is to be closed after it. `records` has the rules."""
     secret = _kept_secret(settings.data / KEY_FILE).encode()
     webhooks = {listener.key: listener for listener in (webhook(url, secret) for url in settings.webhooks)}
     shelf = Shelf(settings.data / "deliveries.db", engine.world.now_ms)
-    return Announcer(engine, shelf, lambda: {**webhooks, **of_rules(secret)}), shelf
+    return Announcer(engine, shelf, lambda: {**webhooks, **listeners_of_rules(records, logs, secret)}), shelf
 
 
 def _kept_secret(path: Path) -> str:

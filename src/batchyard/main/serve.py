@@ -40,7 +40,6 @@ from batchyard.server.app import App, DoorSettings, ServiceModule
 from batchyard.server.listener import allow_many_connections, listener_config
 from batchyard.services import batch, ec2, ecs, events, iam, logs, operator, s3, secretsmanager, ssm, sts
 from batchyard.services.authorization import Authorizer
-from batchyard.services.events.listening import listeners_of_rules
 from batchyard.services.job_secrets import SecretResolver
 from batchyard.store import logs_retention, objects_lifecycle
 from batchyard.store.logs_store import LogStore
@@ -158,10 +157,7 @@ async def _serve(settings: Settings, identity: Identity, listener: socket.socket
     driver = Driver(engine, {"local": provider}, Launcher(base, url, keys.mint, runtime, resolve), stop.set)
     told = ServerSettings(settings.profile, identity.region, identity.account, runtime, enforce_iam=settings.is_iam_enforced)
     read = EngineReader(engine, open_profile=settings.profile == "open")
-    waiters, (announcer, deliveries) = (
-        Waiters(read),
-        announcer_of(settings, engine, functools.partial(listeners_of_rules, shelf, log_store)),
-    )
+    waiters, (announcer, deliveries) = Waiters(read), announcer_of(settings, engine, shelf, log_store)
     driver.watchers += [waiters.note, announcer.note]
     desk = ServerDesk(
         driver=driver,
