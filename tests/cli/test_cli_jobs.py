@@ -23,7 +23,13 @@ from batchyard.main.commands.times import since, span
 
 Call = Callable[..., Result]
 ONE, TWO, THREE = (f"{digit * 8}-1111-4111-8111-111111111111" for digit in "123")
-NOW_MS = int(time.time() * 1000)
+NOW_MS = 0
+
+
+@pytest.fixture(autouse=True)
+def now(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of this test, and not of the start of the run, which may be long ago."""
+    monkeypatch.setattr(sys.modules[__name__], "NOW_MS", int(time.time() * 1000))
 
 
 def listing(service: FakeService, **by_status: list[dict[str, Any]]) -> None:

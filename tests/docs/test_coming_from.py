@@ -27,7 +27,9 @@ def test_the_suite_that_was_motos_runs(tmp_path: Path) -> None:
     blocks = [block.text for block in pages.blocks(pages.section(PAGE, "## From moto")) if block.language == "python"]
     for name, text in zip(("conftest.py", "test_pipeline.py"), blocks, strict=True):
         (tmp_path / name).write_text(text)
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(tmp_path), str(tmp_path)]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(tmp_path)]
+    # A folder of its own: a pytest that begins closes the common one to the jobs of all tests that run beside this one.
+    command += ["--basetemp", str(tmp_path / "temporary"), str(tmp_path)]
     done = subprocess.run(
         command, cwd=tmp_path, env=reader.environment(with_tools=False), capture_output=True, text=True, timeout=200, check=False
     )
