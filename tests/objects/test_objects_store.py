@@ -313,5 +313,5 @@ def test_the_first_body_and_a_new_upload_do_not_wait_for_each_other(store: Objec
     numbered = store.change(change)
     assert begun.wait(60)
     written = ThreadPoolExecutor(1).submit(store.new_body)
-    assert numbered.result(10) > 0
-    written.result(10).abandon()
+    assert numbered.result(60) > 0
+    written.result(60).abandon()
