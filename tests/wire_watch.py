@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,6 +27,8 @@ _ALLOWED = {
     "BatchGetSecretValue.SecretValues": "the same",
     "DescribeInternetGateways.InternetGateways": "attachments are 'available', which Terraform waits for",
 }
+# Shown as it was sent (decision 5), also in small letters, which AWS takes as well.
+_AS_SENT = re.compile(r"(evaluateOnExit\[\d+\]\.action|dependsOn\[\d+\]\.type): ")
 _ANY = "*"  # stands for the keys of a map, which are the caller's own
 
 
@@ -130,7 +133,9 @@ def _judge(watch: Watch, service: Any, operation: str, result: dict[str, Any]) -
     from batchyard.wire import shapes
 
     present = {name: value for name, value in result.items() if value is not None}
-    wrong = [what for what in shapes.check(service, operation, present) if not what.startswith(tuple(_ALLOWED))]
+    wrong = [
+        what for what in shapes.check(service, operation, present) if not what.startswith(tuple(_ALLOWED)) and not _AS_SENT.search(what)
+    ]
     if wrong:
         watch.note(service.name, operation, "wrong", iter(wrong))
     watch.note(service.name, operation, "out", members(service.model.shapes, service.model.output_shape(operation), present))

@@ -302,7 +302,7 @@ REFUSED_ENVIRONMENTS: list[tuple[dict[str, Any], str]] = [
     ({"type": "MANAGED", "computeResources": PLAIN, "unmanagedvCpus": 1}, "unmanagedvCpus is only for"),
     *(
         ({"type": "MANAGED", "computeResources": {**FARGATE, name: EC2[name]}}, f"{name} is not applicable for Fargate.")
-        for name in EC2.keys() - FARGATE.keys()
+        for name in sorted(EC2.keys() - FARGATE.keys())
     ),
     *(
         ({"type": "MANAGED", "computeResources": {**PLAIN, name: MANAGED[name]}}, f"{name} is only for compute environments of type")
