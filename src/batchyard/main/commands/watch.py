@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from batchyard.main.client import EXIT_FAILED, Client, Trouble
+from batchyard.main.client import EXIT_FAILED, Client, Trouble, Unreachable
 from batchyard.main.commands.draw import STATUSES, console, emit, is_terminal, say
 from batchyard.main.commands.lookup import JobDetail, detail, details, is_array_parent, is_final, last_lines, unknown, why
 from batchyard.main.commands.times import span
@@ -59,7 +59,7 @@ def _until_end(client: Client, job_id: str, show: Show, started: float) -> JobDe
         show(reasons.added(job), time.monotonic() - started)
         if is_final(job):
             return job
-        time.sleep(nap)
+        reasons.rest(job_id, nap)
         nap = min(longest, nap * 1.3)
 
 
@@ -80,7 +80,7 @@ class _Reasons:
 
     def __init__(self, client: Client) -> None:
         self.client = client
-        self.can_say = client.place.is_near
+        self.can_say = self.can_tell = client.place.is_near
         self.asked_at = time.monotonic()
         self.reason = ""
 
@@ -95,6 +95,18 @@ class _Reasons:
             except Trouble:  # an extra: what the job itself says is shown all the same
                 self.can_say = False
         return job | {"statusReason": self.reason}
+
+    def rest(self, job_id: str, nap_s: float) -> None:
+        """Until the next look: shorter where the service can say that the job has ended."""
+        if self.can_tell:
+            try:
+                self.client.own("wait", jobs=[job_id], timeoutSeconds=nap_s)
+                return
+            except Unreachable:  # it is started again: the next look waits for it
+                pass
+            except Trouble:  # no service of ours, an older one, or too many wait
+                self.can_tell = False
+        time.sleep(nap_s)
 
 
 class _Lines:
