@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
 import functools
 import gc
@@ -189,7 +190,7 @@ async def _serve(settings: Settings, identity: Identity, listener: socket.socket
     _stop_on_signals(stop)
     _say_ready(settings.data, url, identity)
     await asyncio.wait([serving, asyncio.ensure_future(stop.wait())], return_when=asyncio.FIRST_COMPLETED)
-    chores.cancel()
+    await _end(chores)
     if desk.end_node:
         await _jobs_ended(driver)
         await provider.shut_down()
@@ -325,6 +326,13 @@ def _chores(desk: ServerDesk, kept: retention.Retention) -> asyncio.Future[list[
     tasks: list[Callable[[int], Awaitable[float]]] = [functools.partial(asyncio.to_thread, task) for task in in_threads]
     tasks.append(functools.partial(retention.run_once, desk.driver.ask, kept))
     return asyncio.gather(*(_chore(task, desk.now_ms) for task in tasks))
+
+
+async def _end(chores: asyncio.Future[list[None]]) -> None:
+    """Cancel them and take in that they were, so that nobody logs it as an error that nobody asked about."""
+    chores.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await chores
 
 
 async def _chore(run_once: Callable[[int], Awaitable[float]], now_ms: Callable[[], int]) -> None:
