@@ -43,8 +43,8 @@ class Counts:
         return [
             f"no test calls {service}.{operation} over the wire any more"
             for service, operations in json.loads(FIGURES.read_text()).items()
-            for operation in operations
-            if operation not in self._tests.get(service, {})
+            for operation, seen in operations.items()
+            if seen["tests"] > 1 and operation not in self._tests.get(service, {})  # one test alone may call it by chance
         ]
 
     def write_if_asked(self) -> None:
