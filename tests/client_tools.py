@@ -62,7 +62,7 @@ def terraform(folder: Path) -> dict[str, str] | str:
         return {}
     looked = [os.environ.get("TF_PLUGINS"), "~/.terraform.d/plugins", "/usr/local/share/terraform/plugins", "/usr/share/terraform/plugins"]
     for mirror in (Path(place).expanduser() for place in looked if place):
-        if (mirror / "registry.terraform.io" / "hashicorp" / "aws").is_dir():
+        if any(mirror.glob("*/hashicorp/aws")):
             settings = folder / "terraform.rc"
             settings.write_text(f'provider_installation {{\n  filesystem_mirror {{\n    path = "{mirror}"\n  }}\n}}\n')
             return {"TF_CLI_CONFIG_FILE": str(settings)}

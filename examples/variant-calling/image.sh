@@ -17,7 +17,7 @@ if [ ! -e "$tar" ]; then
   mkdir -p "$cache"
   root=$(mktemp -d "${TMPDIR:-/var/tmp}/batchyard-image-XXXXXX")
   trap 'rm -rf --one-file-system "$root"' EXIT
-  debootstrap --variant=minbase --include=ca-certificates bookworm "$root" "${mirror:-http://deb.debian.org/debian}"
+  debootstrap --variant=minbase --include=ca-certificates bookworm "$root" ${mirror:+"$mirror"}  # else debootstrap knows one
   apt-config dump | grep '^Acquire' > "$root/etc/apt/apt.conf.d/00host" || true  # a proxy, say
   printf '#!/bin/sh\nexit 101\n' > "$root/usr/sbin/policy-rc.d"
   chmod +x "$root/usr/sbin/policy-rc.d"
