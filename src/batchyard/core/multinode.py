@@ -49,14 +49,8 @@ def expand(spec: Specification, definition: Definition, submission: Mapping[str,
     groups = tuple(_group(first, last, part, next(iter(types), "")) for first, last, part in parts)
     shown = {**registered, "numNodes": num_nodes, "nodeRangeProperties": _shown(registered, parts, bool(property_overrides), values)}
     whole = replace(spec, nodes=groups, main_node=registered["mainNode"])
-    main = whole.group_of(whole.main_node)
     return replace(
-        whole,
-        needs=main.needs,
-        effective=main.effective,
-        form=main.form,
-        log_group=main.log_group,
-        log_prefix=main.log_prefix,
+        whole.running(whole.group_of(whole.main_node)),
         consumables=_wants(spec, parts),
         extras=Raw(_encode({**_decode(spec.extras), "nodeProperties": shown})),
     )

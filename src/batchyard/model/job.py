@@ -129,7 +129,10 @@ class Specification(Struct, frozen=True, kw_only=True, omit_defaults=True):
         if not self.nodes or job.node in (None, self.main_node):
             return self
         assert job.node is not None
-        group = self.group_of(job.node)
+        return replace(self.running(self.group_of(job.node)), timeout_s=None)
+
+    def running(self, group: NodeGroup) -> Specification:
+        """This, with what the nodes of `group` run."""
         return replace(
             self,
             needs=group.needs,
@@ -137,7 +140,6 @@ class Specification(Struct, frozen=True, kw_only=True, omit_defaults=True):
             effective=group.effective,
             log_group=group.log_group,
             log_prefix=group.log_prefix,
-            timeout_s=None,
         )
 
     def needs_of(self, job: Job) -> Resources:

@@ -15,7 +15,7 @@ from batchyard.model.requests import Catalogue, Edit
 from batchyard.model.tags import CONSUMABLE
 from batchyard.model.view import JobQuery
 from batchyard.services import Caller, Params
-from batchyard.services.batch.names import arn_of, check_name, find_consumable
+from batchyard.services.batch.names import arn_of, by_name, check_name, find_consumable
 from batchyard.services.batch.rendering import arn_of_job
 from batchyard.services.batch.tag_rules import check_tags
 from batchyard.services.batch.tokens import page, read_token, write_token
@@ -110,11 +110,7 @@ async def list_consumable_resources(desk: Desk, caller: Caller, params: Params) 
     """All in order of name, or those of a name (any case, `*` at the end), in pages."""
     chosen = _filter(params.get("filters") or (), ("CONSUMABLE_RESOURCE_NAME",)).get("CONSUMABLE_RESOURCE_NAME", ["*"])
     size = page_size(params.get("maxResults"), MOST)
-    mine = sorted(
-        (c.name, c)
-        for c in desk.read.consumables.values()
-        if (c.account, c.region) == (caller.account, caller.region) and any(_matches(c.name, pattern) for pattern in chosen)
-    )
+    mine = [(name, c) for name, c in by_name(desk.read.consumables, caller) if any(_matches(name, pattern) for pattern in chosen)]
     shown, token = page(("ListConsumableResources", caller.account, caller.region, chosen), mine, params.get("nextToken"), size)
     result: Params = {"consumableResources": [_summary(desk, consumable) for consumable in shown]}
     if token:

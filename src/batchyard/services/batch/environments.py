@@ -16,7 +16,7 @@ from batchyard.services import Caller, Params
 from batchyard.services.batch import eks_rules, platform_rules
 from batchyard.services.batch import environment_rules as rules
 from batchyard.services.batch.fields_not_yet import refuse_not_yet
-from batchyard.services.batch.names import arn_of, check_name, find_environment
+from batchyard.services.batch.names import arn_of, by_name, check_name, find_environment
 from batchyard.services.batch.tag_rules import check_tags
 from batchyard.services.batch.tokens import page
 from batchyard.services.batch.validation import check_quota, one_of, page_size
@@ -89,7 +89,7 @@ async def describe_compute_environments(desk: Desk, caller: Caller, params: Para
         found = [find_environment(desk.read.environments, caller, name) for name in wanted]
         mine = list({environment.name: environment for environment in found if environment is not None}.items())
         return {"computeEnvironments": [_detail(desk, environment) for _, environment in mine[:size]]}
-    mine = sorted((e.name, e) for e in desk.read.environments.values() if (e.account, e.region) == (caller.account, caller.region))
+    mine = by_name(desk.read.environments, caller)
     shown, token = page(("DescribeComputeEnvironments", caller.account, caller.region), mine, params.get("nextToken"), size)
     result: Params = {"computeEnvironments": [_detail(desk, environment) for environment in shown]}
     if token:

@@ -9,6 +9,7 @@ from typing import NamedTuple, TypeVar
 from batchyard.model.capacity import Environment, Queue
 from batchyard.model.consumable import Consumable
 from batchyard.model.definition import Definition
+from batchyard.model.fairshare import SchedulingPolicy
 from batchyard.model.fault import client_fault
 from batchyard.model.view import Reader
 from batchyard.services import Caller
@@ -17,7 +18,7 @@ NAME = re.compile(r"[A-Za-z0-9_-]{1,128}")
 JOB_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
 _NAME_AND_REVISION = re.compile(r"([A-Za-z0-9_-]{1,128}):([0-9]{1,9})")
 
-Thing = TypeVar("Thing", Environment, Queue, Consumable)
+Thing = TypeVar("Thing", Environment, Queue, Consumable, SchedulingPolicy)
 
 
 def arn_of(caller: Caller, kind: str, name: str) -> str:
@@ -38,6 +39,11 @@ def find_queue(things: Mapping[str, Queue], caller: Caller, name_or_arn: str) ->
 def find_consumable(things: Mapping[str, Consumable], caller: Caller, name_or_arn: str) -> Consumable | None:
     """A consumable resource of the caller's account and region by name or ARN; None if there is none."""
     return _find(things, caller, "consumable-resource", name_or_arn)
+
+
+def by_name(things: Mapping[str, Thing], caller: Caller) -> list[tuple[str, Thing]]:
+    """(name, thing) of all that are of the caller's account and region, in order of name."""
+    return sorted((thing.name, thing) for thing in things.values() if (thing.account, thing.region) == (caller.account, caller.region))
 
 
 def _find(things: Mapping[str, Thing], caller: Caller, kind: str, name_or_arn: str) -> Thing | None:

@@ -14,7 +14,7 @@ from batchyard.model.fault import client_fault
 from batchyard.model.requests import Catalogue, Edit
 from batchyard.services import Caller, Params
 from batchyard.services.batch.fields_not_yet import refuse_not_yet
-from batchyard.services.batch.names import arn_of, check_name
+from batchyard.services.batch.names import arn_of, by_name, check_name
 from batchyard.services.batch.tag_rules import check_tags
 from batchyard.services.batch.tokens import page
 from batchyard.services.batch.validation import page_size
@@ -89,7 +89,7 @@ async def describe_scheduling_policies(desk: Desk, caller: Caller, params: Param
 async def list_scheduling_policies(desk: Desk, caller: Caller, params: Params) -> Params:
     """The ARNs of all of the caller's account and region, in order of name, in pages."""
     size = page_size(params.get("maxResults"), MOST)
-    mine = sorted((p.name, p) for p in desk.read.policies.values() if (p.account, p.region) == (caller.account, caller.region))
+    mine = by_name(desk.read.policies, caller)
     shown, token = page(("ListSchedulingPolicies", caller.account, caller.region), mine, params.get("nextToken"), size)
     result: Params = {"schedulingPolicies": [{"arn": policy.arn} for policy in shown]}
     if token:

@@ -17,7 +17,7 @@ from batchyard.services import Caller, Params
 from batchyard.services.batch import platform_rules
 from batchyard.services.batch.environment_rules import architecture
 from batchyard.services.batch.fields_not_yet import refuse_not_yet
-from batchyard.services.batch.names import arn_of, check_name, find_environment, find_queue
+from batchyard.services.batch.names import arn_of, by_name, check_name, find_environment, find_queue
 from batchyard.services.batch.policies import require_policy
 from batchyard.services.batch.tag_rules import check_tags
 from batchyard.services.batch.tokens import page
@@ -127,7 +127,7 @@ async def describe_job_queues(desk: Desk, caller: Caller, params: Params) -> Par
         found = [find_queue(desk.read.queues, caller, name) for name in wanted]
         unique = {queue.name: queue for queue in found if queue is not None}
         return {"jobQueues": [_detail(desk, queue) for queue in list(unique.values())[:size]]}
-    mine = sorted((q.name, q) for q in desk.read.queues.values() if (q.account, q.region) == (caller.account, caller.region))
+    mine = by_name(desk.read.queues, caller)
     shown, token = page(("DescribeJobQueues", caller.account, caller.region), mine, params.get("nextToken"), size)
     result: Params = {"jobQueues": [_detail(desk, queue) for queue in shown]}
     if token:
