@@ -1,0 +1,1 @@
+"""CloudFormation: stacks from templates, real where a type means something here."""

@@ -1,0 +1,1 @@
+"""What an update changes and in which order, pure."""

@@ -1,0 +1,1 @@
+"""The resource types that are real here, a module for each service."""

@@ -1,0 +1,1 @@
+"""The language of templates, pure: text in, what is meant out, with the line of everything that is wrong."""
