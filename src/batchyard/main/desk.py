@@ -14,6 +14,7 @@ from batchyard.engine.reader import EngineReader
 from batchyard.engine.waiters import Waiters
 from batchyard.main.keys import KeyRing
 from batchyard.model.requests import Request
+from batchyard.server.inner import InnerDoor
 from batchyard.services import Caller, foundations
 from batchyard.services.announcing.announcer import Announcer
 from batchyard.store.logs_store import LogStore
@@ -54,6 +55,7 @@ class ServerDesk:
     buckets: dict[str, Bucket] = field(default_factory=dict)
     encoded: dict[str, Any] = field(default_factory=dict)
     tagging: asyncio.Lock = field(default_factory=asyncio.Lock)
+    calls: InnerDoor | None = None  # set once the services are wired
 
     def ask(self, request: Request) -> Awaitable[Any]:
         return self.driver.ask(request)

@@ -38,6 +38,7 @@ from batchyard.main.keys import HeldAttempt, KeyRing
 from batchyard.main.listeners import announcer_of
 from batchyard.main.settings import Identity, Settings, SettingsError, identity_of, keep_identity, write_private
 from batchyard.server.app import App, DoorSettings, ServiceModule
+from batchyard.server.inner import InnerDoor
 from batchyard.server.listener import allow_many_connections, listener_config
 from batchyard.services import batch, ec2, ecs, events, iam, logs, operator, s3, secretsmanager, ssm, sts
 from batchyard.services.authorization import Authorizer
@@ -176,6 +177,7 @@ async def _serve(settings: Settings, identity: Identity, listener: socket.socket
     )
     door, health = DoorSettings(identity.account, identity.region, is_open=settings.auth == "off"), functools.partial(_health, provider)
     authorize = Authorizer(shelf, is_enforced=settings.is_iam_enforced)
+    desk.calls = InnerDoor(desk, SERVICES, s3.handle, authorize)
     app = App(desk, SERVICES, s3.handle, keys.lookup, door, health=health, authorize=authorize, collectors=[EngineFigures(driver)])
     await driver.start()
     await _node_answers(provider)

@@ -19,6 +19,7 @@ class Caller:
     request_id: str
     is_job: bool = False
     session_policy: str = ""  # narrows what a session of a role may do
+    via: str = ""  # the service that asks on the caller's behalf: "cloudformation" for the steps of a stack
 
     @property
     def is_root(self) -> bool:

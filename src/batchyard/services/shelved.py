@@ -11,6 +11,7 @@ import apsw
 
 from batchyard.model.fault import Fault
 from batchyard.services import Caller, Handler, Params
+from batchyard.services.repeating import current_step
 from batchyard.store.shelf import NO_REGION, Drawer, Place
 
 Act = Callable[[Drawer, Caller, Params], Params]
@@ -45,7 +46,13 @@ def reading(service: str, act: Act, *, is_global: bool = False) -> Handler:
 
 
 async def changed(desk: Any, place: Place, act: Callable[[Drawer], Any]) -> Any:
-    """What `act` returned, once its changes are durable. A full disk is a Fault that SDKs try again after."""
+    """What `act` returned, once its changes are durable. A full disk is a Fault that SDKs try again after.
+
+    Within a step that may be repeated, a change that was made already is not made again (see `repeating.py`).
+    """
+    step = current_step.get()
+    if step is not None:
+        act = step.once(act)
     try:
         return await asyncio.wrap_future(desk.shelf.change(place, act))
     except apsw.FullError:

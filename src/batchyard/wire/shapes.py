@@ -91,6 +91,12 @@ class Service:
             params.update(self._decode_bound(operation, request))
         return params
 
+    def check(self, operation: str, params: dict[str, Any]) -> dict[str, Any]:
+        """What `decode` gives, for parameters that never were on the wire. Blobs may be bytes already. Raises the same `Fault`s."""
+        checked, problems = self._checker.check(self.model.input_shape(operation), params)
+        self._json.refuse(problems)
+        return checked  # type: ignore[no-any-return]
+
     def _decode_bound(self, operation: str, request: HttpRequest) -> dict[str, Any]:
         problems = Problems()
         matched = self._router.match(request)
