@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,9 +26,9 @@ async def test_calls_reach_services_of_every_protocol(bench: Workbench) -> None:
     assert vpc["VpcId"].startswith("vpc-")
     await bench.hands.call("ssm", "PutParameter", {"Name": "/a/b", "Value": "1", "Type": "String"})
     assert (await bench.hands.call("ssm", "GetParameter", {"Name": "/a/b"}))["Parameter"]["Value"] == "1"
-    role = await bench.hands.call(
-        "iam", "CreateRole", {"RoleName": "r", "AssumeRolePolicyDocument": '{"Version":"2012-10-17","Statement":[]}'}
-    )
+    statement = {"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    trust = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    role = await bench.hands.call("iam", "CreateRole", {"RoleName": "r", "AssumeRolePolicyDocument": trust})
     assert role["Role"]["RoleName"] == "r"
 
 

@@ -12,7 +12,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -175,10 +175,7 @@ async def _serve(settings: Settings, identity: Identity, listener: socket.socket
         announcer=announcer,
         waiters=waiters,
     )
-    door, health = DoorSettings(identity.account, identity.region, is_open=settings.auth == "off"), functools.partial(_health, provider)
-    authorize = Authorizer(shelf, is_enforced=settings.is_iam_enforced)
-    desk.calls = InnerDoor(desk, SERVICES, s3.handle, authorize)
-    app = App(desk, SERVICES, s3.handle, keys.lookup, door, health=health, authorize=authorize, collectors=[EngineFigures(driver)])
+    app = _app(desk, settings, identity, functools.partial(_health, provider))
     await driver.start()
     await _node_answers(provider)
     await driver.settled()
@@ -203,6 +200,15 @@ async def _serve(settings: Settings, identity: Identity, listener: socket.socket
     await announcer.close()
     _close(store, objects, shelf, deliveries, log_store)
     return 0
+
+
+def _app(desk: ServerDesk, settings: Settings, identity: Identity, health: Callable[[], Mapping[str, object]]) -> App:
+    """The door for the world, and the one inside the house."""
+    authorize = Authorizer(desk.shelf, is_enforced=settings.is_iam_enforced)
+    desk.calls = InnerDoor(desk, SERVICES, s3.handle, authorize)
+    door = DoorSettings(identity.account, identity.region, is_open=settings.auth == "off")
+    figures = EngineFigures(desk.driver)
+    return App(desk, SERVICES, s3.handle, desk.keys.lookup, door, health=health, authorize=authorize, collectors=[figures])
 
 
 def _close(*memories: Store | ObjectStore | Shelf | LogStore) -> None:
