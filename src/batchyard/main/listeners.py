@@ -11,6 +11,7 @@ from batchyard.main.settings import Settings
 from batchyard.services.announcing.announcer import Announcer
 from batchyard.services.announcing.webhooks import webhook
 from batchyard.services.events.listening import listeners_of_rules
+from batchyard.store.folders import sync_folder
 from batchyard.store.logs_store import LogStore
 from batchyard.store.shelf import Shelf
 
@@ -19,13 +20,13 @@ KEY_FILE = "webhook.key"
 
 def announcer_of(settings: Settings, engine: Engine, records: Shelf, logs: LogStore) -> tuple[Announcer, Shelf]:
     """The announcer, and the file of its deliveries, which is to be closed after it. `records` has the rules."""
-    secret = _kept_secret(settings.data / KEY_FILE).encode()
+    secret = kept_secret(settings.data / KEY_FILE).encode()
     webhooks = {listener.key: listener for listener in (webhook(url, secret) for url in settings.webhooks)}
     shelf = Shelf(settings.data / "deliveries.db", engine.world.now_ms)
     return Announcer(engine, shelf, lambda: {**webhooks, **listeners_of_rules(records, logs, secret)}), shelf
 
 
-def _kept_secret(path: Path) -> str:
+def kept_secret(path: Path) -> str:
     """The text that webhooks are signed with; made on first use, the owner's alone to read."""
     if not path.exists():
         partial = path.with_name(path.name + ".partial")
@@ -35,4 +36,5 @@ def _kept_secret(path: Path) -> str:
             out.flush()
             os.fsync(out.fileno())
         partial.rename(path)
+        sync_folder(path.parent)
     return path.read_text().strip()

@@ -44,9 +44,9 @@ from batchyard.services import batch, ec2, ecs, events, iam, logs, operator, s3,
 from batchyard.services.authorization import Authorizer
 from batchyard.services.job_secrets import SecretResolver
 from batchyard.store import logs_retention, objects_lifecycle
+from batchyard.store.folders import make_folder
 from batchyard.store.logs_store import LogStore
 from batchyard.store.objects import ObjectStore
-from batchyard.store.objects_bodies import make_folder
 from batchyard.store.opening import NewerStore, UnusableStore
 from batchyard.store.sealing import Sealer
 from batchyard.store.shelf import Shelf

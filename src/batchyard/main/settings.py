@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from batchyard.core.quotas import DAY_S, PROFILES
 from batchyard.engine.retention import Retention
 from batchyard.model.capacity import Resources
-from batchyard.store.objects_bodies import sync_folder
+from batchyard.store.folders import sync_folder
 
 DEFAULT_DATA = Path(".batchyard")
 LOOPBACK = ("127.0.0.1", "::1", "localhost")

@@ -1,7 +1,7 @@
 """The log segment of a job's attempt: one file that its node appends to and that anyone may read at the same time.
 
 A segment has exactly one writer (it holds an advisory lock while it is open) and any number of readers, which look at the file
-afresh each time. Only the standard library is imported here, because the node's small process lives on this module.
+afresh each time. Little but the standard library is imported here, because the node's small process lives on this module.
 
     file    = header line, then frames
     header  = "batchyard-log 1 " + JSON {"group", "stream", "created_at_ms"} + newline
@@ -26,11 +26,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from batchyard.store.folders import make_folder, sync, sync_folder
+
 MESSAGE_BYTES_MAX = 1_048_550  # CloudWatch Logs: an event is at most 1 MiB, of which 26 bytes count as overhead
 LINE_BYTES_MAX = 262_118  # where the awslogs driver cuts a line that is longer: 256 KiB less the same 26 bytes
 DEFAULT_GROUP = "/aws/batch/job"
 SUFFIX = ".log"
 ABOUT_GROUP = "about.json"
+DRAFT = ".new-"  # of a group's directory, before it has its name
 
 _MAGIC = b"batchyard-log 1 "
 HEAD = struct.Struct("<IIq")
@@ -169,18 +172,25 @@ def _open_making_group(path: Path, group: str, created_at_ms: int) -> int:
 
 
 def make_group(directory: Path, group: str, created_at_ms: int) -> None:
-    """Make the directory of a group together with the note that says its name and age; nothing happens if it is there."""
-    draft = directory.parent / f".new-{os.getpid()}-{os.urandom(6).hex()}"
-    draft.mkdir(parents=True, mode=0o750)
-    (draft / ABOUT_GROUP).write_text(json.dumps({"group": group, "created_at_ms": created_at_ms}))
+    """Make the directory of a group together with the note that says its name and age, for good; nothing happens if it is there."""
+    make_folder(directory.parent)
+    draft = directory.parent / f"{DRAFT}{os.getpid()}-{os.urandom(6).hex()}"
+    draft.mkdir(mode=0o750)
     try:
+        with (draft / ABOUT_GROUP).open("w") as note:
+            note.write(json.dumps({"group": group, "created_at_ms": created_at_ms}))
+            note.flush()
+            sync(note.fileno())
+        sync_folder(draft)
         draft.rename(directory)
     except OSError as error:
-        (draft / ABOUT_GROUP).unlink()
+        (draft / ABOUT_GROUP).unlink(missing_ok=True)
         draft.rmdir()
         # It was there when it mattered, even if somebody has deleted it since: who needs it then makes it again.
         if error.errno not in (errno.ENOTEMPTY, errno.EEXIST) and not directory.is_dir():
             raise
+        return
+    sync_folder(directory.parent)
 
 
 # --- reading ---

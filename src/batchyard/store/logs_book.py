@@ -129,27 +129,17 @@ class Book:
     def note_group(self, namespace: Namespace, group: LogGroup) -> None:
         """Write down a group as it is now."""
         with self._change() as connection:
-            connection.execute(
-                f"INSERT OR REPLACE INTO log_group (account, region, {_GROUP}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    *namespace,
-                    group.name,
-                    group.created_at_ms,
-                    group.retention_days,
-                    group.log_class,
-                    int(group.is_protected),
-                    json.dumps(group.tags),
-                    int(group.is_deleted),
-                ),
-            )
+            _write_group(connection, namespace, group)
 
-    def forget_group(self, namespace: Namespace, name: str) -> None:
-        """Remove what is noted about a group, with its streams and their events."""
+    def forget_group(self, namespace: Namespace, name: str, grave: LogGroup | None = None) -> None:
+        """Remove what is noted about a group, with its streams and their events; `grave` is noted instead."""
         where, key = "WHERE account = ? AND region = ?", (*namespace, name)
         with self._change() as connection:
             connection.execute(f"DELETE FROM event WHERE stream IN (SELECT id FROM stream {where} AND log_group = ?)", key)
             connection.execute(f"DELETE FROM stream {where} AND log_group = ?", key)
             connection.execute(f"DELETE FROM log_group {where} AND name = ?", key)
+            if grave is not None:
+                _write_group(connection, namespace, grave)
 
     # --- streams ---
 
@@ -265,6 +255,22 @@ class Book:
 
 _STREAM = "id, name, created_at_ms, ingested_at_ms, sequence, bytes"
 _GROUP = "name, created_at_ms, retention_days, class, is_protected, tags, is_deleted"
+
+
+def _write_group(connection: apsw.Connection, namespace: Namespace, group: LogGroup) -> None:
+    connection.execute(
+        f"INSERT OR REPLACE INTO log_group (account, region, {_GROUP}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            *namespace,
+            group.name,
+            group.created_at_ms,
+            group.retention_days,
+            group.log_class,
+            int(group.is_protected),
+            json.dumps(group.tags),
+            int(group.is_deleted),
+        ),
+    )
 
 
 def _group(row: Sequence[Any]) -> LogGroup:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import shutil
 
-from batchyard.store.logs import segment_path
+from batchyard.store.logs import DRAFT, segment_path
 from batchyard.store.logs_book import LogGroup, Namespace
 from batchyard.store.logs_segment import Segment
 from batchyard.store.logs_store import GONE, LogStore
 
 EVERY_S = 600.0
+DRAFT_MS = 3_600_000
 
 
 def run_once(logs: LogStore, now_ms: int) -> float:
@@ -27,6 +29,10 @@ def run_once(logs: LogStore, now_ms: int) -> float:
         _empty_segments(logs, namespace, group, cutoff_ms)
     for gone in logs.root.glob(f"*/*/{GONE}*"):
         shutil.rmtree(gone, ignore_errors=True)
+    for draft in logs.root.glob(f"*/*/{DRAFT}*"):
+        with contextlib.suppress(FileNotFoundError):
+            if draft.stat().st_mtime * 1000 < now_ms - DRAFT_MS:  # whoever made it is no more
+                shutil.rmtree(draft, ignore_errors=True)
     return EVERY_S
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -13,17 +14,17 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
+from batchyard.store.folders import make_folder, sync_folder
 from batchyard.store.logs import ABOUT_GROUP, DEFAULT_GROUP, SUFFIX, file_name, group_path, header, opened, plain_name, segment_path
 from batchyard.store.logs_book import Book, LogGroup, Namespace
 from batchyard.store.logs_segment import Segment
 from batchyard.store.logs_stream import Stream
-from batchyard.store.objects_bodies import make_folder
 
 READERS = 4
 BACKGROUND_WORKERS = 2
 SEGMENTS_REMEMBERED = 20_000
 LISTINGS_REMEMBERED = 256
-GONE = ".gone-"
+GOING, GONE = ".going-", ".gone-"  # directories of groups that are being deleted, and that are no more
 # A directory that changed twice within one tick of the file system's clock shows the same time: only older ones are believed.
 _TICK_NS = 100_000_000
 
@@ -59,6 +60,7 @@ class LogStore:
         self._lock = threading.RLock()
         self._segments: OrderedDict[Path, Segment] = OrderedDict()
         self._listings: OrderedDict[Path, _Listing] = OrderedDict()
+        self._end_deletions()
 
     def close(self) -> None:
         """Wait for what is under way and let go of the files."""
@@ -116,17 +118,42 @@ class LogStore:
             group = self.group(namespace, name)
             if group is None:
                 return False
-            self.book.forget_group(namespace, name)
-            if name == DEFAULT_GROUP:
-                self.book.note_group(namespace, LogGroup(name, group.created_at_ms, is_deleted=True))
-            directory = group_path(self.root, *namespace, name)
-            gone = directory.with_name(GONE + os.urandom(8).hex())
-            try:
-                directory.rename(gone)
-            except FileNotFoundError:
-                return True
-        shutil.rmtree(gone, ignore_errors=True)  # what is left over is swept by the retention chore
+            gone = self._take_away(namespace, group, group_path(self.root, *namespace, name))
+        if gone is not None:
+            shutil.rmtree(gone, ignore_errors=True)  # what is left over is swept by the retention chore
         return True
+
+    def _take_away(self, namespace: Namespace, group: LogGroup, directory: Path) -> Path | None:
+        """Let a group be no more, durably; what is left of its directory. The directory is set aside under a name that says so until
+        the book has forgotten the group, so that a deletion which a crash cut off is brought to its end."""
+        going = directory.with_name(f"{GOING}{os.urandom(4).hex()}-{directory.name}")
+        try:
+            directory.rename(going)
+        except FileNotFoundError:
+            self._forget_group(namespace, group)
+            return None
+        try:
+            sync_folder(going.parent)
+            self._forget_group(namespace, group)
+        except BaseException:
+            with contextlib.suppress(OSError):  # a node has made it again: then its old streams go with the next start
+                going.rename(directory)
+            raise
+        return _set_aside(going)
+
+    def _forget_group(self, namespace: Namespace, group: LogGroup) -> None:
+        grave = LogGroup(group.name, group.created_at_ms, is_deleted=True) if group.name == DEFAULT_GROUP else None
+        self.book.forget_group(namespace, group.name, grave)
+
+    def _end_deletions(self) -> None:
+        """Bring to their end those that a crash cut off."""
+        for going in self.root.glob(f"*/*/{GOING}*"):
+            account, region = plain_name(going.parent.parent.name), plain_name(going.parent.name)
+            about = self._about_group(going)
+            name = about[0] if about else plain_name(going.name[len(GOING) + 9 :])
+            if account is not None and region is not None and name is not None:
+                self._forget_group((account, region), LogGroup(name, about[1] if about else self.book.created_at_ms))
+            _set_aside(going)
 
     def bytes_stored(self, namespace: Namespace, name: str) -> int:
         """How many bytes the group's streams take."""
@@ -214,6 +241,7 @@ class LogStore:
                 self.book.forget_stream(namespace, group, name)
             if stream.segment is not None:
                 stream.segment.path.unlink(missing_ok=True)
+                sync_folder(stream.segment.path.parent)
                 self._segments.pop(stream.segment.path, None)
             return True
 
@@ -260,6 +288,14 @@ class LogStore:
                 if len(self._listings) > LISTINGS_REMEMBERED:
                     self._listings.popitem(last=False)
         return files
+
+
+def _set_aside(going: Path) -> Path:
+    """The directory of a group that is no more, under the name of one that nobody needs to look into again."""
+    gone = going.with_name(GONE + os.urandom(8).hex())
+    going.rename(gone)
+    sync_folder(gone.parent)
+    return gone
 
 
 def _read_directory(directory: Path) -> tuple[dict[str, str], bool]:

@@ -22,7 +22,8 @@ from typing import ParamSpec, TypeVar
 import apsw
 
 from . import objects_keys as keys
-from .objects_bodies import BodyFolder, BodyWriter, make_folder
+from .folders import make_folder
+from .objects_bodies import BodyFolder, BodyWriter
 from .objects_ledger import Ledger
 from .objects_reader import ObjectReader
 from .objects_reaper import Reaper

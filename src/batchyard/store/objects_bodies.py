@@ -7,7 +7,6 @@ files, and what a crash left behind can only lie in the folders of earlier epoch
 
 from __future__ import annotations
 
-import fcntl
 import os
 import threading
 from collections import Counter
@@ -18,6 +17,7 @@ from typing import TypeVar
 
 from batchyard.wire.checksums import Checksum
 
+from .folders import sync, sync_folder
 from .objects_checksums import in_base64, new_checksum
 
 Answer = TypeVar("Answer")
@@ -157,7 +157,7 @@ class BodyWriter:
         with self._lock:
             self._over = True
             if self._file >= 0:
-                _sync(self._file)
+                sync(self._file)
                 self._close()
                 sync_folder(self._path.parent)
             checksums = {name: in_base64(digest) for name, digest in self._digests.items()}
@@ -188,31 +188,6 @@ class BodyWriter:
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
-
-
-def make_folder(folder: Path) -> None:
-    """Make `folder` and what is missing above it, for good: a power cut does not take their entries."""
-    if not folder.exists():
-        make_folder(folder.parent)
-        folder.mkdir(exist_ok=True)
-        sync_folder(folder.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the entries of `folder` durable."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        _sync(handle)
-    finally:
-        os.close(handle)
-
-
-def _sync(handle: int) -> None:
-    """Everything about an open file or folder is on the medium after this; macOS needs to be asked more firmly."""
-    if hasattr(fcntl, "F_FULLFSYNC"):
-        fcntl.fcntl(handle, fcntl.F_FULLFSYNC)
-    else:
-        os.fsync(handle)
 
 
 _sync_bytes = getattr(os, "fdatasync", os.fsync)

@@ -11,6 +11,7 @@ import hmac
 import os
 from pathlib import Path
 
+from batchyard.store.folders import sync_folder
 from batchyard.store.opening import UnusableStore
 
 KEY_BYTES = 32
@@ -62,11 +63,7 @@ def _kept_key(path: Path) -> bytes:
             out.flush()
             os.fsync(out.fileno())
         partial.rename(path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        sync_folder(path.parent)
     key = path.read_bytes()
     if len(key) != KEY_BYTES:
         raise UnusableStore(
