@@ -12,11 +12,14 @@ Path = tuple[str | int, ...]  # from the root: ("Resources", "Queue", "Propertie
 
 
 class TemplateFault(Fault):
-    """A template that is refused: `ValidationError`, with AWS's words where they are known and the line where there is one."""
+    """A template that is refused: `ValidationError`, with AWS's words where they are known and the line where there is one.
+
+    AWS's own words of texts that are not well-formed hold the line already; to others it is added.
+    """
 
     def __init__(self, message: str, line: int = 0) -> None:
         self.line = line
-        super().__init__("ValidationError", f"{message} (line {line})" if line else message)
+        super().__init__("ValidationError", message if not line or f"(line {line}" in message else f"{message} (line {line})")
 
 
 @dataclass(frozen=True, slots=True)

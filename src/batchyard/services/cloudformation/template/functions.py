@@ -1,0 +1,372 @@
+"""What the functions of a template come to: one table, from a function's name to what it does."""
+
+from __future__ import annotations
+
+import base64
+import ipaddress
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from batchyard.services.cloudformation.template import parameters, syntax
+from batchyard.services.cloudformation.template.model import Path, Template, TemplateFault
+
+LATER = "{{changeSet:KNOWN_AFTER_APPLY}}"  # stands for what only exists after the change (AWS's own marker)
+MAX_BLOCKS = 256  # of a Fn::Cidr
+
+
+class _NoValue:
+    def __repr__(self) -> str:
+        return "AWS::NoValue"
+
+
+_NO_VALUE = _NoValue()
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What functions can ask for. `refs` and `attributes` are those of resources that exist; names are logical ids."""
+
+    template: Template
+    parameters: Mapping[str, str] = field(default_factory=dict)  # settled; those of SSM types already looked up
+    pseudo: Mapping[str, Any] = field(default_factory=dict)  # "AWS::Region" and so on; "AWS::NotificationARNs" is a list
+    conditions: Mapping[str, bool] = field(default_factory=dict)  # from conditions.decide
+    refs: Mapping[str, Any] = field(default_factory=dict)  # what Ref gives
+    attributes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # what GetAtt gives; nested stacks: "Outputs.X"
+    exports: Mapping[str, str] = field(default_factory=dict)
+    zones: Mapping[str, Sequence[str]] = field(default_factory=dict)  # region -> its zones; "" is the stack's region too
+    is_plan: bool = False  # then what a resource has that is not there yet is LATER instead of an error
+
+
+def resolve(value: Any, scope: Scope, path: Path) -> Any:
+    """`value` with its functions carried out; None when nothing is left of it. `path` is where it stands, for lines.
+
+    AWS::NoValue leaves no trace: the member or element goes. Raises TemplateFault with AWS's words where they are known.
+    """
+    found = _value(value, scope, path)
+    return None if found is _NO_VALUE else found
+
+
+def imported(value: Any, scope: Scope, path: Path) -> frozenset[str]:
+    """Names of the exports that `value` takes, of branches that are taken only. Names that are not known yet are left out."""
+    names: set[str] = set()
+
+    class Asked(Mapping[str, str]):
+        def __getitem__(self, name: str) -> str:
+            names.add(name)
+            return scope.exports.get(name, LATER)
+
+        def __iter__(self) -> Any:
+            return iter(scope.exports)
+
+        def __len__(self) -> int:
+            return len(scope.exports)
+
+        def __contains__(self, name: object) -> bool:
+            return True
+
+    asking = Scope(
+        template=scope.template,
+        parameters=scope.parameters,
+        pseudo=scope.pseudo,
+        conditions=scope.conditions,
+        refs=scope.refs,
+        attributes=scope.attributes,
+        exports=Asked(),
+        zones=scope.zones,
+        is_plan=True,
+    )
+    _value(value, asking, path)
+    return frozenset(names)
+
+
+def as_text(value: Any) -> str | None:
+    """A scalar as it stands in a text: integers plain, booleans in small letters; None for what is no scalar."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value) if isinstance(value, str | int | float) else None
+
+
+def is_later(value: Any) -> bool:
+    """Whether `value` is, or holds, what only exists after the change."""
+    return isinstance(value, str) and LATER in value
+
+
+def _value(value: Any, scope: Scope, path: Path) -> Any:
+    call = syntax.function(value)
+    if call is not None:
+        name, argument = call
+        if name not in _TABLE:
+            raise _fault(f"Encountered unsupported function: {name} Supported functions are: [{', '.join(sorted(_TABLE))}]", scope, path)
+        return _TABLE[name](argument, scope, (*path, name))
+    if isinstance(value, Mapping):
+        members = ((key, _value(inner, scope, (*path, key))) for key, inner in value.items())
+        return {key: inner for key, inner in members if inner is not _NO_VALUE}
+    if isinstance(value, list):
+        elements = (_value(inner, scope, (*path, index)) for index, inner in enumerate(value))
+        return [inner for inner in elements if inner is not _NO_VALUE]
+    return value
+
+
+def _fault(message: str, scope: Scope, path: Path) -> TemplateFault:
+    return TemplateFault(f"Template error: {message}", scope.template.line(path))
+
+
+def _ref(argument: Any, scope: Scope, path: Path) -> Any:
+    if not isinstance(argument, str) or not argument:
+        raise _fault("every Ref object must have a single String value.", scope, path)
+    return _named(argument, scope, path)
+
+
+def _named(name: str, scope: Scope, path: Path) -> Any:
+    """What a name stands for: a pseudo parameter, a parameter, or a resource."""
+    if name == syntax.NO_VALUE_NAME:
+        return _NO_VALUE
+    if name in scope.pseudo:
+        return scope.pseudo[name]
+    if name in scope.parameters:
+        return parameters.value(scope.template, name, scope.parameters[name])
+    if name in scope.refs:
+        return scope.refs[name]
+    if scope.is_plan and name in scope.template.section("Resources"):
+        return LATER
+    raise _unresolved(name, scope.template, path)
+
+
+def _unresolved(name: str, template: Template, path: Path) -> TemplateFault:
+    block = path[0] if path and path[0] in ("Resources", "Outputs", "Conditions", "Rules") else "Resources"
+    return TemplateFault(
+        f"Template format error: Unresolved resource dependencies [{name}] in the {block} block of the template", template.line(path)
+    )
+
+
+def _get_att(argument: Any, scope: Scope, path: Path) -> Any:
+    name, wanted = syntax.attribute(argument, scope.template, path)
+    attribute = _text(wanted, scope, (*path, 1), "every Fn::GetAtt object requires two non-empty parameters, the resource name and the")
+    return _attribute(name, attribute, scope, path)
+
+
+def _attribute(name: str, attribute: str, scope: Scope, path: Path) -> Any:
+    if name not in scope.attributes:
+        if name not in scope.template.section("Resources"):
+            raise _fault(f"instance of Fn::GetAtt references undefined resource {name}", scope, path)
+        if scope.is_plan:
+            return LATER
+        raise _unresolved(name, scope.template, path)
+    known = scope.attributes[name]
+    if attribute in known:
+        return known[attribute]
+    inner: Any = known
+    for part in attribute.split("."):  # custom resources answer with nested objects
+        inner = inner.get(part) if isinstance(inner, Mapping) else None
+    if inner is not None:
+        return inner
+    if scope.is_plan:
+        return LATER
+    raise _fault(f"resource {name} does not support attribute type {attribute} in Fn::GetAtt", scope, path)
+
+
+def _sub(argument: Any, scope: Scope, path: Path) -> Any:
+    parts, variables = syntax.sub(argument, scope.template, path)
+    given: dict[str, str] = {}
+    for key, inner in variables.items():
+        given[key] = _text(
+            inner,
+            scope,
+            (*path, 1, key),
+            "every value of the context object of every Fn::Sub object must be a string or a function that returns a string",
+        )
+    return "".join(_variable(part.text, given, scope, path) if part.is_name else part.text for part in parts)
+
+
+def _variable(name: str, given: Mapping[str, str], scope: Scope, path: Path) -> str:
+    if name in given:
+        return given[name]
+    if "." in name:
+        resource, attribute = name.split(".", 1)
+        found = _attribute(resource, attribute, scope, path)
+    else:
+        found = _named(name, scope, path)
+    text = "" if found is _NO_VALUE else as_text(found)
+    if text is None:
+        raise _fault(f"variable {name} in Fn::Sub expression does not resolve to a string", scope, path)
+    return text
+
+
+def _text(value: Any, scope: Scope, path: Path, words: str) -> str:
+    """`value` as a text. Raises TemplateFault with `words` when it comes to no scalar."""
+    text = as_text(_value(value, scope, path))
+    if text is None:
+        raise _fault(words, scope, path)
+    return text
+
+
+def _list(value: Any, scope: Scope, path: Path, words: str) -> list[Any] | None:
+    """`value` as a list, None when it is not known yet. Raises TemplateFault with `words` when it comes to none."""
+    found = _value(value, scope, path)
+    if is_later(found):
+        return None
+    if not isinstance(found, list):
+        raise _fault(words, scope, path)
+    return found
+
+
+def arguments(argument: Any, counts: range, words: str, template: Template, path: Path) -> list[Any]:
+    """A function's arguments. Raises TemplateFault with `words` when they are no list or too few or many."""
+    if not isinstance(argument, list) or len(argument) not in counts:
+        raise TemplateFault(f"Template error: {words}", template.line(path))
+    return argument
+
+
+JOIN = (
+    "every Fn::Join object requires two parameters, (1) a string delimiter and (2) a list of strings to be joined or a function that"
+    " returns a list of strings (such as Fn::GetAZs) to be joined."
+)
+SPLIT = (
+    "every Fn::Split object requires two parameters, (1) a string delimiter and (2) a string to be split or a function that returns"
+    " a string to be split."
+)
+SELECT = "Fn::Select requires a list argument with two elements: an integer index and a list"
+FIND = "every Fn::FindInMap object requires three parameters, the map name, map key and the attribute for return value"
+IF = "Fn::If requires a list argument with the first element being a condition"
+BASE64 = "every Fn::Base64 object must have a String-typed value."
+ZONES = "every Fn::GetAZs object must have a String-typed value."
+CIDR = "every Fn::Cidr object requires a block of addresses, a count from 1 to 256 and the number of bits of each block"
+IMPORT = "every Fn::ImportValue object must have a String-typed value."
+LENGTH = "every Fn::Length object requires a list"
+
+
+def _join(argument: Any, scope: Scope, path: Path) -> Any:
+    delimiter, wanted = arguments(argument, range(2, 3), JOIN, scope.template, path)
+    if not isinstance(delimiter, str):
+        raise _fault(JOIN, scope, path)
+    elements = _list(wanted, scope, (*path, 1), JOIN)
+    if elements is None:
+        return LATER
+    texts = [as_text(element) for element in elements]
+    if None in texts:
+        raise _fault(JOIN, scope, path)
+    return delimiter.join(text for text in texts if text is not None)
+
+
+def _split(argument: Any, scope: Scope, path: Path) -> Any:
+    delimiter, source = arguments(argument, range(2, 3), SPLIT, scope.template, path)
+    if not isinstance(delimiter, str) or not delimiter:
+        raise _fault(SPLIT, scope, path)
+    text = _text(source, scope, (*path, 1), SPLIT)
+    return LATER if is_later(text) else text.split(delimiter)
+
+
+def _select(argument: Any, scope: Scope, path: Path) -> Any:
+    index, wanted = arguments(argument, range(2, 3), SELECT, scope.template, path)
+    number = _text(index, scope, (*path, 0), SELECT)
+    elements = _list(wanted, scope, (*path, 1), SELECT)
+    if is_later(number) or elements is None:
+        return LATER
+    if not number.strip().lstrip("-").isdecimal():
+        raise _fault(SELECT, scope, path)
+    if not 0 <= int(number) < len(elements):
+        raise _fault(f"Fn::Select cannot select nonexistent value at index {int(number)}", scope, path)
+    return elements[int(number)]
+
+
+def _find_in_map(argument: Any, scope: Scope, path: Path) -> Any:
+    counts = range(3, 5) if syntax.has_extensions(scope.template) else range(3, 4)
+    wanted = arguments(argument, counts, FIND, scope.template, path)
+    keys = [_text(key, scope, (*path, index), FIND) for index, key in enumerate(wanted[:3])]
+    has_default = len(wanted) == 4 and isinstance(wanted[3], Mapping) and "DefaultValue" in wanted[3]
+    if any(is_later(key) for key in keys):
+        return LATER
+    mappings = scope.template.section("Mappings")
+    found = mappings.get(keys[0], {}).get(keys[1], {}).get(keys[2])
+    if found is not None:
+        return found
+    if has_default:
+        return _value(wanted[3]["DefaultValue"], scope, (*path, 3, "DefaultValue"))
+    if keys[0] not in mappings:
+        raise _fault(f"Mapping named '{keys[0]}' is not present in the 'Mappings' section of template.", scope, path)
+    raise _fault(f"Unable to get mapping for {'::'.join(keys)}", scope, path)
+
+
+def _if(argument: Any, scope: Scope, path: Path) -> Any:
+    name, *branches = arguments(argument, range(3, 4), IF, scope.template, path)
+    if not isinstance(name, str):
+        raise _fault(IF, scope, path)
+    if name not in scope.conditions:
+        raise _fault(f"unresolved condition dependency {name} in Fn::If", scope, path)
+    chosen = 0 if scope.conditions[name] else 1
+    return _value(branches[chosen], scope, (*path, 1 + chosen))
+
+
+def _base64(argument: Any, scope: Scope, path: Path) -> Any:
+    text = _text(argument, scope, path, BASE64)
+    return LATER if is_later(text) else base64.b64encode(text.encode()).decode()
+
+
+def _zones(argument: Any, scope: Scope, path: Path) -> Any:
+    region = _text(argument, scope, path, ZONES)
+    if is_later(region):
+        return LATER
+    return list(scope.zones.get(region or "", ()))
+
+
+def _cidr(argument: Any, scope: Scope, path: Path) -> Any:
+    wanted = arguments(argument, range(2, 4), CIDR, scope.template, path)
+    texts = [_text(each, scope, (*path, index), CIDR).strip() for index, each in enumerate(wanted)]
+    if any(is_later(text) for text in texts):
+        return LATER
+    try:
+        block = ipaddress.ip_network(texts[0], strict=False)
+        numbers = [int(text) for text in texts[1:]]
+    except ValueError:
+        raise _fault(CIDR, scope, path) from None
+    count = numbers[0]
+    bits = numbers[1] if len(numbers) == 2 else block.max_prefixlen - block.prefixlen - max(count - 1, 0).bit_length()
+    prefix = block.max_prefixlen - bits
+    if not 1 <= count <= MAX_BLOCKS or bits < 0:
+        raise _fault(CIDR, scope, path)
+    if prefix < block.prefixlen or (prefix - block.prefixlen < 16 and 1 << (prefix - block.prefixlen) < count):
+        raise _fault(f"Fn::Cidr cannot take {count} blocks of {bits} bits out of {block}", scope, path)
+    first, size = int(block.network_address), 1 << bits
+    kind = type(block.network_address)
+    return [f"{kind(first + number * size)}/{prefix}" for number in range(count)]
+
+
+def _import(argument: Any, scope: Scope, path: Path) -> Any:
+    name = _text(argument, scope, path, IMPORT)
+    if is_later(name):
+        return LATER
+    if name not in scope.exports:
+        raise TemplateFault(f"No export named {name} found", scope.template.line(path))
+    return scope.exports[name]
+
+
+def _length(argument: Any, scope: Scope, path: Path) -> Any:
+    elements = _list(argument, scope, path, LENGTH)
+    return LATER if elements is None else len(elements)
+
+
+def _to_json(argument: Any, scope: Scope, path: Path) -> Any:
+    found = _value(argument, scope, path)
+    if not isinstance(found, Mapping | list):
+        raise _fault("every Fn::ToJsonString object requires an object or a list", scope, path)
+    return json.dumps(found, separators=(",", ":"), ensure_ascii=False)
+
+
+_TABLE: dict[str, Callable[[Any, Scope, Path], Any]] = {
+    "Ref": _ref,
+    "Fn::Base64": _base64,
+    "Fn::Cidr": _cidr,
+    "Fn::FindInMap": _find_in_map,
+    "Fn::GetAtt": _get_att,
+    "Fn::GetAZs": _zones,
+    "Fn::If": _if,
+    "Fn::ImportValue": _import,
+    "Fn::Join": _join,
+    "Fn::Length": _length,
+    "Fn::Select": _select,
+    "Fn::Split": _split,
+    "Fn::Sub": _sub,
+    "Fn::ToJsonString": _to_json,
+}

@@ -1,0 +1,173 @@
+"""Checks how a template uses functions: which there are, where they may stand, and that they have the arguments that they need."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from batchyard.services.cloudformation.template import conditions, functions, syntax
+from batchyard.services.cloudformation.template.functions import arguments
+from batchyard.services.cloudformation.template.model import Path, Template, TemplateFault
+
+CONTAINS = "every Fn::Contains object requires two parameters, (1) a list of strings and (2) a string"
+EACH = "every {} object requires two lists of strings"
+OF_ALL = "every {} object requires a parameter type or parameter and an attribute"
+_IN_RULES = syntax.TESTS - {"Condition"} | syntax.RULES | {"Ref"}
+_IN_MAP = frozenset({"Ref", "Fn::FindInMap"})  # without the transform AWS::LanguageExtensions
+_WORDS = {
+    "Fn::Contains": CONTAINS,
+    "Fn::EachMemberEquals": EACH.format("Fn::EachMemberEquals"),
+    "Fn::EachMemberIn": EACH.format("Fn::EachMemberIn"),
+    "Fn::ValueOf": OF_ALL.format("Fn::ValueOf"),
+    "Fn::ValueOfAll": OF_ALL.format("Fn::ValueOfAll"),
+    "Fn::And": conditions.MANY.format("Fn::And"),
+    "Fn::Or": conditions.MANY.format("Fn::Or"),
+    "Fn::Not": conditions.NOT,
+    "Fn::Equals": conditions.EQUALS,
+    "Fn::Join": functions.JOIN,
+    "Fn::Split": functions.SPLIT,
+    "Fn::Select": functions.SELECT,
+    "Fn::If": functions.IF,
+    "Fn::Cidr": functions.CIDR,
+}
+_COUNTS = {"Fn::And": range(2, 11), "Fn::Or": range(2, 11), "Fn::Not": range(1, 2), "Fn::If": range(3, 4), "Fn::Cidr": range(2, 4)}
+
+
+def check(value: Any, template: Template, path: Path, where: str) -> None:
+    """Raises TemplateFault for a function in `value` that cannot stand there. `where` is "values", "conditions" or "rules"."""
+    if isinstance(value, Mapping):
+        _check_alone(value, template, path)
+        call = syntax.function(value) or (
+            ("Condition", value["Condition"]) if where == "conditions" and set(value) == {"Condition"} else None
+        )
+        if call is not None:
+            _check_call(*call, template, (*path, call[0]), where)
+        for key, inner in value.items():
+            check(inner, template, (*path, key), where)
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            check(inner, template, (*path, index), where)
+
+
+def _check_alone(value: Mapping[str, Any], template: Template, path: Path) -> None:
+    """A function is all that there is of an object; Fn::ForEach alone stands among members, under a name of its own."""
+    calls = [key for key in value if key.startswith("Fn::") and not key.startswith("Fn::ForEach::")]
+    if calls and len(value) > 1:
+        beside = next(key for key in value if key != calls[0])
+        message = f"Template error: {calls[0]} must be the only member of its object, beside it stands {beside}"
+        raise TemplateFault(message, template.line((*path, calls[0])))
+
+
+def _check_call(name: str, argument: Any, template: Template, path: Path, where: str) -> None:
+    allowed = syntax.VALUES | (syntax.TESTS if where == "conditions" else frozenset())
+    if syntax.has_extensions(template):
+        allowed |= syntax.EXTENDED
+    if where == "rules":
+        allowed = _IN_RULES
+    if where == "conditions":
+        allowed -= {"Fn::ImportValue", "Fn::GetAZs", "Fn::Cidr", "Fn::Base64"}
+    if name == "Fn::Transform":
+        raise TemplateFault(f"No transform named {_named(argument)} found.", template.line(path))
+    if name not in allowed:
+        if name in syntax.TESTS and where == "values":
+            raise TemplateFault(f"Template error: {name} can be used in the Conditions block only, here use Fn::If", template.line(path))
+        known = ", ".join(sorted(allowed))
+        raise TemplateFault(
+            f"Template error: Encountered unsupported function: {name} Supported functions are: [{known}]", template.line(path)
+        )
+    if name in _WORDS:
+        found = arguments(argument, _COUNTS.get(name, range(2, 3)), _WORDS[name], template, path)
+        _check_arguments(name, found, template, path)
+    elif name == "Fn::FindInMap":
+        _check_find(argument, template, path)
+    elif name == "Fn::Sub":
+        _check_sub(argument, template, path)
+    elif name == "Fn::GetAtt":
+        syntax.attribute(argument, template, path)
+    elif name in ("Ref", "Condition", "Fn::RefAll") and (not isinstance(argument, str) or not argument):
+        raise TemplateFault(f"Template error: every {name} object must have a single String value.", template.line(path))
+    elif name in ("Fn::Base64", "Fn::GetAZs", "Fn::ImportValue") and not _can_be_text(argument):
+        raise TemplateFault(f"Template error: every {name} object must have a String-typed value.", template.line(path))
+    elif name == "Fn::Length" and not (isinstance(argument, list) or syntax.function(argument)):
+        raise TemplateFault(f"Template error: {functions.LENGTH}", template.line(path))
+
+
+def _named(argument: Any) -> str:
+    return str(argument.get("Name")) if isinstance(argument, Mapping) else str(argument)
+
+
+def _can_be_text(value: Any) -> bool:
+    return functions.as_text(value) is not None or syntax.function(value) is not None
+
+
+def _can_be_list(value: Any) -> bool:
+    return isinstance(value, list) or syntax.function(value) is not None
+
+
+def _check_arguments(name: str, found: list[Any], template: Template, path: Path) -> None:
+    """What the literal ones among the arguments must be; those that are functions show it when they are resolved."""
+    match name:
+        case "Fn::Join":
+            is_right = isinstance(found[0], str) and _can_be_list(found[1])
+            if isinstance(found[1], list):
+                is_right = is_right and all(_can_be_text(each) for each in found[1])
+        case "Fn::Split":
+            is_right = isinstance(found[0], str) and found[0] != "" and _can_be_text(found[1])
+        case "Fn::Select":
+            is_right = _can_be_list(found[1]) and (syntax.function(found[0]) is not None or str(found[0]).isdecimal())
+            if is_right and isinstance(found[1], list) and str(found[0]).isdecimal() and int(found[0]) >= len(found[1]):
+                raise TemplateFault(
+                    f"Template error: Fn::Select cannot select nonexistent value at index {int(found[0])}", template.line(path)
+                )
+        case "Fn::If":
+            is_right = isinstance(found[0], str)
+            if is_right and found[0] not in template.section("Conditions"):
+                raise TemplateFault(f"Template error: unresolved condition dependency {found[0]} in Fn::If", template.line(path))
+        case "Fn::Equals":
+            is_right = all(_can_be_text(each) for each in found)
+        case "Fn::And" | "Fn::Or" | "Fn::Not":
+            is_right = all(isinstance(each, Mapping | bool) for each in found)
+        case "Fn::Cidr":
+            is_right = all(_can_be_text(each) for each in found)
+        case "Fn::Contains":
+            is_right = _can_be_list(found[0]) and _can_be_text(found[1])
+        case "Fn::EachMemberEquals":
+            is_right = _can_be_list(found[0]) and _can_be_text(found[1])
+        case "Fn::EachMemberIn":
+            is_right = _can_be_list(found[0]) and _can_be_list(found[1])
+        case _:
+            is_right = all(isinstance(each, str) for each in found)
+    if not is_right:
+        raise TemplateFault(f"Template error: {_WORDS[name]}", template.line(path))
+
+
+def _check_find(argument: Any, template: Template, path: Path) -> None:
+    has_extensions = syntax.has_extensions(template)
+    found = arguments(argument, range(3, 5) if has_extensions else range(3, 4), functions.FIND, template, path)
+    for each in found[:3]:
+        call = syntax.function(each)
+        if (call is None and functions.as_text(each) is None) or (call is not None and not has_extensions and call[0] not in _IN_MAP):
+            raise TemplateFault(f"Template error: {functions.FIND}", template.line(path))
+    if len(found) == 4 and not (isinstance(found[3], Mapping) and set(found[3]) == {"DefaultValue"}):
+        raise TemplateFault(f"Template error: {functions.FIND}", template.line(path))
+    mappings = template.section("Mappings")
+    name, key, attribute = (functions.as_text(each) for each in found[:3])
+    if name is None or len(found) == 4:
+        return
+    if name not in mappings:
+        raise TemplateFault(
+            f"Template error: Mapping named '{name}' is not present in the 'Mappings' section of template.", template.line(path)
+        )
+    if key is not None and (key not in mappings[name] or (attribute is not None and attribute not in mappings[name][key])):
+        raise TemplateFault(f"Template error: Unable to get mapping for {name}::{key}::{attribute}", template.line(path))
+
+
+def _check_sub(argument: Any, template: Template, path: Path) -> None:
+    _, variables = syntax.sub(argument, template, path)
+    for key, each in variables.items():
+        if not _can_be_text(each):
+            raise TemplateFault(
+                "Template error: every value of the context object of every Fn::Sub object must be a string or a function that returns a"
+                " string",
+                template.line((*path, 1, key)),
+            )
