@@ -45,7 +45,7 @@ def room(path: Path) -> str:
 def is_pure(path: Path) -> bool:
     """The law, the nouns, and what of Stacks only thinks: the language of templates and the plan of an update."""
     parts = path.relative_to(SOURCE).parts
-    return parts[0] in ("core", "model") or parts[:2] == ("services", "cloudformation") and parts[2] in ("template", "planning")
+    return parts[0] in ("core", "model") or (parts[:2] == ("services", "cloudformation") and parts[2] in ("template", "planning"))
 
 
 @pytest.mark.parametrize("path", [p for p in FILES if len(p.relative_to(SOURCE).parts) > 1], ids=lambda p: str(p.relative_to(SOURCE)))
