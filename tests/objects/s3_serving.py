@@ -17,14 +17,14 @@ from botocore.config import Config
 from batchyard.server.app import App, DoorSettings
 from batchyard.server.identity import root_credential
 from batchyard.server.listener import listener_config
-from batchyard.services.s3 import handle
+from batchyard.services.s3 import AccessLogs, handle
 from batchyard.store.objects import ObjectStore
 
 ACCOUNT, OTHER_ACCOUNT = "123456789012", "210987654321"
 KEYS = {account: root_credential(f"AKIA{account}", f"secret-of-{account}", account) for account in (ACCOUNT, OTHER_ACCOUNT)}
 
 
-def door(store: ObjectStore, is_open: bool = False) -> App:
+def door(store: ObjectStore, is_open: bool = False, access_logs: AccessLogs | None = None) -> App:
     """The ASGI application in front of `store`; with `is_open` it asks for no signatures and everybody is `ACCOUNT`."""
     credentials = {credential.access_key_id: credential for credential in KEYS.values()}
     return App(
@@ -33,16 +33,17 @@ def door(store: ObjectStore, is_open: bool = False) -> App:
         handle,
         lambda access_key_id, _: credentials.get(access_key_id),
         DoorSettings(ACCOUNT, "us-east-1", is_open),
+        access_logs=access_logs,
     )
 
 
 @contextmanager
-def served(store: ObjectStore, is_open: bool = False) -> Iterator[str]:
+def served(store: ObjectStore, is_open: bool = False, access_logs: AccessLogs | None = None) -> Iterator[str]:
     """The URL of a server of `store`."""
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
     listener.listen()
-    server = uvicorn.Server(listener_config(door(store, is_open)))
+    server = uvicorn.Server(listener_config(door(store, is_open, access_logs)))
     thread = threading.Thread(target=lambda: server.run([listener]), daemon=True)
     thread.start()
     try:

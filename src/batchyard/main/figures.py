@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from batchyard.engine.driver import Driver
 from batchyard.model.job import Status
+from batchyard.services.s3 import AccessLogs
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
@@ -47,3 +48,20 @@ class EngineFigures:
         for kind, count in sorted(engine.observer.dropped.items()):
             dropped.add_metric((kind,), count)
         yield dropped
+
+
+class LogFigures:
+    """The same of access logs: what was delivered, and what was lost and why."""
+
+    def __init__(self, access_logs: AccessLogs) -> None:
+        self._access_logs = access_logs
+
+    def collect(self) -> Iterator[Metric]:
+        """The figures as they are now."""
+        from prometheus_client.core import CounterMetricFamily
+
+        yield CounterMetricFamily("batchyard_access_log_records", "Records of access logs delivered.", value=self._access_logs.delivered)
+        lost = CounterMetricFamily("batchyard_access_log_records_lost", "Records of access logs that nobody will get.", labels=("why",))
+        for why, count in sorted(self._access_logs.lost.items()):
+            lost.add_metric((why,), count)
+        yield lost

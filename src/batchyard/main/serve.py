@@ -33,7 +33,7 @@ from batchyard.engine.reader import EngineReader
 from batchyard.engine.waiters import Waiters
 from batchyard.engine.world import RealWorld
 from batchyard.main.desk import ServerDesk, ServerSettings
-from batchyard.main.figures import EngineFigures
+from batchyard.main.figures import EngineFigures, LogFigures
 from batchyard.main.keys import HeldAttempt, KeyRing
 from batchyard.main.listeners import announcer_of
 from batchyard.main.settings import Identity, Settings, SettingsError, identity_of, keep_identity, write_private
@@ -43,7 +43,7 @@ from batchyard.server.listener import allow_many_connections, listener_config
 from batchyard.services import batch, ec2, ecs, events, iam, logs, operator, s3, secretsmanager, ssm, sts
 from batchyard.services.authorization import Authorizer
 from batchyard.services.job_secrets import SecretResolver
-from batchyard.store import logs_retention, objects_lifecycle
+from batchyard.store import logs_retention
 from batchyard.store.folders import make_folder
 from batchyard.store.logs_store import LogStore
 from batchyard.store.objects import ObjectStore
@@ -175,7 +175,8 @@ async def _serve(settings: Settings, identity: Identity, listener: socket.socket
         announcer=announcer,
         waiters=waiters,
     )
-    app = _app(desk, settings, identity, functools.partial(_health, provider))
+    access_logs = s3.AccessLogs(objects, settings.data / "access-logs", settings.log_delivery_s)
+    app = _app(desk, settings, identity, functools.partial(_health, provider), access_logs)
     await driver.start()
     await _node_answers(provider)
     await driver.settled()
@@ -185,7 +186,7 @@ async def _serve(settings: Settings, identity: Identity, listener: socket.socket
     gc.freeze()
     server = uvicorn.Server(listener_config(app, timeout_graceful_shutdown=5))
     serving = asyncio.ensure_future(server.serve([listener]))
-    chores = _chores(desk, settings.retention())
+    chores = _chores(desk, settings.retention(), access_logs)
     _stop_on_signals(stop)
     _say_ready(settings.data, url, identity)
     await asyncio.wait([serving, asyncio.ensure_future(stop.wait())], return_when=asyncio.FIRST_COMPLETED)
@@ -198,20 +199,31 @@ async def _serve(settings: Settings, identity: Identity, listener: socket.socket
     await serving
     await driver.close()
     await announcer.close()
-    _close(store, objects, shelf, deliveries, log_store)
+    _close(access_logs, store, objects, shelf, deliveries, log_store)
     return 0
 
 
-def _app(desk: ServerDesk, settings: Settings, identity: Identity, health: Callable[[], Mapping[str, object]]) -> App:
+def _app(
+    desk: ServerDesk, settings: Settings, identity: Identity, health: Callable[[], Mapping[str, object]], access_logs: s3.AccessLogs
+) -> App:
     """The door for the world, and the one inside the house."""
     authorize = Authorizer(desk.shelf, is_enforced=settings.is_iam_enforced)
     desk.calls = InnerDoor(desk, SERVICES, s3.handle, authorize)
     door = DoorSettings(identity.account, identity.region, is_open=settings.auth == "off")
-    figures = EngineFigures(desk.driver)
-    return App(desk, SERVICES, s3.handle, desk.keys.lookup, door, health=health, authorize=authorize, collectors=[figures])
+    return App(
+        desk,
+        SERVICES,
+        s3.handle,
+        desk.keys.lookup,
+        door,
+        health=health,
+        authorize=authorize,
+        collectors=[EngineFigures(desk.driver), LogFigures(access_logs)],
+        access_logs=access_logs,
+    )
 
 
-def _close(*memories: Store | ObjectStore | Shelf | LogStore) -> None:
+def _close(*memories: s3.AccessLogs | Store | ObjectStore | Shelf | LogStore) -> None:
     for memory in memories:
         memory.close()
 
@@ -328,9 +340,13 @@ async def _jobs_ended(driver: Driver, patience_s: float = 40.0) -> None:
     log.warning("%d attempts have not ended; the node ends them", len(driver.engine.yard.attempts))
 
 
-def _chores(desk: ServerDesk, kept: retention.Retention) -> asyncio.Future[list[None]]:
+def _chores(desk: ServerDesk, kept: retention.Retention, access_logs: s3.AccessLogs) -> asyncio.Future[list[None]]:
     """All that is done again and again beside the answering of requests."""
-    in_threads = (functools.partial(logs_retention.run_once, desk.logs), functools.partial(objects_lifecycle.run_once, desk.objects))
+    in_threads = (
+        functools.partial(logs_retention.run_once, desk.logs),
+        functools.partial(s3.carry_out_lifecycles, desk.objects, access_logs),
+        access_logs.deliver,
+    )
     tasks: list[Callable[[int], Awaitable[float]]] = [functools.partial(asyncio.to_thread, task) for task in in_threads]
     tasks.append(functools.partial(retention.run_once, desk.driver.ask, kept))
     return asyncio.gather(*(_chore(task, desk.now_ms) for task in tasks))

@@ -53,6 +53,7 @@ class Settings:
     container_cpu: str = "shares"
     enforce_iam: bool | None = None  # None: with profile aws
     webhooks: tuple[str, ...] = ()
+    log_delivery_s: float = 60.0
 
     @property
     def is_iam_enforced(self) -> bool:

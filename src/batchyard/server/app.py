@@ -31,6 +31,8 @@ from batchyard.server.exchange import (
 from batchyard.server.identity import anonymous_caller, caller_of, refuse_web_pages, unproven_caller
 from batchyard.server.metrics import CONTENT_TYPE, Collector, DoorMetrics
 from batchyard.services import Caller, Handler
+from batchyard.services.s3 import AccessLogs
+from batchyard.services.s3.access_lines import Notes
 from batchyard.wire import errors, routes, shapes, sigclaims, sigv2, sigv4
 from batchyard.wire.foreign import refusal
 from batchyard.wire.http import HttpRequest, HttpResponse
@@ -94,7 +96,7 @@ def always_ready() -> Mapping[str, Any]:
 class _Visit:
     """One request on its way through the house, and what has become known of it."""
 
-    __slots__ = ("asked_for", "codec", "operation", "receive", "request", "request_id", "service", "timeout_s")
+    __slots__ = ("asked_for", "caller", "codec", "operation", "receive", "request", "request_id", "sent", "service", "timeout_s")
 
     def __init__(self, request: HttpRequest, receive: Receive, timeout_s: float | None) -> None:
         self.request = request
@@ -105,6 +107,8 @@ class _Visit:
         self.service, self.operation = "none", "-"
         self.asked_for = ""
         self.codec: Codec | None = None
+        self.caller: Caller | None = None
+        self.sent = 0  # bytes of the answer's body
 
 
 class App:
@@ -125,6 +129,7 @@ class App:
         health: Callable[[], Mapping[str, Any]] = always_ready,
         authorize: Authorize = everybody_may,
         collectors: Iterable[Collector] = (),
+        access_logs: AccessLogs | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.metrics = DoorMetrics(collectors)
@@ -136,6 +141,7 @@ class App:
         self._health = health
         self._authorize = authorize
         self._clock = clock
+        self._access_logs = access_logs
         self._codecs: dict[str, Codec] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -147,10 +153,13 @@ class App:
         is_here = scope.get("state", {}).get(BODY_IS_HERE)
         visit = _Visit(request, asked, None if is_here else self._settings.read_timeout_s)
         response = await self._answer(visit)
+        decided = time.perf_counter()
         if "expect" in request.headers and not asked.yet:
             # The client will not send the body now, and what follows on this connection would be taken for it.
             response.headers["connection"] = "close"
         status = await self._send(visit, response, receive, send)
+        if request.notes is not None and self._access_logs is not None:
+            self._access_logs.note(request, visit.caller, response, visit.sent, started, decided)
         elapsed = time.perf_counter() - started
         self.metrics.count(visit.service, visit.operation, status, elapsed)
         if access_log.isEnabledFor(logging.DEBUG):
@@ -170,7 +179,7 @@ class App:
         """The status, once all is sent; `BROKEN_OFF` when the body failed after the head was out. Then all that is left is to stop
         there, so that nobody takes a part for the whole."""
         try:
-            await send_response(response, visit.request.method == "HEAD", receive, send)
+            visit.sent = await send_response(response, visit.request.method == "HEAD", receive, send)
         except Fault as fault:
             log.warning("%s %s broke off after its head: %s", visit.service, visit.operation, fault.message)
             return BROKEN_OFF
@@ -229,6 +238,8 @@ class App:
         visit.operation = request.method
         if self._s3 is None:
             raise errors.not_available("s3", "S3", "")
+        if self._access_logs is not None and self._access_logs.sources:
+            request.notes = Notes()
         verified = None
         if self._settings.is_open:
             caller = self._identify(visit, b"")
@@ -239,6 +250,7 @@ class App:
             self._authorize(caller, "s3", request.method, request)
         else:
             caller = anonymous_caller(self._settings.region, visit.request_id)
+        visit.caller = caller
         request.body = open_body(request, verified)
         response = await self._s3(self._desk, caller, request)
         response.headers.setdefault("x-amz-request-id", visit.request_id)

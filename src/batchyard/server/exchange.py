@@ -157,8 +157,8 @@ def refuse_unsendable(response: HttpResponse) -> None:
             raise Fault("InvalidArgument", f"The value of the header {name} holds control characters.")
 
 
-async def send_response(response: HttpResponse, is_head: bool, receive: Receive, send: Send) -> None:
-    """Sends all of it. A streamed body is left off as soon as the client is gone."""
+async def send_response(response: HttpResponse, is_head: bool, receive: Receive, send: Send) -> int:
+    """Sends all of it. A streamed body is left off as soon as the client is gone. The number of bytes of the body that went out."""
     body = response.body
     headers = response.headers
     if isinstance(body, bytes):
@@ -168,25 +168,29 @@ async def send_response(response: HttpResponse, is_head: bool, receive: Receive,
             headers["content-length"] = str(len(body))
         await send({"type": "http.response.start", "status": response.status, "headers": _raw(headers)})
         await send({"type": "http.response.body", "body": body})
-        return
+        return len(body)
+    sent = 0
     try:
         await send({"type": "http.response.start", "status": response.status, "headers": _raw(headers)})
         if not is_head:
-            await _stream(body, receive, send)
+            sent = await _stream(body, receive, send)
         await send({"type": "http.response.body", "body": b""})
+        return sent
     finally:
         if hasattr(body, "aclose"):
             await body.aclose()
 
 
-async def _stream(body: AsyncIterator[bytes], receive: Receive, send: Send) -> None:
-    gone = asyncio.ensure_future(_until_gone(receive))
+async def _stream(body: AsyncIterator[bytes], receive: Receive, send: Send) -> int:
+    gone, sent = asyncio.ensure_future(_until_gone(receive)), 0
     try:
         async for chunk in body:
             if gone.done():
-                return
+                return sent
             async with asyncio.timeout(STALLED_READER_S):
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            sent += len(chunk)
+        return sent
     except TimeoutError as error:
         raise _timed_out() from error
     finally:

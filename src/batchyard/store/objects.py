@@ -59,6 +59,8 @@ class ObjectStore:
         self._epoch = 0
         self._disk = ThreadPoolExecutor(DISK_WORKERS, thread_name_prefix="objects-disk")
         self._questions = ThreadPoolExecutor(INDEX_WORKERS, thread_name_prefix="objects-index")
+        self.logging_changed: Callable[[], None] = lambda: None
+        """To be called when buckets may log elsewhere than before; who writes access logs hangs itself in here."""
 
     def change(self, change: Callable[[apsw.Connection], Answer]) -> Future[Answer]:
         """Run `change` (functions of `objects_keys`, `objects_versions`, `objects_uploads`) in the next commit.

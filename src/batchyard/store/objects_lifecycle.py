@@ -6,8 +6,9 @@ each step done or not done. A step looks again at what it is about to change: wh
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from typing import NamedTuple
 
 import apsw
 import msgspec
@@ -26,12 +27,26 @@ Steps = list[tuple[str, ObjectRecord, str]]
 """(expire | remove | class, the version, the storage class)."""
 
 
-def run_once(store: ObjectStore, now_ms: int) -> float:
-    """Do what is due at `now_ms`; the seconds until it should run again."""
+class Done(NamedTuple):
+    """What was done to a key: `step` is expire, mark (a delete marker was made), class or abort; `version` is the one that went or came."""
+
+    step: str
+    bucket: str
+    key: str
+    version: str
+    size: int
+    storage_class: str = ""
+
+
+Tell = Callable[[Sequence[Done]], None]
+
+
+def run_once(store: ObjectStore, now_ms: int, tell: Tell = lambda done: None) -> float:
+    """Do what is due at `now_ms`; the seconds until it should run again. `tell` hears of each page that is done for good."""
     for bucket, rules in store.ask(_ruled):
-        _abort_uploads(store, bucket, rules, now_ms)
+        tell(_abort_uploads(store, bucket, rules, now_ms))
         for steps in _pages(store, bucket, rules, now_ms):
-            store.change(partial(_carry_out, bucket=bucket, steps=steps, now_ms=now_ms)).result()
+            tell(store.change(partial(_carry_out, bucket=bucket, steps=steps, now_ms=now_ms)).result())
     return EVERY_S
 
 
@@ -46,23 +61,30 @@ def _ruled(index: apsw.Connection) -> list[tuple[Bucket, list[Rule]]]:
     return found
 
 
-def _abort_uploads(store: ObjectStore, bucket: Bucket, rules: list[Rule], now_ms: int) -> None:
+def _abort_uploads(store: ObjectStore, bucket: Bucket, rules: list[Rule], now_ms: int) -> list[Done]:
+    done: list[Done] = []
     due = [rule for rule in rules if rule.abort_days is not None]
     key, upload_id = "", ""
     while due:
         page = store.ask(lambda index: uploads.list_uploads(index, bucket, "", "", key, upload_id, PAGE))  # noqa: B023 (asked at once)
         for upload in page.uploads:
-            if any(upload.key.startswith(rule.prefix) and due_ms(upload.initiated_at_ms, rule.abort_days or 0) <= now_ms for rule in due):
-                store.change(partial(_abort, upload=upload)).result()
+            is_due = any(
+                upload.key.startswith(rule.prefix) and due_ms(upload.initiated_at_ms, rule.abort_days or 0) <= now_ms for rule in due
+            )
+            if is_due and store.change(partial(_abort, upload=upload)).result():
+                done.append(Done("abort", bucket.name, upload.key, "", 0))
         if not page.truncated:
-            return
+            break
         key, upload_id = page.last_key, page.last_id
+    return done
 
 
-def _abort(index: apsw.Connection, upload: Upload) -> None:
-    """Abort an upload, unless it was completed since it was looked at: then its parts are an object's."""
-    if uploads.find_upload(index, upload.bucket, upload.key, upload.id) is not None:
-        uploads.abort_upload(index, upload)
+def _abort(index: apsw.Connection, upload: Upload) -> bool:
+    """Abort an upload, unless it was completed since it was looked at: then its parts are an object's. Whether it was aborted."""
+    if uploads.find_upload(index, upload.bucket, upload.key, upload.id) is None:
+        return False
+    uploads.abort_upload(index, upload)
+    return True
 
 
 def _pages(store: ObjectStore, bucket: Bucket, rules: list[Rule], now_ms: int) -> Iterator[Steps]:
@@ -112,18 +134,22 @@ def _due(history: list[ObjectRecord], rules: list[Rule], now_ms: int) -> Steps:
     return steps
 
 
-def _carry_out(index: apsw.Connection, bucket: Bucket, steps: Steps, now_ms: int) -> None:
+def _carry_out(index: apsw.Connection, bucket: Bucket, steps: Steps, now_ms: int) -> list[Done]:
     """The change of one page. Whatever is no longer as it was when it was looked at is left alone."""
-    now = keys.find_bucket(index, bucket.name)
+    now, done = keys.find_bucket(index, bucket.name), list[Done]()
     if now is None or now.id != bucket.id:
-        return
+        return done
     for step, record, storage_class in steps:
         found = versions.find_version(index, now, record.key, record.version)
         if found is None or (found.manifest, found.place, found.is_latest) != (record.manifest, record.place, record.is_latest):
             continue
         if step == "expire":
-            versions.delete_latest(index, now, record.key, now_ms)
+            marker = versions.delete_latest(index, now, record.key, now_ms)
+            done.append(Done("expire" if marker is None else "mark", now.name, record.key, marker or "", record.size))
         elif step == "remove":
             versions.delete_version(index, now, record.key, record.version)
+            done.append(Done("expire", now.name, record.key, record.version, record.size))
         else:
             versions.put_traits(index, found, msgspec.structs.replace(found.traits, storage_class=storage_class))
+            done.append(Done("class", now.name, record.key, record.version, record.size, storage_class))
+    return done

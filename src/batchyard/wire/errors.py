@@ -72,6 +72,7 @@ S3_STATUS = {
     "BucketAlreadyOwnedByYou": 409,
     "BucketNotEmpty": 409,
     "ConditionalRequestConflict": 409,
+    "CrossLocationLoggingProhibited": 403,
     "InternalError": 500,
     "InvalidAccessKeyId": 403,
     "InvalidBucketState": 409,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(slots=True)
@@ -12,7 +13,8 @@ class HttpRequest:
 
     `headers` has lower-case names; repeated ones are joined by a comma. `body` yields the chunks of the body; once the door has
     checked the signature, they come without aws-chunked framing, and a wrong length, chunk signature, payload hash or trailing
-    checksum raises a `Fault` from the iterator. After the last chunk, `trailers` holds what followed the body.
+    checksum raises a `Fault` from the iterator. After the last chunk, `trailers` holds what followed the body. `notes` is None unless
+    the door wants to hear more of the answering than the response says (`services/s3/access_lines.py`).
     """
 
     method: str
@@ -22,6 +24,7 @@ class HttpRequest:
     body: AsyncIterator[bytes]
     remote: str = ""
     trailers: dict[str, str] = field(default_factory=dict)
+    notes: Any = None
 
 
 @dataclass(slots=True)

@@ -21,6 +21,7 @@ RUNTIMES = ("auto", "container", "process")
 DOWN_PATIENCE_S = 60.0
 GRACE_S = 30.0
 ANSWER_WITHIN_S = 3.0
+LATER = click.FloatRange(min=0.1)
 WAITERS = Path(__file__).parents[2] / "botocore_data"  # AWS has published no waiters for Batch: these are ours
 _CONFUSING = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS")
 
@@ -49,6 +50,7 @@ _CONFUSING = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SESSION_TOKEN", "AWS_SE
 @click.option("--pull", type=click.Choice(["missing", "always", "never"]), help="When images are pulled  [missing]")
 @click.option("--container-network", metavar="NAME", help="The network of containers; only on the host's do they reach the service  [host]")
 @click.option("--webhook", "webhooks", multiple=True, metavar="URL", help="POST events of jobs and queues to URL; may be given again")
+@click.option("--log-delivery", type=LATER, metavar="SECONDS", help="How often the access logs of buckets become objects  [60]")
 @click.option("--container-cpu", type=click.Choice(["shares", "hard"]), help="hard: no container gets more than it asks for  [shares]")
 def serve(
     data: Path | None,
@@ -70,6 +72,7 @@ def serve(
     container_network: str | None,
     container_cpu: str | None,
     webhooks: tuple[str, ...],
+    log_delivery: float | None,
 ) -> None:
     """Run the service, until it is stopped.
 
@@ -98,6 +101,7 @@ def serve(
         "container_network": container_network,
         "container_cpu": container_cpu,
         "webhooks": webhooks,
+        "log_delivery_s": log_delivery,
     }
     raise SystemExit(run(Settings(**{name: value for name, value in given.items() if value is not None})))
 

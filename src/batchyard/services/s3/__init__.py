@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from batchyard.services import Caller
+from batchyard.services.s3.access_logs import AccessLogs, carry_out_lifecycles
 from batchyard.services.s3.actions import ANONYMOUS
 from batchyard.services.s3.call import Call, access_denied
 from batchyard.services.s3.operations import NOT_YET, OPERATIONS
@@ -18,7 +19,7 @@ from batchyard.services.s3.versions import MarkerFault
 from batchyard.wire import shapes
 from batchyard.wire.http import HttpRequest, HttpResponse
 
-__all__ = ["NOT_YET", "OPERATIONS", "RECORDED_ONLY", "handle"]
+__all__ = ["NOT_YET", "OPERATIONS", "RECORDED_ONLY", "AccessLogs", "carry_out_lifecycles", "handle"]
 
 
 async def handle(desk: Any, caller: Caller, request: HttpRequest) -> HttpResponse:
@@ -27,6 +28,8 @@ async def handle(desk: Any, caller: Caller, request: HttpRequest) -> HttpRespons
     Raises a `Fault` with S3's code for everything that S3 refuses, `NotImplemented` (501) for what is not served.
     """
     target = match(request)
+    if request.notes is not None:
+        request.notes.operation, request.notes.bucket, request.notes.key = target.operation, target.bucket, target.key
     if not caller.account and target.operation not in ANONYMOUS:
         raise access_denied()
     call = Call(desk.objects, caller, request, target.operation, target.bucket, target.key, target.query)

@@ -41,8 +41,16 @@ class Wish:
         return f"arn:aws:s3:::{bucket.name}" + (f"/{self.key}" if self.key else "")
 
 
-def is_allowed(index: apsw.Connection, bucket: Bucket, caller: Caller, values: Callable[[], Mapping[str, str]], wish: Wish) -> bool:
-    """Whether the caller may. `values` gives those of the request for the conditions of policies."""
+def is_allowed(
+    index: apsw.Connection,
+    bucket: Bucket,
+    caller: Caller,
+    values: Callable[[], Mapping[str, str]],
+    wish: Wish,
+    by_acl: list[bool] | None = None,
+) -> bool:
+    """Whether the caller may. `values` gives those of the request for the conditions of policies. `by_acl` gets an entry when nothing
+    but an access control list allows it."""
     is_owner = caller.account == bucket.account
     if is_owner and wish.action in NEVER_LOCKED and caller.arn.endswith(":root"):
         return True
@@ -58,7 +66,12 @@ def is_allowed(index: apsw.Connection, bucket: Bucket, caller: Caller, values: C
     block = public_access_block(index, bucket)
     if policy.is_public and block.get("RestrictPublicBuckets"):
         return False
-    return said is True or _is_granted(index, bucket, caller.account, wish, bool(block.get("IgnorePublicAcls")))
+    if said is True:
+        return True
+    is_granted = _is_granted(index, bucket, caller.account, wish, bool(block.get("IgnorePublicAcls")))
+    if is_granted and by_acl is not None:
+        by_acl.append(True)
+    return is_granted
 
 
 def request_values(request: HttpRequest, query: Mapping[str, str], caller: Caller) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import threading
+import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future
 from dataclasses import replace
@@ -36,7 +37,11 @@ async def receive(call: Call, checksum: Announced, also: str = "") -> tuple[Body
     try:
         async for chunk in call.request.body:
             await intake.take(chunk)
+        if call.notes is not None:
+            call.notes.body_ended_s = time.perf_counter()
         writer, written = await intake.finish()
+        if call.notes is not None:
+            call.notes.size = written.size
         return writer, replace(written, checksums=written.checksums | checksum.value(call.request))
     except BaseException as failure:
         intake.abandon()

@@ -90,6 +90,7 @@ async def delete_bucket(call: Call) -> HttpResponse:
         keys.remove_bucket(index, bucket.id)
 
     await call.change(change)
+    await call.work(call.store.logging_changed)
     return HttpResponse(204)
 
 

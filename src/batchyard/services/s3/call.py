@@ -15,6 +15,7 @@ import apsw
 from batchyard.model.fault import Fault
 from batchyard.services import Caller
 from batchyard.services.s3.access import Wish, is_allowed, request_values
+from batchyard.services.s3.access_lines import Notes
 from batchyard.services.s3.actions import action_of
 from batchyard.services.s3.owners import canonical_id
 from batchyard.store import objects_keys as keys
@@ -40,6 +41,12 @@ class Call:
     bucket: str
     key: str
     query: dict[str, str]
+
+    @property
+    def notes(self) -> Notes | None:
+        """Where to leave what only the answering knows, if anybody wants to hear it."""
+        notes: Notes | None = self.request.notes
+        return notes
 
     def header(self, name: str) -> str:
         """The value of a request header (lower-case name), "" when it is missing."""
@@ -90,7 +97,13 @@ class Call:
 
     def may(self, index: apsw.Connection, bucket: Bucket, wish: Wish) -> bool:
         """Whether the caller may."""
-        return is_allowed(index, bucket, self.caller, partial(request_values, self.request, self.query, self.caller), wish)
+        values = partial(request_values, self.request, self.query, self.caller)
+        if self.request.notes is None:
+            return is_allowed(index, bucket, self.caller, values, wish)
+        by_acl: list[bool] = []
+        may = is_allowed(index, bucket, self.caller, values, wish, by_acl)
+        self.request.notes.is_by_acl |= bool(by_acl)
+        return may
 
     async def document(self) -> dict[str, Any]:
         """The XML (or JSON) document in the body, decoded as the operation's input. Raises `MalformedXML`, `MaxMessageLengthExceeded`."""

@@ -92,6 +92,8 @@ def _assemble(call: Call, upload: Upload, wanted: list[dict[str, Any]], there: d
                 ETag=piece.etag,
             )
     size = sum(piece.size for piece in chosen)
+    if call.notes is not None:
+        call.notes.size = size
     promised = call.header("x-amz-mp-object-size")
     if promised and promised != str(size):
         raise Fault(

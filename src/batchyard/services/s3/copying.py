@@ -12,6 +12,7 @@ import msgspec
 
 from batchyard.model.fault import Fault
 from batchyard.services.s3.access import Wish, check_grants
+from batchyard.services.s3.access_lines import Deed
 from batchyard.services.s3.actions import action_of
 from batchyard.services.s3.bodies import refer
 from batchyard.services.s3.call import Call, invalid_argument
@@ -57,6 +58,7 @@ async def copy_object(call: Call) -> HttpResponse:
         check_algorithm(algorithm)
     checksums = await _checksums_for(call, source, algorithm) if algorithm else None
     record, traits, headers = await call.change(partial(_copy, call, source, wanted, checksums))
+    _note_source(call, record, "REST.COPY.OBJECT_GET")
     result: dict[str, Any] = {"ETag": quoted(record.etag), "LastModified": record.modified_at_ms / 1000}
     result |= {f"Checksum{name}": value for name, value in traits.checksums.items()}
     if traits.checksums:
@@ -90,9 +92,18 @@ async def upload_part_copy(call: Call) -> HttpResponse:
     finally:
         call.store.work(reader.close)
     piece = await refer(call, writer, partial(enter_part, call, number, written))
+    _note_source(call, reader.record, "REST.COPY.PART_GET")
     result: dict[str, Any] = {"ETag": quoted(piece.etag), "LastModified": piece.modified_at_ms / 1000}
     result |= {f"Checksum{name}": value for name, value in piece.checksums.items()}
     return call.answer({"CopyPartResult": result}, _source_headers(reader.record) | upload.traits.recorded)
+
+
+def _note_source(call: Call, record: ObjectRecord, operation: str) -> None:
+    """The log of the source's bucket hears of a copy too."""
+    if call.notes is not None:
+        version = shown(record.version) if record.bucket.versioning else ""
+        call.notes.size = record.size
+        call.notes.deeds.append(Deed(operation, record.bucket.name, record.key, 200, version, size=record.size))
 
 
 def source_of(call: Call) -> Source:

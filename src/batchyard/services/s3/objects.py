@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -12,6 +13,7 @@ import msgspec
 
 from batchyard.model.fault import Fault
 from batchyard.services.s3.access import Wish, check_grants
+from batchyard.services.s3.access_lines import Deed
 from batchyard.services.s3.actions import action_of
 from batchyard.services.s3.bodies import READ_BYTES, receive, refer, stream
 from batchyard.services.s3.call import Call, access_denied, http_date
@@ -25,6 +27,7 @@ from batchyard.store import objects_versions as versions
 from batchyard.store.objects_bodies import WrittenBody
 from batchyard.store.objects_reader import ObjectReader
 from batchyard.store.objects_records import Bucket, Piece, Traits
+from batchyard.wire.errors import S3_STATUS
 from batchyard.wire.http import HttpResponse
 
 KEY_LIMIT_BYTES = 1024
@@ -133,7 +136,19 @@ async def delete_objects(call: Call) -> HttpResponse:
         return deleted, errors
 
     deleted, errors = await call.change(change)
+    if call.notes is not None:
+        call.notes.deeds += _batch_deeds(call.bucket, deleted, errors)
     return call.answer({"Deleted": [] if document.get("Quiet") else deleted, "Errors": errors})
+
+
+def _batch_deeds(bucket: str, deleted: list[dict[str, Any]], errors: list[dict[str, Any]]) -> Iterator[Deed]:
+    """Each key of a batch, for the log."""
+    for entry in deleted:
+        version = entry.get("DeleteMarkerVersionId") or entry.get("VersionId", "")
+        yield Deed("BATCH.DELETE.OBJECT", bucket, entry["Key"], 204, version)
+    for entry in errors:
+        status = S3_STATUS.get(entry["Code"], 400)
+        yield Deed("BATCH.DELETE.OBJECT", bucket, entry["Key"], status, entry.get("VersionId", ""), entry["Code"])
 
 
 def check_key(key: str) -> None:
@@ -188,6 +203,8 @@ async def _open(call: Call) -> ObjectReader:
 def _describe(call: Call, reader: ObjectReader) -> tuple[HttpResponse, int, int]:
     """The answer without its body, and which bytes (first, number) that body would be."""
     record = reader.record
+    if call.notes is not None:
+        call.notes.size = record.size
     if not_modified(record, call.request.headers):
         headers = {"etag": quoted(record.etag), "last-modified": http_date(record.modified_at_ms)}
         headers |= version_headers(record.bucket, record.version)

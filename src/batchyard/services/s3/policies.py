@@ -25,8 +25,12 @@ CONDITION_KEYS = frozenset(
     (
         "aws:principalaccount",
         "aws:principalarn",
+        "aws:principalisawsservice",
+        "aws:principalservicename",
         "aws:referer",
         "aws:securetransport",
+        "aws:sourceaccount",
+        "aws:sourcearn",
         "aws:sourceip",
         "aws:useragent",
         "s3:delimiter",
@@ -38,14 +42,18 @@ CONDITION_KEYS = frozenset(
         "s3:x-amz-storage-class",
     )
 )
+# keys whose fixed values make a statement not public
+_NARROWING = ("aws:principalaccount", "aws:principalarn", "aws:sourceaccount", "aws:sourcearn")
 _ELEMENTS = frozenset(("Sid", "Effect", "Principal", "NotPrincipal", "Action", "NotAction", "Resource", "NotResource", "Condition"))
+SERVICE = "service:"
 _PRINCIPAL = re.compile(r"\*|\d{12}|arn:aws[\w-]*:(iam|sts)::[\w-]*:\S+")
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
     """A request as policies see it: the account ("" for anybody) and ARN of who asks, `s3:Action`, the resource's ARN, and the
-    values of condition keys (lower case; those that the request does not have are missing)."""
+    values of condition keys (lower case; those that the request does not have are missing). A service of ours that asks by itself
+    has its name, such as `logging.s3.amazonaws.com`, for an ARN and `service:` for an account."""
 
     account: str
     arn: str
@@ -169,7 +177,7 @@ def _texts(value: Any, name: str) -> list[str]:
 
 
 def _principals(value: Any) -> tuple[str, ...]:
-    """`*`, account numbers and ARNs. Services and federated users never call here, so they match nobody."""
+    """`*`, account numbers, ARNs, and names of services behind `service:`. Federated users never call here, so they match nobody."""
     if value is None:
         raise malformed("Missing required field Principal")
     if value == "*":
@@ -181,6 +189,8 @@ def _principals(value: Any) -> tuple[str, ...]:
         if not _PRINCIPAL.fullmatch(text):
             raise malformed("Invalid principal in policy")
         found.append(text)
+    if "Service" in value:
+        found += [SERVICE + name for name in _texts(value["Service"], "Principal")]
     if "CanonicalUser" in value:
         found += [canonical_account(text) for text in _texts(value["CanonicalUser"], "Principal")]
     return tuple(found)
@@ -189,6 +199,8 @@ def _principals(value: Any) -> tuple[str, ...]:
 def _is_principal(principal: str, asked: Asked) -> bool:
     if principal == "*" or not asked.account:
         return principal == "*"
+    if asked.account == SERVICE:
+        return principal == SERVICE + asked.arn
     if principal == asked.account or principal == asked.arn:
         return True
     found = re.fullmatch(r"arn:aws[\w-]*:iam::(\d{12}):(root|role/(?:.*/)?([^/]+))", principal)
@@ -240,7 +252,7 @@ def _narrows(operator: str, key: str, wanted: tuple[str, ...]) -> bool:
     if operator == "IpAddress" and key == "aws:sourceip":
         return all(ipaddress.ip_network(text, strict=False).prefixlen >= 8 for text in wanted)
     is_positive = operator in ("StringEquals", "StringLike", "ArnEquals", "ArnLike")
-    return is_positive and key in ("aws:principalaccount", "aws:principalarn") and not any("*" in text or "?" in text for text in wanted)
+    return is_positive and key in _NARROWING and not any("*" in text or "?" in text for text in wanted)
 
 
 @lru_cache(maxsize=1024)

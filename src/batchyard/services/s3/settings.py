@@ -13,11 +13,13 @@ import apsw
 import msgspec
 
 from batchyard.model.fault import Fault
-from batchyard.services.s3.access import ENFORCED, bucket_grants, public_access_block
+from batchyard.services.s3 import acls
+from batchyard.services.s3.access import ENFORCED, bucket_grants, check_grants, public_access_block
 from batchyard.services.s3.buckets import acl_with_ownership
 from batchyard.services.s3.call import Call
 from batchyard.services.s3.encryption import check_encryption
 from batchyard.services.s3.lifecycle import check_lifecycle
+from batchyard.services.s3.owners import canonical_id
 from batchyard.services.s3.policies import compile_policy
 from batchyard.services.s3.route import not_implemented
 from batchyard.services.s3.traits import checked_tags
@@ -33,7 +35,6 @@ RECORDED_ONLY: dict[str, str] = {
     "bucket encryption": "new objects say in their headers that they have it; they lie on the disk as they came: encrypt the disk.",
     "object encryption (AES256, aws:kms)": "the headers are kept and given back; the bytes are not encrypted, and no key is asked for.",
     "lifecycle transitions": "the object says that it is of that class; all objects lie on the same disk.",
-    "server access logging": "where logs should go is kept; none are delivered yet.",
     "ownership controls": "they say whether ACLs count; the owner of the bucket owns all objects in it, whoever wrote them.",
     "bucket tags": "they are kept and given back, and charge nothing to anyone.",
     "storage class": "all objects lie on the same disk.",
@@ -195,7 +196,7 @@ async def get_bucket_versioning(call: Call) -> HttpResponse:
 
 
 async def put_bucket_logging(call: Call) -> HttpResponse:
-    """PutBucketLogging: where access logs should go, or nowhere."""
+    """PutBucketLogging: where access logs go, or nowhere."""
     wanted = (await call.document()).get("BucketLoggingStatus", {}).get("LoggingEnabled")
 
     def change(index: apsw.Connection) -> None:
@@ -208,10 +209,24 @@ async def put_bucket_logging(call: Call) -> HttpResponse:
             raise Fault(
                 "InvalidTargetBucketForLogging", "The target bucket for logging does not exist", TargetBucket=wanted["TargetBucket"]
             )
-        keys.put_setting(index, bucket.id, "logging", msgspec.json.encode(wanted).decode())
+        if target.region != bucket.region:
+            message = "Cross S3 location logging not allowed."
+            raise Fault("CrossLocationLoggingProhibited", message, TargetBucket=target.name)
+        grants = _log_grants(wanted, bucket.account)
+        check_grants(index, target, grants)
+        keys.put_setting(index, bucket.id, "logging", msgspec.json.encode(wanted | ({"grants": grants} if grants else {})).decode())
 
     await call.change(change)
+    await call.work(call.store.logging_changed)
     return HttpResponse(200)
+
+
+def _log_grants(wanted: dict[str, Any], owner: str) -> acls.Grants:
+    """What log objects grant to others. Raises `MalformedXML` for two ways to name them."""
+    if len(wanted.get("TargetObjectKeyFormat", {})) > 1:
+        raise Fault("MalformedXML", "The XML you provided was not well-formed or did not validate against our published schema")
+    owned = {"Owner": {"ID": canonical_id(owner)}, "Grants": wanted.get("TargetGrants", [])}
+    return acls.grants_in_document(owned, owner)
 
 
 async def get_bucket_logging(call: Call) -> HttpResponse:
@@ -221,7 +236,11 @@ async def get_bucket_logging(call: Call) -> HttpResponse:
         return keys.setting(index, call.own_bucket(index).id, "logging")
 
     text = await call.look(question)
-    return call.answer({"LoggingEnabled": msgspec.json.decode(text)} if text else {})
+    if not text:
+        return call.answer({})
+    kept = msgspec.json.decode(text)
+    kept.pop("grants", None)
+    return call.answer({"LoggingEnabled": kept})
 
 
 async def put_off(call: Call) -> HttpResponse:
