@@ -153,7 +153,7 @@ def recorded_only() -> str:
 
 def settings() -> str:
     """`batchyard serve`'s options, with the defaults of `Settings` or, where those depend on the machine, in words."""
-    names = {"spot_notice": "spot_notice_s", "idle": "idle_s"}
+    names = {"spot_notice": "spot_notice_s", "idle": "idle_s", "log_delivery": "log_delivery_s"}
     defaults = {
         "data": "`./.batchyard`",
         "port": "a free one",
