@@ -6,10 +6,10 @@ of AWS Batch they are known and decided here (docs/decisions/0023); elsewhere th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from batchyard.services.cloudformation.schemas.reading import Pointer, Schema, schema
+from batchyard.services.cloudformation.schemas.reading import CUSTOM_RESOURCE, Pointer, Schema, schema
 from batchyard.services.cloudformation.schemas.typing import typed
 
 NEVER, CONDITIONALLY, ALWAYS = "Never", "Conditionally", "Always"
@@ -32,6 +32,23 @@ def replacement(type_name: str, before: Mapping[str, Any], after: Mapping[str, A
     for pointer, part, was, will in _changes(held, held.content, old, new, ()):
         found[".".join(pointer)] = NEVER if _is_reordered(part, was, will) else _asks(held, pointer, was, will, old, new)
     return found
+
+
+def would_ask(type_name: str, place: Sequence[str | int], properties: Mapping[str, Any]) -> str:
+    """What a change of the value at `place` would ask for, when its new value is not known: "Never", "Conditionally" or "Always"."""
+    held = schema(type_name)
+    if held is None:
+        return CONDITIONALLY
+    pointer: list[str] = []
+    part = held.content
+    was: Any = properties
+    for step in place:  # as deep as the schema names members
+        if not isinstance(step, str) or step not in part.get("properties", {}):
+            break
+        pointer.append(step)
+        part = held.part(part["properties"][step])
+        was = was.get(step, _ABSENT) if isinstance(was, Mapping) else _ABSENT
+    return _asks(held, tuple(pointer), was, _ABSENT, properties, properties) if pointer else NEVER
 
 
 def _changes(
@@ -71,7 +88,8 @@ def _asks(held: Schema, pointer: Pointer, was: Any, will: Any, before: Mapping[s
     if any(_touches(pointer, fixed, was, will) for fixed in held.conditional):
         decide = _DECIDED.get(held.type_name)
         return decide(pointer, before, after) if decide else CONDITIONALLY
-    return NEVER
+    is_custom = held.type_name.startswith("Custom::") or held.type_name == CUSTOM_RESOURCE
+    return CONDITIONALLY if is_custom else NEVER  # its function replaces it by answering another physical id
 
 
 def _touches(pointer: Pointer, fixed: Pointer, was: Any, will: Any) -> bool:

@@ -1,0 +1,52 @@
+"""Which values of a resource must not be shown: what comes from NoEcho parameters, and what is a secret by its name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+from batchyard.services.cloudformation.planning.changes import Place
+from batchyard.services.cloudformation.planning.fragments import placed, sources
+
+_SECRET = re.compile(
+    r"(Password|Passphrase|SecretString|SecretKey|SecretAccessKey|ClientSecret|ApiKeyValue|AuthToken|AccessToken|PrivateKey)$"
+)
+MASK = "****"
+
+
+def hidden(
+    type_name: str, unresolved: Mapping[str, Any] | None, properties: Mapping[str, Any], no_echo: Collection[str]
+) -> frozenset[Place]:
+    """The places within the properties whose values must not be shown.
+
+    What refers to a parameter of `no_echo` is found by the unresolved properties; the parameters of a nested stack that get one too.
+    Secrets by name: a member called Password, SecretString and the like, unless it is a dynamic reference (which holds no secret).
+    """
+    found = {place for place, fragment in placed(unresolved, properties).items() if any(s.name in no_echo for s in sources(fragment))}
+    return frozenset(found | set(_named(properties, ())))
+
+
+def _named(value: Any, place: Place) -> Iterator[Place]:
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            if isinstance(inner, str) and _SECRET.search(str(key)) and not inner.startswith("{{resolve:"):
+                yield (*place, key)
+            else:
+                yield from _named(inner, (*place, key))
+    elif isinstance(value, list | tuple):
+        for i, inner in enumerate(value):
+            yield from _named(inner, (*place, i))
+
+
+def masked(value: Any, places: Collection[Place], place: Place = ()) -> Any:
+    """The value at `place` with every hidden one as `****`, whatever of it is within or around."""
+    if any(place[: len(one)] == one for one in places):
+        return MASK
+    if not any(one[: len(place)] == place for one in places):
+        return value
+    if isinstance(value, Mapping):
+        return {key: masked(inner, places, (*place, key)) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [masked(inner, places, (*place, i)) for i, inner in enumerate(value)]
+    return value
