@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import apsw
 import pytest
 from botocore.exceptions import ClientError
 
+from small_disk import fill, refusal, small_disk_at
 from yard import Yard, until
 
 
@@ -73,33 +72,8 @@ def test_a_region_has_the_form_of_one(tmp_path: Path, region: str) -> None:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of its own of 32 MiB."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    place.chmod(0o711)
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=32m,mode=711", "tmpfs", str(place)], capture_output=True, text=True)
-    if mounted.returncode:
-        pytest.skip(f"a disk of its own cannot be mounted here: {mounted.stderr.strip()}")
-    yield place
-    subprocess.run(["umount", "-l", str(place)], check=True)
-
-
-def fill(disk: Path) -> Path:
-    """A file that takes all room that is left."""
-    path = disk / "fill"
-    out = os.open(path, os.O_WRONLY | os.O_CREAT)
-    with contextlib.suppress(OSError):
-        while True:
-            os.write(out, bytes(4096))
-    os.close(out)
-    return path
-
-
-def refusal(call: Callable[[], Any]) -> tuple[str, str]:
-    with pytest.raises(ClientError) as refused:
-        call()
-    assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] >= 500, "to be tried again"
-    return refused.value.response["Error"]["Code"], refused.value.response["Error"]["Message"]
+    with small_disk_at(tmp_path / "disk") as disk:
+        yield disk
 
 
 def test_a_full_disk_is_named_reads_go_on_and_all_is_well_once_there_is_room(small_disk: Path, tmp_path: Path) -> None:

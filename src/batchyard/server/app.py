@@ -33,6 +33,7 @@ from batchyard.server.metrics import CONTENT_TYPE, Collector, DoorMetrics
 from batchyard.services import Caller, Handler
 from batchyard.services.s3 import AccessLogs
 from batchyard.services.s3.access_lines import Notes
+from batchyard.store.opening import is_for_want_of_room
 from batchyard.wire import errors, routes, shapes, sigclaims, sigv2, sigv4
 from batchyard.wire.foreign import refusal
 from batchyard.wire.http import HttpRequest, HttpResponse
@@ -199,7 +200,10 @@ class App:
             return response
         except Fault as fault:
             return self._refusal(visit, fault)
-        except Exception:
+        except Exception as error:
+            if is_for_want_of_room(error):
+                log.warning("%s %s found no room on the disk (request %s)", visit.service, visit.operation, visit.request_id)
+                return self._refusal(visit, errors.disk_full(visit.service))
             log.exception("%s %s failed (request %s)", visit.service, visit.operation, visit.request_id)
             self.metrics.count_unexpected(visit.service, visit.operation)
             return self._refusal(visit, errors.server_fault(visit.service))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 from collections.abc import Callable
 from typing import Any
 
@@ -12,10 +11,10 @@ import apsw
 from batchyard.model.fault import Fault
 from batchyard.services import Caller, Handler, Params
 from batchyard.services.repeating import current_step
+from batchyard.store.opening import is_for_want_of_room
 from batchyard.store.shelf import NO_REGION, Drawer, Place
 
 Act = Callable[[Drawer, Caller, Params], Params]
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 
 def place_of(service: str, caller: Caller, *, is_global: bool = False) -> Place:
@@ -55,13 +54,7 @@ async def changed(desk: Any, place: Place, act: Callable[[Drawer], Any]) -> Any:
         act = step.once(act)
     try:
         return await asyncio.wrap_future(desk.shelf.change(place, act))
-    except apsw.FullError:
-        raise _disk_full() from None
-    except OSError as error:
-        if error.errno not in _NO_ROOM:
+    except (apsw.Error, OSError) as error:
+        if not is_for_want_of_room(error):
             raise
-        raise _disk_full() from None
-
-
-def _disk_full() -> Fault:
-    return Fault("ServiceUnavailableException", "The disk of the service's records is full: free some space and try again.")
+        raise Fault("ServiceUnavailableException", "The disk of the service's records is full: free some space and try again.") from None

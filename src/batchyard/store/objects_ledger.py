@@ -136,7 +136,9 @@ class Ledger:
         self._writer.execute("SAVEPOINT change")
         try:
             answer = change(self._writer)
-        except Exception as fault:  # noqa: BLE001 - handed to the one who waits for this change
+        except Exception as fault:
+            if not self._writer.in_transaction:
+                raise  # on a full disk SQLite may undo the whole group by itself
             self._writer.execute("ROLLBACK TO change; RELEASE change")
             return None, fault
         self._writer.execute("RELEASE change")

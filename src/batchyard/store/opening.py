@@ -1,12 +1,15 @@
-"""Why a file of ours cannot be opened, the same for every store: it is too new, or it is no file that can be used."""
+"""Why a file of ours cannot be opened or written, the same for every store: too new, no file that can be used, no room on the disk."""
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import apsw
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 
 class NewerStore(Exception):
@@ -24,6 +27,11 @@ def opening(path: Path | str) -> Iterator[None]:
         yield
     except apsw.Error as error:
         raise UnusableStore(f"{path} cannot be used: {error}") from error
+
+
+def is_for_want_of_room(error: BaseException) -> bool:
+    """Whether something failed because the disk is full (or the quota on it): nothing of it stayed, and it may be tried again."""
+    return isinstance(error, apsw.FullError) or (isinstance(error, OSError) and error.errno in _NO_ROOM)
 
 
 def refuse_newer(path: Path | str, version: int, known: int) -> None:

@@ -185,6 +185,13 @@ def server_fault(service: str) -> Fault:
     return Fault(_SERVER_FAULT.get(service, "InternalFailure"), "An internal error occurred. Please try again.")
 
 
+def disk_full(service: str) -> Fault:
+    """The answer to a change that found no room on the disk: SDKs try again, and then show the message."""
+    return Fault(
+        _SERVER_FAULT.get(service, "ServiceUnavailableException"), "The disk of the service is full: free some space and try again."
+    )
+
+
 def not_available(service: str, operation: str, why: str) -> Fault:
     """The answer to an operation of AWS's model that is not served."""
     code = _NOT_AVAILABLE.get(service, "UnsupportedOperationException")

@@ -69,18 +69,19 @@ class Deliveries:
         for key, notice in wanted:
             self._next += 1
             numbered.append((key, f"{self._next:020d}", {"id": notice.id, "at_ms": notice.at_ms, "text": notice.text}))
-        state = {"told": self.told if told is None else told, "next": self._next}
+        next_number = self._next
 
         def change(drawer: Drawer) -> None:
             for key in {key for key, _, _ in numbered}:
                 drawer.put("listener", key, {})
             for key, name, document in numbered:
                 drawer.put(_kind(key), name, document)
-            drawer.put("state", "state", state)
+            state = drawer.get("state", "state") or {}
+            drawer.put("state", "state", {"told": state.get("told", 0) if told is None else told, "next": next_number})
 
-        if told is not None:
-            self.told = told
         await asyncio.wrap_future(self._shelf.change(HERE, change))
+        if told is not None:
+            self.told = told  # not before: what found no room on the disk is told again
         counts = Counter(key for key, _, _ in numbered)
         for key, count in counts.items():
             self._waiting[key] += count

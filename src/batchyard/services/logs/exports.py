@@ -9,9 +9,12 @@ What is known of a task is a document, so it outlives the server; a task that th
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gzip
+import logging
 import threading
 import uuid
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,21 +22,28 @@ import apsw
 
 from batchyard.model.fault import Fault
 from batchyard.services import Caller, Params
-from batchyard.services.logs.names import namespace_of, no_such_group, refusal
+from batchyard.services.logs.names import disk_full, namespace_of, no_such_group, refusal
 from batchyard.services.logs.shelved import place_of
 from batchyard.services.logs.tokens import seal, unseal
+from batchyard.services.shelved import changed
 from batchyard.store import objects_keys as keys
 from batchyard.store.logs_stream import Stream
 from batchyard.store.objects import ObjectStore
+from batchyard.store.objects_ledger import LedgerClosed
 from batchyard.store.objects_records import Piece, Traits
 from batchyard.store.objects_versions import put_object
+from batchyard.store.opening import is_for_want_of_room
 from batchyard.store.shelf import Document, Drawer
+
+log = logging.getLogger(__name__)
 
 FILE_BYTES = 32 * 1024 * 1024  # of text in one object
 PAGE_EVENTS, PAGE_BYTES = 10_000, 1_048_576
 _ACTIVE = ("PENDING", "RUNNING")
 _RUNNING: dict[str, threading.Event] = {}
 """The tasks that this process carries out, each with its order to stop."""
+_FAILED: dict[str, str] = {}
+"""Why tasks failed whose end could not be written down."""
 
 
 async def create_export_task(desk: Any, caller: Caller, params: Params) -> Params:
@@ -56,7 +66,7 @@ async def create_export_task(desk: Any, caller: Caller, params: Params) -> Param
 
     _RUNNING[task_id] = threading.Event()
     try:
-        await asyncio.wrap_future(desk.shelf.change(place_of(caller), change))
+        await changed(desk, place_of(caller), change)
     except BaseException:
         del _RUNNING[task_id]
         raise
@@ -66,7 +76,9 @@ async def create_export_task(desk: Any, caller: Caller, params: Params) -> Param
 
 async def describe_export_tasks(desk: Any, caller: Caller, params: Params) -> Params:
     """API reference, DescribeExportTasks: the newest first."""
-    found = [_as_it_is(task) for task in await asyncio.to_thread(desk.shelf.look, place_of(caller), lambda drawer: drawer.all("export"))]
+    under_way = set(_RUNNING)  # looked up first: one that ends meanwhile has not failed
+    found = await asyncio.to_thread(desk.shelf.look, place_of(caller), lambda drawer: drawer.all("export"))
+    found = [_as_it_is(task, under_way) for task in found]
     wanted = [
         task
         for task in found
@@ -94,10 +106,11 @@ async def cancel_export_task(desk: Any, caller: Caller, params: Params) -> Param
     return {}
 
 
-def _as_it_is(task: Document) -> Document:
+def _as_it_is(task: Document, under_way: Iterable[str] = ()) -> Document:
     """A task that nobody carries out any more has failed."""
-    if task["status"]["code"] in _ACTIVE and task["taskId"] not in _RUNNING:
-        return {**task, "status": {"code": "FAILED", "message": "The server ended before the task did: start another one."}}
+    if task["status"]["code"] in _ACTIVE and task["taskId"] not in {*under_way, *_RUNNING}:
+        message = _FAILED.get(task["taskId"], "The server ended before the task did: start another one.")
+        return {**task, "status": {"code": "FAILED", "message": message}}
     return task
 
 
@@ -116,9 +129,13 @@ def _run(desk: Any, caller: Caller, task: Document, stream_prefix: str) -> None:
         _note(desk, caller, task, "RUNNING", "")
         is_whole = _export(desk, caller, task, stream_prefix, stop)
         _note(desk, caller, task, "COMPLETED" if is_whole else "CANCELLED", "Completed successfully" if is_whole else "Cancelled")
-    except Exception as failure:
-        _note(desk, caller, task, "FAILED", str(failure))
-        raise
+    except Exception as failure:  # told in the task's status, where the caller looks
+        log.exception("the export task %s failed", task["taskId"])
+        message = disk_full().message if is_for_want_of_room(failure) else str(failure)
+        _FAILED[task["taskId"]] = message
+        with contextlib.suppress(apsw.FullError, LedgerClosed):  # then it is remembered while the service lives
+            _note(desk, caller, task, "FAILED", message)
+            del _FAILED[task["taskId"]]
     finally:
         _RUNNING.pop(task["taskId"], None)
 
@@ -166,8 +183,12 @@ def _files(stream: Stream, start_ms: int, end_ms: int) -> Any:
 
 def _put(objects: ObjectStore, bucket_name: str, key: str, content: bytes) -> None:
     writer = objects.new_body()
-    writer.write(content)
-    written = writer.finish()
+    try:
+        writer.write(content)
+        written = writer.finish()
+    except OSError:
+        writer.abandon()
+        raise
 
     def change(index: apsw.Connection) -> None:
         bucket = keys.find_bucket(index, bucket_name)
@@ -179,6 +200,6 @@ def _put(objects: ObjectStore, bucket_name: str, key: str, content: bytes) -> No
 
     try:
         objects.change(change).result()
-    except Fault:
+    except (Fault, apsw.FullError):
         writer.abandon()
         raise

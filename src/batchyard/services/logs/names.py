@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import re
 from collections.abc import Callable
 from typing import Any
@@ -15,8 +14,7 @@ from batchyard.services import Caller, Handler, Params
 from batchyard.store.logs_book import LogGroup, Namespace
 from batchyard.store.logs_store import LogStore
 from batchyard.store.logs_stream import Stream
-
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+from batchyard.store.opening import is_for_want_of_room
 
 Work = Callable[[LogStore, Caller, Params], Params]
 
@@ -29,17 +27,15 @@ def off_loop(work: Work) -> Handler:
     async def handler(desk: Any, caller: Caller, params: Params) -> Params:
         try:
             return await asyncio.get_running_loop().run_in_executor(desk.logs.pool, work, desk.logs, caller, params)
-        except apsw.FullError:
-            raise _disk_full() from None
-        except OSError as error:
-            if error.errno not in _NO_ROOM:
+        except (apsw.Error, OSError) as error:
+            if not is_for_want_of_room(error):
                 raise
-            raise _disk_full() from None
+            raise disk_full() from None
 
     return handler
 
 
-def _disk_full() -> Fault:
+def disk_full() -> Fault:
     """SDKs try again, and then show the message."""
     return Fault("ServiceUnavailableException", "The disk of the logs is full: free some space and try again.")
 

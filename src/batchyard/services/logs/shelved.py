@@ -13,6 +13,7 @@ from batchyard.services import Caller, Params
 from batchyard.services.logs.insights_language import read_query
 from batchyard.services.logs.names import refusal
 from batchyard.services.logs.tokens import seal, unseal
+from batchyard.services.shelved import changed
 from batchyard.store.shelf import Document, Drawer, Place
 
 Answer = TypeVar("Answer")
@@ -134,7 +135,7 @@ def place_of(caller: Caller) -> Place:
 
 
 async def _changed(desk: Any, caller: Caller, change: Callable[[Drawer], Answer]) -> Answer:
-    return await asyncio.wrap_future(desk.shelf.change(place_of(caller), change))
+    return await changed(desk, place_of(caller), change)  # type: ignore[no-any-return]
 
 
 async def _looked(desk: Any, caller: Caller, look: Callable[[Drawer], Answer]) -> Answer:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
@@ -18,6 +17,7 @@ from batchyard.services.s3.call import Call, disk_full
 from batchyard.services.s3.checksums import Announced
 from batchyard.store.objects_bodies import BodyWriter, WrittenBody
 from batchyard.store.objects_reader import ObjectReader
+from batchyard.store.opening import is_for_want_of_room
 
 Answer = TypeVar("Answer")
 
@@ -45,17 +45,18 @@ async def receive(call: Call, checksum: Announced, also: str = "") -> tuple[Body
         return writer, replace(written, checksums=written.checksums | checksum.value(call.request))
     except BaseException as failure:
         intake.abandon()
-        if isinstance(failure, OSError) and failure.errno in (errno.ENOSPC, errno.EDQUOT):
+        if is_for_want_of_room(failure):
             raise disk_full() from failure
         raise
 
 
 async def refer(call: Call, writer: BodyWriter, change: Callable[[apsw.Connection], Answer]) -> Answer:
-    """Run the change that makes the index refer to the written body; when it is refused, the body goes."""
+    """Run the change that makes the index refer to the written body; when it is refused, or finds no room, the body goes."""
     future = call.store.change(change)
 
     def clean_up(done: Future[Answer]) -> None:
-        if done.cancelled() or isinstance(done.exception(), Fault):
+        failure = None if done.cancelled() else done.exception()
+        if done.cancelled() or isinstance(failure, Fault) or (failure is not None and is_for_want_of_room(failure)):
             call.store.work(writer.abandon)
 
     future.add_done_callback(clean_up)
