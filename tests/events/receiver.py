@@ -16,19 +16,23 @@ class Receiver:
         self.gate = threading.Event()
         self.gate.set()
         self.requests: list[tuple[dict[str, str], bytes]] = []
+        self.lines: list[str] = []
         receiver = self
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
             def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["content-length"]))
+                body = self.rfile.read(int(self.headers["content-length"] or 0))
                 receiver.gate.wait(60)
                 if receiver.status == 200:
                     receiver.requests.append(({k.lower(): v for k, v in self.headers.items()}, body))
+                    receiver.lines.append(f"{self.command} {self.path}")
                 self.send_response(receiver.status)
                 self.send_header("content-length", "0")
                 self.end_headers()
+
+            do_GET = do_PUT = do_PATCH = do_DELETE = do_POST
 
             def log_message(self, format: str, *args: object) -> None:
                 pass

@@ -97,7 +97,7 @@ def test_rules_and_targets_are_kept_and_listed(yard: Yard, events: Any) -> None:
 
 def test_what_is_not_there_is_refused(events: Any) -> None:
     pattern = json.dumps(FINAL)
-    assert code_of(events.put_rule, Name="timer", ScheduleExpression="rate(1 minute)") == "ValidationException"
+    assert code_of(events.put_rule, Name="timer", ScheduleExpression="rate(1 minutes)") == "ValidationException"
     assert code_of(events.put_rule, Name="bad", EventPattern='{"a": "b"}') == "InvalidEventPatternException"
     assert code_of(events.put_rule, Name="bus", EventPattern=pattern, EventBusName="other") == "ResourceNotFoundException"
     events.put_rule(Name="queue", EventPattern=pattern)

@@ -44,14 +44,23 @@ def text_for(target: Mapping[str, Any], event: Mapping[str, Any], rule_name: str
         return str(target["Input"])
     if target.get("InputPath"):
         found = _at(event, target["InputPath"])
-        return _json(None if found is _ABSENT else found)
+        return json_of(None if found is _ABSENT else found)
     transformer = target.get("InputTransformer")
     if transformer:
         return _filled(transformer, event, rule_name, rule_arn)
-    return _json(event)
+    return json_of(event)
 
 
-def _json(value: Any) -> str:
+def value_for(event: Mapping[str, Any], text: str) -> str:
+    """A text that may be a path into the event (`$.detail.status`): then what is there, "" where nothing is."""
+    if not text.startswith("$.") or not _PATH.fullmatch(text):
+        return text
+    found = _at(event, text)
+    return "" if found is _ABSENT else found if isinstance(found, str) else json_of(found)
+
+
+def json_of(value: Any) -> str:
+    """A value as it is sent: JSON without blanks."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
@@ -84,11 +93,11 @@ def _filled(transformer: Mapping[str, Any], event: Mapping[str, Any], rule_name:
         pieces.append(before)
         quoted ^= len(re.findall(r'(?<!\\)"', before)) % 2 == 1
         value = values.get(found[1], _ABSENT)
-        pieces.append("" if value is _ABSENT else _within(value) if quoted else _json(value))
+        pieces.append("" if value is _ABSENT else _within(value) if quoted else json_of(value))
         at = found.end()
     return "".join([*pieces, template[at:]])
 
 
 def _within(value: Any) -> str:
     """A value as a part of a text in quotes."""
-    return json.dumps(value if isinstance(value, str) else _json(value), ensure_ascii=False)[1:-1]
+    return json.dumps(value if isinstance(value, str) else json_of(value), ensure_ascii=False)[1:-1]

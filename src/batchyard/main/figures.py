@@ -1,13 +1,15 @@
-"""The engine's figures for `/metrics`: jobs by state, instances, vCPUs, turns, and reports that concerned nothing."""
+"""Figures for `/metrics`. Of the engine: jobs by state, instances, vCPUs, turns, and reports that concerned nothing; and of events."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from batchyard.engine.driver import Driver
 from batchyard.model.job import Status
+from batchyard.services.announcing.announcer import Announcer
 from batchyard.services.s3 import AccessLogs
 
 if TYPE_CHECKING:
@@ -51,7 +53,7 @@ class EngineFigures:
 
 
 class LogFigures:
-    """The same of access logs: what was delivered, and what was lost and why."""
+    """Of access logs: what was delivered, and what was lost and why."""
 
     def __init__(self, access_logs: AccessLogs) -> None:
         self._access_logs = access_logs
@@ -65,3 +67,36 @@ class LogFigures:
         for why, count in sorted(self._access_logs.lost.items()):
             lost.add_metric((why,), count)
         yield lost
+
+
+class EventFigures:
+    """What became of events on their way to webhooks and targets of rules. Counters begin anew with the server, what waits does not."""
+
+    def __init__(self, announcer: Announcer) -> None:
+        self._announcer = announcer
+
+    def collect(self) -> Iterator[Metric]:
+        """The figures as they are now."""
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+        deliveries = self._announcer.deliveries
+        yield CounterMetricFamily("batchyard_events_delivered", "Events that a listener has taken.", value=deliveries.delivered)
+        dropped = CounterMetricFamily("batchyard_events_dropped", "Events that a listener will not get.", labels=("why",))
+        lost = Counter(deliveries.dropped)
+        lost["too many moves waited"] += self._announcer.moves_dropped
+        for why, count in sorted((+lost).items()):
+            dropped.add_metric((why,), count)
+        yield dropped
+        waiting = GaugeMetricFamily("batchyard_events_waiting", "Events that are still to be delivered.", labels=("listener",))
+        counts: Counter[str] = Counter()
+        for key, count in deliveries.waiting().items():
+            counts[_name_of(key)] += count
+        for name, count in sorted(counts.items()):
+            waiting.add_metric((name,), count)
+        yield waiting
+
+
+def _name_of(key: str) -> str:
+    """A listener's key as everybody may see it: of a webhook the host alone, for its URL may hold a secret."""
+    kind, _, url = key.partition("/")
+    return f"webhook/{urlsplit(url).hostname}" if kind == "webhook" else key

@@ -5,25 +5,53 @@ from __future__ import annotations
 import os
 import secrets
 from pathlib import Path
+from typing import NamedTuple
 
 from batchyard.engine.engine import Engine
+from batchyard.main.desk import ServerDesk
 from batchyard.main.settings import Settings
 from batchyard.services.announcing.announcer import Announcer
 from batchyard.services.announcing.webhooks import webhook
-from batchyard.services.events.listening import listeners_of_rules
+from batchyard.services.authorization import Authorizer
+from batchyard.services.events.calling import Destinations
+from batchyard.services.events.listening import Senders, listeners_of_rules, timers_of_rules
+from batchyard.services.events.submitting import Submitter
 from batchyard.store.folders import sync_folder
 from batchyard.store.logs_store import LogStore
+from batchyard.store.sealing import Sealer
 from batchyard.store.shelf import Shelf
 
 KEY_FILE = "webhook.key"
 
 
-def announcer_of(settings: Settings, engine: Engine, records: Shelf, logs: LogStore) -> tuple[Announcer, Shelf]:
-    """The announcer, and the file of its deliveries, which is to be closed after it. `records` has the rules."""
+class Announcing(NamedTuple):
+    """Who tells, and what is to be let go of with it: the file of its deliveries, and who asks API destinations."""
+
+    announcer: Announcer
+    submitter: Submitter
+    destinations: Destinations
+    shelf: Shelf
+
+    def start(self, desk: ServerDesk) -> None:
+        """Take up what an earlier server left."""
+        self.submitter.desk = desk
+        self.announcer.start(desk)
+
+    async def close(self) -> None:
+        """Let go of all but the file; what was not handed on is, after the next start."""
+        await self.announcer.close()
+        self.destinations.close()
+
+
+def announcing_of(settings: Settings, engine: Engine, records: Shelf, sealer: Sealer, logs: LogStore) -> Announcing:
+    """All that tells others of jobs. `records` has the rules."""
     secret = kept_secret(settings.data / KEY_FILE).encode()
+    authorize = Authorizer(records, is_enforced=settings.is_iam_enforced)
     webhooks = {listener.key: listener for listener in (webhook(url, secret) for url in settings.webhooks)}
     shelf = Shelf(settings.data / "deliveries.db", engine.world.now_ms)
-    return Announcer(engine, shelf, lambda: {**webhooks, **listeners_of_rules(records, logs, secret)}), shelf
+    senders = Senders(logs, secret, Submitter(shelf, authorize), Destinations(records, sealer, authorize))
+    announcer = Announcer(engine, shelf, lambda: {**webhooks, **listeners_of_rules(records, senders)}, lambda: timers_of_rules(records))
+    return Announcing(announcer, senders.submitter, senders.destinations, shelf)
 
 
 def kept_secret(path: Path) -> str:

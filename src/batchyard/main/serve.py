@@ -33,9 +33,9 @@ from batchyard.engine.reader import EngineReader
 from batchyard.engine.waiters import Waiters
 from batchyard.engine.world import RealWorld
 from batchyard.main.desk import ServerDesk, ServerSettings
-from batchyard.main.figures import EngineFigures, LogFigures
+from batchyard.main.figures import EngineFigures, EventFigures, LogFigures
 from batchyard.main.keys import HeldAttempt, KeyRing
-from batchyard.main.listeners import announcer_of
+from batchyard.main.listeners import announcing_of
 from batchyard.main.settings import Identity, Settings, SettingsError, identity_of, keep_identity, write_private
 from batchyard.server.app import App, DoorSettings, ServiceModule
 from batchyard.server.inner import InnerDoor
@@ -159,8 +159,8 @@ async def _serve(settings: Settings, identity: Identity, listener: socket.socket
     driver = Driver(engine, {"local": provider}, Launcher(base, url, keys.mint, runtime, resolve), stop.set)
     told = ServerSettings(settings.profile, identity.region, identity.account, runtime, enforce_iam=settings.is_iam_enforced)
     read = EngineReader(engine, open_profile=settings.profile == "open")
-    waiters, (announcer, deliveries) = Waiters(read), announcer_of(settings, engine, shelf, log_store)
-    driver.watchers += [waiters.note, announcer.note]
+    waiters, announcing = Waiters(read), announcing_of(settings, engine, shelf, sealer, log_store)
+    driver.watchers += [waiters.note, announcing.announcer.note]
     desk = ServerDesk(
         driver=driver,
         read=read,
@@ -172,7 +172,7 @@ async def _serve(settings: Settings, identity: Identity, listener: socket.socket
         sealer=sealer,
         keys=keys,
         stop=stop,
-        announcer=announcer,
+        announcer=announcing.announcer,
         waiters=waiters,
     )
     access_logs = s3.AccessLogs(objects, settings.data / "access-logs", settings.log_delivery_s)
@@ -180,7 +180,7 @@ async def _serve(settings: Settings, identity: Identity, listener: socket.socket
     await driver.start()
     await _node_answers(provider)
     await driver.settled()
-    announcer.start(desk)
+    announcing.start(desk)
     _warn(provider, choice)
     gc.collect()
     gc.freeze()
@@ -198,8 +198,8 @@ async def _serve(settings: Settings, identity: Identity, listener: socket.socket
     server.should_exit = True
     await serving
     await driver.close()
-    await announcer.close()
-    _close(access_logs, store, objects, shelf, deliveries, log_store)
+    await announcing.close()
+    _close(access_logs, store, objects, shelf, announcing.shelf, log_store)
     return 0
 
 
@@ -218,7 +218,7 @@ def _app(
         door,
         health=health,
         authorize=authorize,
-        collectors=[EngineFigures(desk.driver), LogFigures(access_logs)],
+        collectors=[EngineFigures(desk.driver), EventFigures(desk.announcer), LogFigures(access_logs)],
         access_logs=access_logs,
     )
 

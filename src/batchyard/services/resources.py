@@ -46,6 +46,9 @@ def questions_of(drawer: Drawer, caller: Caller, service: str, operation: str, a
         for member, arn in _passed_roles(asked):
             if arn.startswith("arn:"):
                 yield "iam:PassRole", arn, {"iam:PassedToService": _PASSED_TO.get(member, "ecs-tasks.amazonaws.com")}
+    if service == "events":
+        for arn in filter(None, [asked.get("RoleArn"), *(target.get("RoleArn") for target in asked.get("Targets", ()))]):
+            yield "iam:PassRole", arn, {"iam:PassedToService": "events.amazonaws.com"}
     if (service, operation) == ("iam", "AddRoleToInstanceProfile"):
         yield "iam:PassRole", _iam_arn(drawer, caller, "RoleName", asked["RoleName"]), {}
 
@@ -81,6 +84,8 @@ def _resources(drawer: Drawer, caller: Caller, service: str, operation: str, par
             *([params["Path"]] if params.get("Path") else []),
         ]
         return [n if n.startswith("arn:") else f"arn:aws:ssm:{here}:parameter/{n.lstrip('/').partition(':')[0]}" for n in names] or ["*"]
+    if service == "events" and "ApiDestinationArn" in params:
+        return [params["ApiDestinationArn"]]
     if service == "secretsmanager" and params.get("SecretId", params.get("Name")):
         return [_secret_arn(drawer, caller, params.get("SecretId") or params["Name"])]
     return ["*"]

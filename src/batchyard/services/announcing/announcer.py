@@ -13,6 +13,7 @@ from batchyard.services.announcing import happening
 from batchyard.services.announcing.deliveries import Deliveries, Wanted
 from batchyard.services.announcing.happening import Happening
 from batchyard.services.announcing.listeners import Listener, Notice
+from batchyard.services.announcing.timers import Timer, Timers
 from batchyard.store.records import Changes
 from batchyard.store.shelf import Shelf
 
@@ -23,12 +24,14 @@ EVENTS_AT_ONCE = 500
 AGAIN_S = 2.0
 
 Find = Callable[[], Mapping[str, Listener]]
+FindTimers = Callable[[], Mapping[str, Timer]]
 
 
 class Announcer:
-    """One per server. `find` gives who listens now; `refresh` is to be called whenever that may have changed."""
+    """One per server. `find` gives who listens now, `find_timers` what is to happen when; `refresh` is to be called whenever that may
+    have changed."""
 
-    def __init__(self, engine: Engine, shelf: Shelf, find: Find) -> None:
+    def __init__(self, engine: Engine, shelf: Shelf, find: Find, find_timers: FindTimers) -> None:
         self._engine = engine
         self._find = find
         self._listeners: Mapping[str, Listener] = {}
@@ -36,13 +39,15 @@ class Announcer:
         self._told_blocked: dict[str, tuple[str, str]] = {}
         self._task: asyncio.Task[None] | None = None
         self.deliveries = Deliveries(shelf, lambda: self._listeners, engine.world.now_ms)
+        self._timers = Timers(self.deliveries, find_timers, self._wanted, engine.world.now_ms)
         self.refresh()
 
     def refresh(self) -> None:
         """Look up who listens. Only while somebody does, the engine writes moves down."""
         self._listeners = self._find()
-        self._engine.noting.is_wanted = bool(self._listeners)
+        self._engine.noting.is_wanted = any(listener.is_for_bus for listener in self._listeners.values())
         self._news.set()
+        self._timers.refresh()
 
     def start(self, desk: Any) -> None:
         """Take up what an earlier server left. `desk` is what rendering a job needs."""
@@ -50,8 +55,14 @@ class Announcer:
             self.deliveries.told = 0
         self._engine.noting.told = self.deliveries.told
         self.deliveries.start()
+        self._timers.start()
         self._task = asyncio.ensure_future(self._follow(desk))
         self._news.set()
+
+    @property
+    def moves_dropped(self) -> int:
+        """Moves that were not written down, because too many were still to be handed on."""
+        return self._engine.noting.dropped
 
     def note(self, changes: Changes) -> None:
         """A turn is durable (see `Driver.watchers`)."""
@@ -60,18 +71,19 @@ class Announcer:
 
     async def publish(self, events: Iterable[Happening], told: int | None = None) -> None:
         """Keep a delivery of each event for each listener that wants it; durable when it returns."""
-        wanted: list[Wanted] = []
-        listeners = list(self._listeners.values())
-        for event in events:
-            for listener in listeners:
-                text = listener.text_of(event)
-                if text is not None:
-                    wanted.append(Wanted(listener.key, Notice(event["id"], self._engine.world.now_ms(), text)))
+        wanted = [one for event in events for one in self._wanted(event)]
         if wanted or told is not None:
             await self.deliveries.keep(wanted, told)
 
+    def _wanted(self, event: Happening) -> list[Wanted]:
+        """The deliveries of an event: one for each listener that wants it."""
+        now_ms = self._engine.world.now_ms()
+        texts = [(listener.key, listener.text_of(event)) for listener in self._listeners.values()]
+        return [Wanted(key, Notice(event["id"], now_ms, text)) for key, text in texts if text is not None]
+
     async def close(self) -> None:
         """Let go; what was not handed on is, after the next start."""
+        await self._timers.close()
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)

@@ -12,7 +12,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import apsw
 
@@ -28,6 +28,7 @@ LONGEST_PAUSE_S = 60.0
 DAY_MS = 86_400_000
 SENDERS = 8
 HERE = Place("announcing", "", "")
+Answer = TypeVar("Answer")
 
 
 class Wanted(NamedTuple):
@@ -63,8 +64,11 @@ class Deliveries:
             else:
                 self._shelf.change(HERE, functools.partial(_forget, key))
 
-    async def keep(self, wanted: Sequence[Wanted], told: int | None = None) -> None:
-        """Make these durable, and with them that all moves up to `told` were handed on. Then they are on their way."""
+    async def keep(self, wanted: Sequence[Wanted], told: int | None = None, kept: Mapping[tuple[str, str], Document] | None = None) -> None:
+        """Make these durable, and with them that all moves up to `told` were handed on, and the documents of `kept` by kind and name.
+
+        Then they are on their way.
+        """
         numbered: list[tuple[str, str, Document]] = []
         for key, notice in wanted:
             self._next += 1
@@ -76,6 +80,8 @@ class Deliveries:
                 drawer.put("listener", key, {})
             for key, name, document in numbered:
                 drawer.put(_kind(key), name, document)
+            for (kind, name), document in (kept or {}).items():
+                drawer.put(kind, name, document)
             state = drawer.get("state", "state") or {}
             drawer.put("state", "state", {"told": state.get("told", 0) if told is None else told, "next": next_number})
 
@@ -86,6 +92,14 @@ class Deliveries:
         for key, count in counts.items():
             self._waiting[key] += count
             self._wake(key)
+
+    def look(self, ask: Callable[[Drawer], Answer]) -> Answer:
+        """The answer of `ask` on what is kept beside the deliveries."""
+        return self._shelf.look(HERE, ask)
+
+    async def change(self, act: Callable[[Drawer], Answer]) -> Answer:
+        """What `act` returned, once what it changed beside the deliveries is durable."""
+        return await asyncio.wrap_future(self._shelf.change(HERE, act))
 
     def waiting(self) -> Mapping[str, int]:
         """How many wait, by the listener's key."""
@@ -146,7 +160,7 @@ class Deliveries:
             return True
         notices, names = [notice for _, notice in page], [name for name, _ in page]
         try:
-            taken = await asyncio.get_running_loop().run_in_executor(self._pool, listener.send, notices)
+            taken = await self._handed_to(listener, notices)
         except Refused as refusal:
             log.warning("an event is not delivered to %s: %s", key, refusal)
             await self._drop(key, names[:1], "refused")
@@ -157,6 +171,12 @@ class Deliveries:
         self.delivered += taken
         await self._delete(key, names[:taken])
         return taken == len(page)
+
+    async def _handed_to(self, listener: Listener, notices: Sequence[Notice]) -> int:
+        if listener.take is not None:
+            return await listener.take(notices)
+        assert listener.send is not None
+        return await asyncio.get_running_loop().run_in_executor(self._pool, listener.send, notices)
 
     async def _drop(self, key: str, names: Sequence[str], why: str) -> None:
         self.dropped[why] += len(names)

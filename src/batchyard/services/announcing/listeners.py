@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -32,10 +32,21 @@ class Send(Protocol):
     def __call__(self, notices: Sequence[Notice], /) -> int: ...
 
 
+class Take(Protocol):
+    """The same from the event loop, for what does not block it."""
+
+    def __call__(self, notices: Sequence[Notice], /) -> Awaitable[int]: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """`key` names it across restarts. `text_of` gives what it is to be sent of an event, None when it does not want it."""
+    """`key` names it across restarts. `text_of` gives what it is to be sent of an event, None when it does not want it.
+
+    It has either `send` or `take`. `is_for_bus` is false of one that no event of jobs can concern.
+    """
 
     key: str
     text_of: Callable[[Happening], str | None]
-    send: Send
+    send: Send | None = None
+    take: Take | None = None
+    is_for_bus: bool = True

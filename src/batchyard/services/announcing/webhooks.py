@@ -1,4 +1,4 @@
-"""Events by HTTP: one POST of JSON for each, signed, so that the receiver can tell who it is from."""
+"""Events by HTTP: one request for each. A webhook's is a POST of JSON, signed, so that the receiver can tell who it is from."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import hmac
 import http.client
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from batchyard.services.announcing.happening import Happening
@@ -18,13 +19,37 @@ TIMEOUT_S = 10.0
 SIGNATURE = "X-Batchyard-Signature"
 TIMESTAMP = "X-Batchyard-Timestamp"
 EVENT_ID = "X-Batchyard-Event-Id"
+JSON = "application/json; charset=utf-8"
 # Answers after which trying again may help: the receiver is not set up yet, busy, or wants other keys.
 _LATER = frozenset({401, 403, 404, 407, 408, 409, 425, 429})
 
 
+class Call(NamedTuple):
+    """One request, on a connection to where it goes. `path` is what stands in the request's line, the query with it."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    body: bytes | None
+
+
 def webhook(url: str, secret: bytes) -> Listener:
     """The listener that posts every event to `url`."""
-    return Listener(f"webhook/{url}", json_of, functools.partial(post_all, "POST", url, functools.partial(_signed, secret)))
+    path = path_of(url)
+
+    def call_of(notice: Notice) -> Call:
+        body = notice.text.encode()
+        timestamp = str(int(time.time()))
+        signed = {SIGNATURE: signature(secret, timestamp, body), TIMESTAMP: timestamp, EVENT_ID: notice.id}
+        return Call("POST", path, {"Content-Type": JSON, "User-Agent": "batchyard", **signed}, body)
+
+    return Listener(f"webhook/{url}", json_of, functools.partial(call_all, url, call_of, _LATER))
+
+
+def path_of(url: str) -> str:
+    """What of a URL stands in the line of a request."""
+    parts = urlsplit(url)
+    return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
 
 
 def json_of(event: Happening) -> str:
@@ -37,21 +62,18 @@ def signature(secret: bytes, timestamp: str, body: bytes) -> str:
     return "sha256=" + hmac.new(secret, timestamp.encode() + b"." + body, hashlib.sha256).hexdigest()
 
 
-def _signed(secret: bytes, notice: Notice, body: bytes) -> Mapping[str, str]:
-    timestamp = str(int(time.time()))
-    return {SIGNATURE: signature(secret, timestamp, body), TIMESTAMP: timestamp}
+def call_all(url: str, call_of: Callable[[Notice], Call], later: Collection[int], notices: Sequence[Notice]) -> int:
+    """Send each notice by its own request over one connection to `url`; how many were taken. See `listeners.Send` for what it raises.
 
-
-def post_all(method: str, url: str, headers: Callable[[Notice, bytes], Mapping[str, str]], notices: Sequence[Notice]) -> int:
-    """Send each notice by its own request over one connection; how many were taken. See `listeners.Send` for what it raises."""
+    Answers of `later`, and those of 5xx, say that it may be taken when it is tried again.
+    """
     parts = urlsplit(url)
     connect = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
     connection = connect(parts.hostname or "", parts.port, timeout=TIMEOUT_S)
-    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     try:
         for sent, notice in enumerate(notices):
             try:
-                _post(connection, method, path, notice, headers)
+                _send(connection, call_of(notice), later)
             except (TryLater, Refused):
                 if sent:
                     return sent  # the one at fault is the first of the next round
@@ -61,13 +83,9 @@ def post_all(method: str, url: str, headers: Callable[[Notice, bytes], Mapping[s
     return len(notices)
 
 
-def _post(
-    connection: http.client.HTTPConnection, method: str, path: str, notice: Notice, headers: Callable[[Notice, bytes], Mapping[str, str]]
-) -> None:
-    body = notice.text.encode()
-    own = {"Content-Type": "application/json; charset=utf-8", "User-Agent": "batchyard", EVENT_ID: notice.id}
+def _send(connection: http.client.HTTPConnection, call: Call, later: Collection[int]) -> None:
     try:
-        connection.request(method, path, body, {**own, **headers(notice, body)})
+        connection.request(call.method, call.path, call.body, dict(call.headers))
         answer = connection.getresponse()
         answer.read(65536)
         if answer.will_close or not answer.isclosed():
@@ -76,6 +94,6 @@ def _post(
         raise TryLater(str(error) or type(error).__name__) from error
     if 200 <= answer.status < 300:
         return
-    if answer.status in _LATER or not 400 <= answer.status < 500:
+    if answer.status in later or not 400 <= answer.status < 500:
         raise TryLater(f"it answers {answer.status}")
     raise Refused(f"it answers {answer.status}")

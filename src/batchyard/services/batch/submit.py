@@ -54,8 +54,11 @@ _CHECKED = frozenset(
 _MOST_PREPARED = 10_000
 
 
-async def submit_job(desk: Desk, caller: Caller, params: Params) -> Params:
-    """Makes a job, or an array of jobs. Answers its ARN, name and id once it is durable; DescribeJobs shows it from then on."""
+async def submit_job(desk: Desk, caller: Caller, params: Params, job_id: str = "") -> Params:
+    """Makes a job, or an array of jobs. Answers its ARN, name and id once it is durable; DescribeJobs shows it from then on.
+
+    `job_id` is given by who must be able to tell later whether it was done (see `events/submitting.py`).
+    """
     quotas = PROFILES[desk.settings.profile]
     if quotas.submissions_per_s is not None:
         _throttle(desk, caller, quotas.submissions_per_s)
@@ -77,7 +80,7 @@ async def submit_job(desk: Desk, caller: Caller, params: Params) -> Params:
     if quotas.submission_bytes is not None and len(msgspec.json.encode(params)) > quotas.submission_bytes:
         raise client_fault(f"The request is larger than {quotas.submission_bytes // 1024} KiB.")
     depends_on, settled = _dependencies(desk, caller, params) if params.get("dependsOn") else ((), {})
-    job_id = desk.new_job_id()
+    job_id = job_id or desk.new_job_id()
     spec = specify(prepared, params, job_id=job_id, queue=queue.arn, depends_on=depends_on, now_ms=desk.now_ms())
     if is_gang:
         spec = expand(spec, prepared.definition, params)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
+from urllib.parse import urlsplit
 
 from batchyard.model.fault import Fault
 from batchyard.services import Caller, Params
@@ -12,11 +14,27 @@ RULE = "rule"
 PLACES = Place("events", "", "")  # which accounts and regions have rules
 MOST_RULES = 300
 MOST_TARGETS = 5
+NAME = re.compile(r"[.\-_A-Za-z0-9]{1,64}")
 
 
 def refusal(message: str) -> Fault:
     """The request itself is wrong."""
     return Fault("ValidationException", message)
+
+
+def require_name(name: str) -> None:
+    """Names of rules, connections and API destinations."""
+    if not NAME.fullmatch(name):
+        raise refusal(f"1 validation error detected: Value '{name}' at 'name' failed to satisfy constraint: [\\.\\-_A-Za-z0-9]+")
+
+
+def is_url(text: str) -> bool:
+    """Whether a text is a URL that requests can be sent to."""
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.username is None and text.isascii() and parts.port != 0
+    except ValueError:
+        return False
 
 
 def rule_arn(account: str, region: str, name: str) -> str:

@@ -6,10 +6,6 @@ _WHY = {
     "event buses other than the default one are not there": (
         "CreateEventBus", "DeleteEventBus", "UpdateEventBus", "PutPermission", "RemovePermission",
     ),
-    "API destinations and connections are not there: a target may be a URL": (
-        "CreateApiDestination", "DeleteApiDestination", "DescribeApiDestination", "ListApiDestinations", "UpdateApiDestination",
-        "CreateConnection", "DeauthorizeConnection", "DeleteConnection", "DescribeConnection", "ListConnections", "UpdateConnection",
-    ),
     "archives and replays are not there": (
         "CreateArchive", "DeleteArchive", "DescribeArchive", "ListArchives", "UpdateArchive",
         "CancelReplay", "DescribeReplay", "ListReplays", "StartReplay",

@@ -2,38 +2,30 @@
 
 from __future__ import annotations
 
-import re
-
 from batchyard.core.event_patterns import BadPattern, compile_pattern
+from batchyard.core.schedules import BadSchedule, compile_schedule
 from batchyard.model.fault import Fault
 from batchyard.services import Caller, Params
-from batchyard.services.events.names import MOST_RULES, PLACES, RULE, bus_arn, find_rule, page, refusal, require_bus, rule_arn
+from batchyard.services.events.names import MOST_RULES, PLACES, RULE, bus_arn, find_rule, page, refusal, require_bus, require_name, rule_arn
 from batchyard.store.shelf import Document, Drawer
-
-_NAME = re.compile(r"[.\-_A-Za-z0-9]{1,64}")
 
 
 def put_rule(drawer: Drawer, caller: Caller, params: Params) -> Params:
     """API reference, PutRule. A rule that is there is replaced; its targets and tags stay."""
     require_bus(caller, params)
     name = params["Name"]
-    if not _NAME.fullmatch(name):
-        raise refusal(f"1 validation error detected: Value '{name}' at 'name' failed to satisfy constraint: [\\.\\-_A-Za-z0-9]+")
-    if params.get("ScheduleExpression"):
-        raise refusal("ScheduleExpression is not available in this version of Batchyard: give an EventPattern.")
-    if not params.get("EventPattern"):
+    require_name(name)
+    if not params.get("EventPattern") and not params.get("ScheduleExpression"):
         raise refusal("Parameter(s) EventPattern or ScheduleExpression must be specified.")
     if params.get("State", "ENABLED") not in ("ENABLED", "DISABLED"):
         raise refusal("State must be ENABLED or DISABLED: rules for events of CloudTrail are not available in this version of Batchyard.")
-    try:
-        compile_pattern(params["EventPattern"])
-    except BadPattern as bad:
-        raise Fault("InvalidEventPatternException", str(bad)) from None
+    _check(params)
     before = drawer.get(RULE, name)
     if before is None and drawer.count(RULE) >= MOST_RULES:
         raise Fault("LimitExceededException", f"The requested resource exceeds the maximum number allowed: {MOST_RULES} rules.")
     document = {
-        "pattern": params["EventPattern"],
+        "pattern": params.get("EventPattern", ""),
+        "schedule": params.get("ScheduleExpression", ""),
         "state": params.get("State", "ENABLED"),
         "description": params.get("Description", ""),
         "role": params.get("RoleArn", ""),
@@ -45,14 +37,29 @@ def put_rule(drawer: Drawer, caller: Caller, params: Params) -> Params:
     return {"RuleArn": rule_arn(caller.account, caller.region, name)}
 
 
+def _check(params: Params) -> None:
+    try:
+        if params.get("EventPattern"):
+            compile_pattern(params["EventPattern"])
+        if params.get("ScheduleExpression"):
+            compile_schedule(params["ScheduleExpression"])
+    except BadPattern as bad:
+        raise Fault("InvalidEventPatternException", str(bad)) from None
+    except BadSchedule as bad:
+        raise refusal(f"Parameter ScheduleExpression is not valid. Reason: {bad}") from None
+
+
 def _shown(caller: Caller, name: str, rule: Document) -> Params:
     shown = {
         "Name": name,
         "Arn": rule_arn(caller.account, caller.region, name),
-        "EventPattern": rule["pattern"],
         "State": rule["state"],
         "EventBusName": "default",
     }
+    if rule["pattern"]:
+        shown["EventPattern"] = rule["pattern"]
+    if rule.get("schedule"):
+        shown["ScheduleExpression"] = rule["schedule"]
     if rule["description"]:
         shown["Description"] = rule["description"]
     if rule["role"]:

@@ -1,18 +1,25 @@
-"""The targets of rules: log groups, and URLs, which AWS does not have as targets without an API destination."""
+"""The targets of rules: log groups, job queues, API destinations, and URLs, which AWS does not have as targets by themselves."""
 
 from __future__ import annotations
 
+import json
 import re
-from urllib.parse import urlsplit
 
 from batchyard.core.event_inputs import BadInput, check
 from batchyard.model.fault import Fault
 from batchyard.services import Caller, Params
-from batchyard.services.events.names import MOST_TARGETS, RULE, find_rule, page, refusal, require_bus
+from batchyard.services.batch.names import JOB_NAME
+from batchyard.services.batch.submit import MAX_ARRAY, MIN_ARRAY
+from batchyard.services.events.calling import check_http
+from batchyard.services.events.destinations import ARN as DESTINATION_ARN
+from batchyard.services.events.destinations import destination_of_arn
+from batchyard.services.events.names import MOST_TARGETS, RULE, find_rule, is_url, page, refusal, require_bus
+from batchyard.services.events.submitting import params_of
 from batchyard.store.shelf import Drawer
 
 LOG_GROUP = re.compile(r"arn:aws:logs:([a-z0-9-]+):([0-9]{12}):log-group:([^:]{1,512})(?::\*)?")
-_KEPT = frozenset(("Id", "Arn", "Input", "InputPath", "InputTransformer"))
+JOB_QUEUE = re.compile(r"arn:aws:batch:([a-z0-9-]+):([0-9]{12}):job-queue/[A-Za-z0-9_-]{1,128}")
+_KEPT = frozenset(("Id", "Arn", "Input", "InputPath", "InputTransformer", "RoleArn"))
 
 
 def put_targets(drawer: Drawer, caller: Caller, params: Params) -> Params:
@@ -20,7 +27,7 @@ def put_targets(drawer: Drawer, caller: Caller, params: Params) -> Params:
     require_bus(caller, params)
     rule = find_rule(drawer, params["Rule"])
     for target in params["Targets"]:
-        _require_possible(caller, target)
+        _require_possible(drawer, caller, target)
     targets = {target["Id"]: target for target in [*rule["targets"], *params["Targets"]]}
     if len(targets) > MOST_TARGETS:
         raise Fault(
@@ -30,28 +37,68 @@ def put_targets(drawer: Drawer, caller: Caller, params: Params) -> Params:
     return {"FailedEntryCount": 0, "FailedEntries": []}
 
 
-def _require_possible(caller: Caller, target: Params) -> None:
+def _require_possible(drawer: Drawer, caller: Caller, target: Params) -> None:
     id, arn = target["Id"], target["Arn"]
-    group = LOG_GROUP.fullmatch(arn)
-    if group is not None and (group[1], group[2]) != (caller.region, caller.account):
-        raise refusal(f"Target {id}: the log group must be of region {caller.region} and account {caller.account}: {arn}")
-    if group is None and not _is_url(arn):
-        raise refusal(f"Target {id}: {arn} is not available as a target in this version of Batchyard: give a log group's ARN, or a URL.")
-    unknown = sorted(name for name in set(target) - _KEPT if target[name])
+    known = _KEPT
+    if group := LOG_GROUP.fullmatch(arn):
+        if (group[1], group[2]) != (caller.region, caller.account):
+            raise refusal(f"Target {id}: the log group must be of region {caller.region} and account {caller.account}: {arn}")
+    elif queue := JOB_QUEUE.fullmatch(arn):
+        known |= {"BatchParameters"}
+        if (queue[1], queue[2]) != (caller.region, caller.account):
+            raise refusal(f"Target {id}: the job queue must be of region {caller.region} and account {caller.account}: {arn}")
+        _require_role(caller, target)
+        _check_job(target)
+    elif DESTINATION_ARN.fullmatch(arn):
+        known |= {"HttpParameters"}
+        if destination_of_arn(drawer, arn) is None:
+            raise Fault("ResourceNotFoundException", f"API destination {arn} does not exist.")
+        _require_role(caller, target)
+        check_http(target)
+    elif not is_url(arn):
+        raise refusal(
+            f"Target {id}: {arn} is not available as a target in this version of Batchyard:"
+            " give the ARN of a log group, a job queue or an API destination, or a URL."
+        )
+    unknown = sorted(name for name in set(target) - known if target[name])
     if unknown:
-        raise refusal(f"Target {id}: {unknown[0]} is not available in this version of Batchyard: leave it out.")
+        raise refusal(f"Target {id}: {unknown[0]} is not available for this target in this version of Batchyard: leave it out.")
     try:
         check(target)
     except BadInput as bad:
         raise refusal(str(bad)) from None
 
 
-def _is_url(text: str) -> bool:
-    try:
-        parts = urlsplit(text)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.username is None and text.isascii() and parts.port != 0
-    except ValueError:
-        return False
+def _require_role(caller: Caller, target: Params) -> None:
+    role = target.get("RoleArn", "")
+    if not role:
+        raise refusal(f"RoleArn is required for target {target['Arn']}.")
+    if not role.startswith(f"arn:aws:iam::{caller.account}:role/"):
+        raise refusal(f"Target {target['Id']}: RoleArn must be a role of account {caller.account}: {role}")
+
+
+def _check_job(target: Params) -> None:
+    """What of a job can be wrong whatever the event is. The queue and the definition may be made later."""
+    batch = target.get("BatchParameters")
+    if not batch:
+        raise refusal(f"Parameter(s) BatchParameters must be specified for target: {target['Id']}.")
+    if not JOB_NAME.fullmatch(batch["JobName"]):
+        raise refusal(f"Target {target['Id']}: BatchParameters.JobName {batch['JobName']} is no name of a job.")
+    size = (batch.get("ArrayProperties") or {}).get("Size")
+    if size is not None and not MIN_ARRAY <= size <= MAX_ARRAY:
+        raise refusal(
+            f"Target {target['Id']}: BatchParameters.ArrayProperties.Size must be between {MIN_ARRAY} and {MAX_ARRAY}, not {size}."
+        )
+    attempts = (batch.get("RetryStrategy") or {}).get("Attempts")
+    if attempts is not None and not 1 <= attempts <= 10:
+        raise refusal(f"Target {target['Id']}: BatchParameters.RetryStrategy.Attempts must be between 1 and 10, not {attempts}.")
+    if target.get("Input"):
+        try:
+            params_of(target, json.dumps(json.loads(target["Input"])))
+        except ValueError:
+            return  # `check` has the words for it
+        except Fault as fault:
+            raise refusal(f"Target {target['Id']}: Input: {fault.message}") from None
 
 
 def remove_targets(drawer: Drawer, caller: Caller, params: Params) -> Params:
