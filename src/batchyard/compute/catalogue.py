@@ -53,6 +53,11 @@ class Catalogue:
         }
 
     @cached_property
+    def prices_from(self) -> str:
+        """Where the prices come from, with their date; "" when the file does not say."""
+        return str(json.loads(self._path.read_text()).get("prices_from", ""))
+
+    @cached_property
     def families(self) -> frozenset[str]:
         return frozenset(name.partition(".")[0] for name in self.types)
 
