@@ -9,7 +9,7 @@ from typing import Any
 from batchyard.model.fault import Fault
 from batchyard.services import Caller, Handler, Params
 from batchyard.services.ec2 import gateways, machines, networks, routing, security, templates
-from batchyard.services.ec2.book import Book
+from batchyard.services.ec2.book import Book, refuse_reserved_tags
 from batchyard.services.ec2.not_yet import NOT_YET
 from batchyard.services.shelved import changed, place_of
 
@@ -74,11 +74,14 @@ _ACTS: dict[str, Act] = {
     "ModifySubnetAttribute": networks.modify_subnet_attribute,
     "ModifyVpcAttribute": networks.modify_vpc_attribute,
     "ModifyVpcEndpoint": gateways.modify_vpc_endpoint,
+    "ModifyVpcTenancy": networks.modify_vpc_tenancy,
     "ReleaseAddress": gateways.release_address,
     "ReplaceRoute": routing.replace_route,
     "ReplaceRouteTableAssociation": routing.replace_route_table_association,
     "RevokeSecurityGroupEgress": partial(security.revoke, is_egress=True),
     "RevokeSecurityGroupIngress": partial(security.revoke, is_egress=False),
+    "UpdateSecurityGroupRuleDescriptionsEgress": partial(security.describe_rules_anew, is_egress=True),
+    "UpdateSecurityGroupRuleDescriptionsIngress": partial(security.describe_rules_anew, is_egress=False),
 }
 _SIGNED_ACTS: dict[str, SignedAct] = {
     "CreateLaunchTemplate": templates.create_launch_template,
@@ -103,6 +106,7 @@ def _refuse_dry_run(params: Params) -> None:
 def _on_the_book(name: str, act: Act) -> Handler:
     async def handler(desk: Any, caller: Caller, params: Params) -> Params:
         _refuse_dry_run(params)
+        refuse_reserved_tags(caller, params)
         place = place_of("ec2", caller)
         if name.startswith("Describe"):
             return desk.shelf.look(place, lambda drawer: act(Book(drawer), params))  # type: ignore[no-any-return]
@@ -116,6 +120,7 @@ def _signed(act: SignedAct) -> Handler:
 
     async def handler(desk: Any, caller: Caller, params: Params) -> Params:
         _refuse_dry_run(params)
+        refuse_reserved_tags(caller, params)
         return await changed(desk, place_of("ec2", caller), lambda drawer: act(Book(drawer), params, caller.arn))  # type: ignore[no-any-return]
 
     return handler

@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from batchyard.model.fault import Fault
-from batchyard.services import Params
+from batchyard.services import Caller, Params
 from batchyard.services.ec2.defaults import records_of
+from batchyard.services.tag_keys import RESERVED, is_reserved
 from batchyard.store.shelf import Document, Drawer
 
 GONE = "Gone"
@@ -149,12 +150,20 @@ def merged(before: dict[str, str], added: Sequence[Params]) -> dict[str, str]:
     tags = dict(before)
     for tag in added:
         key = tag.get("Key", "")
-        if not key or key.lower().startswith("aws:"):
-            raise invalid(f"Tag keys starting with 'aws:' are reserved for internal use, and an empty one is none: {key!r}")
+        if not key:
+            raise invalid("A tag must have a key that is not empty.")
         tags[key] = tag.get("Value", "")
-    if len(tags) > TAGS_MAX:
+    if sum(not key.startswith(RESERVED) for key in tags) > TAGS_MAX:
         raise Fault("TagLimitExceeded", "The maximum number of Tags for a resource has been reached.")
     return tags
+
+
+def refuse_reserved_tags(caller: Caller, params: Params) -> None:
+    """Refuse tags whose keys are not the caller's to give or to take away."""
+    given = [tag for one in params.get("TagSpecifications", []) for tag in one.get("Tags", [])]
+    for tag in (*given, *params.get("Tags", [])):
+        if is_reserved(caller, tag.get("Key", "")):
+            raise invalid(f"Tag keys starting with 'aws:' are reserved for internal use: {tag['Key']!r}")
 
 
 def shown_tags(record: Document) -> list[Params]:

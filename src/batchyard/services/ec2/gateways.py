@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import secrets
-from typing import Any
 
 from batchyard.model.fault import Fault
 from batchyard.services import Params
@@ -185,10 +184,14 @@ def delete_nat_gateway(book: Book, params: Params) -> Params:
 
 # --- endpoints ---
 
+_LETS_EVERYTHING = json.dumps(
+    {"Version": "2008-10-17", "Statement": [{"Effect": "Allow", "Principal": "*", "Action": "*", "Resource": "*"}]}
+)
+
 
 def create_vpc_endpoint(book: Book, params: Params) -> Params:
     """API reference, CreateVpcEndpoint: gateway and interface endpoints of AWS's services."""
-    not_available(params, "ServiceNetworkArn", "ResourceConfigurationArn", "SubnetConfigurations", "ServiceRegion")
+    not_available(params, "ServiceNetworkArn", "ResourceConfigurationArn", "SubnetConfigurations", "ServiceRegion", "DnsOptions")
     vpc, service = book.require(VPC, params["VpcId"]), params.get("ServiceName", "")
     kind = params.get("VpcEndpointType", "Gateway")
     if kind not in ("Gateway", "Interface"):
@@ -201,7 +204,6 @@ def create_vpc_endpoint(book: Book, params: Params) -> Params:
     subnets = [book.require(SUBNET, id)["SubnetId"] for id in params.get("SubnetIds", [])]
     if kind == "Interface" and not groups:
         groups = [group for group in book.of_vpc(GROUP, vpc["VpcId"]) if group["GroupName"] == "default"]
-    everything: dict[str, Any] = {"Effect": "Allow", "Principal": "*", "Action": "*", "Resource": "*"}
     record = book.make(
         ENDPOINT,
         params,
@@ -209,7 +211,7 @@ def create_vpc_endpoint(book: Book, params: Params) -> Params:
         VpcId=vpc["VpcId"],
         ServiceName=service,
         State="available",
-        PolicyDocument=params.get("PolicyDocument") or json.dumps({"Version": "2008-10-17", "Statement": [everything]}),
+        PolicyDocument=params.get("PolicyDocument") or _LETS_EVERYTHING,
         RouteTableIds=list(params.get("RouteTableIds", [])),
         SubnetIds=subnets,
         Groups=[{"GroupId": group["GroupId"], "GroupName": group["GroupName"]} for group in groups],
@@ -237,9 +239,12 @@ def describe_vpc_endpoints(book: Book, params: Params) -> Params:
 
 def modify_vpc_endpoint(book: Book, params: Params) -> Params:
     """API reference, ModifyVpcEndpoint."""
+    not_available(params, "DnsOptions", "SubnetConfigurations")
     endpoint = dict(book.require(ENDPOINT, params["VpcEndpointId"]))
-    if params.get("PolicyDocument"):
-        endpoint["PolicyDocument"] = params["PolicyDocument"]
+    if params.get("PolicyDocument") or params.get("ResetPolicy"):
+        endpoint["PolicyDocument"] = _LETS_EVERYTHING if params.get("ResetPolicy") else params["PolicyDocument"]
+    if params.get("IpAddressType"):
+        endpoint["IpAddressType"] = one_of(params, "IpAddressType", "ipv4", "dualstack", "ipv6")
     if "PrivateDnsEnabled" in params:
         endpoint["PrivateDnsEnabled"] = params["PrivateDnsEnabled"]
     for member, kind, added, removed in (

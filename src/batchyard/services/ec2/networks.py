@@ -144,6 +144,15 @@ def modify_vpc_attribute(book: Book, params: Params) -> Params:
     return {}
 
 
+def modify_vpc_tenancy(book: Book, params: Params) -> Params:
+    """API reference, ModifyVpcTenancy: to default, which is the only way."""
+    vpc = book.require(VPC, params["VpcId"])
+    if params["InstanceTenancy"] != "default":
+        raise invalid(f"Value ({params['InstanceTenancy']}) for parameter instanceTenancy is invalid. Valid values: default")
+    book.put(VPC, {**vpc, "InstanceTenancy": "default"})
+    return {"ReturnValue": True}
+
+
 # --- subnets ---
 
 

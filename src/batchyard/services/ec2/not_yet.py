@@ -131,7 +131,7 @@ _REASONS: dict[str, str] = {
         GetVpcResourcesBlockingEncryptionEnforcement ModifyApplicationStatusCheck ModifyAvailabilityZoneGroup
         ModifyDefaultCreditSpecification ModifyEbsDefaultKmsKeyId ModifyIdFormat ModifyIdentityIdFormat ModifyManagedResourceVisibility
         ModifyMetricCategory ModifyNetworkingFlexCostAllocationPolicy ModifyPrivateDnsNameOptions ModifyPublicIpDnsNameOptions
-        ModifyVpcEndpointPayerResponsibility ModifyVpcTenancy ResetEbsDefaultKmsKeyId UnmonitorInstances
+        ModifyVpcEndpointPayerResponsibility ResetEbsDefaultKmsKeyId UnmonitorInstances
         ValidateSecurityGroupQuotasForInterface
     """,
     "DHCP options are those that exist from the start": """
@@ -165,7 +165,7 @@ _REASONS: dict[str, str] = {
         DescribeSecurityGroupVpcAssociations DescribeStaleSecurityGroups DescribeVpcBlockPublicAccessExclusions
         DescribeVpcBlockPublicAccessOptions DescribeVpcEncryptionControls DisassociateSecurityGroupVpc GetSecurityGroupsForVpc
         ModifyAccountVpcEncryptionControl ModifySecurityGroupRules ModifyVpcBlockPublicAccessExclusion ModifyVpcBlockPublicAccessOptions
-        ModifyVpcEncryptionControl UpdateSecurityGroupRuleDescriptionsEgress UpdateSecurityGroupRuleDescriptionsIngress
+        ModifyVpcEncryptionControl
     """,
     "EC2-Classic is gone": """
         AttachClassicLinkVpc DescribeClassicLinkInstances DescribeVpcClassicLink DescribeVpcClassicLinkDnsSupport DetachClassicLinkVpc

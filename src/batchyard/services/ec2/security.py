@@ -166,6 +166,24 @@ def revoke(book: Book, params: Params, *, is_egress: bool) -> Params:
     return {"Return": True, "RevokedSecurityGroupRules": revoked}
 
 
+def describe_rules_anew(book: Book, params: Params, *, is_egress: bool) -> Params:
+    """API reference, UpdateSecurityGroupRuleDescriptionsIngress and -Egress: by ids of rules, or by what they say."""
+    group = _group(book, params)
+    wanted = {one.get("SecurityGroupRuleId"): one.get("Description", "") for one in params.get("SecurityGroupRuleDescriptions", [])}
+    meant = {_meaning(rule): rule.get("Description", "") for rule in _rules(book, params, is_egress=is_egress)}
+    rules, count = [], 0
+    for rule in group["rules"]:
+        said = wanted.get(rule["id"], meant.get(_meaning(rule))) if rule["is_egress"] is is_egress else None
+        if said is not None:
+            rule = {**{name: value for name, value in rule.items() if name != "Description"}, **({"Description": said} if said else {})}
+            count += 1
+        rules.append(rule)
+    if count < len(wanted) + len(meant) or not count:
+        raise Fault("InvalidPermission.NotFound", "The specified rule does not exist in this security group.")
+    book.put(GROUP, {**group, "rules": rules})
+    return {"Return": True}
+
+
 def _rules(book: Book, params: Params, *, is_egress: bool) -> list[Document]:
     """What a request says, as single rules: the old flat members and IpPermissions alike."""
     permissions = list(params.get("IpPermissions", []))

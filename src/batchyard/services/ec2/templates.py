@@ -25,6 +25,7 @@ from batchyard.services.ec2.book import (
 )
 from batchyard.services.ec2.describing import described, filtered, members, paged
 from batchyard.services.ec2.security import tagged_rule
+from batchyard.services.tag_keys import RESERVED
 from batchyard.store.shelf import Document
 
 _NAME = re.compile(r"[a-zA-Z0-9().\-/_]{3,128}")
@@ -300,7 +301,8 @@ def delete_tags(book: Book, params: Params) -> Params:
         record = book.find(kind, id) if kind is not None else None
         asked = params.get("Tags")
         if record is not None and kind is not None:
-            gone = {tag.get("Key"): tag.get("Value") for tag in asked} if asked else dict.fromkeys(record["Tags"])
+            every = [key for key in record["Tags"] if not key.startswith(RESERVED)]
+            gone = {tag.get("Key"): tag.get("Value") for tag in asked} if asked else dict.fromkeys(every)
             kept = {k: v for k, v in record["Tags"].items() if k not in gone or gone[k] not in (None, v)}
             book.put(kind, {**record, "Tags": kept})
         elif id.startswith("sgr-"):

@@ -60,6 +60,7 @@ _ACTS: dict[str, Act] = {
     "UntagPolicy": managed.untag_policy,
     "UpdateAccessKey": users.update_access_key,
     "UpdateAssumeRolePolicy": roles.update_assume_role_policy,
+    "UpdateGroup": users.update_group,
     "UpdateRole": roles.update_role,
     "UpdateRoleDescription": roles.update_role_description,
     "UpdateUser": users.update_user,

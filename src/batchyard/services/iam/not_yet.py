@@ -40,7 +40,7 @@ _REASONS: dict[str, str] = {
         ListPoliciesGrantingServiceAccess
     """,
     "the account has no such settings": """
-        GetAccountProperties PutAccountProperties SetSecurityTokenServicePreferences UpdateGroup
+        GetAccountProperties PutAccountProperties SetSecurityTokenServicePreferences
     """,
 }
 

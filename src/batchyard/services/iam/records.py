@@ -68,11 +68,16 @@ def new_id(prefix: str) -> str:
     return prefix + base64.b32encode(secrets.token_bytes(11)).decode()[:17]
 
 
+def require_path(path: str) -> None:
+    """AWS's rule for paths."""
+    if not (path.startswith("/") and path.endswith("/")) or "//" in path:
+        raise invalid(PATH_RULE)
+
+
 def new_entity(caller: Caller, drawer: Drawer, kind: str, prefix: str, name: str, params: Params) -> Document:
     """What roles, users, groups and profiles have in common."""
     path = params.get("Path") or "/"
-    if not (path.startswith("/") and path.endswith("/")) or "//" in path:
-        raise invalid(PATH_RULE)
+    require_path(path)
     return {
         "name": name,
         "path": path,

@@ -21,6 +21,7 @@ from batchyard.services.iam.records import (
     no_such,
     paged,
     require,
+    require_path,
     shown_entity,
     under,
 )
@@ -69,6 +70,7 @@ def update_user(drawer: Drawer, caller: Caller, params: Params) -> Params:
     """API reference, UpdateUser: another name, another path, or both."""
     user = require(drawer, USER, params["UserName"])
     name, path = params.get("NewUserName") or user["name"], params.get("NewPath") or user["path"]
+    require_path(path)
     if name.lower() != user["name"].lower() and find(drawer, USER, name) is not None:
         raise Fault("EntityAlreadyExists", f"User with name {name} already exists.")
     drawer.delete(USER, user["name"].lower())
@@ -197,6 +199,20 @@ def list_groups_for_user(drawer: Drawer, caller: Caller, params: Params) -> Para
     names = require(drawer, USER, params["UserName"])["groups"]
     found = [group for name in names if (group := find(drawer, GROUP, name)) is not None]
     return paged(params, found, name_key, "Groups", lambda group: shown_entity(group, "Group", is_whole=False))
+
+
+def update_group(drawer: Drawer, caller: Caller, params: Params) -> Params:
+    """API reference, UpdateGroup: another name, another path, or both. Its users stay in it."""
+    group = require(drawer, GROUP, params["GroupName"])
+    name, path = params.get("NewGroupName") or group["name"], params.get("NewPath") or group["path"]
+    if name.lower() != group["name"].lower() and find(drawer, GROUP, name) is not None:
+        raise Fault("EntityAlreadyExists", f"Group with name {name} already exists.")
+    require_path(path)
+    for user in members_of(drawer, group["name"]):
+        keep(drawer, USER, {**user, "groups": [name if one == group["name"] else one for one in user["groups"]]})
+    drawer.delete(GROUP, group["name"].lower())
+    keep(drawer, GROUP, {**group, "name": name, "path": path, "arn": f"arn:aws:iam::{caller.account}:group{path}{name}"})
+    return {}
 
 
 def delete_group(drawer: Drawer, caller: Caller, params: Params) -> Params:

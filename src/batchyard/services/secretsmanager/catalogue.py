@@ -7,7 +7,8 @@ import json
 from batchyard.model.fault import Fault
 from batchyard.services import Caller, Params
 from batchyard.services.paging import page_of
-from batchyard.services.secretsmanager.records import KIND, find, is_over, refusal, require
+from batchyard.services.secretsmanager.records import KIND, find, is_over, refusal, refuse_reserved_tags, require
+from batchyard.services.tag_keys import RESERVED
 from batchyard.store.shelf import Document, Drawer
 
 DAY_MS = 86_400_000
@@ -132,10 +133,9 @@ def list_secret_version_ids(drawer: Drawer, caller: Caller, params: Params) -> P
 def tag_resource(drawer: Drawer, caller: Caller, params: Params) -> Params:
     """API reference, TagResource."""
     secret = require(drawer, params["SecretId"])
-    if any(tag.get("Key", "").lower().startswith("aws:") for tag in params["Tags"]):
-        raise refusal("Tag keys that begin with aws: are reserved.")
+    refuse_reserved_tags(caller, [tag.get("Key", "") for tag in params["Tags"]])
     secret["tags"] |= {tag["Key"]: tag.get("Value", "") for tag in params["Tags"] if tag.get("Key")}
-    if len(secret["tags"]) > TAGS_MAX:
+    if sum(not key.startswith(RESERVED) for key in secret["tags"]) > TAGS_MAX:
         raise refusal(f"A secret can have at most {TAGS_MAX} tags.")
     drawer.put(KIND, secret["name"], secret)
     return {}
@@ -144,6 +144,7 @@ def tag_resource(drawer: Drawer, caller: Caller, params: Params) -> Params:
 def untag_resource(drawer: Drawer, caller: Caller, params: Params) -> Params:
     """API reference, UntagResource."""
     secret = require(drawer, params["SecretId"])
+    refuse_reserved_tags(caller, params["TagKeys"])
     secret["tags"] = {key: value for key, value in secret["tags"].items() if key not in params["TagKeys"]}
     drawer.put(KIND, secret["name"], secret)
     return {}

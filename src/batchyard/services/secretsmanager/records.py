@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 import secrets
 import string
+from collections.abc import Iterable
 
 from batchyard.model.fault import Fault
 from batchyard.services import Caller, Params
 from batchyard.services.desk import Sealing
+from batchyard.services.tag_keys import is_reserved
 from batchyard.store.shelf import Document, Drawer
 
 KIND = "secret"
@@ -27,6 +29,12 @@ def invalid(message: str) -> Fault:
 
 def not_found(message: str = "Secrets Manager can't find the specified secret.") -> Fault:
     return Fault("ResourceNotFoundException", message)
+
+
+def refuse_reserved_tags(caller: Caller, keys: Iterable[str]) -> None:
+    """Refuse keys of tags that are not the caller's to give or to take away."""
+    if any(is_reserved(caller, key) for key in keys):
+        raise refusal("Tag keys that begin with aws: are reserved.")
 
 
 def require_name(name: str) -> None:

@@ -20,6 +20,7 @@ from batchyard.services.secretsmanager.records import (
     new_arn,
     opened,
     refusal,
+    refuse_reserved_tags,
     require,
     require_name,
     version_of,
@@ -35,6 +36,7 @@ def create_secret(sealer: Sealing, drawer: Drawer, caller: Caller, params: Param
     name = params["Name"]
     require_name(name)
     _refuse_replicas(params)
+    refuse_reserved_tags(caller, [tag.get("Key", "") for tag in params.get("Tags", [])])
     there = find(drawer, name)
     if there is not None and not is_over(there, drawer.now_ms):
         if there.get("deleted_at_ms"):

@@ -19,6 +19,7 @@ from batchyard.services.ssm.records import (
     require_name,
     split_selector,
 )
+from batchyard.services.tag_keys import RESERVED, is_reserved
 from batchyard.store.shelf import Document, Drawer
 
 STANDARD_MAX = 4096
@@ -51,7 +52,7 @@ def put_parameter(sealer: Sealing, drawer: Drawer, caller: Caller, params: Param
     if document is not None and not overwrite:
         raise Fault("ParameterAlreadyExists", _EXISTS)
     if document is None:
-        document = {"name": name, "versions": [], "tags": _tags_of({}, params.get("Tags", []))}
+        document = {"name": name, "versions": [], "tags": _tags_of(caller, {}, params.get("Tags", []))}
     version = _next_version(document, caller, params, drawer.now_ms)
     if version["type"] == "SecureString":
         context = context_of(caller.account, caller.region, name, version["version"])
@@ -186,7 +187,7 @@ def _version(drawer: Drawer, params: Params) -> tuple[Document, Document]:
 def add_tags_to_resource(drawer: Drawer, caller: Caller, params: Params) -> Params:
     """API reference, AddTagsToResource (parameters)."""
     document = _tagged(drawer, params)
-    document["tags"] = _tags_of(document.get("tags", {}), params["Tags"])
+    document["tags"] = _tags_of(caller, document.get("tags", {}), params["Tags"])
     drawer.put(KIND, document["name"], document)
     return {}
 
@@ -194,6 +195,9 @@ def add_tags_to_resource(drawer: Drawer, caller: Caller, params: Params) -> Para
 def remove_tags_from_resource(drawer: Drawer, caller: Caller, params: Params) -> Params:
     """API reference, RemoveTagsFromResource (parameters)."""
     document = _tagged(drawer, params)
+    for key in params["TagKeys"]:
+        if is_reserved(caller, key):
+            raise refusal(f"Tag keys that begin with aws: are reserved: {key}")
     document["tags"] = {key: value for key, value in document.get("tags", {}).items() if key not in params["TagKeys"]}
     drawer.put(KIND, document["name"], document)
     return {}
@@ -214,11 +218,11 @@ def _tagged(drawer: Drawer, params: Params) -> Document:
     return selected.document
 
 
-def _tags_of(before: dict[str, str], added: list[Params]) -> dict[str, str]:
+def _tags_of(caller: Caller, before: dict[str, str], added: list[Params]) -> dict[str, str]:
     for tag in added:
-        if tag["Key"].lower().startswith("aws:"):
+        if is_reserved(caller, tag["Key"]):
             raise refusal(f"Tag keys that begin with aws: are reserved: {tag['Key']}")
     tags = {**before, **{tag["Key"]: tag["Value"] for tag in added}}
-    if len(tags) > TAGS_MAX:
+    if sum(not key.startswith(RESERVED) for key in tags) > TAGS_MAX:
         raise Fault("TooManyTagsError", f"A parameter can have at most {TAGS_MAX} tags, not {len(tags)}.")
     return tags

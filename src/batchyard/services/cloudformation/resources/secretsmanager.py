@@ -1,0 +1,177 @@
+"""AWS::SecretsManager::Secret and ResourcePolicy."""
+
+from __future__ import annotations
+
+import json
+
+from batchyard.model.fault import Fault
+from batchyard.services.cloudformation.resources.acts import (
+    Steps,
+    call_if_there,
+    changed,
+    document_of,
+    document_text,
+    given,
+    is_gone,
+    listed,
+    own_tags,
+    refused,
+    require_known,
+    tag_changes,
+    tags_of,
+)
+from batchyard.services.cloudformation.resources.type import Asked, Hands, Kept, Made, NameRule, Properties, ResourceType
+
+SERVICE = "secretsmanager"
+_SECRET = ("Description", "GenerateSecretString", "KmsKeyId", "Name", "SecretString", "Tags")
+_REFUSALS = {"ReplicaRegions": "secrets are not replicated to other regions", "Type": "secrets of partners are not kept"}
+_PASSWORD = (
+    "ExcludeCharacters",
+    "ExcludeLowercase",
+    "ExcludeNumbers",
+    "ExcludePunctuation",
+    "ExcludeUppercase",
+    "IncludeSpace",
+    "PasswordLength",
+    "RequireEachIncludedType",
+)
+
+
+async def create_secret(hands: Hands, asked: Asked) -> Made:
+    """A secret with its value, given or made up. Ref is its ARN."""
+    require_known(asked, _SECRET, _REFUSALS)
+    properties, tags = asked.properties, {**tags_of(asked), **asked.system_tags}
+    params = {
+        "Name": properties.get("Name") or asked.name,
+        **given(properties, "Description", "KmsKeyId"),
+        **({"Tags": listed(tags)} if tags else {}),
+        **await _value(hands, properties),
+    }
+    answer = await hands.call(SERVICE, "CreateSecret", params)
+    return Made(answer["ARN"], {"Id": answer["ARN"]})
+
+
+async def _value(hands: Hands, properties: Properties) -> Properties:
+    """SecretString, if there is to be one: a password that is made up stands in a template of JSON where one is given."""
+    text, rule = properties.get("SecretString"), properties.get("GenerateSecretString")
+    if text is not None and rule is not None:
+        raise Fault("InvalidRequest", "You must specify either SecretString or GenerateSecretString, not both.")
+    if rule is None:
+        return given(properties, "SecretString")
+    template, key = rule.get("SecretStringTemplate"), rule.get("GenerateStringKey")
+    if (template is None) is not (key is None):
+        raise Fault("InvalidRequest", "GenerateStringKey and SecretStringTemplate must be specified together, or neither of them.")
+    unknown = [name for name in rule if name not in (*_PASSWORD, "SecretStringTemplate", "GenerateStringKey")]
+    if unknown:
+        raise refused("AWS::SecretsManager::Secret", f"GenerateSecretString.{unknown[0]}")
+    password = (await hands.call(SERVICE, "GetRandomPassword", given(rule, *_PASSWORD)))["RandomPassword"]
+    if template is None:
+        return {"SecretString": password}
+    try:
+        content = json.loads(template)
+    except ValueError:
+        content = None
+    if not isinstance(content, dict):
+        raise Fault("InvalidRequest", "SecretStringTemplate must be a JSON object.")
+    return {"SecretString": json.dumps({**content, str(key): password})}
+
+
+async def update_secret(hands: Hands, asked: Asked, kept: Kept) -> Made:
+    """Another description, key or value. A rule to make one up that differs makes up another one, as on AWS."""
+    require_known(asked, _SECRET, _REFUSALS)
+    id, before, after = kept.physical_id, kept.properties, asked.properties
+    put, gone = tag_changes(asked, kept)
+    had = tags_of(kept)
+    async with Steps(hands, SERVICE) as steps:
+        if gone:
+            await steps.call("UntagResource", {"SecretId": id, "TagKeys": gone})
+            steps.undo("TagResource", {"SecretId": id, "Tags": listed({key: had[key] for key in gone})})
+        if put:
+            await steps.call("TagResource", {"SecretId": id, "Tags": listed(put)})
+            if new := [key for key in put if key not in had]:
+                steps.undo("UntagResource", {"SecretId": id, "TagKeys": new})
+            if old := {key: had[key] for key in put if key in had}:
+                steps.undo("TagResource", {"SecretId": id, "Tags": listed(old)})
+        params: Properties = {}
+        for name in ("Description", "KmsKeyId"):
+            if changed(before, after, name):
+                params[name] = after.get(name) or ""
+        if changed(before, after, "SecretString", "GenerateSecretString"):
+            params |= await _value(hands, after)
+        if params:
+            await steps.call("UpdateSecret", {"SecretId": id, **params})
+    return Made(id, kept.attributes)
+
+
+async def delete_secret(hands: Hands, kept: Kept) -> None:
+    """At once, so that its name is free again: CloudFormation leaves no window to bring it back."""
+    params = {"SecretId": kept.physical_id, "ForceDeleteWithoutRecovery": True}
+    await call_if_there(hands, SERVICE, "DeleteSecret", params)
+
+
+async def read_secret(hands: Hands, kept: Kept) -> Properties | None:
+    """The secret without its value, which is nobody's business here."""
+    try:
+        secret = await hands.call(SERVICE, "DescribeSecret", {"SecretId": kept.physical_id})
+    except Fault as fault:
+        if is_gone(fault):
+            return None
+        raise
+    if secret.get("DeletedDate"):
+        return None
+    properties = given(secret, "Name", "Description", "KmsKeyId")
+    tags = own_tags(secret.get("Tags", []), kept)
+    return {**properties, **given(kept.properties, "SecretString", "GenerateSecretString"), **({"Tags": tags} if tags else {})}
+
+
+# --- the policy of a secret ---
+
+_POLICY = ("ResourcePolicy", "SecretId")
+
+
+def _policy(asked: Asked) -> Properties:
+    require_known(asked, _POLICY, {"BlockPublicPolicy": "policies of secrets are recorded, not evaluated"})
+    text = document_text(asked.properties["ResourcePolicy"])
+    return {"SecretId": asked.properties["SecretId"], "ResourcePolicy": text}
+
+
+async def create_policy(hands: Hands, asked: Asked) -> Made:
+    """A policy put on a secret. Ref is the secret's ARN."""
+    answer = await hands.call(SERVICE, "PutResourcePolicy", _policy(asked))
+    return Made(answer["ARN"], {"Id": answer["ARN"]})
+
+
+async def update_policy(hands: Hands, asked: Asked, kept: Kept) -> Made:
+    """Another text."""
+    await hands.call(SERVICE, "PutResourcePolicy", _policy(asked))
+    return Made(kept.physical_id, kept.attributes)
+
+
+async def delete_policy(hands: Hands, kept: Kept) -> None:
+    await call_if_there(hands, SERVICE, "DeleteResourcePolicy", {"SecretId": kept.physical_id})
+
+
+async def read_policy(hands: Hands, kept: Kept) -> Properties | None:
+    """The policy as the secret has it."""
+    try:
+        answer = await hands.call(SERVICE, "GetResourcePolicy", {"SecretId": kept.physical_id})
+    except Fault as fault:
+        if is_gone(fault):
+            return None
+        raise
+    text = answer.get("ResourcePolicy")
+    return {**given(kept.properties, "SecretId"), "ResourcePolicy": document_of(text)} if text else None
+
+
+TYPES = (
+    ResourceType(
+        "AWS::SecretsManager::Secret",
+        create_secret,
+        update_secret,
+        delete_secret,
+        read_secret,
+        named=NameRule("Name", 256),
+        has_stack_tags=True,
+    ),
+    ResourceType("AWS::SecretsManager::ResourcePolicy", create_policy, update_policy, delete_policy, read_policy),
+)
