@@ -11,9 +11,9 @@ from batchyard.services.cloudformation.resources.type import Asked, Hands, Kept,
 SERVICE = "ec2"
 
 
-def tagged(resource_type: str, asked: Asked) -> Properties:
-    """The parameter that gives a new record its tags: the stack's, its own, and CloudFormation's."""
-    tags = {**tags_of(asked), **asked.system_tags}
+def tagged(resource_type: str, asked: Asked, *, is_marked: bool = True) -> Properties:
+    """The parameter that gives a new record its tags: the stack's, its own, and (if it `is_marked`) those that say which stack it is of."""
+    tags = {**tags_of(asked), **(asked.system_tags if is_marked else {})}
     return {"TagSpecifications": [{"ResourceType": resource_type, "Tags": listed(tags)}]} if tags else {}
 
 

@@ -151,7 +151,7 @@ def _meaning_of(rule: Properties) -> tuple[Any, ...]:
 # --- rules by themselves ---
 
 
-def _single(side: str, known: tuple[str, ...], shown: dict[str, str]) -> ResourceType:
+def _single(side: str, known: tuple[str, ...], prefix_list: str, peer_group: str) -> ResourceType:
     """AWS::EC2::SecurityGroupIngress and -Egress. Ref is the rule's id; all but its description makes another rule."""
     type_name = f"AWS::EC2::SecurityGroup{side}"
 
@@ -188,10 +188,10 @@ def _single(side: str, known: tuple[str, ...], shown: dict[str, str]) -> Resourc
         rule = rules["SecurityGroupRules"][0]
         properties = given(rule, "IpProtocol", "Description", "CidrIpv6")
         ports = given(rule, "FromPort", "ToPort") if rule["IpProtocol"] != "-1" else given(kept.properties, "FromPort", "ToPort")
-        peers = {"CidrIpv4": "CidrIp", **shown}
+        peers = {"CidrIpv4": "CidrIp", "PrefixListId": prefix_list}
         properties |= {name: rule[member] for member, name in peers.items() if member in rule}
         if "ReferencedGroupInfo" in rule:
-            properties[shown["GroupId"]] = rule["ReferencedGroupInfo"]["GroupId"]
+            properties[peer_group] = rule["ReferencedGroupInfo"]["GroupId"]
         return {**given(kept.properties, "GroupId", "GroupName"), **ports, **properties}
 
     return ResourceType(type_name, create, update, delete, read)
@@ -207,6 +207,6 @@ TYPES = (
         named=NameRule("GroupName", 255),
         has_stack_tags=True,
     ),
-    _single("Ingress", _IN, {"PrefixListId": "SourcePrefixListId", "GroupId": "SourceSecurityGroupId"}),
-    _single("Egress", _OUT, {"PrefixListId": "DestinationPrefixListId", "GroupId": "DestinationSecurityGroupId"}),
+    _single("Ingress", _IN, "SourcePrefixListId", "SourceSecurityGroupId"),
+    _single("Egress", _OUT, "DestinationPrefixListId", "DestinationSecurityGroupId"),
 )

@@ -119,7 +119,7 @@ _PLACEMENT = ("PartitionCount", "SpreadLevel", "Strategy", "Tags")
 async def create_placement(hands: Hands, asked: Asked) -> Made:
     """A placement group; its name is always made up. Ref is the name."""
     require_known(asked, _PLACEMENT)
-    params = {"GroupName": asked.name, **given(asked.properties, *_PLACEMENT[:3]), **tagged("placement-group", asked)}
+    params = {"GroupName": asked.name, **given(asked.properties, *_PLACEMENT[:3]), **tagged("placement-group", asked, is_marked=False)}
     group = (await hands.call(SERVICE, "CreatePlacementGroup", params))["PlacementGroup"]
     return Made(asked.name, {"GroupName": asked.name, "GroupId": group["GroupId"]})
 
@@ -147,7 +147,7 @@ async def create_pair(hands: Hands, asked: Asked) -> Made:
     if not properties.get("PublicKeyMaterial"):
         raise Fault("InvalidRequest", f"AWS::EC2::KeyPair: no key is made in this version of Batchyard; {_NO_PAIR}.")
     material = str(properties["PublicKeyMaterial"]).encode()
-    params = {"KeyName": properties["KeyName"], "PublicKeyMaterial": material, **tagged("key-pair", asked)}
+    params = {"KeyName": properties["KeyName"], "PublicKeyMaterial": material, **tagged("key-pair", asked, is_marked=False)}
     pair = await hands.call(SERVICE, "ImportKeyPair", params)
     return Made(pair["KeyName"], given(pair, "KeyName", "KeyPairId", "KeyFingerprint"))
 
