@@ -41,8 +41,6 @@ def _shape_at(model: ServiceModel, shape: Shape, path: tuple[str, ...]) -> Shape
     return shape
 
 
-
-
 def _sent(model: ServiceModel, shape: Shape, value: Any, where: str) -> Any:
     if shape.type == "structure" and isinstance(value, Mapping):
         known = {name.lower(): name for name in shape.members}
@@ -97,17 +95,6 @@ def essence(value: Any) -> Any:
     if isinstance(value, list):
         return [essence(inner) for inner in value]
     return value
-
-
-def covers(found: Any, wanted: Any) -> bool:
-    """Whether everything that was wanted is found so; what was not asked for may be anything."""
-    if isinstance(wanted, Mapping):
-        return isinstance(found, Mapping) and all(_is_filler(value) or covers(found.get(name), value) for name, value in wanted.items())
-    if isinstance(wanted, list):
-        return isinstance(found, list) and len(found) == len(wanted) and all(map(covers, found, wanted))
-    if isinstance(wanted, str) and isinstance(found, str):
-        return wanted.lower() == found.lower()  # enums are shown in AWS's spelling, whatever the template's
-    return bool(found == wanted)
 
 
 def _is_filler(value: Any) -> bool:
