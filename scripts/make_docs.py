@@ -26,7 +26,7 @@ from batchyard.main.commands import reference
 from batchyard.main.commands.serve import serve
 from batchyard.main.settings import Identity, Settings
 from batchyard.model import tags
-from batchyard.services import operator, s3
+from batchyard.services import module_of, operator, s3
 from batchyard.services.batch import fields_not_yet
 
 ROOT = Path(__file__).parent.parent
@@ -57,6 +57,7 @@ SERVICES = (
     Service("iam", "AWS IAM"),
     Service("ssm", "AWS Systems Manager"),
     Service("events", "Amazon EventBridge"),
+    Service("lambda", "AWS Lambda"),
 )
 
 
@@ -87,7 +88,7 @@ def by_reason(not_yet: Mapping[str, str]) -> str:
 
 def operations_of(service: str) -> tuple[Mapping[str, Any], Mapping[str, str]]:
     """(served, not served with the reason), by operation."""
-    module = importlib.import_module(f"batchyard.services.{service}")
+    module = importlib.import_module(f"batchyard.services.{module_of(service)}")
     return module.OPERATIONS, module.NOT_YET
 
 
@@ -119,7 +120,7 @@ def compatibility_counts() -> str:
 
 def compatibility_of(service: str) -> str:
     served, not_yet = operations_of(service)
-    aliases = getattr(importlib.import_module(f"batchyard.services.{service}"), "ALIASES", ())
+    aliases = getattr(importlib.import_module(f"batchyard.services.{module_of(service)}"), "ALIASES", ())
     older = f"\nOlder names of the same requests among them: {codes(aliases)}.\n" if aliases else ""
     head = ("operation", "tests", "request members", "answer members", "at any depth", "members of the request that no test sends")
     return f"{table(head, wire_tests.rows(service, served))}{older}\nNot there:\n\n{by_reason(not_yet)}"

@@ -121,7 +121,8 @@ def _watch_codecs(watch: Watch) -> None:
     @functools.wraps(encode)
     def watched_encode(self: shapes.Service, operation: str, result: dict[str, Any], request_id: str) -> Any:
         response = encode(self, operation, result, request_id)
-        shown = msgspec.json.decode(response.body) if self.protocol in ("json", "rest-json") and response.body else result
+        is_json = self.protocol in ("json", "rest-json") and self.model.output_shape(operation).payload is None
+        shown = msgspec.json.decode(response.body) if is_json and response.body else result
         _judge(watch, self, operation, shown if isinstance(shown, dict) else result)
         return response
 

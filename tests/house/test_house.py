@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from batchyard.services import module_of
 from batchyard.wire import shapes
 
 SOURCE = Path(__file__).parents[2] / "src" / "batchyard"
@@ -82,9 +83,9 @@ def test_a_module_says_why_it_exists(path: Path) -> None:
         assert ast.get_docstring(ast.parse(text)), "one sentence on why it exists"
 
 
-@pytest.mark.parametrize("service", ["batch", "logs", "sts", "s3", "ssm", "iam", "ec2", "secretsmanager", "ecs", "events"])
+@pytest.mark.parametrize("service", ["batch", "logs", "sts", "s3", "ssm", "iam", "ec2", "secretsmanager", "ecs", "events", "lambda"])
 def test_every_operation_is_there_or_said_not_to_be(service: str) -> None:
-    module = importlib.import_module(f"batchyard.services.{service}")
+    module = importlib.import_module(f"batchyard.services.{module_of(service)}")
     known = set(shapes.load(service).operations)
     served, not_yet = set(module.OPERATIONS), set(module.NOT_YET)
     assert not served & not_yet

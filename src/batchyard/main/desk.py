@@ -17,6 +17,7 @@ from batchyard.model.requests import Request
 from batchyard.server.inner import InnerDoor
 from batchyard.services import Caller, foundations
 from batchyard.services.announcing.announcer import Announcer
+from batchyard.services.lambda_functions.events import Functions
 from batchyard.store.logs_store import LogStore
 from batchyard.store.objects import ObjectStore
 from batchyard.store.sealing import Sealer
@@ -50,6 +51,7 @@ class ServerDesk:
     stop: asyncio.Event
     announcer: Announcer
     waiters: Waiters
+    functions: Functions
     end_node: bool = False
     prepared: dict[str, Any] = field(default_factory=dict)
     buckets: dict[str, Bucket] = field(default_factory=dict)

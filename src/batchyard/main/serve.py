@@ -40,9 +40,11 @@ from batchyard.main.settings import Identity, Settings, SettingsError, identity_
 from batchyard.server.app import App, DoorSettings, ServiceModule
 from batchyard.server.inner import InnerDoor
 from batchyard.server.listener import allow_many_connections, listener_config
-from batchyard.services import batch, ec2, ecs, events, iam, logs, operator, s3, secretsmanager, ssm, sts
+from batchyard.services import batch, ec2, ecs, events, iam, lambda_functions, logs, operator, s3, secretsmanager, ssm, sts
 from batchyard.services.authorization import Authorizer
 from batchyard.services.job_secrets import SecretResolver
+from batchyard.services.lambda_functions import events as function_events
+from batchyard.services.lambda_functions.sandbox import Sandbox
 from batchyard.store import logs_retention
 from batchyard.store.folders import make_folder
 from batchyard.store.logs_store import LogStore
@@ -64,6 +66,7 @@ SERVICES: dict[str, ServiceModule] = {
     "ecs": ecs,
     "events": events,
     "iam": iam,
+    "lambda": lambda_functions,
     "logs": logs,
     "secretsmanager": secretsmanager,
     "ssm": ssm,
@@ -174,6 +177,7 @@ async def _serve(settings: Settings, identity: Identity, listener: socket.socket
         stop=stop,
         announcer=announcing.announcer,
         waiters=waiters,
+        functions=function_events.Functions(Sandbox(settings.data), url),
     )
     access_logs = s3.AccessLogs(objects, settings.data / "access-logs", settings.log_delivery_s)
     app = _app(desk, settings, identity, functools.partial(_health, provider), access_logs)
@@ -349,6 +353,7 @@ def _chores(desk: ServerDesk, kept: retention.Retention, access_logs: s3.AccessL
     )
     tasks: list[Callable[[int], Awaitable[float]]] = [functools.partial(asyncio.to_thread, task) for task in in_threads]
     tasks.append(functools.partial(retention.run_once, desk.driver.ask, kept))
+    tasks.append(functools.partial(function_events.run_once, desk))
     return asyncio.gather(*(_chore(task, desk.now_ms) for task in tasks))
 
 

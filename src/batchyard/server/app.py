@@ -46,7 +46,8 @@ access_log = logging.getLogger("batchyard.access")
 
 BODY_LIMIT = 1024 * 1024
 # PutLogEvents takes 1 MiB counted as UTF-8, of which JSON may make six times as much ("\u00e4"), and 10,000 events around it.
-BODY_LIMITS = {"logs": 8 * 1024 * 1024}
+# CreateFunction takes an archive of 50 MiB in Base64.
+BODY_LIMITS = {"logs": 8 * 1024 * 1024, "lambda": 70 * 1024 * 1024}
 BROKEN_OFF = 599  # in the figures only
 OWN_PAGES = ("/healthz", "/metrics")
 

@@ -27,5 +27,10 @@ class Caller:
         return self.arn == f"arn:aws:iam::{self.account}:root"
 
 
+def module_of(service: str) -> str:
+    """The name in this package of a service that botocore calls `service`."""
+    return {"lambda": "lambda_functions"}.get(service, service)  # a word of Python's own cannot be imported
+
+
 Params = dict[str, Any]
 Handler = Callable[[Any, Caller, Params], Awaitable[Params]]

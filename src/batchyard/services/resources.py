@@ -31,6 +31,7 @@ _IAM = {
     "GroupName": (GROUP, "group"),
     "InstanceProfileName": (PROFILE, "instance-profile"),
 }
+_POLICIES_CALL_IT = {("lambda", "Invoke"): "InvokeFunction"}  # where the action is called otherwise than the operation
 _ROLE_MEMBERS = ("jobRoleArn", "executionRoleArn", "taskRoleArn", "serviceRole")
 _PASSED_TO = {"serviceRole": "batch.amazonaws.com"}
 
@@ -41,14 +42,19 @@ def questions_of(drawer: Drawer, caller: Caller, service: str, operation: str, a
         yield from _s3(asked)
         return
     for resource in _resources(drawer, caller, service, operation, asked):
-        yield f"{service}:{operation}", resource, {}
+        yield f"{service}:{_POLICIES_CALL_IT.get((service, operation), operation)}", resource, {}
     if service == "batch":
         for member, arn in _passed_roles(asked):
             if arn.startswith("arn:"):
                 yield "iam:PassRole", arn, {"iam:PassedToService": _PASSED_TO.get(member, "ecs-tasks.amazonaws.com")}
+<<<<<<< HEAD
     if service == "events":
         for arn in filter(None, [asked.get("RoleArn"), *(target.get("RoleArn") for target in asked.get("Targets", ()))]):
             yield "iam:PassRole", arn, {"iam:PassedToService": "events.amazonaws.com"}
+=======
+    if service == "lambda":
+        yield from _of_functions(operation, asked)
+>>>>>>> 9d7fb8f (Lambda: functions in Python, each invocation in a process of its own, for custom resources and whoever calls the API)
     if (service, operation) == ("iam", "AddRoleToInstanceProfile"):
         yield "iam:PassRole", _iam_arn(drawer, caller, "RoleName", asked["RoleName"]), {}
 
@@ -84,8 +90,13 @@ def _resources(drawer: Drawer, caller: Caller, service: str, operation: str, par
             *([params["Path"]] if params.get("Path") else []),
         ]
         return [n if n.startswith("arn:") else f"arn:aws:ssm:{here}:parameter/{n.lstrip('/').partition(':')[0]}" for n in names] or ["*"]
+<<<<<<< HEAD
     if service == "events" and "ApiDestinationArn" in params:
         return [params["ApiDestinationArn"]]
+=======
+    if service == "lambda":
+        return [_function_arn(here, params)]
+>>>>>>> 9d7fb8f (Lambda: functions in Python, each invocation in a process of its own, for custom resources and whoever calls the API)
     if service == "secretsmanager" and params.get("SecretId", params.get("Name")):
         return [_secret_arn(drawer, caller, params.get("SecretId") or params["Name"])]
     return ["*"]
@@ -108,6 +119,25 @@ def _iam_arn(drawer: Drawer, caller: Caller, member: str, name: str) -> str:
     kind, title = _IAM[member]
     entity = find(drawer, kind, name)
     return entity["arn"] if entity else f"arn:aws:iam::{caller.account}:{title}/{name}"
+
+
+def _function_arn(here: str, params: Mapping[str, Any]) -> str:
+    """A function by its name, by a part of its ARN or by all of it, without the version that it is followed by."""
+    asked = params.get("Resource") or params.get("FunctionName")
+    if not asked:
+        return "*"
+    name = asked.rpartition("function:")[2].partition(":")[0]
+    return asked.rpartition("function:")[0] + f"function:{name}" if asked.startswith("arn:") else f"arn:aws:lambda:{here}:function:{name}"
+
+
+def _of_functions(operation: str, params: Mapping[str, Any]) -> Iterator[Asked]:
+    """What a function is given: a role, and code that lies in a bucket, which its creator must be allowed to read."""
+    if operation in ("CreateFunction", "UpdateFunctionConfiguration") and params.get("Role"):
+        yield "iam:PassRole", params["Role"], {"iam:PassedToService": "lambda.amazonaws.com"}
+    place = params.get("Code", params)
+    if operation in ("CreateFunction", "UpdateFunctionCode") and place.get("S3Bucket"):
+        resource = f"arn:aws:s3:::{place['S3Bucket']}/{place.get('S3Key', '')}"
+        yield action_of("GetObject", bool(place.get("S3ObjectVersion"))), resource, {}
 
 
 def _secret_arn(drawer: Drawer, caller: Caller, name: str) -> str:

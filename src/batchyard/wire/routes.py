@@ -33,6 +33,9 @@ VERSIONS = {
     "2016-11-15": "ec2",
 }
 
+# Paths that only Lambda has, though a bucket could be called like a date.
+_LAMBDA_PATHS = ("/2015-03-31/functions", "/2017-03-31/tags/arn")
+
 OWN = "batchyard"
 OWN_PATH = f"/{OWN}/v1/"
 
@@ -57,6 +60,8 @@ def service_of(request: HttpRequest) -> str | None:
     path = request.raw_path
     if path.startswith(OWN_PATH) and request.method == "POST":
         return OWN
+    if path.startswith(_LAMBDA_PATHS):
+        return "lambda"
     if path.startswith("/v1/") and (request.method == "POST" or path.startswith("/v1/tags/")):
         return "batch"
     if path == "/" and request.method == "POST" and request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):

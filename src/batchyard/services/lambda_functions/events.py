@@ -1,0 +1,82 @@
+"""Asynchronous invocations: kept until they have been run, and tried twice more after a failure, as Lambda does."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from typing import Any
+
+from batchyard.model.fault import Fault
+from batchyard.services import Caller
+from batchyard.services.lambda_functions.names import Named
+from batchyard.services.lambda_functions.running import outcome_of
+from batchyard.services.lambda_functions.sandbox import Sandbox
+from batchyard.services.shelved import changed
+from batchyard.store.shelf import Document, Place
+
+log = logging.getLogger(__name__)
+
+EVENT = "event"
+PLACE = Place("lambda-events", "", "")  # of all accounts and regions: whoever starts again looks here
+DELAYS_MS = (60_000, 120_000)
+LOOK_S = 5.0
+
+
+class Functions:
+    """What the server holds for functions: where they run, how they reach it, and which asynchronous invocations are under way."""
+
+    def __init__(self, sandbox: Sandbox, endpoint_url: str) -> None:
+        self.sandbox = sandbox
+        self.endpoint_url = endpoint_url
+        self.under_way: dict[str, asyncio.Task[None]] = {}
+
+
+async def accept(desk: Any, caller: Caller, name: str, payload: str, client_context: Any) -> None:
+    """Keep an event, durably, and begin with it."""
+    event = {
+        "id": str(uuid.uuid4()),
+        "account": caller.account,
+        "region": caller.region,
+        "name": name,
+        "payload": payload,
+        "client_context": client_context,
+        "attempts": 0,
+        "due_at_ms": 0,
+    }
+    await changed(desk, PLACE, lambda drawer: drawer.put(EVENT, event["id"], event))
+    _begin(desk, event)
+
+
+async def run_once(desk: Any, now_ms: int) -> float:
+    """Begin with what is due and not under way: further attempts, and what an earlier server left. Seconds until the next look."""
+    functions: Functions = desk.functions
+    for event in desk.shelf.look(PLACE, lambda drawer: drawer.all(EVENT)):
+        if event["due_at_ms"] <= now_ms and event["id"] not in functions.under_way:
+            _begin(desk, event)
+    return LOOK_S
+
+
+def _begin(desk: Any, event: Document) -> None:
+    functions: Functions = desk.functions
+    task = asyncio.get_running_loop().create_task(_run(desk, event))
+    functions.under_way[event["id"]] = task
+    task.add_done_callback(lambda _: functions.under_way.pop(event["id"], None))
+
+
+async def _run(desk: Any, event: Document) -> None:
+    caller = Caller(event["account"], event["region"], "", f"arn:aws:iam::{event['account']}:root", event["account"], event["id"])
+    try:
+        outcome = await outcome_of(
+            desk, caller, Named(event["name"], ""), event["payload"], event["client_context"], request_id=event["id"]
+        )
+        has_failed = bool(outcome.function_error)
+    except Fault as fault:
+        log.warning("an asynchronous invocation of %s was not run: %s", event["name"], fault.message)
+        has_failed = fault.code != "ResourceNotFoundException"
+    attempts = event["attempts"] + 1
+    if has_failed and attempts <= len(DELAYS_MS):
+        later = {**event, "attempts": attempts, "due_at_ms": desk.now_ms() + DELAYS_MS[attempts - 1]}
+        await changed(desk, PLACE, lambda drawer: drawer.put(EVENT, event["id"], later))
+    else:
+        await changed(desk, PLACE, lambda drawer: drawer.delete(EVENT, event["id"]))

@@ -1,0 +1,18 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from yard import Yard
+
+
+@pytest.fixture(scope="module")
+def yard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
+    """A service, shared by a module's tests."""
+    served = Yard(tmp_path_factory.mktemp("functions") / "data")
+    served.start()
+    try:
+        yield served
+    finally:
+        served.down()
