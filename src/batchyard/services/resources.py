@@ -47,14 +47,11 @@ def questions_of(drawer: Drawer, caller: Caller, service: str, operation: str, a
         for member, arn in _passed_roles(asked):
             if arn.startswith("arn:"):
                 yield "iam:PassRole", arn, {"iam:PassedToService": _PASSED_TO.get(member, "ecs-tasks.amazonaws.com")}
-<<<<<<< HEAD
     if service == "events":
         for arn in filter(None, [asked.get("RoleArn"), *(target.get("RoleArn") for target in asked.get("Targets", ()))]):
             yield "iam:PassRole", arn, {"iam:PassedToService": "events.amazonaws.com"}
-=======
     if service == "lambda":
         yield from _of_functions(operation, asked)
->>>>>>> 9d7fb8f (Lambda: functions in Python, each invocation in a process of its own, for custom resources and whoever calls the API)
     if (service, operation) == ("iam", "AddRoleToInstanceProfile"):
         yield "iam:PassRole", _iam_arn(drawer, caller, "RoleName", asked["RoleName"]), {}
 
@@ -90,13 +87,10 @@ def _resources(drawer: Drawer, caller: Caller, service: str, operation: str, par
             *([params["Path"]] if params.get("Path") else []),
         ]
         return [n if n.startswith("arn:") else f"arn:aws:ssm:{here}:parameter/{n.lstrip('/').partition(':')[0]}" for n in names] or ["*"]
-<<<<<<< HEAD
     if service == "events" and "ApiDestinationArn" in params:
         return [params["ApiDestinationArn"]]
-=======
     if service == "lambda":
         return [_function_arn(here, params)]
->>>>>>> 9d7fb8f (Lambda: functions in Python, each invocation in a process of its own, for custom resources and whoever calls the API)
     if service == "secretsmanager" and params.get("SecretId", params.get("Name")):
         return [_secret_arn(drawer, caller, params.get("SecretId") or params["Name"])]
     return ["*"]
