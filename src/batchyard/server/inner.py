@@ -49,6 +49,8 @@ class InnerDoor:
             error = answer.get("Error", {})
             raise Fault(error.get("Code", "InternalError"), error.get("Message", ""))
         answer.pop("ResponseMetadata", None)
+        if operation == "GetObject":
+            answer["Body"] = body
         return answer
 
 

@@ -136,6 +136,11 @@ class Shelf:
         """The answer of `ask` on one snapshot of what is committed; it runs in the calling thread."""
         return self._ledger.ask(lambda connection: ask(Drawer(connection, place, self._now_ms())))
 
+    def places(self, service: str) -> list[Place]:
+        """Where a service has documents."""
+        select = "SELECT DISTINCT account, region FROM document WHERE service = ?"
+        return self._ledger.ask(lambda connection: [Place(service, *row) for row in connection.execute(select, (service,))])
+
     def close(self) -> None:
         """Commit what waits, and let go of the file."""
         self._ledger.close()

@@ -1,0 +1,1 @@
+"""The handlers of CloudFormation's API."""

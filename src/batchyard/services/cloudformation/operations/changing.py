@@ -1,0 +1,277 @@
+"""CreateStack, UpdateStack, DeleteStack and what may be done to an operation under way."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from batchyard.model.fault import Fault
+from batchyard.services import Caller, Params
+from batchyard.services.cloudformation.operations.requests import (
+    check_name,
+    given_parameters,
+    given_tags,
+    invalid,
+    look,
+    stack_named,
+    template_text,
+)
+from batchyard.services.cloudformation.running import stacks
+from batchyard.services.cloudformation.running.book import StackBook, place_of
+from batchyard.services.cloudformation.running.differences import is_change
+from batchyard.services.cloudformation.running.preparing import Prepared, prepare, refuse_without_capabilities
+from batchyard.services.cloudformation.running.records import Operation, Resource, Stack
+
+UPDATABLE = frozenset(
+    ("CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE", "IMPORT_COMPLETE", "IMPORT_ROLLBACK_COMPLETE", "CREATE_FAILED", "UPDATE_FAILED")
+)
+ON_FAILURE = ("ROLLBACK", "DELETE", "DO_NOTHING")
+
+
+async def create_stack(desk: Any, caller: Caller, params: Params) -> Params:
+    """CreateStack: answers when the beginning is durable. A repeated ClientRequestToken answers the same stack."""
+    name = str(params["StackName"])
+    check_name(name)
+    if params.get("DisableRollback") and params.get("OnFailure"):
+        raise invalid("You cannot specify both DisableRollback and OnFailure")
+    stack = stacks.new_stack(caller, name, str(params.get("RoleARN") or ""))
+    stack.notification_arns = list(params.get("NotificationARNs", []))
+    text, tags = await template_text(desk, caller, params), given_tags(params)
+    prepared = await prepare(desk, stack, text, given_parameters(params), tags)
+    refuse_without_capabilities(prepared.template, params.get("Capabilities", []))
+    settle_options(stack, params)
+    operation = building(stack, prepared, params, tags)
+    taken = await desk.stacks.change(place_of(caller.account, caller.region), lambda book: _begin_create(book, stack, operation, prepared, desk.now_ms()))
+    if taken is not None:
+        return {"StackId": taken}
+    desk.stacks.launch(stack, {})
+    return {"StackId": stack.arn}
+
+
+def settle_options(stack: Stack, params: Params) -> None:
+    """What a request says of a stack besides its template."""
+    stack.capabilities = list(params.get("Capabilities", []))
+    stack.disable_rollback = bool(params.get("DisableRollback"))
+    stack.timeout_min = int(params.get("TimeoutInMinutes") or 0)
+    stack.is_protected = bool(params.get("EnableTerminationProtection"))
+    stack.retain_except_on_create = bool(params.get("RetainExceptOnCreate"))
+    stack.policy = str(params.get("StackPolicyBody") or "")
+
+
+def building(stack: Stack, prepared: Prepared, params: Params, tags: dict[str, str]) -> Operation:
+    """The operation that makes `stack` what was prepared."""
+    stack.templates += 1
+    stack.hidden, stack.looked_up = prepared.hidden, prepared.looked_up
+    if not stack.template:
+        stack.parameters, stack.tags, stack.template = prepared.parameters, tags, stack.templates
+        stack.description = str(prepared.template.content.get("Description") or "")
+    failure = "DO_NOTHING" if params.get("DisableRollback") else str(params.get("OnFailure") or "ROLLBACK")
+    return Operation(
+        token=stacks.new_token(),
+        phase="build",
+        client_token=str(params.get("ClientRequestToken") or ""),
+        on_failure=failure,
+        template=stack.templates,
+        parameters=prepared.parameters,
+        looked_up=prepared.looked_up,
+        tags=tags,
+    )
+
+
+def _begin_create(book: StackBook, stack: Stack, operation: Operation, prepared: Prepared, now_ms: int) -> str | None:
+    there = book.find(stack.name)
+    if there is not None:
+        of_it = there.operation
+        if of_it is not None and operation.client_token and of_it.client_token == operation.client_token:
+            return there.arn
+        raise Fault("AlreadyExistsException", f"Stack [{stack.name}] already exists")
+    stack.created_ms = now_ms
+    begin_build(book, stack, operation, prepared, "CREATE_IN_PROGRESS", now_ms)
+    return None
+
+
+def begin_build(book: StackBook, stack: Stack, operation: Operation, prepared: Prepared, status: str, now_ms: int) -> None:
+    """Write down that a stack is being built."""
+    if stack.timeout_min:
+        operation.deadline_ms = now_ms + stack.timeout_min * 60_000
+    book.put_template(stack.id, operation.template, prepared.text)
+    stacks.began(stack, operation, book, status, "User Initiated", now_ms=now_ms)
+
+
+async def update_stack(desk: Any, caller: Caller, params: Params) -> Params:
+    """UpdateStack. Nothing to change is AWS's `No updates are to be performed.`"""
+    name = str(params["StackName"])
+    stack = stack_named(desk, caller, name)
+    if stack.status not in UPDATABLE:
+        raise stacks.busy(stack)
+    resources = look(desk, caller, lambda book: book.resources(stack.id))
+    previous = look(desk, caller, lambda book: book.template(stack.id, stack.template))
+    text = await template_text(desk, caller, params, previous)
+    tags = given_tags(params) if "Tags" in params else dict(stack.tags)
+    if params.get("RoleARN"):
+        stack.role_arn = str(params["RoleARN"])
+    stack.actor = stacks.actor_of(caller, stack.role_arn, stack.name)
+    if "NotificationARNs" in params:
+        stack.notification_arns = list(params["NotificationARNs"])
+    prepared = await prepare(desk, stack, text, given_parameters(params, stack.parameters), tags)
+    refuse_without_capabilities(prepared.template, params.get("Capabilities", []))
+    if stack.stuck is None and not is_change(prepared.target, stack, resources):
+        raise invalid("No updates are to be performed.")
+    stack.capabilities = list(params.get("Capabilities", []))
+    await begin_update(desk, caller, stack, resources, prepared, params, tags)
+    return {"StackId": stack.arn}
+
+
+async def begin_update(
+    desk: Any, caller: Caller, stack: Stack, resources: dict[str, Resource], prepared: Prepared, params: Params, tags: dict[str, str]
+) -> None:
+    """Write down that a stack is being updated, and drive it. Raises Fault when something else was quicker."""
+    status, old_looked_up = stack.status, stack.looked_up
+    operation = building(stack, prepared, params, tags)
+    stuck = stack.stuck
+    operation.old_template = stuck.old_template if stuck is not None and stuck.old_template else stack.template
+    operation.old_parameters, operation.old_tags = stack.parameters, stack.tags
+    operation.old_looked_up = old_looked_up
+    if stuck is not None:
+        operation.old_parameters, operation.old_tags = stuck.old_parameters or stack.parameters, stuck.old_tags or stack.tags
+        for resource in resources.values():
+            if resource.touched_in == stuck.token:
+                resource.touched_in = operation.token
+    stack.stuck = None
+
+    def change(book: StackBook) -> None:
+        now = book.stack(stack.id)
+        if now is None or now.status != status or now.operation is not None:
+            raise stacks.busy(now or stack)
+        for resource in resources.values():
+            book.put_resource(stack.id, resource)
+        begin_build(book, stack, operation, prepared, "UPDATE_IN_PROGRESS", desk.now_ms())
+
+    await desk.stacks.change(place_of(caller.account, caller.region), change)
+    desk.stacks.launch(stack, resources)
+
+
+async def delete_stack(desk: Any, caller: Caller, params: Params) -> Params:
+    """DeleteStack: of a stack that is not there, no error. A stack that is being created is deleted once what is under way has ended."""
+    stack: Stack | None = look(desk, caller, lambda book: book.find(str(params["StackName"])))
+    if stack is None or stack.status in ("DELETE_COMPLETE", "DELETE_IN_PROGRESS"):
+        return {}
+    if stack.is_protected:
+        raise invalid(f"Stack [{stack.name}] cannot be deleted while TerminationProtection is enabled")
+    if params.get("RetainResources") and stack.status != "DELETE_FAILED":
+        raise invalid("RetainResources can only be specified when the stack is in the DELETE_FAILED state")
+    look(desk, caller, lambda book: _refuse_imported(book, stack.arn))
+    run = desk.stacks.runs.get(stack.id)
+    if run is not None:
+        operation = run.stack.operation
+        if run.stack.status != "CREATE_IN_PROGRESS" or operation is None:
+            raise invalid(f"Stack [{stack.name}] cannot be deleted while in status {run.stack.status}")
+        operation.then_delete = True
+        stacks.cancel(run, "User Initiated")
+        await run.save()
+        return {}
+    resources = look(desk, caller, lambda book: book.resources(stack.id))
+    stack.actor = stacks.actor_of(caller, str(params.get("RoleARN") or stack.role_arn), stack.name)
+    operation = Operation(
+        token=stacks.new_token(),
+        phase="delete",
+        client_token=str(params.get("ClientRequestToken") or ""),
+        template=stack.template,
+        parameters=stack.parameters,
+        looked_up=stack.looked_up,
+        tags=stack.tags,
+        retain=list(params.get("RetainResources", [])),
+    )
+    status = stack.status
+
+    def change(book: StackBook) -> None:
+        now = book.stack(stack.id)
+        if now is None or now.status != status or now.operation is not None:
+            raise stacks.busy(now or stack)
+        _refuse_imported(book, stack.arn)
+        stacks.began(stack, operation, book, "DELETE_IN_PROGRESS", "User Initiated", now_ms=desk.now_ms())
+
+    await desk.stacks.change(place_of(caller.account, caller.region), change)
+    desk.stacks.launch(stack, resources)
+    return {}
+
+
+def _refuse_imported(book: StackBook, stack_arn: str) -> None:
+    for name, export in book.exports().items():
+        if export["stack"] == stack_arn:
+            book.refuse_if_imported(name, "deleted")
+
+
+async def cancel_update_stack(desk: Any, caller: Caller, params: Params) -> Params:
+    """CancelUpdateStack: an update under way turns back."""
+    stack = stack_named(desk, caller, str(params["StackName"]))
+    run = desk.stacks.runs.get(stack.id)
+    if run is None or run.stack.status != "UPDATE_IN_PROGRESS":
+        raise invalid("CancelUpdateStack cannot be called from current stack status")
+    stacks.cancel(run, "User Initiated")
+    await run.save()
+    return {}
+
+
+async def continue_update_rollback(desk: Any, caller: Caller, params: Params) -> Params:
+    """ContinueUpdateRollback: the way back again, without the resources to skip."""
+    stack = stack_named(desk, caller, str(params["StackName"]))
+    if stack.status != "UPDATE_ROLLBACK_FAILED" or stack.stuck is None:
+        raise invalid(f"Stack:{stack.arn} is in {stack.status} state and can not continue update rollback.")
+    resources = look(desk, caller, lambda book: book.resources(stack.id))
+    skip = list(params.get("ResourcesToSkip", []))
+    unknown = [id for id in skip if id not in resources]
+    if unknown:
+        raise invalid(f"Resources [{', '.join(unknown)}] do not exist in stack {stack.name}")
+    await _go_back(desk, caller, stack, resources, skip, params, "undo_update", "UPDATE_ROLLBACK_IN_PROGRESS")
+    return {}
+
+
+async def rollback_stack(desk: Any, caller: Caller, params: Params) -> Params:
+    """RollbackStack: back from CREATE_FAILED or UPDATE_FAILED."""
+    stack = stack_named(desk, caller, str(params["StackName"]))
+    if stack.status not in ("CREATE_FAILED", "UPDATE_FAILED") or stack.stuck is None:
+        raise invalid(f"Stack:{stack.arn} is in {stack.status} state and can not be rolled back.")
+    resources = look(desk, caller, lambda book: book.resources(stack.id))
+    stack.retain_except_on_create = bool(params.get("RetainExceptOnCreate"))
+    is_create = stack.status == "CREATE_FAILED"
+    phase, status = ("undo_create", "ROLLBACK_IN_PROGRESS") if is_create else ("undo_update", "UPDATE_ROLLBACK_IN_PROGRESS")
+    await _go_back(desk, caller, stack, resources, [], params, phase, status)
+    return {"StackId": stack.arn}
+
+
+async def _go_back(
+    desk: Any, caller: Caller, stack: Stack, resources: dict[str, Resource], skip: list[str], params: Params, phase: str, status: str
+) -> None:
+    operation, before = stack.stuck, stack.status
+    assert operation is not None
+    operation.phase, operation.skip = phase, skip
+    operation.client_token = str(params.get("ClientRequestToken") or "")
+    stack.stuck = None
+
+    def change(book: StackBook) -> None:
+        now = book.stack(stack.id)
+        if now is None or now.status != before:
+            raise stacks.busy(now or stack)
+        stacks.began(stack, operation, book, status, "User Initiated", now_ms=desk.now_ms())
+
+    await desk.stacks.change(place_of(caller.account, caller.region), change)
+    desk.stacks.launch(stack, resources)
+
+
+async def update_termination_protection(desk: Any, caller: Caller, params: Params) -> Params:
+    """UpdateTerminationProtection."""
+    stack = stack_named(desk, caller, str(params["StackName"]))
+    wanted = bool(params["EnableTerminationProtection"])
+    run = desk.stacks.runs.get(stack.id)
+    if run is not None:
+        run.stack.is_protected = wanted
+        await run.save()
+        return {"StackId": stack.arn}
+
+    def change(book: StackBook) -> None:
+        now = book.require(stack.arn)
+        now.is_protected = wanted
+        book.put_stack(now)
+
+    await desk.stacks.change(place_of(caller.account, caller.region), change)
+    return {"StackId": stack.arn}

@@ -1,0 +1,91 @@
+"""What requests have in common: where the template is, which parameters and tags are meant, and the stack that is named."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from batchyard.model.fault import Fault
+from batchyard.services import Caller, Params
+from batchyard.services.cloudformation.running.book import StackBook, place_of
+from batchyard.services.cloudformation.running.fetching import fetch
+from batchyard.services.cloudformation.running.records import Stack
+
+NAME = re.compile(r"[a-zA-Z][-a-zA-Z0-9]{0,127}")
+BODY_LIMIT = 51_200
+HIDDEN = "****"
+
+
+def invalid(message: str) -> Fault:
+    return Fault("ValidationError", message)
+
+
+def check_name(name: str) -> None:
+    """Raises AWS's refusal of a name that no stack may have."""
+    if not NAME.fullmatch(name):
+        raise invalid(
+            f"1 validation error detected: Value '{name}' at 'stackName' failed to satisfy constraint: "
+            "Member must satisfy regular expression pattern: [a-zA-Z][-a-zA-Z0-9]*"
+        )
+
+
+async def template_text(desk: Any, caller: Caller, params: Params, previous: str = "") -> str:
+    """The template that a request means: its body, what is at its URL, or the previous one."""
+    body, url = params.get("TemplateBody"), params.get("TemplateURL")
+    if params.get("UsePreviousTemplate"):
+        if body or url:
+            raise invalid("You cannot specify both usePreviousTemplate and Template Body/Template URL.")
+        return previous
+    if body and url:
+        raise invalid("You cannot specify both Template Body and Template URL.")
+    if url:
+        return await fetch(desk, caller, str(url))
+    if not body:
+        raise invalid("Either Template URL or Template Body must be specified.")
+    if desk.settings.profile == "aws" and len(body.encode()) > BODY_LIMIT:
+        raise invalid(
+            f"1 validation error detected: Value at 'templateBody' failed to satisfy constraint: "
+            f"Member must have length less than or equal to {BODY_LIMIT}"
+        )
+    return str(body)
+
+
+def given_parameters(params: Params, previous: dict[str, str] | None = None) -> dict[str, str]:
+    """Parameter -> value, those with UsePreviousValue from `previous`."""
+    given: dict[str, str] = {}
+    for entry in params.get("Parameters", []):
+        key = str(entry.get("ParameterKey", ""))
+        if entry.get("UsePreviousValue"):
+            if previous is None:
+                raise invalid(f"Invalid input for parameter key {key}. Cannot specify usePreviousValue as true for a parameter key not in the previous template")
+            if key not in previous:
+                raise invalid(f"Invalid input for parameter key {key}. Cannot specify usePreviousValue as true for a parameter key not in the previous template")
+            given[key] = previous[key]
+        else:
+            given[key] = str(entry.get("ParameterValue", ""))
+    return given
+
+
+def given_tags(params: Params) -> dict[str, str]:
+    """Tags as a map; refused as AWS does when there are too many or reserved ones."""
+    tags: dict[str, str] = {}
+    for tag in params.get("Tags", []):
+        key = str(tag["Key"])
+        if key.lower().startswith("aws:"):
+            raise invalid(f"Tag key {key!r} is reserved: keys must not begin with aws:")
+        tags[key] = str(tag["Value"])
+    if len(tags) > 50:
+        raise invalid(f"Too many tags: {len(tags)}, at most 50")
+    return tags
+
+
+def look(desk: Any, caller: Caller, ask: Any) -> Any:
+    """The answer of `ask` on a snapshot of the caller's stacks."""
+    sealer = desk.sealer
+    return desk.shelf.look(place_of(caller.account, caller.region), lambda drawer: ask(StackBook(drawer, sealer)))
+
+
+def stack_named(desk: Any, caller: Caller, name: str) -> Stack:
+    """The stack of a request. Raises AWS's refusal."""
+    found: Stack = look(desk, caller, lambda book: book.require(name))
+    return found

@@ -1,0 +1,46 @@
+"""Fetches templates by URL, from our own object store whatever form the URL has."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from batchyard.model.fault import Fault
+from batchyard.services import Caller
+
+LIMIT = 1_048_576
+_VIRTUAL = re.compile(r"(.+)\.s3(?:[.-][a-z0-9-]+)*\.amazonaws\.com(?:\.cn)?")
+_PATH_STYLE = re.compile(r"s3(?:[.-][a-z0-9-]+)*\.amazonaws\.com(?:\.cn)?")
+
+
+async def fetch(desk: Any, caller: Caller, url: str) -> str:
+    """The text of the template at `url`. Raises ValidationError in AWS's words."""
+    bucket, key, version = object_of(url)
+    asked = {"Bucket": bucket, "Key": key} | ({"VersionId": version} if version else {})
+    try:
+        answer = await desk.calls(caller, "s3", "GetObject", asked)
+    except Fault as fault:
+        raise Fault("ValidationError", f"S3 error: {fault.message}") from None
+    body: bytes = answer["Body"]
+    if len(body) > LIMIT:
+        raise Fault("ValidationError", f"Template may not exceed {LIMIT} bytes in size.")
+    return body.decode()
+
+
+def object_of(url: str) -> tuple[str, str, str]:
+    """(bucket, key, version or "") that a URL names: virtual-host or path style, of AWS or of this service. Raises ValidationError."""
+    parts = urlsplit(url)
+    version = parse_qs(parts.query).get("versionId", [""])[0]
+    host, path = parts.hostname or "", unquote(parts.path).lstrip("/")
+    if parts.scheme == "s3":
+        return host, path, version
+    if parts.scheme not in ("http", "https") or not path:
+        raise Fault("ValidationError", "TemplateURL must be a supported URL.")
+    virtual = _VIRTUAL.fullmatch(host)
+    if virtual and not _PATH_STYLE.fullmatch(host):
+        return virtual[1], path, version
+    bucket, _, key = path.partition("/")
+    if not key:
+        raise Fault("ValidationError", "TemplateURL must reference a valid S3 object to which you have access.")
+    return bucket, key, version

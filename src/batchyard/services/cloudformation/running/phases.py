@@ -1,0 +1,483 @@
+"""What an operation on a stack goes through, each phase a function that ends by naming the next one.
+
+    build (create, update)      -> settle     | undo_create, undo_update, stay
+    settle                      -> done                            the old ones and the removed ones go
+    undo_create                 -> done                            all that was created goes
+    undo_update                 -> settle_undo | stay              changed ones back to what they were
+    settle_undo                 -> done                            the new ones go
+    delete                      -> done | stay
+
+A phase may be entered anew after a crash: what it has done is noted in the resources, and steps under way are repeated.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Awaitable, Callable, Iterable
+
+from batchyard.model.fault import Fault
+from batchyard.services.cloudformation.running import steps
+from batchyard.services.cloudformation.running.book import StackBook
+from batchyard.services.cloudformation.running.records import Failure, Operation, Physical, Resource
+from batchyard.services.cloudformation.running.run import Run, type_of
+from batchyard.services.cloudformation.running.steps import StepFailed
+from batchyard.services.cloudformation.running.target import Target
+from batchyard.services.cloudformation.schemas.replacing import replacement
+
+REPLACES = "Requested update requires the creation of a new physical resource; hence creating one."
+RETYPES = "Requested update requires the replacement of a resource with another type; hence creating a new one."
+
+
+async def drive(run: Run) -> None:
+    """Phase after phase, until the operation is over."""
+    while run.stack.operation is not None:
+        await PHASES[run.stack.operation.phase](run)
+
+
+# --- forward ---
+
+
+async def build(run: Run) -> None:
+    """Create and update resources side by side, in the order of their needs, until the stack is as its template says."""
+    operation = _operation(run)
+    target = await run.target(operation.template)
+
+    def is_settled(logical_id: str) -> bool:
+        resource = run.resources.get(logical_id)
+        return resource is not None and resource.settled_in == operation.token
+
+    def ready() -> list[str]:
+        if run.is_late() and operation.failure is None:
+            operation.failure = _late(run)
+        begun = [id for id, resource in run.resources.items() if resource.doing is not None]
+        if operation.failure is not None:
+            return begun
+        waiting = (id for id in target.needs if not is_settled(id))
+        return begun + [id for id in waiting if all(is_settled(need) for need in target.needs[id])]
+
+    async def act(logical_id: str) -> None:
+        try:
+            await _settle_one(run, target, operation, logical_id)
+        except StepFailed:
+            await run.fail(logical_id)
+            raise
+
+    await run.each(ready, act)
+    if operation.failure is None:
+        await _outputs(run, target)
+    await _after_build(run, operation, target)
+
+
+def _late(run: Run) -> Failure:
+    verb = "creation" if run.stack.status.startswith("CREATE") else "update"
+    return Failure([], f"Stack {verb} time exceeded the specified timeout.")
+
+
+async def _settle_one(run: Run, target: Target, operation: Operation, logical_id: str) -> None:
+    """Bring one resource to what is wanted of it."""
+    resource = run.resources.get(logical_id)
+    verb = "CREATE" if operation.old_template == 0 or resource is None or resource.current is None else "UPDATE"
+    if resource is None:
+        resource = run.resources[logical_id] = Resource(logical_id=logical_id, type=str(target.fragment(logical_id)["Type"]))
+    scope = target.scope(run.resources)
+    if resource.doing is not None:
+        wanted = resource.doing.wanted
+        is_replacing = resource.doing.verb == "create" and resource.current is not None
+    else:
+        try:
+            wanted = target.wanted(logical_id, scope)
+            resource.metadata = target.metadata(logical_id, scope)
+        except Fault as fault:
+            await run.note(resource, (f"{verb}_FAILED", fault.message))
+            raise StepFailed(fault.message) from fault
+        is_replacing = False
+        if resource.touched_in != operation.token:
+            resource.before, resource.touched_in = copy.deepcopy(resource.current), operation.token
+    reason = ""
+    if resource.doing is None and resource.current is not None:
+        how = change_of(resource.current, wanted)
+        if how == "none":
+            _adopt(resource, wanted)
+            resource.settled_in = operation.token
+            await run.note(resource)
+            return
+        is_replacing = how in ("replace", "retype")
+        reason = {"replace": REPLACES, "retype": RETYPES}.get(how, "")
+        if is_replacing:
+            _refuse_named(run, resource, wanted)
+    if resource.current is None or is_replacing:
+        await steps.create(run, resource, wanted, verb, reason)
+    else:
+        await steps.update(run, resource, wanted)
+    resource.settled_in = operation.token
+    await run.note(resource)
+
+
+def _refuse_named(run: Run, resource: Resource, wanted: Physical) -> None:
+    """A replaced resource exists beside the old one for a while: not under one name."""
+    rule = run.type_of(wanted).named
+    assert resource.current is not None
+    if rule is None or resource.current.type != wanted.type:
+        return
+    name = wanted.properties.get(rule.property)
+    if name is not None and name == resource.current.properties.get(rule.property):
+        message = (
+            "CloudFormation cannot update a stack when a custom-named resource requires replacing. "
+            f"Rename {name} and update the stack again."
+        )
+        raise StepFailed(message)
+
+
+def change_of(current: Physical, wanted: Physical) -> str:
+    """How what is there becomes what is wanted: none, update, replace, retype."""
+    if current.type != wanted.type or current.is_inert != wanted.is_inert:
+        return "retype"
+    type = type_of(wanted)
+    is_tagged = type.has_stack_tags and current.tags != wanted.tags
+    if current.properties == wanted.properties and not is_tagged:
+        return "none"
+    if wanted.is_inert:
+        return "update"
+    found = replacement(wanted.type, current.properties, wanted.properties)
+    further = type.replaces(current.properties, wanted.properties) if type.replaces is not None else ()
+    return "replace" if further or "Always" in found.values() else "update"
+
+
+def _adopt(resource: Resource, wanted: Physical) -> None:
+    """What a change without an act leaves: who needs whom, and the policies."""
+    assert resource.current is not None
+    resource.current.needs = wanted.needs
+    resource.current.tags = wanted.tags
+    resource.current.deletion_policy, resource.current.update_replace_policy = wanted.deletion_policy, wanted.update_replace_policy
+
+
+async def _outputs(run: Run, target: Target) -> None:
+    """The stack's outputs, exports and imports, in one transaction."""
+    operation = _operation(run)
+    try:
+        scope = target.scope(run.resources)
+        outputs = target.outputs(scope)
+        exported = {output["ExportName"]: output["OutputValue"] for output in outputs if "ExportName" in output}
+        imported = target.imported(scope)
+
+        def change(book: StackBook) -> None:
+            book.set_exports(run.stack, exported)
+            book.set_imports(run.stack.id, imported)
+            run.stack.outputs = outputs
+            book.put_stack(run.stack)
+
+        await run.change(change)
+    except Fault as fault:
+        await run.fail("", fault.message)
+        assert operation.failure is not None
+
+
+async def _after_build(run: Run, operation: Operation, target: Target) -> None:
+    is_create, failure = operation.old_template == 0, operation.failure
+    if failure is None:
+        _take_over(run, operation, target)
+        if is_create:
+            await _finish(run, "CREATE_COMPLETE")
+            return
+        operation.phase = "settle"
+        _doom_removed(run, target)
+        await run.turn("UPDATE_COMPLETE_CLEANUP_IN_PROGRESS", also=lambda book: _put_all(run, book))
+        return
+    reason = failure_words(failure.resources, failure.reason, "create" if is_create else "update")
+    if operation.then_delete:
+        operation.phase = "delete"
+        await run.turn("DELETE_IN_PROGRESS", "User Initiated")
+    elif operation.on_failure == "DO_NOTHING":
+        await _finish(run, "CREATE_FAILED" if is_create else "UPDATE_FAILED", reason, keep=True)
+    elif is_create and operation.on_failure == "DELETE":
+        operation.phase = "delete"
+        await run.turn("DELETE_IN_PROGRESS", reason)
+    elif is_create:
+        operation.phase = "undo_create"
+        await run.turn("ROLLBACK_IN_PROGRESS", f"{reason} Rollback requested by user." if not failure.reason else reason)
+    else:
+        operation.phase = "undo_update"
+        await run.turn("UPDATE_ROLLBACK_IN_PROGRESS", reason)
+
+
+def failure_words(resources: list[str], reason: str, verb: str) -> str:
+    """The reason of a stack whose resources failed."""
+    if not resources:
+        return reason
+    return f"The following resource(s) failed to {verb}: [{', '.join(resources)}]."
+
+
+def _take_over(run: Run, operation: Operation, target: Target) -> None:
+    stack = run.stack
+    stack.template, stack.parameters, stack.tags = operation.template, operation.parameters, operation.tags
+    stack.description = str(target.template.content.get("Description") or "")
+
+
+def _doom_removed(run: Run, target: Target) -> None:
+    """What the new template has no longer, and what was replaced, goes at the end."""
+    for id, resource in run.resources.items():
+        if id not in target.needs:
+            if resource.current is not None:
+                resource.leftovers = [*resource.leftovers, resource.current]
+                resource.current = None
+        elif resource.before is not None and resource.current is not None and _is_other(resource.before, resource.current):
+            resource.before.deletion_policy = resource.before.update_replace_policy
+            resource.leftovers = [*resource.leftovers, resource.before]
+        resource.before = None
+
+
+def _is_other(one: Physical, another: Physical) -> bool:
+    return one.physical_id != another.physical_id or one.type != another.type
+
+
+# --- clean-up ---
+
+
+async def settle(run: Run) -> None:
+    """The last phase of an update: what is not needed any more goes. What cannot be taken away is named, and left."""
+    await _sweep(run)
+    await _finish(run, "UPDATE_COMPLETE")
+
+
+async def settle_undo(run: Run) -> None:
+    """The last phase of an update that was undone."""
+    await _sweep(run)
+    await _finish(run, "UPDATE_ROLLBACK_COMPLETE")
+
+
+async def _sweep(run: Run) -> list[str]:
+    """Deletes leftovers, the ones that need others first. The logical ids that could not be."""
+    return await _delete_in_order(run, {id: list(resource.leftovers) for id, resource in run.resources.items() if resource.leftovers})
+
+
+async def _delete_in_order(run: Run, doomed: dict[str, list[Physical]]) -> list[str]:
+    """Deletes what stands under each logical id, when nothing that is left needs it. The logical ids that failed."""
+    left = dict(doomed)
+    blocked: set[str] = set()  # what may not go, because something that needs it stayed
+
+    def ready() -> Iterable[str]:
+        busy = blocked | {need for id, physicals in left.items() for physical in physicals for need in physical.needs if need != id}
+        return [id for id in left if id not in busy]
+
+    async def act(id: str) -> None:
+        resource = run.resources[id]
+        physicals = sorted(left[id], key=lambda physical: not _is_being_deleted(resource, physical))
+        try:
+            for physical in physicals:
+                await steps.delete(run, resource, physical, physical.deletion_policy)
+        except StepFailed:
+            blocked.update(need for physical in left.pop(id) for need in physical.needs)
+            raise
+        left.pop(id)
+        if resource.current is None and not resource.leftovers:
+            await _note_gone(run, resource)
+
+    return await run.each(ready, act)
+
+
+def _is_being_deleted(resource: Resource, physical: Physical) -> bool:
+    """Whether a step that a crash left behind was about this one."""
+    return resource.doing is not None and resource.doing.wanted.physical_id == physical.physical_id
+
+
+async def _note_gone(run: Run, resource: Resource) -> None:
+    """A resource that is gone stands in the list of a stack that is deleted; an updated stack knows it no more."""
+    if _operation(run).phase in ("settle", "settle_undo"):
+        run.resources.pop(resource.logical_id, None)
+        await run.note(resource, gone=True)
+
+
+# --- backward ---
+
+
+async def undo_create(run: Run) -> None:
+    """All that was created goes again."""
+    for resource in run.resources.values():
+        if resource.current is not None and resource.current.deletion_policy == "RetainExceptOnCreate":
+            resource.current.deletion_policy = "Delete"
+        if resource.current is not None and run.stack.retain_except_on_create:
+            resource.current.deletion_policy = "Delete"
+    failed = await _delete_in_order(run, _standing(run))
+    if failed:
+        await _finish(run, "ROLLBACK_FAILED", failure_words(failed, "", "delete"))
+    else:
+        await _finish(run, "ROLLBACK_COMPLETE")
+
+
+async def undo_update(run: Run) -> None:
+    """What was changed is changed back, what was replaced is put back; what is new goes later."""
+    operation = _operation(run)
+    touched = {id: resource for id, resource in run.resources.items() if resource.touched_in == operation.token}
+    mark = f"undo {operation.token}"
+    failed_before: set[str] = set()
+
+    def is_back(id: str) -> bool:
+        return id not in touched or touched[id].settled_in == mark
+
+    def ready() -> list[str]:
+        found = []
+        for id, resource in touched.items():
+            needs = resource.before.needs if resource.before is not None else []
+            if not is_back(id) and not failed_before and all(is_back(need) for need in needs):
+                found.append(id)
+        return found
+
+    async def act(id: str) -> None:
+        try:
+            await _put_back(run, touched[id], id in operation.skip)
+        except StepFailed:
+            failed_before.add(id)
+            raise
+        touched[id].settled_in = mark
+        await run.note(touched[id])
+
+    failed = await run.each(ready, act)
+    if failed:
+        await _finish(run, "UPDATE_ROLLBACK_FAILED", failure_words(failed, "", "update"), keep=True)
+        return
+    await _restore(run, operation)
+    operation.phase = "settle_undo"
+    await run.turn("UPDATE_ROLLBACK_COMPLETE_CLEANUP_IN_PROGRESS", also=lambda book: _put_all(run, book))
+
+
+async def _put_back(run: Run, resource: Resource, is_skipped: bool) -> None:
+    before, current = resource.before, resource.current
+    if before is None:
+        if current is not None:
+            resource.leftovers, resource.current = [*resource.leftovers, current], None
+            await run.note(resource)
+        return
+    if current is None or _is_other(before, current):
+        if current is not None:
+            resource.leftovers = [*resource.leftovers, current]
+        resource.current, resource.type = copy.deepcopy(before), before.type
+        await run.note(resource, ("UPDATE_COMPLETE", ""))
+        return
+    if is_skipped:
+        resource.current = copy.deepcopy(before)
+        await run.note(resource, ("UPDATE_COMPLETE", "Resource was skipped during rollback"))
+        return
+    if resource.doing is None and current == before:
+        resource.type = before.type
+        if resource.status.endswith("FAILED"):
+            await run.note(resource, ("UPDATE_COMPLETE", ""))
+        return
+    await steps.update(run, resource, copy.deepcopy(before), undoes=True)
+
+
+async def _restore(run: Run, operation: Operation) -> None:
+    """Outputs and exports as the old template has them."""
+    for resource in run.resources.values():
+        resource.before = None
+    try:
+        target = await run.target(operation.old_template)
+        outputs = target.outputs(target.scope(run.resources))
+        exported = {output["ExportName"]: output["OutputValue"] for output in outputs if "ExportName" in output}
+        imported = target.imported(target.scope(run.resources))
+        run.stack.outputs = outputs
+
+        def change(book: StackBook) -> None:
+            book.set_exports(run.stack, exported)
+            book.set_imports(run.stack.id, imported)
+            book.put_stack(run.stack)
+
+        await run.change(change)
+    except Fault as fault:
+        run.stack.reason = fault.message
+
+
+# --- delete ---
+
+
+async def delete(run: Run) -> None:
+    """All goes, what needs others first."""
+    operation = _operation(run)
+    for id in operation.retain:
+        resource = run.resources.get(id)
+        if resource is not None and resource.current is not None and resource.doing is None:
+            resource.current.deletion_policy = "Retain"
+    for resource in run.resources.values():
+        if resource.doing is not None and resource.doing.verb != "delete":
+            # a stack that is deleted while it is created: what is under way comes to its end first
+            await _let_end(run, resource)
+        if resource.current is not None and resource.current.deletion_policy == "RetainExceptOnCreate":
+            resource.current.deletion_policy = "Retain"
+    failed = await _delete_in_order(run, _standing(run))
+    if failed:
+        await _finish(run, "DELETE_FAILED", failure_words(failed, "", "delete"))
+        return
+
+    def change(book: StackBook) -> None:
+        book.set_exports(run.stack, {})
+        book.set_imports(run.stack.id, set())
+
+    await _finish(run, "DELETE_COMPLETE", also=change)
+
+
+async def _let_end(run: Run, resource: Resource) -> None:
+    doing = resource.doing
+    assert doing is not None
+    try:
+        if doing.verb == "create":
+            await steps.create(run, resource, doing.wanted)
+        else:
+            await steps.update(run, resource, doing.wanted)
+    except StepFailed:
+        return
+
+
+def _standing(run: Run) -> dict[str, list[Physical]]:
+    """All that there is, by logical id."""
+    there = {
+        id: ([resource.current] if resource.current is not None else []) + resource.leftovers for id, resource in run.resources.items()
+    }
+    return {id: physicals for id, physicals in there.items() if physicals}
+
+
+# --- the end ---
+
+
+async def _finish(run: Run, status: str, reason: str = "", *, keep: bool = False, also: Callable[[StackBook], None] | None = None) -> None:
+    """The operation is over. With `keep`, what each resource was before is kept: the way back is still open."""
+    gone = []
+    for resource in run.resources.values():
+        if not keep:
+            resource.before, resource.touched_in = None, ""
+            if not status.endswith("FAILED"):
+                resource.leftovers = []
+        if status.startswith("UPDATE") and not keep and resource.current is None:
+            gone.append(resource.logical_id)
+    for id in gone:
+        run.resources.pop(id)
+
+    def change(book: StackBook) -> None:
+        if also is not None:
+            also(book)
+        _put_all(run, book)
+        for id in gone:
+            book.delete_resource(run.stack.id, id)
+        run.stack.stuck = run.stack.operation if keep else None
+        run.stack.operation = None
+
+    await run.turn(status, reason, also=change)
+
+
+def _put_all(run: Run, book: StackBook) -> None:
+    for resource in run.resources.values():
+        book.put_resource(run.stack.id, resource)
+
+
+def _operation(run: Run) -> Operation:
+    operation = run.stack.operation
+    assert operation is not None
+    return operation
+
+
+PHASES: dict[str, Callable[[Run], Awaitable[None]]] = {
+    "build": build,
+    "settle": settle,
+    "undo_create": undo_create,
+    "undo_update": undo_update,
+    "settle_undo": settle_undo,
+    "delete": delete,
+}

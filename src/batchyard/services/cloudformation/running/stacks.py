@@ -1,0 +1,150 @@
+"""The stacks that something is being done to: begins operations, takes them up again after a start, and ends with the server."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from batchyard.model.fault import Fault
+from batchyard.services import Caller
+from batchyard.services.cloudformation.running import ending, phases
+from batchyard.services.cloudformation.running.book import SERVICE, StackBook, place_of
+from batchyard.services.cloudformation.running.preparing import read, target_of
+from batchyard.services.cloudformation.running.records import Actor, Failure, Operation, Resource, Stack
+from batchyard.services.cloudformation.running.run import Run
+from batchyard.services.cloudformation.running.target import Target
+from batchyard.store.shelf import Place
+
+log = logging.getLogger(__name__)
+
+
+class Stacks:
+    """The runs under way, by stack id. One for a server, as `desk.stacks`."""
+
+    def __init__(self, desk: Any) -> None:
+        self._desk = desk
+        self.runs: dict[str, Run] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+
+    async def start(self) -> None:
+        """Take up what a stop or a crash has interrupted, in every region."""
+        for place in self._desk.shelf.places(SERVICE):
+            for stack, resources in self.look(place, _interrupted):
+                self.launch(stack, resources)
+
+    async def close(self) -> None:
+        """Let go; what is under way is taken up at the next start."""
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def launch(self, stack: Stack, resources: dict[str, Resource]) -> Run:
+        """Drive a stack's operation from where it is."""
+        run = Run(self._desk, stack, resources, self._target_of)
+        self.runs[stack.id] = run
+        self._tasks[stack.id] = asyncio.create_task(self._drive(run))
+        return run
+
+    async def ended(self, stack_id: str) -> None:
+        """Until nothing is being done to a stack."""
+        task = self._tasks.get(stack_id)
+        if task is not None:
+            await asyncio.wait([task])
+
+    def look(self, place: Place, ask: Callable[[StackBook], Any]) -> Any:
+        """On a snapshot of a place's stacks."""
+        sealer = self._desk.sealer
+        return self._desk.shelf.look(place, lambda drawer: ask(StackBook(drawer, sealer)))
+
+    async def change(self, place: Place, change: Callable[[StackBook], Any]) -> Any:
+        """One transaction on a place's stacks."""
+        sealer = self._desk.sealer
+        return await asyncio.wrap_future(self._desk.shelf.change(place, lambda drawer: change(StackBook(drawer, sealer))))
+
+    async def _drive(self, run: Run) -> None:
+        id = run.stack.id
+        try:
+            await phases.drive(run)
+            await ending.announce(self._desk, run.stack)
+        except asyncio.CancelledError:
+            raise
+        except Exception:
+            # Its records are as of the last step: the next start goes on from there.
+            log.exception("the operation on stack %s stopped", run.stack.name)
+        finally:
+            self.runs.pop(id, None)
+            self._tasks.pop(id, None)
+
+    async def _target_of(self, stack: Stack, number: int) -> Target:
+        assert stack.actor is not None
+        operation = stack.operation
+        place = place_of(stack.actor.account, stack.actor.region)
+        template = read(self.look(place, lambda book: book.template(stack.id, number)))
+        is_new = operation is not None and number == operation.template
+        if operation is None or is_new:
+            parameters, tags = (operation.parameters | operation.looked_up, operation.tags) if operation else (stack.parameters, stack.tags)
+        else:
+            parameters, tags = operation.old_parameters | operation.old_looked_up, operation.old_tags
+        return await target_of(self._desk, stack, template, parameters, tags)
+
+
+def _interrupted(book: StackBook) -> list[tuple[Stack, dict[str, Resource]]]:
+    return [(stack, book.resources(stack.id)) for stack in book.stacks() if stack.operation is not None]
+
+
+def new_stack(caller: Caller, name: str, role_arn: str = "") -> Stack:
+    """A stack that is not begun yet; its actor is the caller, or the role."""
+    id = str(uuid.uuid4())
+    arn = f"arn:aws:cloudformation:{caller.region}:{caller.account}:stack/{name}/{id}"
+    return Stack(id=id, name=name, arn=arn, status="REVIEW_IN_PROGRESS", actor=actor_of(caller, role_arn, name), role_arn=role_arn, root_arn="")
+
+
+def actor_of(caller: Caller, role_arn: str, stack_name: str) -> Actor:
+    """Whose rights the steps have."""
+    if not role_arn:
+        return Actor(
+            caller.account, caller.region, caller.access_key_id, caller.arn, caller.user_id, caller.is_job, caller.session_policy
+        )
+    role = role_arn.rpartition("/")[2]
+    arn = f"arn:aws:sts::{caller.account}:assumed-role/{role}/AWSCloudFormation"
+    return Actor(caller.account, caller.region, caller.access_key_id, arn, f"{role}:AWSCloudFormation")
+
+
+def new_token() -> str:
+    return secrets.token_hex(8)
+
+
+def busy(stack: Stack) -> Fault:
+    """AWS's refusal of an operation on a stack that is not in a state for it."""
+    return Fault("ValidationError", f"Stack:{stack.arn} is in {stack.status} state and can not be updated.")
+
+
+def began(stack: Stack, operation: Operation, book: StackBook, status: str, reason: str = "", *, now_ms: int) -> None:
+    """Note that an operation begins: its first event and the stack's record."""
+    stack.operation, stack.status, stack.reason = operation, status, reason
+    operation.began_ms = now_ms
+    event = {
+        "LogicalResourceId": stack.name,
+        "PhysicalResourceId": stack.arn,
+        "ResourceType": "AWS::CloudFormation::Stack",
+        "ResourceStatus": status,
+        "TimestampMs": now_ms,
+    }
+    if reason:
+        event["ResourceStatusReason"] = reason
+    if operation.client_token:
+        event["ClientRequestToken"] = operation.client_token
+    book.add_event(stack, event)
+    book.put_stack(stack)
+
+
+def cancel(run: Run, reason: str) -> None:
+    """Have an operation turn back at the next step."""
+    operation = run.stack.operation
+    if operation is not None and operation.failure is None:
+        operation.failure = Failure([], reason)

@@ -1,0 +1,193 @@
+"""One resource at a time: its creation, update or removal, begun durably and noted when done, so that either may be repeated."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from typing import Any, Protocol
+
+from batchyard.model.fault import Fault
+from batchyard.services.cloudformation.resources.inert import INERT
+from batchyard.services.cloudformation.resources.type import Asked, Kept, Made, ResourceType
+from batchyard.services.cloudformation.running.hands import StackHands
+from batchyard.services.cloudformation.running.names import physical_name
+from batchyard.services.cloudformation.running.records import Doing, Physical, Resource, Stack
+from batchyard.services.repeating import Step, current_step
+
+log = logging.getLogger(__name__)
+
+
+class StepFailed(Exception):
+    """A step that did not come to its end; `reason` is the resource's status reason."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class Noting(Protocol):
+    """Where steps note what they do (see `run.Run`)."""
+
+    stack: Stack
+    desk: Any
+
+    async def note(self, resource: Resource, *events: tuple[str, str], forget: str = "") -> None:
+        """Write a resource with events (status, reason) about it; durable when it returns."""
+        ...
+
+    def type_of(self, physical: Physical) -> ResourceType: ...
+
+    async def filled(self, properties: dict[str, Any]) -> dict[str, Any]:
+        """Properties with their dynamic references looked up."""
+        ...
+
+    def is_cancelled(self) -> bool: ...
+
+
+async def create(run: Noting, resource: Resource, wanted: Physical, verb: str = "CREATE", reason: str = "") -> None:
+    """Make it. `resource.current` is the new one afterwards. Raises StepFailed, and then nothing of it is there."""
+    doing, is_repeat = resource.doing, resource.doing is not None
+    if doing is None:
+        rule = run.type_of(wanted).named
+        name = physical_name(run.stack.name, resource.logical_id, rule)
+        doing = resource.doing = Doing(verb="create", token=secrets.token_hex(16), wanted=wanted, name=name)
+        resource.type = wanted.type
+        await run.note(resource, (f"{verb}_IN_PROGRESS", reason))
+    try:
+        made = await _act(run, doing, lambda hands, asked: run.type_of(doing.wanted).create(hands, asked), resource, is_repeat)
+    except StepFailed as failed:
+        resource.doing = None
+        await run.note(resource, (f"{verb}_FAILED", failed.reason), forget=doing.token)
+        raise
+    resource.current, resource.doing = _made(doing.wanted, made), None
+    events = [(f"{verb}_IN_PROGRESS", "Resource creation Initiated"), (f"{verb}_COMPLETE", INERT if doing.wanted.is_inert else "")]
+    await run.note(resource, *events, forget=doing.token)
+
+
+async def update(run: Noting, resource: Resource, wanted: Physical, *, undoes: bool = False) -> None:
+    """Change it in place. Raises StepFailed; what it then is made of, is what was wanted, as far as that came."""
+    doing, is_repeat = resource.doing, resource.doing is not None
+    before = resource.current
+    assert before is not None
+    if doing is None:
+        doing = resource.doing = Doing(verb="update", token=secrets.token_hex(16), wanted=wanted, undoes=undoes)
+        await run.note(resource, ("UPDATE_IN_PROGRESS", ""))
+    change = run.type_of(before).update
+    if change is None:
+        resource.doing = None
+        await run.note(resource, ("UPDATE_FAILED", f"Resource type {before.type} cannot be updated in place"), forget=doing.token)
+        raise StepFailed(resource.reason)
+
+    async def act(hands: StackHands, asked: Asked) -> Made:
+        return await change(hands, asked, await _kept(run, resource, before, doing, is_repeat))
+
+    try:
+        made = await _act(run, doing, act, resource, is_repeat)
+    except StepFailed as failed:
+        before.properties, before.tags, resource.doing = doing.wanted.properties, doing.wanted.tags, None
+        await run.note(resource, ("UPDATE_FAILED", failed.reason), forget=doing.token)
+        raise
+    resource.current, resource.doing = _made(doing.wanted, made), None
+    await run.note(resource, ("UPDATE_COMPLETE", ""), forget=doing.token)
+
+
+async def delete(run: Noting, resource: Resource, physical: Physical, policy: str) -> None:
+    """Take `physical` away, or leave it where `policy` is Retain. Raises StepFailed."""
+    if policy == "Retain":
+        resource.doing = None
+        _drop(resource, physical)
+        await run.note(resource, ("DELETE_SKIPPED", ""))
+        return
+    doing, is_repeat = resource.doing, resource.doing is not None
+    if doing is None:
+        doing = resource.doing = Doing(verb="delete", token=secrets.token_hex(16), wanted=physical)
+        await run.note(resource, ("DELETE_IN_PROGRESS", ""))
+
+    async def act(hands: StackHands, _: Asked) -> Made:
+        await run.type_of(physical).delete(hands, await _kept(run, resource, physical, doing, is_repeat))
+        return Made(physical.physical_id)
+
+    try:
+        await _act(run, doing, act, resource, is_repeat)
+    except StepFailed as failed:
+        resource.doing = None
+        await run.note(resource, ("DELETE_FAILED", failed.reason), forget=doing.token)
+        raise
+    resource.doing = None
+    _drop(resource, physical)
+    await run.note(resource, ("DELETE_COMPLETE", ""), forget=doing.token)
+
+
+def _drop(resource: Resource, physical: Physical) -> None:
+    if resource.current is physical:
+        resource.current = None
+    else:
+        resource.leftovers = [kept for kept in resource.leftovers if kept is not physical]
+
+
+def _made(wanted: Physical, made: Made) -> Physical:
+    wanted.physical_id, wanted.ref, wanted.attributes = made.physical_id, made.ref, dict(made.attributes)
+    return wanted
+
+
+async def _act(run: Noting, doing: Doing, act: Any, resource: Resource, is_repeat: bool) -> Made:
+    """Carry out an act of a resource type as a step that acts once."""
+    stack = run.stack
+    assert stack.actor is not None
+    is_deletion = doing.verb == "delete"
+    hands = StackHands(run.desk, stack.actor.caller(), (lambda: False) if is_deletion or doing.undoes else run.is_cancelled)
+    mark = current_step.set(Step(doing.token, stack.actor.account, run.desk.sealer))
+    try:
+        asked = Asked(
+            stack_id=stack.arn,
+            stack_name=stack.name,
+            logical_id=resource.logical_id,
+            type=doing.wanted.type,
+            properties={} if is_deletion else await run.filled(doing.wanted.properties),
+            tags=doing.wanted.tags,
+            system_tags={
+                "aws:cloudformation:stack-name": stack.name,
+                "aws:cloudformation:stack-id": stack.arn,
+                "aws:cloudformation:logical-id": resource.logical_id,
+            },
+            name=doing.name,
+            token=doing.token,
+            is_repeat=is_repeat,
+        )
+        made: Made = await act(hands, asked)
+    except Fault as fault:
+        raise StepFailed(reason_of(fault, doing.wanted.type)) from fault
+    except Exception as error:
+        # A mistake of ours in one resource type must end as a failed resource, not as a stack that hangs for ever.
+        log.exception("%s of %s (%s) in stack %s failed", doing.verb, resource.logical_id, doing.wanted.type, stack.name)
+        raise StepFailed(f"Internal Failure ({type(error).__name__})") from error
+    finally:
+        current_step.reset(mark)
+    return made
+
+
+async def _kept(run: Noting, resource: Resource, physical: Physical, doing: Doing, is_repeat: bool) -> Kept:
+    try:
+        properties = await run.filled(physical.properties)
+    except Fault:
+        properties = physical.properties  # a secret that is gone must not keep its user from being taken away
+    return Kept(
+        stack_id=run.stack.arn,
+        stack_name=run.stack.name,
+        logical_id=resource.logical_id,
+        type=physical.type,
+        physical_id=physical.physical_id,
+        properties=properties,
+        attributes=physical.attributes,
+        tags=physical.tags,
+        token=doing.token,
+        is_repeat=is_repeat,
+    )
+
+
+def reason_of(fault: Fault, type_name: str) -> str:
+    """A status reason as resource handlers of AWS write it."""
+    if fault.code in ("NotStabilized", "ValidationError", "AlreadyExists"):
+        return fault.message
+    service = type_name.split("::")[1] if type_name.count("::") > 1 else "CloudFormation"
+    return f"{fault.message} (Service: {service}, Status Code: 400, Error Code: {fault.code})"
