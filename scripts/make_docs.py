@@ -53,6 +53,7 @@ SERVICES = (
     Service("sts", "AWS STS"),
     Service("ecs", "Amazon ECS"),
     Service("secretsmanager", "AWS Secrets Manager"),
+    Service("cloudformation", "AWS CloudFormation"),
     Service("ec2", "Amazon EC2"),
     Service("iam", "AWS IAM"),
     Service("ssm", "AWS Systems Manager"),

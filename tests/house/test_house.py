@@ -83,7 +83,9 @@ def test_a_module_says_why_it_exists(path: Path) -> None:
         assert ast.get_docstring(ast.parse(text)), "one sentence on why it exists"
 
 
-@pytest.mark.parametrize("service", ["batch", "logs", "sts", "s3", "ssm", "iam", "ec2", "secretsmanager", "ecs", "events", "lambda"])
+@pytest.mark.parametrize(
+    "service", ["batch", "logs", "sts", "s3", "ssm", "iam", "ec2", "secretsmanager", "ecs", "events", "lambda", "cloudformation"]
+)
 def test_every_operation_is_there_or_said_not_to_be(service: str) -> None:
     module = importlib.import_module(f"batchyard.services.{module_of(service)}")
     known = set(shapes.load(service).operations)

@@ -17,6 +17,7 @@ from batchyard.model.requests import Request
 from batchyard.server.inner import InnerDoor
 from batchyard.services import Caller, foundations
 from batchyard.services.announcing.announcer import Announcer
+from batchyard.services.cloudformation.running.stacks import Stacks
 from batchyard.services.lambda_functions.events import Functions
 from batchyard.store.logs_store import LogStore
 from batchyard.store.objects import ObjectStore
@@ -58,6 +59,10 @@ class ServerDesk:
     encoded: dict[str, Any] = field(default_factory=dict)
     tagging: asyncio.Lock = field(default_factory=asyncio.Lock)
     calls: InnerDoor | None = None  # set once the services are wired
+    stacks: Stacks = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.stacks = Stacks(self)
 
     def ask(self, request: Request) -> Awaitable[Any]:
         return self.driver.ask(request)

@@ -12,8 +12,8 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -40,7 +40,7 @@ from batchyard.main.settings import Identity, Settings, SettingsError, identity_
 from batchyard.server.app import App, DoorSettings, ServiceModule
 from batchyard.server.inner import InnerDoor
 from batchyard.server.listener import allow_many_connections, listener_config
-from batchyard.services import batch, ec2, ecs, events, iam, lambda_functions, logs, operator, s3, secretsmanager, ssm, sts
+from batchyard.services import batch, cloudformation, ec2, ecs, events, iam, lambda_functions, logs, operator, s3, secretsmanager, ssm, sts
 from batchyard.services.authorization import Authorizer
 from batchyard.services.job_secrets import SecretResolver
 from batchyard.services.lambda_functions import events as function_events
@@ -62,6 +62,7 @@ CHORE_RETRY_S = 60.0
 # Under botocore's names; S3 streams and has a door of its own.
 SERVICES: dict[str, ServiceModule] = {
     "batch": batch,
+    "cloudformation": cloudformation,
     "ec2": ec2,
     "ecs": ecs,
     "events": events,
@@ -186,15 +187,12 @@ async def _serve(settings: Settings, identity: Identity, listener: socket.socket
     await driver.settled()
     announcing.start(desk)
     _warn(provider, choice)
-    gc.collect()
-    gc.freeze()
     server = uvicorn.Server(listener_config(app, timeout_graceful_shutdown=5))
-    serving = asyncio.ensure_future(server.serve([listener]))
-    chores = _chores(desk, settings.retention(), access_logs)
-    _stop_on_signals(stop)
-    _say_ready(settings.data, url, identity)
-    await asyncio.wait([serving, asyncio.ensure_future(stop.wait())], return_when=asyncio.FIRST_COMPLETED)
-    await _end(chores)
+    async with _beside_the_answers(desk, settings.retention(), access_logs):
+        serving = asyncio.ensure_future(server.serve([listener]))
+        _stop_on_signals(stop)
+        _say_ready(settings.data, url, identity)
+        await asyncio.wait([serving, asyncio.ensure_future(stop.wait())], return_when=asyncio.FIRST_COMPLETED)
     if desk.end_node:
         await _jobs_ended(driver)
         await provider.shut_down()
@@ -205,6 +203,18 @@ async def _serve(settings: Settings, identity: Identity, listener: socket.socket
     await announcing.close()
     _close(access_logs, store, objects, shelf, announcing.shelf, log_store)
     return 0
+
+
+@asynccontextmanager
+async def _beside_the_answers(desk: ServerDesk, kept: retention.Retention, access_logs: s3.AccessLogs) -> AsyncIterator[None]:
+    """What goes on by itself while requests are answered: stacks under way, and chores."""
+    await desk.stacks.start()
+    gc.collect()
+    gc.freeze()
+    chores = _chores(desk, kept, access_logs)
+    yield
+    await _end(chores)
+    await desk.stacks.close()
 
 
 def _app(

@@ -22,7 +22,15 @@ from batchyard.services.cloudformation.running.preparing import Prepared, prepar
 from batchyard.services.cloudformation.running.records import Operation, Resource, Stack
 
 UPDATABLE = frozenset(
-    ("CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE", "IMPORT_COMPLETE", "IMPORT_ROLLBACK_COMPLETE", "CREATE_FAILED", "UPDATE_FAILED")
+    (
+        "CREATE_COMPLETE",
+        "UPDATE_COMPLETE",
+        "UPDATE_ROLLBACK_COMPLETE",
+        "IMPORT_COMPLETE",
+        "IMPORT_ROLLBACK_COMPLETE",
+        "CREATE_FAILED",
+        "UPDATE_FAILED",
+    )
 )
 ON_FAILURE = ("ROLLBACK", "DELETE", "DO_NOTHING")
 
@@ -40,7 +48,9 @@ async def create_stack(desk: Any, caller: Caller, params: Params) -> Params:
     refuse_without_capabilities(prepared.template, params.get("Capabilities", []))
     settle_options(stack, params)
     operation = building(stack, prepared, params, tags)
-    taken = await desk.stacks.change(place_of(caller.account, caller.region), lambda book: _begin_create(book, stack, operation, prepared, desk.now_ms()))
+    taken = await desk.stacks.change(
+        place_of(caller.account, caller.region), lambda book: _begin_create(book, stack, operation, prepared, desk.now_ms())
+    )
     if taken is not None:
         return {"StackId": taken}
     desk.stacks.launch(stack, {})

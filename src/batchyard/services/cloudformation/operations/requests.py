@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from batchyard.model.fault import Fault
@@ -10,9 +11,11 @@ from batchyard.services import Caller, Params
 from batchyard.services.cloudformation.running.book import StackBook, place_of
 from batchyard.services.cloudformation.running.fetching import fetch
 from batchyard.services.cloudformation.running.records import Stack
+from batchyard.services.paging import page_of
 
 NAME = re.compile(r"[a-zA-Z][-a-zA-Z0-9]{0,127}")
 BODY_LIMIT = 51_200
+PAGE = 100
 HIDDEN = "****"
 
 
@@ -56,10 +59,9 @@ def given_parameters(params: Params, previous: dict[str, str] | None = None) -> 
     for entry in params.get("Parameters", []):
         key = str(entry.get("ParameterKey", ""))
         if entry.get("UsePreviousValue"):
-            if previous is None:
-                raise invalid(f"Invalid input for parameter key {key}. Cannot specify usePreviousValue as true for a parameter key not in the previous template")
-            if key not in previous:
-                raise invalid(f"Invalid input for parameter key {key}. Cannot specify usePreviousValue as true for a parameter key not in the previous template")
+            if previous is None or key not in previous:
+                words = "Cannot specify usePreviousValue as true for a parameter key not in the previous template"
+                raise invalid(f"Invalid input for parameter key {key}. {words}")
             given[key] = previous[key]
         else:
             given[key] = str(entry.get("ParameterValue", ""))
@@ -77,6 +79,17 @@ def given_tags(params: Params) -> dict[str, str]:
     if len(tags) > 50:
         raise invalid(f"Too many tags: {len(tags)}, at most 50")
     return tags
+
+
+def paged(items: Sequence[Params], params: Params) -> tuple[list[Params], str]:
+    """A page of a list, and the token of the next or ""."""
+    numbered = [(f"{n:08d}", item) for n, item in enumerate(items)]
+    asked = {name: value for name, value in params.items() if name not in ("NextToken", "MaxResults")}
+    refusal = invalid("The NextToken is not one of this list")
+    found, token = page_of(
+        numbered, lambda entry: entry[0], limit=PAGE, token=params.get("NextToken"), purpose=(str(sorted(asked.items())),), invalid=refusal
+    )
+    return [item for _, item in found], token
 
 
 def look(desk: Any, caller: Caller, ask: Any) -> Any:

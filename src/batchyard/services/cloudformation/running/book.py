@@ -124,7 +124,11 @@ class StackBook:
 
     def importers(self, export: str) -> list[str]:
         """Ids of the stacks that import it."""
-        return [name.rpartition("/")[2] for name, _ in self.drawer.entries(IMPORT, prefix=f"{export}/") if name.count("/") == export.count("/") + 1]
+        return [
+            name.rpartition("/")[2]
+            for name, _ in self.drawer.entries(IMPORT, prefix=f"{export}/")
+            if name.count("/") == export.count("/") + 1
+        ]
 
     def set_exports(self, stack: Stack, wanted: dict[str, str]) -> None:
         """Make `wanted` (name -> value) the exports of a stack. Raises AWS's refusals."""

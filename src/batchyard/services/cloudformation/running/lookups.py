@@ -56,17 +56,17 @@ class Lookups:
 
     async def _secret(self, reference: dynamic.Reference) -> str:
         asked = {"SecretId": reference.name}
-        if reference.version_stage:
-            asked["VersionStage"] = reference.version_stage
+        if reference.stage:
+            asked["VersionStage"] = reference.stage
         if reference.version:
             asked["VersionId"] = reference.version
         try:
             secret = str((await self._call("secretsmanager", "GetSecretValue", asked)).get("SecretString", ""))
         except Fault as fault:
             raise Fault("ValidationError", f"Secrets Manager can't find the specified secret {reference.name}: {fault.message}") from None
-        if not reference.json_key:
+        if not reference.key:
             return secret
         try:
-            return str(json.loads(secret)[reference.json_key])
+            return str(json.loads(secret)[reference.key])
         except (ValueError, KeyError, TypeError):
-            raise Fault("ValidationError", f"Could not find a value for the key {reference.json_key} in {reference.name}.") from None
+            raise Fault("ValidationError", f"Could not find a value for the key {reference.key} in {reference.name}.") from None

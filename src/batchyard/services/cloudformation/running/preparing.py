@@ -14,7 +14,7 @@ from batchyard.services.cloudformation.running.lookups import Lookups
 from batchyard.services.cloudformation.running.records import Stack
 from batchyard.services.cloudformation.running.target import Target
 from batchyard.services.cloudformation.schemas import checking as properties_checking
-from batchyard.services.cloudformation.template import checking, functions, loops, parameters, reading, rules, summary
+from batchyard.services.cloudformation.template import checking, loops, parameters, reading, rules, summary
 from batchyard.services.cloudformation.template.model import Template, TemplateFault
 
 INERT_TAG = "batchyard:inert"
@@ -34,16 +34,16 @@ class Prepared:
     hidden: list[str]
 
 
-def read(text: str) -> Template:
-    """The template, with loops written out. Raises TemplateFault."""
-    return loops.expanded(reading.read(text))
+def read(text: str, given: Mapping[str, str] | None = None) -> Template:
+    """The template, with loops written out (over list parameters as `given`). Raises TemplateFault."""
+    return loops.expanded(reading.read(text), given)
 
 
 async def prepare(desk: Any, stack: Stack, text: str, given: Mapping[str, str], tags: Mapping[str, str]) -> Prepared:
     """What `stack` (its name, ARN and actor) would become. Raises Fault for everything that can be known before anything is created."""
     assert stack.actor is not None
     caller = stack.actor.caller()
-    template = read(text)
+    template = read(text, given)
     checking.check(template)
     settled = parameters.settle(template, given)
     lookups = Lookups(desk, caller)
@@ -53,7 +53,7 @@ async def prepare(desk: Any, stack: Stack, text: str, given: Mapping[str, str], 
     rules.check(target.scope({}), await facts_of(desk, caller, template))
     _refuse_unknown(target, template)
     _refuse_misfits(target, template)
-    hidden = [name for name, parameter in template.section("Parameters").items() if functions.is_true(parameter.get("NoEcho"))]
+    hidden = [name for name, parameter in template.section("Parameters").items() if str(parameter.get("NoEcho")).lower() == "true"]
     return Prepared(text, template, target, settled, looked_up, hidden)
 
 
@@ -142,7 +142,10 @@ async def _exist(desk: Any, caller: Caller, wanted: Iterable[tuple[str, str, str
         try:
             await desk.calls(caller, "ec2", operation, {member: [id]})
         except Fault as fault:
-            raise Fault("ValidationError", f"Parameter validation failed: parameter value {id} for parameter name {name} does not exist. {fault.message}") from None
+            raise Fault(
+                "ValidationError",
+                f"Parameter validation failed: parameter value {id} for parameter name {name} does not exist. {fault.message}",
+            ) from None
 
 
 async def facts_of(desk: Any, caller: Caller, template: Template) -> dict[str, list[dict[str, Any]]]:
@@ -158,7 +161,7 @@ async def facts_of(desk: Any, caller: Caller, template: Template) -> dict[str, l
         answer = await desk.calls(caller, "ec2", operation, {})
         facts[kind] = [
             {
-                "id": record[id],
+                "Id": record[id],
                 **{name: record.get(member) for name, member in shown.items()},
                 **{f"Tags.{tag['Key']}": tag["Value"] for tag in record.get("Tags", [])},
             }

@@ -101,7 +101,15 @@ class Actor(msgspec.Struct, omit_defaults=True):
 
     def caller(self) -> Caller:
         return Caller(
-            self.account, self.region, self.access_key_id, self.arn, self.user_id, "", self.is_job, self.session_policy, via="cloudformation"
+            self.account,
+            self.region,
+            self.access_key_id,
+            self.arn,
+            self.user_id,
+            "",
+            self.is_job,
+            self.session_policy,
+            via="cloudformation",
         )
 
 

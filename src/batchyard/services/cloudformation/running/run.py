@@ -27,7 +27,9 @@ STACK_TYPE = "AWS::CloudFormation::Stack"
 class Run:
     """The operation of one stack. `stack` and `resources` are what is on the shelf, but for what is being written."""
 
-    def __init__(self, desk: Any, stack: Stack, resources: dict[str, Resource], target_of: Callable[[Stack, int], Awaitable[Target]]) -> None:
+    def __init__(
+        self, desk: Any, stack: Stack, resources: dict[str, Resource], target_of: Callable[[Stack, int], Awaitable[Target]]
+    ) -> None:
         self.desk = desk
         self.stack = stack
         self.resources = resources

@@ -84,12 +84,12 @@ class Stacks:
         assert stack.actor is not None
         operation = stack.operation
         place = place_of(stack.actor.account, stack.actor.region)
-        template = read(self.look(place, lambda book: book.template(stack.id, number)))
         is_new = operation is not None and number == operation.template
         if operation is None or is_new:
             parameters, tags = (operation.parameters | operation.looked_up, operation.tags) if operation else (stack.parameters, stack.tags)
         else:
             parameters, tags = operation.old_parameters | operation.old_looked_up, operation.old_tags
+        template = read(self.look(place, lambda book: book.template(stack.id, number)), parameters)
         return await target_of(self._desk, stack, template, parameters, tags)
 
 
@@ -101,15 +101,15 @@ def new_stack(caller: Caller, name: str, role_arn: str = "") -> Stack:
     """A stack that is not begun yet; its actor is the caller, or the role."""
     id = str(uuid.uuid4())
     arn = f"arn:aws:cloudformation:{caller.region}:{caller.account}:stack/{name}/{id}"
-    return Stack(id=id, name=name, arn=arn, status="REVIEW_IN_PROGRESS", actor=actor_of(caller, role_arn, name), role_arn=role_arn, root_arn="")
+    return Stack(
+        id=id, name=name, arn=arn, status="REVIEW_IN_PROGRESS", actor=actor_of(caller, role_arn, name), role_arn=role_arn, root_arn=""
+    )
 
 
 def actor_of(caller: Caller, role_arn: str, stack_name: str) -> Actor:
     """Whose rights the steps have."""
     if not role_arn:
-        return Actor(
-            caller.account, caller.region, caller.access_key_id, caller.arn, caller.user_id, caller.is_job, caller.session_policy
-        )
+        return Actor(caller.account, caller.region, caller.access_key_id, caller.arn, caller.user_id, caller.is_job, caller.session_policy)
     role = role_arn.rpartition("/")[2]
     arn = f"arn:aws:sts::{caller.account}:assumed-role/{role}/AWSCloudFormation"
     return Actor(caller.account, caller.region, caller.access_key_id, arn, f"{role}:AWSCloudFormation")

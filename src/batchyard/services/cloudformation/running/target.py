@@ -12,9 +12,7 @@ from batchyard.services.cloudformation.running.records import Physical, Resource
 from batchyard.services.cloudformation.schemas.typing import typed
 from batchyard.services.cloudformation.template import conditions, functions, references
 from batchyard.services.cloudformation.template.functions import Scope
-from batchyard.services.cloudformation.template.model import Template
-
-SYSTEM_TAGS = ("aws:cloudformation:stack-name", "aws:cloudformation:stack-id")
+from batchyard.services.cloudformation.template.model import Path, Template, TemplateFault
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,11 +108,20 @@ class Target:
             if not conditions.holds(output, self.conditions):
                 continue
             path = ("Outputs", name)
-            value = functions.resolve(output.get("Value"), scope, (*path, "Value"))
-            shown = {"OutputKey": str(name), "OutputValue": functions.text(value)}
+            shown = {"OutputKey": str(name), "OutputValue": _text(output.get("Value"), scope, (*path, "Value"))}
             if output.get("Description"):
                 shown["Description"] = str(output["Description"])
             if output.get("Export"):
-                shown["ExportName"] = functions.text(functions.resolve(output["Export"].get("Name"), scope, (*path, "Export", "Name")))
+                shown["ExportName"] = _text(output["Export"].get("Name"), scope, (*path, "Export", "Name"))
             found.append(shown)
         return found
+
+
+def _text(value: Any, scope: Scope, path: Path) -> str:
+    text = functions.as_text(functions.resolve(value, scope, path))
+    if text is None:
+        message = (
+            f"Template format error: Output {path[1]} is malformed. The Value field of every Outputs member must evaluate to a String."
+        )
+        raise TemplateFault(message, scope.template.line(path))
+    return text

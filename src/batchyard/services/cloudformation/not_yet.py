@@ -1,0 +1,38 @@
+"""The operations of CloudFormation that are not served, and why."""
+
+from __future__ import annotations
+
+_REASONS: dict[str, str] = {
+    "change sets are not there yet": """
+        CreateChangeSet DeleteChangeSet DescribeChangeSet DescribeChangeSetHooks ExecuteChangeSet ListChangeSets DescribeEvents
+    """,
+    "signals are not there yet": "SignalResource",
+    "drift detection is not there yet": """
+        DescribeStackDriftDetectionStatus DescribeStackResourceDrifts DetectStackDrift DetectStackResourceDrift
+    """,
+    "stack policies are not there yet": "GetStackPolicy SetStackPolicy",
+    "limits of accounts and estimates of cost are not there yet": "DescribeAccountLimits EstimateTemplateCost",
+    "there are no stack sets: a service has the stacks of its own account": """
+        ActivateOrganizationsAccess CreateStackInstances CreateStackSet DeactivateOrganizationsAccess DeleteStackInstances DeleteStackSet
+        DescribeOrganizationsAccess DescribeStackInstance DescribeStackSet DescribeStackSetOperation DetectStackSetDrift
+        ImportStacksToStackSet ListStackInstanceResourceDrifts ListStackInstances ListStackSetAutoDeploymentTargets
+        ListStackSetOperationResults ListStackSetOperations ListStackSets StopStackSetOperation UpdateStackInstances UpdateStackSet
+    """,
+    "there is no registry of types: the types are those that come with the service": """
+        ActivateType BatchDescribeTypeConfigurations DeactivateType DeregisterType DescribePublisher DescribeType DescribeTypeRegistration
+        ListTypeRegistrations ListTypeVersions ListTypes PublishType RecordHandlerProgress RegisterPublisher RegisterType
+        SetTypeConfiguration SetTypeDefaultVersion TestType
+    """,
+    "templates are not made from what is there": """
+        CreateGeneratedTemplate DeleteGeneratedTemplate DescribeGeneratedTemplate DescribeResourceScan GetGeneratedTemplate
+        ListGeneratedTemplates ListResourceScanRelatedResources ListResourceScanResources ListResourceScans StartResourceScan
+        UpdateGeneratedTemplate
+    """,
+    "resources do not move between stacks": """
+        CreateStackRefactor DescribeStackRefactor ExecuteStackRefactor ListStackRefactorActions ListStackRefactors
+    """,
+    "there are no hooks": "GetHookResult ListHookResults",
+    "these are not operations that a client may call on AWS": "RemoveAlias SetAlias",
+}
+
+NOT_YET: dict[str, str] = {name: why for why, names in _REASONS.items() for name in names.split()}
