@@ -138,6 +138,21 @@ def test_a_dynamic_change_of_what_cannot_change_may_replace_and_so_on() -> None:
     assert {name: change.replacement for name, change in found.items()} == {"User": "True", "Key": "Conditional", "Secret": "False"}
 
 
+def test_a_reference_that_was_not_chosen_does_not_count() -> None:
+    either = {"Type": "String", "Value": {"Fn::If": ["C", {"Ref": "User"}, "x"]}}
+    before = {
+        "User": stands("AWS::IAM::User", {"UserName": "a"}),
+        "P": stands("AWS::SSM::Parameter", {"Type": "String", "Value": "x"}, unresolved=either),
+    }
+    after = {
+        "User": Wanted("AWS::IAM::User", {"UserName": "b"}),
+        "P": Wanted("AWS::SSM::Parameter", {"Type": "String", "Value": "x"}, frozenset(), unresolved=either),
+    }
+    assert set(by_name(compare(before, after, conditions={"C": False}))) == {"User"}
+    assert set(by_name(compare(before, after, conditions={"C": True}))) == {"User", "P"}
+    assert set(by_name(compare(before, after))) == {"User", "P"}
+
+
 def test_an_attribute_of_a_modified_one_may_change_but_not_its_arn() -> None:
     template = "AWS::EC2::LaunchTemplate"
     unresolved = {"Name": "x", "Type": "String", "Value": {"Fn::GetAtt": ["T", "LatestVersionNumber"]}}
@@ -211,6 +226,9 @@ class TestShown:
                 "P": Wanted("AWS::SSM::Parameter", {"Type": "String", "Value": "pw=new", "Description": "e"}, unresolved=unresolved),
                 "Q": Wanted(QUEUE, queue(2, Tags={"a": "c"})),
                 "S": Wanted("AWS::SecretsManager::Secret", {"SecretString": "hunter2", "GenerateSecretString": {"PasswordLength": 20}}),
+                "J": Wanted(
+                    "AWS::Batch::JobDefinition", {"ContainerProperties": {"Environment": [{"Name": "DB_PASSWORD", "Value": "hunter3"}]}}
+                ),
             },
             no_echo={"Password"},
         )
@@ -264,7 +282,7 @@ class TestShown:
 
     def test_secrets_are_not_shown(self) -> None:
         text = json.dumps(shown(self.changes(), with_values=True))
-        for secret in ("pw=old", "pw=new", "hunter2"):
+        for secret in ("pw=old", "pw=new", "hunter2", "hunter3"):
             assert secret not in text
         assert "****" in text
         assert '\\"PasswordLength\\":\\"20\\"' in text

@@ -34,6 +34,7 @@ def compare(
     after: Mapping[str, Wanted],
     *,
     changed_parameters: Collection[str] | None = None,
+    conditions: Mapping[str, bool] | None = None,
     no_echo: Collection[str] = (),
     replaces: Replaces | None = None,
 ) -> list[Change]:
@@ -41,7 +42,8 @@ def compare(
 
     A nested stack is always one ("Automatic"), since its own template may have changed. What refers to a resource that is replaced has
     details of its own ("Dynamic"), though its value is the same so far. `changed_parameters` are the parameters with new values (None:
-    any may be), `no_echo` those whose values must not be shown, `replaces` gives the properties whose change replaces a resource beside
+    any may be), `conditions` the new template's as they are decided (None: either value of an Fn::If may be meant), `no_echo` the
+    parameters whose values must not be shown, `replaces` gives the properties whose change replaces a resource beside
     those of its schema. Raises ValidationError when a resource has another type than before.
     """
     retyped = sorted(name for name in before.keys() & after.keys() if before[name].type != after[name].type)
@@ -52,7 +54,7 @@ def compare(
             f"[{', '.join(retyped)}]",
         )
     changes = {name: _removed(name, before[name], no_echo) for name in before if name not in after}
-    seen = _Seen(frozenset(after), changed_parameters, {})
+    seen = _Seen(frozenset(after), changed_parameters, conditions, {})
     for name in _in_order(after):
         change = _one(name, before.get(name), after[name], seen, no_echo, replaces)
         if change is not None:
@@ -67,6 +69,7 @@ class _Seen:
 
     resources: frozenset[str]
     parameters: Collection[str] | None
+    conditions: Mapping[str, bool] | None
     changes: dict[str, Change]
 
 
@@ -142,7 +145,7 @@ def _details(
     if before.tags != after.tags:
         yield Detail("Tags", (), _kind(before.tags, after.tags), before.tags, after.tags, NEVER, "Static", "DirectModification")
     yield from _beside(before, after)
-    yield from _dynamic(after.type, will, new, changed, tags, seen)
+    yield from _dynamic(after.type, placed(after.unresolved, new, (), seen.conditions), new, changed, tags, seen)
     if after.type == NESTED_STACK and not changed:
         yield Detail("Properties", (), "Modify", None, None, NEVER, "Dynamic", "Automatic")
 
@@ -266,5 +269,6 @@ def _in_order(after: Mapping[str, Wanted]) -> list[str]:
             elif name not in begun and name not in found and name in after:
                 begun.add(name)
                 stack.append((name, True))
-                stack += [(need, False) for need in sorted(after[name].needs, reverse=True)]
+                referred = {source.name for source in sources(after[name].unresolved)}
+                stack += [(need, False) for need in sorted(after[name].needs | referred, reverse=True)]
     return list(found)

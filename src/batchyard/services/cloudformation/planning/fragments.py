@@ -51,25 +51,30 @@ def _in_sub(value: Any) -> Iterator[Source]:
     yield from _sources(given)
 
 
-def placed(fragment: Any, value: Any, place: Place = ()) -> dict[Place, Any]:
+def placed(fragment: Any, value: Any, place: Place = (), conditions: Mapping[str, bool] | None = None) -> dict[Place, Any]:
     """The functions of an unresolved piece, by the place in its resolved `value` that they make up.
 
-    Where a list lost elements on the way (AWS::NoValue), the whole list counts as made up by a function.
+    Where a list lost elements on the way (AWS::NoValue), the whole list counts as made up by a function. With `conditions` an Fn::If is
+    the value that was chosen, and the other one is not there.
     """
     if isinstance(fragment, Mapping):
+        chosen = fragment.get("Fn::If")
+        if conditions is not None and isinstance(chosen, list) and len(chosen) == 3 and chosen[0] in conditions:
+            taken = chosen[1] if conditions[chosen[0]] else chosen[2]
+            return {} if taken == {"Ref": "AWS::NoValue"} else placed(taken, value, place, conditions)
         if any(key == "Ref" or str(key).startswith("Fn::") for key in fragment):
             return {place: fragment}
         inner = value if isinstance(value, Mapping) else {}
         found: dict[Place, Any] = {}
         for key, part in fragment.items():
-            found |= placed(part, inner.get(key), (*place, key))
+            found |= placed(part, inner.get(key), (*place, key), conditions)
         return found
     if isinstance(fragment, list | tuple):
         if not isinstance(value, list | tuple) or len(value) != len(fragment):
             return {place: fragment} if sources(fragment) else {}
         found = {}
         for i, part in enumerate(fragment):
-            found |= placed(part, value[i], (*place, i))
+            found |= placed(part, value[i], (*place, i), conditions)
         return found
     return {}
 

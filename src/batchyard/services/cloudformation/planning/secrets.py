@@ -10,7 +10,9 @@ from batchyard.services.cloudformation.planning.changes import Place
 from batchyard.services.cloudformation.planning.fragments import placed, sources
 
 _SECRET = re.compile(
-    r"(Password|Passphrase|SecretString|SecretKey|SecretAccessKey|ClientSecret|ApiKeyValue|AuthToken|AccessToken|PrivateKey)$"
+    r"(password|passphrase|secret_?string|secret_?key|secret_?access_?key|client_?secret|api_?key_?value|auth_?token|access_?token"
+    r"|private_?key)$",
+    re.IGNORECASE,
 )
 MASK = "****"
 
@@ -21,7 +23,8 @@ def hidden(
     """The places within the properties whose values must not be shown.
 
     What refers to a parameter of `no_echo` is found by the unresolved properties; the parameters of a nested stack that get one too.
-    Secrets by name: a member called Password, SecretString and the like, unless it is a dynamic reference (which holds no secret).
+    Secrets by name: a member called Password, SecretString and the like, or the Value of such a Name (an environment variable), unless it
+    is a dynamic reference (which holds no secret).
     """
     found = {place for place, fragment in placed(unresolved, properties).items() if any(s.name in no_echo for s in sources(fragment))}
     return frozenset(found | set(_named(properties, ())))
@@ -30,7 +33,8 @@ def hidden(
 def _named(value: Any, place: Place) -> Iterator[Place]:
     if isinstance(value, Mapping):
         for key, inner in value.items():
-            if isinstance(inner, str) and _SECRET.search(str(key)) and not inner.startswith("{{resolve:"):
+            name = value.get("Name") if key == "Value" else key
+            if isinstance(inner, str) and _SECRET.search(str(name)) and not inner.startswith("{{resolve:"):
                 yield (*place, key)
             else:
                 yield from _named(inner, (*place, key))
