@@ -138,7 +138,13 @@ def members() -> str:
 
 def own_tags() -> str:
     rows = [
-        (f"`{rule.name}`", ", ".join(rule.kinds), ", ".join(f"`{v}`" for v in rule.values), f"`{rule.default}`", rule.meaning)
+        (
+            f"`{rule.name}`",
+            ", ".join(rule.kinds),
+            ", ".join(f"`{v}`" for v in rule.values),
+            f"`{rule.default}`" if rule.default else "",
+            rule.meaning,
+        )
         for rule in tags.KNOWN
     ]
     return table(("tag", "on a", "values", "without it", "meaning"), rows)

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.timeout(pages.COMMAND_LIMIT_S + 200)  # the commands ha
     "name",
     [
         *("why-does-my-job-wait", "spot-and-retries", "several-containers", "multi-node", "share-licences"),
-        *("reclaim-an-instance", "point-clients-at-it"),
+        *("reclaim-an-instance", "keep-job-logs", "point-clients-at-it"),
     ],
 )
 def test_a_how_to_does_what_it_says(name: str, yard: Yard, tmp_path: Path) -> None:

@@ -67,7 +67,10 @@ def test_children_have_no_tags(ready: Bench) -> None:
         ({"k": "v" * 257}, "256"),
         ({"k" * 129: "v"}, "128"),
         ({"": "v"}, "128"),
-        ({"batchyard:sofa": "1"}, "Known batchyard:* tags are: batchyard:provider, batchyard:runtime, batchyard:spill"),
+        (
+            {"batchyard:sofa": "1"},
+            "Known batchyard:* tags are: batchyard:log-archive, batchyard:provider, batchyard:runtime, batchyard:spill",
+        ),
         ({"batchyard:provider": "local"}, "not for a job queue"),
     ],
 )

@@ -1,9 +1,13 @@
-"""Who is told of jobs on this server: the webhooks of the command line, signed with the folder's key, and the targets of rules."""
+"""Who is told of jobs on this server: the webhooks of the command line, signed with the folder's key, the targets of rules, and the
+archives of log groups."""
 
 from __future__ import annotations
 
+import asyncio
+import functools
 import os
 import secrets
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,13 +15,18 @@ from batchyard.engine.engine import Engine
 from batchyard.main.desk import ServerDesk
 from batchyard.main.settings import Settings
 from batchyard.services.announcing.announcer import Announcer
+from batchyard.services.announcing.listeners import Listener
 from batchyard.services.announcing.webhooks import webhook
 from batchyard.services.authorization import Authorizer
 from batchyard.services.events.calling import Destinations
 from batchyard.services.events.listening import Senders, listeners_of_rules, timers_of_rules
 from batchyard.services.events.submitting import Submitter
+from batchyard.services.logs.archive import listeners_of_archives
+from batchyard.services.s3.deliveries import OWNER_CONTROLS, Sender, put_for
 from batchyard.store.folders import sync_folder
 from batchyard.store.logs_store import LogStore
+from batchyard.store.objects import ObjectStore
+from batchyard.store.objects_records import Traits
 from batchyard.store.sealing import Sealer
 from batchyard.store.shelf import Shelf
 
@@ -43,15 +52,36 @@ class Announcing(NamedTuple):
         self.destinations.close()
 
 
-def announcing_of(settings: Settings, engine: Engine, records: Shelf, sealer: Sealer, logs: LogStore) -> Announcing:
-    """All that tells others of jobs. `records` has the rules."""
+def announcing_of(settings: Settings, engine: Engine, records: Shelf, sealer: Sealer, logs: LogStore, objects: ObjectStore) -> Announcing:
+    """All that tells others of jobs. `records` has the rules, `objects` the archives of logs. To be called from the event loop that it is
+    for."""
     secret = kept_secret(settings.data / KEY_FILE).encode()
     authorize = Authorizer(records, is_enforced=settings.is_iam_enforced)
     webhooks = {listener.key: listener for listener in (webhook(url, secret) for url in settings.webhooks)}
     shelf = Shelf(settings.data / "deliveries.db", engine.world.now_ms)
     senders = Senders(logs, secret, Submitter(shelf, authorize), Destinations(records, sealer, authorize))
-    announcer = Announcer(engine, shelf, lambda: {**webhooks, **listeners_of_rules(records, senders)}, lambda: timers_of_rules(records))
+    put = functools.partial(_put_log, objects)
+
+    def find() -> Mapping[str, Listener]:
+        return {**webhooks, **listeners_of_rules(records, senders), **listeners_of_archives(logs, put)}
+
+    announcer, loop = Announcer(engine, shelf, find, lambda: timers_of_rules(records)), asyncio.get_running_loop()
+
+    def look_again() -> None:
+        loop.call_soon_threadsafe(announcer.refresh)
+
+    logs.tags_changed = look_again
     return Announcing(announcer, senders.submitter, senders.destinations, shelf)
+
+
+def _put_log(
+    objects: ObjectStore, namespace: tuple[str, str], group: str, bucket: str, key: str, content: Iterable[bytes], content_type: str
+) -> None:
+    """An object that CloudWatch Logs puts for a log group, if the bucket lets it."""
+    account, region = namespace
+    arn = f"arn:aws:logs:{region}:{account}:log-group:{group}:*"
+    sender = Sender(f"logs.{region}.amazonaws.com", account, arn, OWNER_CONTROLS)
+    put_for(objects, sender, bucket, key, content, Traits(headers={"content-type": content_type}))
 
 
 def kept_secret(path: Path) -> str:

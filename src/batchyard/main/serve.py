@@ -163,7 +163,7 @@ async def _serve(settings: Settings, identity: Identity, listener: socket.socket
     driver = Driver(engine, {"local": provider}, Launcher(base, url, keys.mint, runtime, resolve), stop.set)
     told = ServerSettings(settings.profile, identity.region, identity.account, runtime, enforce_iam=settings.is_iam_enforced)
     read = EngineReader(engine, open_profile=settings.profile == "open")
-    waiters, announcing = Waiters(read), announcing_of(settings, engine, shelf, sealer, log_store)
+    waiters, announcing = Waiters(read), announcing_of(settings, engine, shelf, sealer, log_store, objects)
     driver.watchers += [waiters.note, announcing.announcer.note]
     desk = ServerDesk(
         driver=driver,

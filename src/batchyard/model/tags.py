@@ -5,6 +5,7 @@ On real AWS such a tag is just a tag, so templates that carry them stay legal th
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -21,12 +22,14 @@ class TagRule(NamedTuple):
     values: tuple[str, ...]
     default: str
     meaning: str
+    pattern: str = ""  # of a tag whose values cannot be listed; `values` then shows their form
 
 
 QUEUE = "job queue"
 ENVIRONMENT = "compute environment"
 CONSUMABLE = "consumable resource"
 DEFINITION = "job definition"
+LOG_GROUP = "log group"
 
 SPILL = TagRule(
     "batchyard:spill",
@@ -44,7 +47,16 @@ RUNTIME = TagRule(
     "whether jobs run in their images or as processes of the machine; a definition's tag wins over its queue's",
 )
 
-KNOWN: tuple[TagRule, ...] = (SPILL, PROVIDER, RUNTIME)
+LOG_ARCHIVE = TagRule(
+    "batchyard:log-archive",
+    (LOG_GROUP,),
+    ("s3://BUCKET/PREFIX",),
+    "",
+    "where the logs of jobs are put as files when an attempt has ended",
+    r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(/(?P<prefix>[^\x00-\x1f]*))?",
+)
+
+KNOWN: tuple[TagRule, ...] = (SPILL, PROVIDER, RUNTIME, LOG_ARCHIVE)
 _BY_NAME = {rule.name: rule for rule in KNOWN}
 
 
@@ -58,7 +70,7 @@ def check_own_tags(kind: str, tags: Mapping[str, str]) -> None:
             raise client_fault(f"Tag {name} is not known. Known {PREFIX}* tags are: {', '.join(sorted(_BY_NAME))}.")
         if kind not in rule.kinds:
             raise client_fault(f"Tag {name} is not for a {kind}. It is for: {', '.join(rule.kinds)}.")
-        if value not in rule.values:
+        if value not in rule.values and not (rule.pattern and re.fullmatch(rule.pattern, value)):
             raise client_fault(f"Tag {name} may not be {value!r}. Its values are: {', '.join(rule.values)}.")
 
 

@@ -126,6 +126,11 @@ class Book:
         rows = self._ask(f"SELECT account, region, {_GROUP} FROM log_group WHERE retention_days IS NOT NULL AND NOT is_deleted")
         return [((str(row[0]), str(row[1])), _group(row[2:])) for row in rows]
 
+    def tagged(self) -> list[tuple[Namespace, LogGroup]]:
+        """The groups of all namespaces that have tags."""
+        rows = self._ask(f"SELECT account, region, {_GROUP} FROM log_group WHERE tags != '{{}}' AND NOT is_deleted ORDER BY name")
+        return [((str(row[0]), str(row[1])), _group(row[2:])) for row in rows]
+
     def note_group(self, namespace: Namespace, group: LogGroup) -> None:
         """Write down a group as it is now."""
         with self._change() as connection:

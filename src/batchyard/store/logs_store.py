@@ -57,6 +57,8 @@ class LogStore:
         # for what takes long and nobody waits for: queries and exports, which look at `closing` now and then
         self.background = ThreadPoolExecutor(BACKGROUND_WORKERS, thread_name_prefix="logs-background")
         self.closing = threading.Event()
+        self.tags_changed: Callable[[], None] = lambda: None
+        """To be called when groups may have other tags than before; who goes by them hangs itself in here. From any thread."""
         self._lock = threading.RLock()
         self._segments: OrderedDict[Path, Segment] = OrderedDict()
         self._listings: OrderedDict[Path, _Listing] = OrderedDict()
@@ -100,7 +102,9 @@ class LogStore:
             if self.group(namespace, group.name) is not None:
                 return False
             self.book.note_group(namespace, group)
-            return True
+        if group.tags:
+            self.tags_changed()
+        return True
 
     def change_group(self, namespace: Namespace, name: str, change: Callable[[LogGroup], LogGroup]) -> LogGroup | None:
         """Replace a group by what `change` makes of it; None if there is no such group. What `change` raises comes out."""
@@ -110,7 +114,9 @@ class LogStore:
                 return None
             changed = change(group)
             self.book.note_group(namespace, changed)
-            return changed
+        if changed.tags != group.tags:
+            self.tags_changed()
+        return changed
 
     def delete_group(self, namespace: Namespace, name: str) -> bool:
         """Remove a group with all its streams and events; False if there is none. The group of AWS Batch comes back with the next job."""
@@ -119,6 +125,8 @@ class LogStore:
             if group is None:
                 return False
             gone = self._take_away(namespace, group, group_path(self.root, *namespace, name))
+        if group.tags:
+            self.tags_changed()
         if gone is not None:
             shutil.rmtree(gone, ignore_errors=True)  # what is left over is swept by the retention chore
         return True

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from batchyard.model.fault import Fault
+from batchyard.model.tags import LOG_GROUP, check_own_tags
 from batchyard.services import Caller, Params
 from batchyard.services.logs.names import group_arn, identified, namespace_of, no_such_group, refusal
 from batchyard.services.logs.tokens import seal, unseal
@@ -136,7 +137,11 @@ def change(logs: LogStore, caller: Caller, name: str, **changed: object) -> Para
 
 
 def refuse_reserved_tags(tags: dict[str, str]) -> None:
-    """Tags that begin with `aws:` belong to AWS."""
+    """Tags that begin with `aws:` belong to AWS, those that begin with `batchyard:` mean something."""
+    try:
+        check_own_tags(LOG_GROUP, tags)
+    except Fault as fault:
+        raise refusal(f"tags: {fault.message}") from None
     for key in tags:
         if key.lower().startswith("aws:"):
             raise refusal(f"tags: '{key}': keys that begin with aws: are reserved")

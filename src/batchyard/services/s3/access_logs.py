@@ -197,7 +197,7 @@ class AccessLogs:
             sender = Sender(ACCESS_LOGS, source.account, f"arn:aws:s3:::{source.bucket}")
             traits = Traits(headers={"content-type": "text/plain"}, grants=list(source.grants))
             try:
-                put_for(self._store, sender, source.target, _key(source, sealed), lines, traits)
+                put_for(self._store, sender, source.target, _key(source, sealed), [lines], traits)
             except Fault as fault:
                 self.lost[fault.code] += count
                 self._say(source.bucket, f"are dropped: {source.target} does not take them ({fault.code}: {fault.message})")

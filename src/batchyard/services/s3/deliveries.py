@@ -7,7 +7,7 @@ CloudWatch Logs User Guide, "Exporting log data to Amazon S3")
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import apsw
@@ -49,8 +49,8 @@ class Sender:
         return values | ({"s3:x-amz-acl": self.acl} if self.acl else {})
 
 
-def put_for(store: ObjectStore, sender: Sender, bucket: str, key: str, content: bytes, traits: Traits) -> None:
-    """Put an object for a service; durable when it returns. The very same object again is no change.
+def put_for(store: ObjectStore, sender: Sender, bucket: str, key: str, content: Iterable[bytes], traits: Traits) -> None:
+    """Put an object for a service, some bytes after others; durable when it returns. The very same object again is no change.
 
     Raises `NoSuchBucket`, `AccessDenied` for a bucket of another account or one that does not let the service, and what the disk
     raises. Blocks: not for the event loop.
@@ -58,7 +58,8 @@ def put_for(store: ObjectStore, sender: Sender, bucket: str, key: str, content: 
     store.ask(lambda index: _check(index, sender, bucket, key))
     writer = store.new_body()
     try:
-        writer.write(content)
+        for chunk in content:
+            writer.write(chunk)
         written = writer.finish()
     except BaseException:
         writer.abandon()
