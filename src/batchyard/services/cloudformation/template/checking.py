@@ -69,6 +69,9 @@ def check(template: Template, known_types: Collection[str] | None = None) -> Non
 
 
 def _check_sections(template: Template) -> None:
+    for name in syntax.transforms(template):
+        if name not in TRANSFORMS:
+            raise TemplateFault(f"No transform named {name} found.", template.line(("Transform",)))
     if unknown := [key for key in template.content if key not in _SECTIONS]:
         raise TemplateFault(f"Invalid template property or properties [{', '.join(unknown)}]", template.line((unknown[0],)))
     version = template.content.get("AWSTemplateFormatVersion", VERSION)
@@ -81,9 +84,6 @@ def _check_sections(template: Template) -> None:
         raise refusal(f"'Description' length is greater than {MAX_DESCRIPTION}.", template, ("Description",))
     if "Hooks" in template.content:
         raise refusal("Hooks are not supported here.", template, ("Hooks",))
-    for name in syntax.transforms(template):
-        if name not in TRANSFORMS:
-            raise TemplateFault(f"No transform named {name} found.", template.line(("Transform",)))
     for section in ("Conditions", "Mappings", "Metadata", "Outputs", "Parameters", "Resources", "Rules"):
         if section in template.content and not isinstance(template.content[section], Mapping):
             raise refusal(f"[/{section}] {section} must be an object", template, (section,))
@@ -102,8 +102,9 @@ def _check_resources(template: Template, known_types: Collection[str] | None) ->
             raise refusal("Any Resources member must be a JSON object.", template, path)
         if not isinstance(resource.get("Type"), str):
             raise refusal(f"[/Resources/{name}] Every Resources object must contain a Type member.", template, path)
+        is_custom = resource["Type"].startswith("Custom::") or resource["Type"] == "AWS::CloudFormation::CustomResource"
         for key in resource:
-            if key not in _RESOURCE:
+            if key not in _RESOURCE and not (is_custom and key == "Version"):
                 raise TemplateFault(f"Invalid template resource property '{key}'", template.line((*path, key)))
         _check_resource(resource, template, path)
     _check_types(template, known_types)

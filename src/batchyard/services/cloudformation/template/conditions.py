@@ -6,13 +6,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from batchyard.services.cloudformation.template import syntax
+from batchyard.services.cloudformation.template import syntax, words
 from batchyard.services.cloudformation.template.functions import Scope, arguments, as_text, resolve
 from batchyard.services.cloudformation.template.model import Path, TemplateFault
-
-EQUALS = "every Fn::Equals object requires a list of 2 string parameters."
-NOT = "every Fn::Not object requires a list with exactly 1 boolean parameter."
-MANY = "every {} object requires a list of at least 2 and at most 10 boolean parameters."
 
 
 def decide(scope: Scope) -> dict[str, bool]:
@@ -69,9 +65,9 @@ def test(expression: Any, scope: Scope, path: Path) -> bool:
             case "Fn::Equals":
                 return _equals(argument, scope, inner)
             case "Fn::Not":
-                return not test(arguments(argument, range(1, 2), NOT, scope.template, inner)[0], scope, (*inner, 0))
+                return not test(arguments(argument, range(1, 2), words.NOT, scope.template, inner)[0], scope, (*inner, 0))
             case "Fn::And" | "Fn::Or":
-                operands = arguments(argument, range(2, 11), MANY.format(name), scope.template, inner)
+                operands = arguments(argument, range(2, 11), words.MANY.format(name), scope.template, inner)
                 outcomes = [test(operand, scope, (*inner, index)) for index, operand in enumerate(operands)]
                 return all(outcomes) if name == "Fn::And" else any(outcomes)
             case "Condition":
@@ -91,8 +87,8 @@ def test(expression: Any, scope: Scope, path: Path) -> bool:
 
 
 def _equals(argument: Any, scope: Scope, path: Path) -> bool:
-    both = arguments(argument, range(2, 3), EQUALS, scope.template, path)
+    both = arguments(argument, range(2, 3), words.EQUALS, scope.template, path)
     left, right = (as_text(resolve(each, scope, (*path, index))) for index, each in enumerate(both))
     if left is None or right is None:
-        raise TemplateFault(f"Template error: {EQUALS}", scope.template.line(path))
+        raise TemplateFault(f"Template error: {words.EQUALS}", scope.template.line(path))
     return left == right

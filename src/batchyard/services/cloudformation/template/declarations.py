@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from batchyard.services.cloudformation.template import parameters, patterns
+from batchyard.services.cloudformation.template import parameters, patterns, syntax
 from batchyard.services.cloudformation.template.model import Path, Template, TemplateFault
 
 MAX_PARAMETERS = 200
@@ -34,7 +34,7 @@ _TEXTS = ("Default", "Description", "ConstraintDescription", "AllowedPattern")
 
 def refusal(message: str, template: Template, path: Path) -> TemplateFault:
     """A refusal of the template's form, with its line."""
-    return TemplateFault(f"Template format error: {message}", template.line(path))
+    return TemplateFault(f"Template format error: {message}", template.line(path) or 1)
 
 
 def limited(count: int, most: int, what: str, template: Template, section: str) -> None:
@@ -133,7 +133,7 @@ def check_mappings(template: Template) -> None:
             for attribute, each in attributes.items():
                 if isinstance(each, Mapping) or (isinstance(each, list) and any(isinstance(inner, Mapping | list) for inner in each)):
                     raise refusal("Every Mappings attribute must be a String or a List.", template, (*path, attribute))
-                if not _MAPPING_KEY.match(attribute):
+                if not _MAPPING_KEY.match(attribute) and not syntax.has_extensions(template):
                     raise refusal(f"Mappings attribute name '{attribute}' must contain only alphanumeric characters.", template, path)
 
 

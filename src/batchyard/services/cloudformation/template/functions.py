@@ -6,10 +6,10 @@ import base64
 import ipaddress
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from batchyard.services.cloudformation.template import parameters, syntax
+from batchyard.services.cloudformation.template import parameters, syntax, words
 from batchyard.services.cloudformation.template.model import Path, Template, TemplateFault
 
 LATER = "{{changeSet:KNOWN_AFTER_APPLY}}"  # stands for what only exists after the change (AWS's own marker)
@@ -35,6 +35,7 @@ class Scope:
     refs: Mapping[str, Any] = field(default_factory=dict)  # what Ref gives
     attributes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # what GetAtt gives; nested stacks: "Outputs.X"
     exports: Mapping[str, str] = field(default_factory=dict)
+    outputs: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # name or id of a stack -> its outputs
     zones: Mapping[str, Sequence[str]] = field(default_factory=dict)  # region -> its zones; "" is the stack's region too
     is_plan: bool = False  # then what a resource has that is not there yet is LATER instead of an error
 
@@ -66,18 +67,7 @@ def imported(value: Any, scope: Scope, path: Path) -> frozenset[str]:
         def __contains__(self, name: object) -> bool:
             return True
 
-    asking = Scope(
-        template=scope.template,
-        parameters=scope.parameters,
-        pseudo=scope.pseudo,
-        conditions=scope.conditions,
-        refs=scope.refs,
-        attributes=scope.attributes,
-        exports=Asked(),
-        zones=scope.zones,
-        is_plan=True,
-    )
-    _value(value, asking, path)
+    _value(value, replace(scope, exports=Asked(), is_plan=True), path)
     return frozenset(names)
 
 
@@ -143,7 +133,7 @@ def _unresolved(name: str, template: Template, path: Path) -> TemplateFault:
 
 def _get_att(argument: Any, scope: Scope, path: Path) -> Any:
     name, wanted = syntax.attribute(argument, scope.template, path)
-    attribute = _text(wanted, scope, (*path, 1), "every Fn::GetAtt object requires two non-empty parameters, the resource name and the")
+    attribute = _text(wanted, scope, (*path, 1), words.GET_ATT)
     return _attribute(name, attribute, scope, path)
 
 
@@ -175,7 +165,7 @@ def _sub(argument: Any, scope: Scope, path: Path) -> Any:
             inner,
             scope,
             (*path, 1, key),
-            "every value of the context object of every Fn::Sub object must be a string or a function that returns a string",
+            words.SUB_VALUES,
         )
     return "".join(_variable(part.text, given, scope, path) if part.is_name else part.text for part in parts)
 
@@ -194,78 +184,60 @@ def _variable(name: str, given: Mapping[str, str], scope: Scope, path: Path) -> 
     return text
 
 
-def _text(value: Any, scope: Scope, path: Path, words: str) -> str:
-    """`value` as a text. Raises TemplateFault with `words` when it comes to no scalar."""
+def _text(value: Any, scope: Scope, path: Path, refusal: str) -> str:
+    """`value` as a text. Raises TemplateFault with `refusal` when it comes to no scalar."""
     text = as_text(_value(value, scope, path))
     if text is None:
-        raise _fault(words, scope, path)
+        raise _fault(refusal, scope, path)
     return text
 
 
-def _list(value: Any, scope: Scope, path: Path, words: str) -> list[Any] | None:
-    """`value` as a list, None when it is not known yet. Raises TemplateFault with `words` when it comes to none."""
+def _list(value: Any, scope: Scope, path: Path, refusal: str) -> list[Any] | None:
+    """`value` as a list, None when it is not known yet. Raises TemplateFault with `refusal` when it comes to none."""
     found = _value(value, scope, path)
     if is_later(found):
         return None
     if not isinstance(found, list):
-        raise _fault(words, scope, path)
+        raise _fault(refusal, scope, path)
     return found
 
 
-def arguments(argument: Any, counts: range, words: str, template: Template, path: Path) -> list[Any]:
-    """A function's arguments. Raises TemplateFault with `words` when they are no list or too few or many."""
+def arguments(argument: Any, counts: range, refusal: str, template: Template, path: Path) -> list[Any]:
+    """A function's arguments. Raises TemplateFault with `refusal` when they are no list or too few or many."""
     if not isinstance(argument, list) or len(argument) not in counts:
-        raise TemplateFault(f"Template error: {words}", template.line(path))
+        raise TemplateFault(f"Template error: {refusal}", template.line(path))
     return argument
 
 
-JOIN = (
-    "every Fn::Join object requires two parameters, (1) a string delimiter and (2) a list of strings to be joined or a function that"
-    " returns a list of strings (such as Fn::GetAZs) to be joined."
-)
-SPLIT = (
-    "every Fn::Split object requires two parameters, (1) a string delimiter and (2) a string to be split or a function that returns"
-    " a string to be split."
-)
-SELECT = "Fn::Select requires a list argument with two elements: an integer index and a list"
-FIND = "every Fn::FindInMap object requires three parameters, the map name, map key and the attribute for return value"
-IF = "Fn::If requires a list argument with the first element being a condition"
-BASE64 = "every Fn::Base64 object must have a String-typed value."
-ZONES = "every Fn::GetAZs object must have a String-typed value."
-CIDR = "every Fn::Cidr object requires a block of addresses, a count from 1 to 256 and the number of bits of each block"
-IMPORT = "every Fn::ImportValue object must have a String-typed value."
-LENGTH = "every Fn::Length object requires a list"
-
-
 def _join(argument: Any, scope: Scope, path: Path) -> Any:
-    delimiter, wanted = arguments(argument, range(2, 3), JOIN, scope.template, path)
+    delimiter, wanted = arguments(argument, range(2, 3), words.JOIN, scope.template, path)
     if not isinstance(delimiter, str):
-        raise _fault(JOIN, scope, path)
-    elements = _list(wanted, scope, (*path, 1), JOIN)
+        raise _fault(words.JOIN, scope, path)
+    elements = _list(wanted, scope, (*path, 1), words.JOIN)
     if elements is None:
         return LATER
     texts = [as_text(element) for element in elements]
     if None in texts:
-        raise _fault(JOIN, scope, path)
+        raise _fault(words.JOIN, scope, path)
     return delimiter.join(text for text in texts if text is not None)
 
 
 def _split(argument: Any, scope: Scope, path: Path) -> Any:
-    delimiter, source = arguments(argument, range(2, 3), SPLIT, scope.template, path)
+    delimiter, source = arguments(argument, range(2, 3), words.SPLIT, scope.template, path)
     if not isinstance(delimiter, str) or not delimiter:
-        raise _fault(SPLIT, scope, path)
-    text = _text(source, scope, (*path, 1), SPLIT)
+        raise _fault(words.SPLIT, scope, path)
+    text = _text(source, scope, (*path, 1), words.SPLIT)
     return LATER if is_later(text) else text.split(delimiter)
 
 
 def _select(argument: Any, scope: Scope, path: Path) -> Any:
-    index, wanted = arguments(argument, range(2, 3), SELECT, scope.template, path)
-    number = _text(index, scope, (*path, 0), SELECT)
-    elements = _list(wanted, scope, (*path, 1), SELECT)
+    index, wanted = arguments(argument, range(2, 3), words.SELECT, scope.template, path)
+    number = _text(index, scope, (*path, 0), words.SELECT)
+    elements = _list(wanted, scope, (*path, 1), words.SELECT)
     if is_later(number) or elements is None:
         return LATER
     if not number.strip().lstrip("-").isdecimal():
-        raise _fault(SELECT, scope, path)
+        raise _fault(words.SELECT, scope, path)
     if not 0 <= int(number) < len(elements):
         raise _fault(f"Fn::Select cannot select nonexistent value at index {int(number)}", scope, path)
     return elements[int(number)]
@@ -273,8 +245,8 @@ def _select(argument: Any, scope: Scope, path: Path) -> Any:
 
 def _find_in_map(argument: Any, scope: Scope, path: Path) -> Any:
     counts = range(3, 5) if syntax.has_extensions(scope.template) else range(3, 4)
-    wanted = arguments(argument, counts, FIND, scope.template, path)
-    keys = [_text(key, scope, (*path, index), FIND) for index, key in enumerate(wanted[:3])]
+    wanted = arguments(argument, counts, words.FIND, scope.template, path)
+    keys = [_text(key, scope, (*path, index), words.FIND) for index, key in enumerate(wanted[:3])]
     has_default = len(wanted) == 4 and isinstance(wanted[3], Mapping) and "DefaultValue" in wanted[3]
     if any(is_later(key) for key in keys):
         return LATER
@@ -290,9 +262,9 @@ def _find_in_map(argument: Any, scope: Scope, path: Path) -> Any:
 
 
 def _if(argument: Any, scope: Scope, path: Path) -> Any:
-    name, *branches = arguments(argument, range(3, 4), IF, scope.template, path)
+    name, *branches = arguments(argument, range(3, 4), words.IF, scope.template, path)
     if not isinstance(name, str):
-        raise _fault(IF, scope, path)
+        raise _fault(words.IF, scope, path)
     if name not in scope.conditions:
         raise _fault(f"unresolved condition dependency {name} in Fn::If", scope, path)
     chosen = 0 if scope.conditions[name] else 1
@@ -300,32 +272,32 @@ def _if(argument: Any, scope: Scope, path: Path) -> Any:
 
 
 def _base64(argument: Any, scope: Scope, path: Path) -> Any:
-    text = _text(argument, scope, path, BASE64)
+    text = _text(argument, scope, path, words.BASE64)
     return LATER if is_later(text) else base64.b64encode(text.encode()).decode()
 
 
 def _zones(argument: Any, scope: Scope, path: Path) -> Any:
-    region = _text(argument, scope, path, ZONES)
+    region = _text(argument, scope, path, words.ZONES)
     if is_later(region):
         return LATER
     return list(scope.zones.get(region or "", ()))
 
 
 def _cidr(argument: Any, scope: Scope, path: Path) -> Any:
-    wanted = arguments(argument, range(2, 4), CIDR, scope.template, path)
-    texts = [_text(each, scope, (*path, index), CIDR).strip() for index, each in enumerate(wanted)]
+    wanted = arguments(argument, range(2, 4), words.CIDR, scope.template, path)
+    texts = [_text(each, scope, (*path, index), words.CIDR).strip() for index, each in enumerate(wanted)]
     if any(is_later(text) for text in texts):
         return LATER
     try:
         block = ipaddress.ip_network(texts[0], strict=False)
         numbers = [int(text) for text in texts[1:]]
     except ValueError:
-        raise _fault(CIDR, scope, path) from None
+        raise _fault(words.CIDR, scope, path) from None
     count = numbers[0]
     bits = numbers[1] if len(numbers) == 2 else block.max_prefixlen - block.prefixlen - max(count - 1, 0).bit_length()
     prefix = block.max_prefixlen - bits
     if not 1 <= count <= MAX_BLOCKS or bits < 0:
-        raise _fault(CIDR, scope, path)
+        raise _fault(words.CIDR, scope, path)
     if prefix < block.prefixlen or (prefix - block.prefixlen < 16 and 1 << (prefix - block.prefixlen) < count):
         raise _fault(f"Fn::Cidr cannot take {count} blocks of {bits} bits out of {block}", scope, path)
     first, size = int(block.network_address), 1 << bits
@@ -334,7 +306,7 @@ def _cidr(argument: Any, scope: Scope, path: Path) -> Any:
 
 
 def _import(argument: Any, scope: Scope, path: Path) -> Any:
-    name = _text(argument, scope, path, IMPORT)
+    name = _text(argument, scope, path, words.IMPORT)
     if is_later(name):
         return LATER
     if name not in scope.exports:
@@ -342,8 +314,28 @@ def _import(argument: Any, scope: Scope, path: Path) -> Any:
     return scope.exports[name]
 
 
+def _stack_output(argument: Any, scope: Scope, path: Path) -> Any:
+    """Of a stack of the same region and under the stack's own role: which others there are, nobody here can know."""
+    if not isinstance(argument, Mapping):
+        raise _fault(words.STACK_OUTPUT, scope, path)
+    given = {key: _value(each, scope, (*path, key)) for key, each in argument.items()}
+    stack, output = as_text(given.get("StackName")), as_text(given.get("OutputName"))
+    if stack is None or output is None:
+        raise _fault(words.STACK_OUTPUT, scope, path)
+    if is_later(stack) or is_later(output):
+        return LATER
+    region = given.get("Region", _NO_VALUE)
+    if given.get("RoleArn", _NO_VALUE) is not _NO_VALUE or region not in (_NO_VALUE, scope.pseudo.get("AWS::Region")):
+        raise _fault("Fn::GetStackOutput of another Region, or with a RoleArn, is not there yet", scope, path)
+    if stack not in scope.outputs:
+        raise _fault(f"Stack with id {stack} does not exist", scope, path)
+    if output not in scope.outputs[stack]:
+        raise _fault(f"Stack {stack} has no output {output}", scope, path)
+    return scope.outputs[stack][output]
+
+
 def _length(argument: Any, scope: Scope, path: Path) -> Any:
-    elements = _list(argument, scope, path, LENGTH)
+    elements = _list(argument, scope, path, words.LENGTH)
     return LATER if elements is None else len(elements)
 
 
@@ -361,6 +353,7 @@ _TABLE: dict[str, Callable[[Any, Scope, Path], Any]] = {
     "Fn::FindInMap": _find_in_map,
     "Fn::GetAtt": _get_att,
     "Fn::GetAZs": _zones,
+    "Fn::GetStackOutput": _stack_output,
     "Fn::If": _if,
     "Fn::ImportValue": _import,
     "Fn::Join": _join,

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from batchyard.services.cloudformation.template import functions, parameters, syntax
+from batchyard.services.cloudformation.template import functions, parameters, references, syntax
 from batchyard.services.cloudformation.template.model import Path, Template, TemplateFault
 
 LOOP = "Fn::ForEach::"
@@ -52,7 +52,7 @@ class _Writer:
             return [self.written(each, (*source, index), (*target, index), bound) for index, each in enumerate(value)]
         if not isinstance(value, Mapping):
             return value
-        if value.keys() == {"Ref"} and value["Ref"] in bound:
+        if value.keys() == {"Ref"} and isinstance(value["Ref"], str) and value["Ref"] in bound:
             return bound[value["Ref"]]
         found: dict[str, Any] = {}
         for key, inner in value.items():
@@ -83,7 +83,11 @@ class _Writer:
                 self._add(found, name, self.written(inner, here, (*target, name), inside), here)
 
     def _elements(self, collection: Any, source: Path, bound: Mapping[str, str]) -> list[str]:
-        wanted = functions.resolve(self.written(collection, source, source, bound), self.scope, source)
+        written = self.written(collection, source, source, bound)
+        names = [each.name for each in references.references(written, self.scope.template, source)]
+        if missing := [name for name in names if name in self.scope.template.section("Parameters") and name not in self.scope.parameters]:
+            raise TemplateFault(f"Parameters: [{', '.join(missing)}] must have values", self.scope.template.line(source))
+        wanted = functions.resolve(written, self.scope, source)
         texts = [functions.as_text(each) for each in wanted] if isinstance(wanted, list) else [None]
         if None in texts:
             raise self._fault("the collection of a Fn::ForEach must be a list of strings", source)
@@ -95,12 +99,15 @@ class _Writer:
         found[name] = value
 
     def _plain(self, value: dict[str, Any], target: Path) -> Any:
-        """{"Fn::GetAtt": [{"Fn::Sub": text}, ...]}: a Sub with nothing to fill in any more is its text where a name must stand."""
-        argument = value.get("Fn::GetAtt")
-        if isinstance(argument, list) and argument:
-            call = syntax.function(argument[0])
-            if call is not None and call[0] == "Fn::Sub" and isinstance(call[1], str) and "${" not in call[1]:
-                return {"Fn::GetAtt": [call[1], *argument[1:]]}
+        """{"Ref": {"Fn::Sub": ...}}, and the same in Fn::GetAtt: where a name must stand, a function that gives one is carried out."""
+        call = syntax.function(value)
+        if call is None or call[0] not in ("Ref", "Fn::GetAtt"):
+            return value
+        name, argument = call
+        if name == "Ref" and syntax.function(argument) is not None:
+            return {name: functions.resolve(argument, self.scope, target)}
+        if isinstance(argument, list) and argument and syntax.function(argument[0]) is not None:
+            return {name: [functions.resolve(argument[0], self.scope, target), *argument[1:]]}
         return value
 
     def _fault(self, message: str, source: Path) -> TemplateFault:

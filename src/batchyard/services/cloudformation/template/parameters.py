@@ -110,6 +110,8 @@ def problem(name: str, parts: Mapping[str, Any], text: str) -> str | None:
     if len(text.encode()) > MAX_LENGTH:
         return f"Parameter '{name}' length is greater than {MAX_LENGTH}."
     several = elements(text) if is_list(declared) and not _SSM_VALUE.match(declared) else [text]
+    if text in [as_text(each) for each in parts.get("AllowedValues", ())]:
+        several = [text] if not is_list(declared) else []  # a list may also be allowed as a whole
     for each in several:
         refusal = _refusal(name, parts, declared, each)
         if refusal is not None:

@@ -40,6 +40,7 @@ def compiled(pattern: str) -> re.Pattern[str] | None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
+            re.compile(translated)  # alone first: an error then counts from its beginning
             return re.compile(rf"(?:{translated})\Z")
         except re.error as error:
             if is_sayable:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from batchyard.services.cloudformation.template import words
 from batchyard.services.cloudformation.template.model import Path, Template, TemplateFault
 
 EXTENSIONS = "AWS::LanguageExtensions"
@@ -30,6 +31,7 @@ VALUES = frozenset(
         "Fn::FindInMap",
         "Fn::GetAtt",
         "Fn::GetAZs",
+        "Fn::GetStackOutput",
         "Fn::If",
         "Fn::ImportValue",
         "Fn::Join",
@@ -122,7 +124,7 @@ def attribute(argument: Any, template: Template, path: Path) -> tuple[str, Any]:
     is_pair = isinstance(argument, list) and len(argument) == 2 and isinstance(argument[0], str)
     if not is_pair or not argument[0] or not argument[1] or not (isinstance(argument[1], str) or function(argument[1])):
         raise TemplateFault(
-            "Template error: every Fn::GetAtt object requires two non-empty parameters, the resource name and the resource attribute",
+            f"Template error: {words.GET_ATT}",
             template.line(path),
         )
     return argument[0], argument[1]

@@ -5,30 +5,28 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from batchyard.services.cloudformation.template import conditions, functions, syntax
+from batchyard.services.cloudformation.template import functions, syntax, words
 from batchyard.services.cloudformation.template.functions import arguments
 from batchyard.services.cloudformation.template.model import Path, Template, TemplateFault
 
-CONTAINS = "every Fn::Contains object requires two parameters, (1) a list of strings and (2) a string"
-EACH = "every {} object requires two lists of strings"
-OF_ALL = "every {} object requires a parameter type or parameter and an attribute"
 _IN_RULES = syntax.TESTS - {"Condition"} | syntax.RULES | {"Ref"}
 _IN_MAP = frozenset({"Ref", "Fn::FindInMap"})  # without the transform AWS::LanguageExtensions
+_STACK_OUTPUT = frozenset({"OutputName", "Region", "RoleArn", "StackName"})
 _WORDS = {
-    "Fn::Contains": CONTAINS,
-    "Fn::EachMemberEquals": EACH.format("Fn::EachMemberEquals"),
-    "Fn::EachMemberIn": EACH.format("Fn::EachMemberIn"),
-    "Fn::ValueOf": OF_ALL.format("Fn::ValueOf"),
-    "Fn::ValueOfAll": OF_ALL.format("Fn::ValueOfAll"),
-    "Fn::And": conditions.MANY.format("Fn::And"),
-    "Fn::Or": conditions.MANY.format("Fn::Or"),
-    "Fn::Not": conditions.NOT,
-    "Fn::Equals": conditions.EQUALS,
-    "Fn::Join": functions.JOIN,
-    "Fn::Split": functions.SPLIT,
-    "Fn::Select": functions.SELECT,
-    "Fn::If": functions.IF,
-    "Fn::Cidr": functions.CIDR,
+    "Fn::Contains": words.CONTAINS,
+    "Fn::EachMemberEquals": words.EACH.format("Fn::EachMemberEquals"),
+    "Fn::EachMemberIn": words.EACH.format("Fn::EachMemberIn"),
+    "Fn::ValueOf": words.OF_ALL.format("Fn::ValueOf"),
+    "Fn::ValueOfAll": words.OF_ALL.format("Fn::ValueOfAll"),
+    "Fn::And": words.MANY.format("Fn::And"),
+    "Fn::Or": words.MANY.format("Fn::Or"),
+    "Fn::Not": words.NOT,
+    "Fn::Equals": words.EQUALS,
+    "Fn::Join": words.JOIN,
+    "Fn::Split": words.SPLIT,
+    "Fn::Select": words.SELECT,
+    "Fn::If": words.IF,
+    "Fn::Cidr": words.CIDR,
 }
 _COUNTS = {"Fn::And": range(2, 11), "Fn::Or": range(2, 11), "Fn::Not": range(1, 2), "Fn::If": range(3, 4), "Fn::Cidr": range(2, 4)}
 
@@ -88,8 +86,13 @@ def _check_call(name: str, argument: Any, template: Template, path: Path, where:
         raise TemplateFault(f"Template error: every {name} object must have a single String value.", template.line(path))
     elif name in ("Fn::Base64", "Fn::GetAZs", "Fn::ImportValue") and not _can_be_text(argument):
         raise TemplateFault(f"Template error: every {name} object must have a String-typed value.", template.line(path))
+    elif name == "Fn::GetStackOutput":
+        if not isinstance(argument, Mapping) or not {"OutputName", "StackName"} <= argument.keys() <= _STACK_OUTPUT:
+            raise TemplateFault(f"Template error: {words.STACK_OUTPUT}", template.line(path))
+        if "RoleArn" in argument:
+            raise TemplateFault("Template error: Fn::GetStackOutput with a RoleArn is not there yet", template.line((*path, "RoleArn")))
     elif name == "Fn::Length" and not (isinstance(argument, list) or syntax.function(argument)):
-        raise TemplateFault(f"Template error: {functions.LENGTH}", template.line(path))
+        raise TemplateFault(f"Template error: {words.LENGTH}", template.line(path))
 
 
 def _named(argument: Any) -> str:
@@ -143,13 +146,13 @@ def _check_arguments(name: str, found: list[Any], template: Template, path: Path
 
 def _check_find(argument: Any, template: Template, path: Path) -> None:
     has_extensions = syntax.has_extensions(template)
-    found = arguments(argument, range(3, 5) if has_extensions else range(3, 4), functions.FIND, template, path)
+    found = arguments(argument, range(3, 5) if has_extensions else range(3, 4), words.FIND, template, path)
     for each in found[:3]:
         call = syntax.function(each)
         if (call is None and functions.as_text(each) is None) or (call is not None and not has_extensions and call[0] not in _IN_MAP):
-            raise TemplateFault(f"Template error: {functions.FIND}", template.line(path))
+            raise TemplateFault(f"Template error: {words.FIND}", template.line(path))
     if len(found) == 4 and not (isinstance(found[3], Mapping) and set(found[3]) == {"DefaultValue"}):
-        raise TemplateFault(f"Template error: {functions.FIND}", template.line(path))
+        raise TemplateFault(f"Template error: {words.FIND}", template.line(path))
     mappings = template.section("Mappings")
     name, key, attribute = (functions.as_text(each) for each in found[:3])
     if name is None or len(found) == 4:
@@ -167,7 +170,6 @@ def _check_sub(argument: Any, template: Template, path: Path) -> None:
     for key, each in variables.items():
         if not _can_be_text(each):
             raise TemplateFault(
-                "Template error: every value of the context object of every Fn::Sub object must be a string or a function that returns a"
-                " string",
+                f"Template error: {words.SUB_VALUES}",
                 template.line((*path, 1, key)),
             )

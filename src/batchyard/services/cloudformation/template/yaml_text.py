@@ -11,45 +11,14 @@ from typing import Any
 
 import yaml
 
+from batchyard.services.cloudformation.template import syntax
 from batchyard.services.cloudformation.template.model import Path, TemplateFault
 
 MAX_DEPTH = 100
 _PARSER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
-# Short tags and what they stand for. Every function has one but Fn::ForEach and Fn::Transform, whose tag is !Transform.
-TAGS = {
-    "!Ref": "Ref",
-    "!Condition": "Condition",
-    **{
-        f"!{name}": f"Fn::{name}"
-        for name in [
-            "And",
-            "Base64",
-            "Cidr",
-            "Contains",
-            "EachMemberEquals",
-            "EachMemberIn",
-            "Equals",
-            "FindInMap",
-            "GetAtt",
-            "GetAZs",
-            "If",
-            "ImportValue",
-            "Join",
-            "Length",
-            "Not",
-            "Or",
-            "RefAll",
-            "Select",
-            "Split",
-            "Sub",
-            "ToJsonString",
-            "Transform",
-            "ValueOf",
-            "ValueOfAll",
-        ]
-    },
-}
+# Short tags and what they stand for: every function has one but Fn::ForEach.
+TAGS = {f"!{name.removeprefix('Fn::')}": name for name in syntax.KNOWN if name != "Fn::ForEach"}
 _SCALAR_TAGS = {"!", "tag:yaml.org,2002:str"}
 _INTEGER = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,17})\Z")
 _FLOAT = re.compile(r"[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?\Z")
@@ -186,7 +155,8 @@ class _Builder:
             return malformed(number + 1, indentation[0].index("\t") + 1, "tabs cannot indent, use spaces")
         why = str(getattr(error, "problem", "") or "cannot be read")
         if context := getattr(error, "context", None):
-            why = f"{context}, {why}"
+            begins = error.context_mark.line + 1 if getattr(error, "context_mark", None) else 0
+            why = f"{context}{f' that begins on line {begins}' if begins else ''}, {why}"
         return malformed(number + 1, mark.column + 1 if number == mark.line else len(lines[number]) + 1, why)
 
 
