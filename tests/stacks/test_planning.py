@@ -202,6 +202,13 @@ def test_a_nested_stack_is_always_looked_at() -> None:
     assert (change.details[0].source, change.details[0].evaluation) == ("Automatic", "Dynamic")
 
 
+def test_properties_that_are_no_objects_are_compared_too() -> None:
+    (change,) = compare(
+        {"A": stands(ENVIRONMENT, {"ComputeResources": True})}, {"A": Wanted(ENVIRONMENT, {"ComputeResources": {"Type": []}})}
+    )
+    assert change.replacement == "True"
+
+
 def test_another_type_is_refused() -> None:
     with pytest.raises(Fault, match=r"modifies resource type of the following resources: \[A\]") as caught:
         compare({"A": stands(QUEUE, {})}, {"A": Wanted(ROLE, {})})

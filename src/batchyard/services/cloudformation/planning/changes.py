@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from batchyard.services.cloudformation.template.functions import LATER
+
 Place = tuple[str | int, ...]  # within the properties: ("ComputeResources", "Subnets", 0)
-LATER = "{{changeSet:KNOWN_AFTER_APPLY}}"  # what `template.functions` writes for what only exists after the change
 NESTED_STACK = "AWS::CloudFormation::Stack"
 
 

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from batchyard.model.fault import Fault
-from batchyard.services.cloudformation.planning.changes import LATER, NESTED_STACK, Change, Detail, Place, Standing, Wanted, is_later
+from batchyard.services.cloudformation.planning.changes import NESTED_STACK, Change, Detail, Place, Standing, Wanted, is_later
 from batchyard.services.cloudformation.planning.fragments import Source, at, behind, placed, sources
 from batchyard.services.cloudformation.planning.secrets import hidden
 from batchyard.services.cloudformation.schemas.reading import schema
 from batchyard.services.cloudformation.schemas.replacing import ALWAYS, CONDITIONALLY, NEVER, replacement, would_ask
 from batchyard.services.cloudformation.schemas.typing import typed
+from batchyard.services.cloudformation.template.functions import LATER
 
 __all__ = ["LATER", "Change", "Detail", "Standing", "Wanted", "compare"]
 

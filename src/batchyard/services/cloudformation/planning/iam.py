@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from batchyard.core.policy_patterns import matches, read_pattern
-from batchyard.services.cloudformation.planning.changes import LATER, Change
+from batchyard.services.cloudformation.planning.changes import Change
+from batchyard.services.cloudformation.template.functions import LATER
 
 Body = Mapping[str, Any]
 

@@ -12,6 +12,8 @@ from batchyard.services.cloudformation.resources.type import Asked, Kept, Made, 
 from batchyard.services.cloudformation.running.hands import StackHands
 from batchyard.services.cloudformation.running.names import physical_name
 from batchyard.services.cloudformation.running.records import Doing, Physical, Resource, Stack
+from batchyard.services.cloudformation.schemas.checking import problems, told
+from batchyard.services.cloudformation.schemas.typing import typed
 from batchyard.services.repeating import Step, current_step
 
 log = logging.getLogger(__name__)
@@ -143,7 +145,7 @@ async def _act(run: Noting, doing: Doing, act: Any, resource: Resource, is_repea
             stack_name=stack.name,
             logical_id=resource.logical_id,
             type=doing.wanted.type,
-            properties={} if is_deletion else await run.filled(doing.wanted.properties),
+            properties={} if is_deletion else await _settled(run, resource, doing),
             tags=doing.wanted.tags,
             system_tags={
                 "aws:cloudformation:stack-name": stack.name,
@@ -166,9 +168,23 @@ async def _act(run: Noting, doing: Doing, act: Any, resource: Resource, is_repea
     return made
 
 
+async def _settled(run: Noting, resource: Resource, doing: Doing) -> dict[str, Any]:
+    """The properties as the handler gets them: looked up, typed, and held against the schema. Raises Fault with what is wrong."""
+    wanted = doing.wanted
+    properties = await run.filled(wanted.properties)
+    if wanted.is_inert:
+        return properties
+    properties = typed(wanted.type, properties)
+    found = [] if doing.undoes else problems(wanted.type, properties, is_resolved=True)  # what stood once may stand again
+    if found:
+        raise Fault("ValidationError", told(resource.logical_id, found))
+    return properties
+
+
 async def _kept(run: Noting, resource: Resource, physical: Physical, doing: Doing, is_repeat: bool) -> Kept:
     try:
         properties = await run.filled(physical.properties)
+        properties = properties if physical.is_inert else typed(physical.type, properties)
     except Fault:
         properties = physical.properties  # a secret that is gone must not keep its user from being taken away
     return Kept(

@@ -116,7 +116,7 @@ _FARGATE_IN_PLACE = frozenset({("ComputeResources", "Subnets"), ("ComputeResourc
 
 def _compute_environment(pointer: Pointer, before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
     """A compute environment: `ReplaceComputeEnvironment` (true when not given) says it, but for Fargate's network, which is updated."""
-    kinds = [str((side.get("ComputeResources") or {}).get("Type", "")).upper() for side in (before, after)]
+    kinds = ["".join(map(str, _inner(side, ("ComputeResources", "Type")))).upper() for side in (before, after)]
     if all(kind.startswith("FARGATE") for kind in kinds) and pointer[:2] in _FARGATE_IN_PLACE:
         return NEVER
     return NEVER if after.get("ReplaceComputeEnvironment", True) is False else ALWAYS
