@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 _REASONS: dict[str, str] = {
-    "change sets are not there yet": """
-        CreateChangeSet DeleteChangeSet DescribeChangeSet DescribeChangeSetHooks ExecuteChangeSet ListChangeSets DescribeEvents
-    """,
+    "events stand in DescribeStackEvents": "DescribeEvents",
     "signals are not there yet": "SignalResource",
     "drift detection is not there yet": """
         DescribeStackDriftDetectionStatus DescribeStackResourceDrifts DetectStackDrift DetectStackResourceDrift
@@ -31,7 +29,7 @@ _REASONS: dict[str, str] = {
     "resources do not move between stacks": """
         CreateStackRefactor DescribeStackRefactor ExecuteStackRefactor ListStackRefactorActions ListStackRefactors
     """,
-    "there are no hooks": "GetHookResult ListHookResults",
+    "there are no hooks": "DescribeChangeSetHooks GetHookResult ListHookResults",
     "these are not operations that a client may call on AWS": "RemoveAlias SetAlias",
 }
 

@@ -17,7 +17,7 @@ from batchyard.services.cloudformation.operations.requests import (
 )
 from batchyard.services.cloudformation.running import stacks
 from batchyard.services.cloudformation.running.book import StackBook, place_of
-from batchyard.services.cloudformation.running.differences import is_change
+from batchyard.services.cloudformation.running.differences import changes, is_other_outside
 from batchyard.services.cloudformation.running.preparing import Prepared, prepare, refuse_without_capabilities
 from batchyard.services.cloudformation.running.records import Operation, Resource, Stack
 
@@ -53,7 +53,7 @@ async def create_stack(desk: Any, caller: Caller, params: Params) -> Params:
     )
     if taken is not None:
         return {"StackId": taken}
-    desk.stacks.launch(stack, {})
+    await desk.stacks.under_way(stack, {})
     return {"StackId": stack.arn}
 
 
@@ -124,7 +124,8 @@ async def update_stack(desk: Any, caller: Caller, params: Params) -> Params:
         stack.notification_arns = list(params["NotificationARNs"])
     prepared = await prepare(desk, stack, text, given_parameters(params, stack.parameters), tags)
     refuse_without_capabilities(prepared.template, params.get("Capabilities", []))
-    if stack.stuck is None and not is_change(prepared.target, stack, resources):
+    found = changes(prepared.target, stack, resources, await desk.stacks.target_now(stack), hidden=prepared.hidden)
+    if stack.stuck is None and not found and not is_other_outside(prepared.target, stack, resources):
         raise invalid("No updates are to be performed.")
     stack.capabilities = list(params.get("Capabilities", []))
     await begin_update(desk, caller, stack, resources, prepared, params, tags)
@@ -157,7 +158,7 @@ async def begin_update(
         begin_build(book, stack, operation, prepared, "UPDATE_IN_PROGRESS", desk.now_ms())
 
     await desk.stacks.change(place_of(caller.account, caller.region), change)
-    desk.stacks.launch(stack, resources)
+    await desk.stacks.under_way(stack, resources)
 
 
 async def delete_stack(desk: Any, caller: Caller, params: Params) -> Params:
@@ -201,7 +202,7 @@ async def delete_stack(desk: Any, caller: Caller, params: Params) -> Params:
         stacks.began(stack, operation, book, "DELETE_IN_PROGRESS", "User Initiated", now_ms=desk.now_ms())
 
     await desk.stacks.change(place_of(caller.account, caller.region), change)
-    desk.stacks.launch(stack, resources)
+    await desk.stacks.under_way(stack, resources)
     return {}
 
 
@@ -265,7 +266,7 @@ async def _go_back(
         stacks.began(stack, operation, book, status, "User Initiated", now_ms=desk.now_ms())
 
     await desk.stacks.change(place_of(caller.account, caller.region), change)
-    desk.stacks.launch(stack, resources)
+    await desk.stacks.under_way(stack, resources)
 
 
 async def update_termination_protection(desk: Any, caller: Caller, params: Params) -> Params:

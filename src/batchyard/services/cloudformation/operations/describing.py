@@ -8,6 +8,7 @@ import msgspec
 
 from batchyard.model.fault import Fault
 from batchyard.services import Caller, Params
+from batchyard.services.cloudformation.operations import change_sets
 from batchyard.services.cloudformation.operations.requests import HIDDEN, invalid, look, paged, stack_named, template_text
 from batchyard.services.cloudformation.running.book import StackBook
 from batchyard.services.cloudformation.running.preparing import read
@@ -198,8 +199,11 @@ async def list_stack_resources(desk: Any, caller: Caller, params: Params) -> Par
 
 async def get_template(desk: Any, caller: Caller, params: Params) -> Params:
     """GetTemplate: as it was sent (Original), or with transforms carried out (Processed)."""
-    stack = stack_named(desk, caller, str(params.get("StackName") or ""))
-    text = look(desk, caller, lambda book: book.template(stack.id, stack.template))
+    if params.get("ChangeSetName"):
+        text = change_sets.text_of(desk, caller, params)
+    else:
+        stack = stack_named(desk, caller, str(params.get("StackName") or ""))
+        text = look(desk, caller, lambda book: book.template(stack.id, stack.template))
     if params.get("TemplateStage") == "Processed":
         text = msgspec.json.encode(read(text).content).decode()
     return {"TemplateBody": text, "StagesAvailable": ["Original", "Processed"]}

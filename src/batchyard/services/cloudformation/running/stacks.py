@@ -19,6 +19,8 @@ from batchyard.services.cloudformation.running.run import Run
 from batchyard.services.cloudformation.running.target import Target
 from batchyard.store.shelf import Place
 
+GRACE_S = 3.0
+
 log = logging.getLogger(__name__)
 
 
@@ -50,11 +52,17 @@ class Stacks:
         self._tasks[stack.id] = asyncio.create_task(self._drive(run))
         return run
 
-    async def ended(self, stack_id: str) -> None:
-        """Until nothing is being done to a stack."""
+    async def ended(self, stack_id: str, patience_s: float | None = None) -> None:
+        """Until nothing is being done to a stack, or `patience_s` has passed."""
         task = self._tasks.get(stack_id)
         if task is not None:
-            await asyncio.wait([task])
+            await asyncio.wait([task], timeout=patience_s)
+
+    async def under_way(self, stack: Stack, resources: dict[str, Resource]) -> None:
+        """Drive an operation that was just written down. Answers a moment later than it must: clients look at once, and then only every
+        thirty seconds, and most stacks are done in a moment."""
+        self.launch(stack, resources)
+        await self.ended(stack.id, GRACE_S)
 
     def look(self, place: Place, ask: Callable[[StackBook], Any]) -> Any:
         """On a snapshot of a place's stacks."""
@@ -80,13 +88,21 @@ class Stacks:
             self.runs.pop(id, None)
             self._tasks.pop(id, None)
 
+    async def target_now(self, stack: Stack) -> Target:
+        """The template and parameters that a stack, to which nothing is being done, was last made from."""
+        return await self._target_of(stack, stack.template)
+
     async def _target_of(self, stack: Stack, number: int) -> Target:
         assert stack.actor is not None
         operation = stack.operation
         place = place_of(stack.actor.account, stack.actor.region)
         is_new = operation is not None and number == operation.template
         if operation is None or is_new:
-            parameters, tags = (operation.parameters | operation.looked_up, operation.tags) if operation else (stack.parameters, stack.tags)
+            parameters, tags = (
+                (operation.parameters | operation.looked_up, operation.tags)
+                if operation
+                else (stack.parameters | stack.looked_up, stack.tags)
+            )
         else:
             parameters, tags = operation.old_parameters | operation.old_looked_up, operation.old_tags
         template = read(self.look(place, lambda book: book.template(stack.id, number)), parameters)

@@ -1,0 +1,251 @@
+"""Change sets: what would change, looked at before it is done."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from batchyard.model.fault import Fault
+from batchyard.services import Caller, Params
+from batchyard.services.cloudformation.operations import changing
+from batchyard.services.cloudformation.operations.requests import (
+    HIDDEN,
+    check_name,
+    given_parameters,
+    given_tags,
+    invalid,
+    look,
+    paged,
+    stack_named,
+    template_text,
+)
+from batchyard.services.cloudformation.planning.rendering import shown
+from batchyard.services.cloudformation.running import stacks
+from batchyard.services.cloudformation.running.book import StackBook, place_of
+from batchyard.services.cloudformation.running.change_sets import ChangeSet, ChangeSetBook
+from batchyard.services.cloudformation.running.differences import changes, is_other_outside
+from batchyard.services.cloudformation.running.preparing import Prepared, prepare, refuse_without_capabilities
+from batchyard.services.cloudformation.running.records import Resource, Stack
+
+NO_CHANGES = "The submitted information didn't contain changes. Submit different information to create a change set."
+REVIEW = "REVIEW_IN_PROGRESS"
+
+
+async def create_change_set(desk: Any, caller: Caller, params: Params) -> Params:
+    """CreateChangeSet: made at once, and then to be described. One without changes is FAILED, in the words that clients match."""
+    name = str(params["ChangeSetName"])
+    _refuse_unserved(params)
+    stack, kind = _stack_for(desk, caller, params)
+    if look(desk, caller, lambda book: ChangeSetBook(book.drawer, desk.sealer).find(stack.id, name)) is not None:
+        raise Fault("AlreadyExistsException", f"ChangeSet {name} already exists for stack {stack.name}")
+    is_new = stack.status == REVIEW
+    previous = "" if is_new else look(desk, caller, lambda book: book.template(stack.id, stack.template))
+    text = await template_text(desk, caller, params, previous)
+    tags = given_tags(params) if "Tags" in params or is_new else dict(stack.tags)
+    stack.notification_arns = list(params.get("NotificationARNs", stack.notification_arns))
+    stack.actor = stacks.actor_of(caller, str(params.get("RoleARN") or stack.role_arn), stack.name)
+    given = given_parameters(params, None if is_new else stack.parameters)
+    prepared = await prepare(desk, stack, text, given, tags)
+    refuse_without_capabilities(prepared.template, params.get("Capabilities", []))
+    made = ChangeSet(
+        name=name,
+        arn=f"arn:aws:cloudformation:{caller.region}:{caller.account}:changeSet/{name}/{uuid.uuid4()}",
+        stack_id=stack.id,
+        stack_name=stack.name,
+        stack_arn=stack.arn,
+        type=kind,
+        status="CREATE_COMPLETE",
+        execution="AVAILABLE",
+        created_ms=desk.now_ms(),
+        description=str(params.get("Description") or ""),
+        text=text,
+        given=given,
+        parameters=prepared.parameters,
+        looked_up=prepared.looked_up,
+        hidden=prepared.hidden,
+        tags=tags,
+        capabilities=list(params.get("Capabilities", [])),
+        notification_arns=stack.notification_arns,
+        role_arn=str(params.get("RoleARN") or ""),
+        on_failure=str(params.get("OnStackFailure") or ""),
+        stack_templates=stack.templates,
+        client_token=str(params.get("ClientToken") or ""),
+        includes_nested=bool(params.get("IncludeNestedStacks")),
+    )
+    await _fill(desk, caller, stack, made, prepared)
+
+    def change(book: StackBook) -> None:
+        now = book.find(stack.name)
+        if now is None:
+            stack.created_ms = desk.now_ms()
+            stack.change_set = made.arn
+            book.put_stack(stack)
+        ChangeSetBook(book.drawer, desk.sealer).put(made)
+
+    await desk.stacks.change(place_of(caller.account, caller.region), change)
+    return {"Id": made.arn, "StackId": stack.arn}
+
+
+def _refuse_unserved(params: Params) -> None:
+    for member in ("ResourcesToImport", "ImportExistingResources"):
+        if params.get(member):
+            raise invalid(f"{member} is not available in this version of Batchyard: leave it out.")
+
+
+def _stack_for(desk: Any, caller: Caller, params: Params) -> tuple[Stack, str]:
+    """The stack that the change set is for; of type CREATE, one that is made with it, or waits for a first change set."""
+    name, kind = str(params["StackName"]), str(params.get("ChangeSetType") or "UPDATE")
+    found: Stack | None = look(desk, caller, lambda book: book.find(name))
+    if kind == "IMPORT":
+        raise invalid("ChangeSetType IMPORT is not available in this version of Batchyard: use CREATE or UPDATE.")
+    if kind == "CREATE":
+        check_name(name)
+        if found is not None and found.status != REVIEW:
+            raise invalid(f"Stack [{name}] already exists and cannot be created again with the changeSet [{params['ChangeSetName']}].")
+        return found or stacks.new_stack(caller, name, str(params.get("RoleARN") or "")), kind
+    if found is None or found.status == "DELETE_COMPLETE":
+        raise invalid(f"Stack [{name}] does not exist")
+    if found.status == REVIEW or found.status not in changing.UPDATABLE:
+        raise invalid(f"Stack:{found.arn} is in {found.status} state and can not be updated.")
+    return found, kind
+
+
+async def _fill(desk: Any, caller: Caller, stack: Stack, made: ChangeSet, prepared: Prepared) -> None:
+    """What would change; FAILED where that is nothing."""
+    resources: dict[str, Resource] = look(desk, caller, lambda book: book.resources(stack.id)) if stack.template else {}
+    old = await desk.stacks.target_now(stack) if stack.template and stack.status != REVIEW else None
+    found = changes(prepared.target, stack, resources, old, hidden=prepared.hidden)
+    made.changes, made.changes_in_full = shown(found, with_values=False), shown(found, with_values=True)
+    if not found and stack.status != REVIEW and not is_other_outside(prepared.target, stack, resources):
+        made.status, made.reason, made.execution = "FAILED", NO_CHANGES, "UNAVAILABLE"
+
+
+def _named(desk: Any, caller: Caller, params: Params) -> ChangeSet:
+    """The change set of a request, by ARN or by its stack and name."""
+    name, stack_name = str(params["ChangeSetName"]), params.get("StackName")
+
+    def find(book: StackBook) -> ChangeSet | None:
+        sets = ChangeSetBook(book.drawer, desk.sealer)
+        if name.startswith("arn:"):
+            return sets.by_arn(name)
+        if not stack_name:
+            raise invalid("StackName must be specified if ChangeSetName is not specified as an ARN.")
+        return sets.find(book.require(str(stack_name)).id, name)
+
+    found: ChangeSet | None = look(desk, caller, find)
+    if found is None:
+        raise Fault("ChangeSetNotFoundException", f"ChangeSet [{name}] does not exist")
+    return found
+
+
+async def describe_change_set(desk: Any, caller: Caller, params: Params) -> Params:
+    """DescribeChangeSet, with the values of properties where they are asked for."""
+    made = _named(desk, caller, params)
+    entries = made.changes_in_full if params.get("IncludePropertyValues") else made.changes
+    changes_shown, token = paged(entries, params)
+    answer = _summary(made) | {
+        "NotificationARNs": made.notification_arns,
+        "Capabilities": made.capabilities,
+        "Tags": [{"Key": key, "Value": value} for key, value in made.tags.items()],
+        "Changes": changes_shown,
+        "RollbackConfiguration": {},
+    }
+    if made.parameters:
+        answer["Parameters"] = [
+            {"ParameterKey": name, "ParameterValue": HIDDEN if name in made.hidden else value}
+            | ({"ResolvedValue": made.looked_up[name]} if name in made.looked_up else {})
+            for name, value in made.parameters.items()
+        ]
+    if made.on_failure:
+        answer["OnStackFailure"] = made.on_failure
+    return answer | ({"NextToken": token} if token else {})
+
+
+def _summary(made: ChangeSet) -> Params:
+    summary: Params = {
+        "StackId": made.stack_arn,
+        "StackName": made.stack_name,
+        "ChangeSetId": made.arn,
+        "ChangeSetName": made.name,
+        "ExecutionStatus": made.execution,
+        "Status": made.status,
+        "CreationTime": made.created_ms / 1000,
+        "IncludeNestedStacks": made.includes_nested,
+    }
+    for member, value in (("StatusReason", made.reason), ("Description", made.description)):
+        if value:
+            summary[member] = value
+    return summary
+
+
+async def list_change_sets(desk: Any, caller: Caller, params: Params) -> Params:
+    """ListChangeSets of a stack."""
+    stack = stack_named(desk, caller, str(params["StackName"]))
+    found = look(desk, caller, lambda book: ChangeSetBook(book.drawer, desk.sealer).of_stack(stack.id))
+    summaries, token = paged([_summary(made) for made in found], params)
+    return {"Summaries": summaries} | ({"NextToken": token} if token else {})
+
+
+async def delete_change_set(desk: Any, caller: Caller, params: Params) -> Params:
+    """DeleteChangeSet: one that is not there is no error."""
+    try:
+        made = _named(desk, caller, params)
+    except Fault as fault:
+        if fault.code == "ChangeSetNotFoundException":
+            return {}
+        raise
+    await desk.stacks.change(place_of(caller.account, caller.region), lambda book: ChangeSetBook(book.drawer, desk.sealer).delete(made))
+    return {}
+
+
+async def execute_change_set(desk: Any, caller: Caller, params: Params) -> Params:
+    """ExecuteChangeSet: begins the creation or the update, durable when it answers. The stack's other change sets go."""
+    made = _named(desk, caller, params)
+    stack = stack_named(desk, caller, made.stack_arn)
+    if made.execution != "AVAILABLE" or made.stack_templates != stack.templates:
+        status = made.execution if made.execution != "AVAILABLE" else "OBSOLETE"
+        words = f"ChangeSet [{made.arn}] cannot be executed in its current execution status of [{status}]"
+        raise Fault("InvalidChangeSetStatus", words)
+    is_create = stack.status == REVIEW
+    if not is_create and stack.status not in changing.UPDATABLE:
+        raise stacks.busy(stack)
+    if made.role_arn:
+        stack.role_arn = made.role_arn
+    stack.actor = stacks.actor_of(caller, stack.role_arn, stack.name)
+    stack.notification_arns, stack.change_set = made.notification_arns, made.arn
+    prepared = await prepare(desk, stack, made.text, made.parameters, made.tags)
+    options: Params = {"ClientRequestToken": params.get("ClientRequestToken"), "DisableRollback": params.get("DisableRollback")}
+    if made.on_failure:
+        options["OnFailure"] = made.on_failure
+    stack.retain_except_on_create = bool(params.get("RetainExceptOnCreate"))
+    stack.capabilities = made.capabilities
+    resources = {} if is_create else look(desk, caller, lambda book: book.resources(stack.id))
+    if is_create:
+        operation = changing.building(stack, prepared, options, made.tags)
+        stack.disable_rollback = bool(params.get("DisableRollback"))
+
+        def change(book: StackBook) -> None:
+            now = book.stack(stack.id)
+            if now is None or now.status != REVIEW:
+                raise stacks.busy(now or stack)
+            changing.begin_build(book, stack, operation, prepared, "CREATE_IN_PROGRESS", desk.now_ms())
+            _forget_all(desk, book, stack)
+
+        await desk.stacks.change(place_of(caller.account, caller.region), change)
+        await desk.stacks.under_way(stack, resources)
+        return {}
+    await changing.begin_update(desk, caller, stack, resources, prepared, options, made.tags)
+    await desk.stacks.change(place_of(caller.account, caller.region), lambda book: _forget_all(desk, book, stack))
+    return {}
+
+
+def _forget_all(desk: Any, book: StackBook, stack: Stack) -> None:
+    """A change set that is executed takes all of the stack's with it."""
+    sets = ChangeSetBook(book.drawer, desk.sealer)
+    for made in sets.of_stack(stack.id):
+        sets.delete(made)
+
+
+def text_of(desk: Any, caller: Caller, params: Params) -> str:
+    """The template of a change set."""
+    return _named(desk, caller, params).text
