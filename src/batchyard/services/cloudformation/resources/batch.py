@@ -9,12 +9,12 @@ from typing import Any
 
 from batchyard.model.fault import Fault
 from batchyard.services.cloudformation.resources import batch_definitions, batch_environments
+from batchyard.services.cloudformation.resources.acts import tags_of
 from batchyard.services.cloudformation.resources.spelling import essence, sent, shown, without_fillers
 from batchyard.services.cloudformation.resources.standing import (
     does_not_exist,
     given_name,
-    map_tags,
-    own_tags,
+    own_tag_map,
     refuse_taken,
     retag_in_batch,
 )
@@ -31,7 +31,7 @@ async def create_queue(hands: Hands, asked: Asked) -> Made:
     name = given_name(asked, "JobQueueName")
     await refuse_taken(hands, asked, name, await _queue(hands, name) is not None)
     if await _queue(hands, name) is None:
-        properties = {**asked.properties, "JobQueueName": name, "Tags": map_tags(asked)}
+        properties = {**asked.properties, "JobQueueName": name, "Tags": tags_of(asked)}
         await hands.call("batch", "CreateJobQueue", sent("batch", "CreateJobQueue", properties))
     try:
         return _of_queue(await _valid_queue(hands, name))
@@ -123,7 +123,7 @@ async def create_policy(hands: Hands, asked: Asked) -> Made:
     arn = f"arn:{hands.partition}:batch:{hands.region}:{hands.account}:scheduling-policy/{name}"
     await refuse_taken(hands, asked, name, await _policy(hands, arn) is not None)
     if await _policy(hands, arn) is None:
-        properties = {**asked.properties, "Name": name, "Tags": map_tags(asked)}
+        properties = {**asked.properties, "Name": name, "Tags": tags_of(asked)}
         arn = (await hands.call("batch", "CreateSchedulingPolicy", sent("batch", "CreateSchedulingPolicy", properties)))["arn"]
     return Made(arn, {"Arn": arn})
 
@@ -164,7 +164,7 @@ async def create_consumable(hands: Hands, asked: Asked) -> Made:
     name = given_name(asked, "ConsumableResourceName")
     await refuse_taken(hands, asked, name, await _consumable(hands, name) is not None)
     if await _consumable(hands, name) is None:
-        properties = {**asked.properties, "ConsumableResourceName": name, "Tags": map_tags(asked)}
+        properties = {**asked.properties, "ConsumableResourceName": name, "Tags": tags_of(asked)}
         await hands.call("batch", "CreateConsumableResource", sent("batch", "CreateConsumableResource", properties))
     return await _of_consumable(hands, name)
 
@@ -232,7 +232,7 @@ async def _call_if_there(hands: Hands, operation: str, params: dict[str, Any]) -
 def _compared(properties: Properties, inner: tuple[str, ...], described: dict[str, Any], kept: Kept) -> Properties:
     """Properties for drift: without what is Batch's own business, and without the stack's tags."""
     result = {name: value for name, value in properties.items() if name not in inner}
-    result["Tags"] = own_tags(described.get("tags") or {}, kept)
+    result["Tags"] = own_tag_map(described.get("tags"), kept)
     return dict(without_fillers(result, kept.properties))
 
 

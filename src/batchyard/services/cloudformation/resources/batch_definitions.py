@@ -10,13 +10,13 @@ from __future__ import annotations
 from typing import Any
 
 from batchyard.model.fault import Fault
+from batchyard.services.cloudformation.resources.acts import tags_of
 from batchyard.services.cloudformation.resources.spelling import essence, sent, shown, without_fillers
 from batchyard.services.cloudformation.resources.standing import (
     does_not_exist,
     given_name,
-    map_tags,
     noted,
-    own_tags,
+    own_tag_map,
     retag_in_batch,
 )
 from batchyard.services.cloudformation.resources.type import Asked, Hands, Kept, Made, NameRule, Properties, ResourceType
@@ -57,7 +57,7 @@ async def read(hands: Hands, kept: Kept) -> Properties | None:
         properties.pop(name, None)
     if str(kept.properties.get("Type", "")).lower() == properties["Type"]:
         properties["Type"] = kept.properties["Type"]  # Container and container are the same
-    properties["Tags"] = own_tags(revision.get("tags") or {}, kept)
+    properties["Tags"] = own_tag_map(revision.get("tags"), kept)
     return dict(without_fillers(properties, kept.properties))
 
 
@@ -67,7 +67,7 @@ def _said(properties: Properties) -> Properties:
 
 async def _registered(hands: Hands, asked: Asked, name: str) -> Made:
     properties = {key: value for key, value in asked.properties.items() if key != RETENTION}
-    params = sent("batch", "RegisterJobDefinition", {**properties, "JobDefinitionName": name, "Tags": map_tags(asked)})
+    params = sent("batch", "RegisterJobDefinition", {**properties, "JobDefinitionName": name, "Tags": tags_of(asked)})
     newest = await _newest(hands, name)
     before = await noted(hands, newest["revision"] if newest else 0)
     if newest is not None and newest["revision"] > before and _is_of(newest, params):

@@ -15,12 +15,12 @@ from typing import Any
 
 from batchyard.model.fault import Fault
 from batchyard.model.requests import Reclaim
+from batchyard.services.cloudformation.resources.acts import tags_of
 from batchyard.services.cloudformation.resources.spelling import essence, sent, shown, without_fillers
 from batchyard.services.cloudformation.resources.standing import (
     does_not_exist,
     given_name,
-    map_tags,
-    own_tags,
+    own_tag_map,
     refuse_taken,
     retag_in_batch,
 )
@@ -104,7 +104,7 @@ async def read(hands: Hands, kept: Kept) -> Properties | None:
         return None
     whole = shown("batch", "DescribeComputeEnvironments", environment, "computeEnvironments", "[]")
     properties = {name: whole[name] for name in _READ if name in whole}
-    properties["Tags"] = own_tags(environment.get("tags") or {}, kept)
+    properties["Tags"] = own_tag_map(environment.get("tags"), kept)
     for name in ("EcsSettings", "UnmanagedvCpus", "Context", "EksConfiguration"):
         if not properties.get(name):
             properties.pop(name, None)
@@ -138,7 +138,7 @@ class Gone(Exception):
 
 def _creation(asked: Asked, name: str) -> dict[str, Any]:
     properties = {key: value for key, value in asked.properties.items() if key not in _UPDATE_ONLY}
-    properties |= {"ComputeEnvironmentName": name, "Tags": map_tags(asked)}
+    properties |= {"ComputeEnvironmentName": name, "Tags": tags_of(asked)}
     if "ComputeResources" in properties:
         resources = properties["ComputeResources"]
         properties["ComputeResources"] = {key: value for key, value in resources.items() if key != "UpdateToLatestImageVersion"}
