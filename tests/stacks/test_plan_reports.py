@@ -166,6 +166,8 @@ class TestCost:
         assert found.low_usd_per_hour == 0
         assert 5 < found.high_usd_per_hour < 50
         assert "dated" in found.sources[0]
+        assert found.lines[0].unpriced == ()
+        assert all(prices[name].is_estimated for name in found.lines[0].estimated)
 
     @given(st.integers(0, 500), st.integers(0, 500), st.sampled_from(["EC2", "SPOT", "FARGATE"]))
     def test_the_range_is_one(self, least: int, more: int, kind: str) -> None:

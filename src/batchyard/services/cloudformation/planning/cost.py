@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from batchyard.compute.catalogue import InstanceType
+from batchyard.compute.catalogue import USD_PER_GIB_HOUR, USD_PER_VCPU_HOUR, InstanceType
 
 HOURS_PER_MONTH = 730
 _LISTED = "AWS's price list, us-east-1, 2024"
@@ -50,17 +50,22 @@ class Price:
     usd_per_hour: float
     vcpus: float
     source: str
+    is_estimated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """What one resource costs: at least and at most, USD per hour, and why. `unpriced` are instance types without a price."""
+    """What one resource costs: at least and at most, USD per hour, and why.
+
+    `unpriced` are instance types that nothing is known of, `estimated` those whose price was not listed.
+    """
 
     logical_id: str
     low_usd_per_hour: float
     high_usd_per_hour: float
     why: str
     unpriced: tuple[str, ...] = ()
+    estimated: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +96,16 @@ class Estimate:
 
 
 def priced(types: Iterable[InstanceType], source: str) -> dict[str, Price]:
-    """The prices of a catalogue of instance types; `source` says where and when it has them from (`Catalogue.prices_from`)."""
-    return {one.name: Price(one.price_per_hour, one.room.vcpus, source) for one in types}
+    """The prices of a catalogue of instance types; `source` says where and when it has them from (`Catalogue.prices_from`).
+
+    What it has no price of is estimated from vCPUs and memory, as the catalogue does for jobs.
+    """
+    found = {}
+    for one in types:
+        listed = one.price_per_hour
+        usd = listed or one.room.vcpus * USD_PER_VCPU_HOUR + one.room.memory_mib / 1024 * USD_PER_GIB_HOUR
+        found[one.name] = Price(usd, one.room.vcpus, source, is_estimated=not listed)
+    return found
 
 
 def estimate(
@@ -144,18 +157,19 @@ def _environment(
         return None
     named = [str(one) for one in resources.get("InstanceTypes") or ("optimal",)]
     types = {one: prices[one] for one in _expanded(named, prices, groups)}
-    priced = {one: price for one, price in types.items() if price.usd_per_hour and price.vcpus}
-    unpriced = tuple(sorted({*types} - {*priced} | {one for one in named if not _expanded([one], prices, groups)}))
-    if not priced:
+    known = {one: price for one, price in types.items() if price.usd_per_hour and price.vcpus}
+    unpriced = tuple(sorted({*types} - {*known} | {one for one in named if not _expanded([one], prices, groups)}))
+    if not known:
         return Line(name, 0.0, 0.0, f"no price is known for {', '.join(named)}", unpriced)
-    low = min(math.ceil(least / price.vcpus) * price.usd_per_hour for price in priced.values())
-    high, dearest = max((math.ceil(most / price.vcpus) * price.usd_per_hour, one) for one, price in priced.items())
-    why = f"{_count(least)} to {_count(most)} vCPUs; at most all of them in {dearest}"
+    low = min(math.ceil(least / price.vcpus) * price.usd_per_hour for price in known.values())
+    high, dearest = max((math.ceil(most / price.vcpus) * price.usd_per_hour, one) for one, price in known.items())
+    estimated = tuple(sorted(one for one, price in known.items() if price.is_estimated))
+    why = f"{_count(least)}{f' to {_count(most)}' if most != least else ''} vCPUs; at most all of them in {dearest}"
     if kind == "SPOT":
         bid = _number(resources.get("BidPercentage")) or 100.0
         low, high = low * min(spot_part, bid / 100), high * bid / 100
         why += f"; on Spot, from {spot_part:.0%} of the on-demand price (assumed) to {bid:.0f} % of it (the bid)"
-    return Line(name, low, high, why, unpriced)
+    return Line(name, low, high, why, unpriced, estimated)
 
 
 def _fargate(name: str, most: float, part: float) -> Line:
@@ -209,12 +223,18 @@ def said(found: Estimate) -> Iterator[str]:
     hour, month = ((found.low_usd_per_hour, found.high_usd_per_hour), (found.low_usd_per_month, found.high_usd_per_month))
     yield f"{_range(*hour)} per hour, {_range(*month)} per month"
     for line in found.lines:
-        missing = f"; no price for {', '.join(line.unpriced)}" if line.unpriced and line.high_usd_per_hour else ""
+        missing = f"; no price for {_few(line.unpriced)}" if line.unpriced and line.high_usd_per_hour else ""
+        missing += f"; by estimate: {_few(line.estimated)}" if line.estimated else ""
         yield f"{line.logical_id}: {_range(line.low_usd_per_hour, line.high_usd_per_hour)} per hour, {line.why}{missing}"
     if found.not_counted:
         yield f"not counted: {'; '.join(found.not_counted)}"
     if found.sources:
         yield f"prices: {'; '.join(found.sources)}"
+
+
+def _few(names: Sequence[str]) -> str:
+    """Names, or the first of them and how many more there are."""
+    return ", ".join(names) if len(names) <= 4 else f"{', '.join(names[:3])} and {len(names) - 3} more"
 
 
 def _range(low: float, high: float) -> str:
