@@ -59,6 +59,8 @@ SERVICES = (
     Service("ssm", "AWS Systems Manager"),
     Service("events", "Amazon EventBridge"),
     Service("lambda", "AWS Lambda"),
+    Service("ecr", "Amazon ECR"),
+    Service("kms", "AWS KMS"),
 )
 
 

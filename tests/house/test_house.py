@@ -84,7 +84,8 @@ def test_a_module_says_why_it_exists(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "service", ["batch", "logs", "sts", "s3", "ssm", "iam", "ec2", "secretsmanager", "ecs", "events", "lambda", "cloudformation"]
+    "service",
+    ["batch", "logs", "sts", "s3", "ssm", "iam", "ec2", "secretsmanager", "ecs", "events", "lambda", "cloudformation", "ecr", "kms"],
 )
 def test_every_operation_is_there_or_said_not_to_be(service: str) -> None:
     module = importlib.import_module(f"batchyard.services.{module_of(service)}")

@@ -29,7 +29,7 @@ from batchyard.store.shelf import Shelf
 
 ACCOUNT, REGION = "123456789012", "us-east-1"
 ROOT = Identity(ACCOUNT, REGION, "AKIAROOTROOTROOTROOT", "the-root-secret", 0)
-SERVICES = ("ec2", "iam", "secretsmanager", "ssm", "sts")
+SERVICES = ("ec2", "ecr", "iam", "kms", "secretsmanager", "ssm", "sts")
 
 
 class Served:

@@ -40,7 +40,23 @@ from batchyard.main.settings import Identity, Settings, SettingsError, identity_
 from batchyard.server.app import App, DoorSettings, ServiceModule
 from batchyard.server.inner import InnerDoor
 from batchyard.server.listener import allow_many_connections, listener_config
-from batchyard.services import batch, cloudformation, ec2, ecs, events, iam, lambda_functions, logs, operator, s3, secretsmanager, ssm, sts
+from batchyard.services import (
+    batch,
+    cloudformation,
+    ec2,
+    ecr,
+    ecs,
+    events,
+    iam,
+    kms,
+    lambda_functions,
+    logs,
+    operator,
+    s3,
+    secretsmanager,
+    ssm,
+    sts,
+)
 from batchyard.services.authorization import Authorizer
 from batchyard.services.job_secrets import SecretResolver
 from batchyard.services.lambda_functions import events as function_events
@@ -64,9 +80,11 @@ SERVICES: dict[str, ServiceModule] = {
     "batch": batch,
     "cloudformation": cloudformation,
     "ec2": ec2,
+    "ecr": ecr,
     "ecs": ecs,
     "events": events,
     "iam": iam,
+    "kms": kms,
     "lambda": lambda_functions,
     "logs": logs,
     "secretsmanager": secretsmanager,

@@ -7,6 +7,8 @@ from typing import Any
 
 from batchyard.services import Caller
 from batchyard.services.iam.records import GROUP, PROFILE, ROLE, USER, find
+from batchyard.services.kms.ciphers import key_id_in
+from batchyard.services.kms.records import alias_arn, find_alias, key_arn
 from batchyard.services.s3 import route
 from batchyard.services.s3.actions import action_of
 from batchyard.store.shelf import Drawer
@@ -40,6 +42,11 @@ def questions_of(drawer: Drawer, caller: Caller, service: str, operation: str, a
     """All that must be allowed for a request. `drawer` is IAM's; `asked` are the parameters, of S3 the HTTP request."""
     if service == "s3":
         yield from _s3(asked)
+        return
+    if (service, operation) == ("kms", "ReEncrypt"):
+        source = {"KeyId": asked.get("SourceKeyId"), "CiphertextBlob": asked["CiphertextBlob"]}
+        yield "kms:ReEncryptFrom", _keys(drawer, caller, source)[0], {}
+        yield "kms:ReEncryptTo", _keys(drawer, caller, {"KeyId": asked["DestinationKeyId"]})[0], {}
         return
     for resource in _resources(drawer, caller, service, operation, asked):
         yield f"{service}:{_POLICIES_CALL_IT.get((service, operation), operation)}", resource, {}
@@ -89,6 +96,11 @@ def _resources(drawer: Drawer, caller: Caller, service: str, operation: str, par
         return [n if n.startswith("arn:") else f"arn:aws:ssm:{here}:parameter/{n.lstrip('/').partition(':')[0]}" for n in names] or ["*"]
     if service == "events" and "ApiDestinationArn" in params:
         return [params["ApiDestinationArn"]]
+    if service == "ecr":
+        names = [*params.get("repositoryNames", ()), *([params["repositoryName"]] if params.get("repositoryName") else [])]
+        return [f"arn:aws:ecr:{here}:repository/{name}" for name in names] or [params.get("resourceArn", "*")]
+    if service == "kms":
+        return _keys(drawer, caller, params)
     if service == "lambda":
         return [_function_arn(here, params)]
     if service == "secretsmanager" and params.get("SecretId", params.get("Name")):
@@ -113,6 +125,18 @@ def _iam_arn(drawer: Drawer, caller: Caller, member: str, name: str) -> str:
     kind, title = _IAM[member]
     entity = find(drawer, kind, name)
     return entity["arn"] if entity else f"arn:aws:iam::{caller.account}:{title}/{name}"
+
+
+def _keys(drawer: Drawer, caller: Caller, params: Mapping[str, Any]) -> list[str]:
+    """The keys that a request uses, by whichever name it calls them, and the alias that it changes."""
+    there = drawer.elsewhere(drawer.place._replace(service="kms", region=caller.region))
+    found = [alias_arn(caller, params["AliasName"])] if params.get("AliasName") else []
+    for name in filter(None, (params.get("KeyId"), params.get("TargetKeyId"))):
+        plain = name.rpartition(":")[2]
+        alias = find_alias(there, plain) if plain.startswith("alias/") else None
+        found.append(key_arn(caller, alias["key_id"]) if alias else name if name.startswith("arn:") else key_arn(caller, name))
+    sealed_by = key_id_in(params.get("CiphertextBlob", b"")) if not found else ""
+    return found or [key_arn(caller, sealed_by) if sealed_by else "*"]
 
 
 def _function_arn(here: str, params: Mapping[str, Any]) -> str:

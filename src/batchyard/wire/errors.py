@@ -148,7 +148,12 @@ _NAMES: dict[Protocol, dict[str, str]] = {
 }
 
 # What a service calls a request whose members miss the model's bounds, and one that cannot be read at all.
-_VALIDATION = {"batch": "ClientException", "logs": "InvalidParameterException", "ecs": "InvalidParameterException"}
+_VALIDATION = {
+    "batch": "ClientException",
+    "logs": "InvalidParameterException",
+    "ecs": "InvalidParameterException",
+    "ecr": "InvalidParameterException",
+}
 _MALFORMED = {"batch": "ClientException"}
 _SERVER_FAULT = {"batch": "ServerException", "lambda": "ServiceException"}
 _NOT_AVAILABLE = {"batch": "ClientException", "s3": "NotImplemented"}

@@ -24,6 +24,8 @@ TARGETS = {
     "AmazonEC2ContainerServiceV20141113": "ecs",
     "AWSEvents": "events",
     "AmazonSSM": "ssm",
+    "AmazonEC2ContainerRegistry_V20150921": "ecr",
+    "TrentService": "kms",
     "secretsmanager": "secretsmanager",
 }
 VERSIONS = {

@@ -30,9 +30,7 @@ def encrypt(sealer: Sealing, drawer: Drawer, caller: Caller, params: Params) -> 
 def decrypt(sealer: Sealing, drawer: Drawer, caller: Caller, params: Params) -> Params:
     """API reference, Decrypt: the key is named in the ciphertext."""
     _refuse_not_available(params)
-    key, text = _opened(
-        sealer, drawer, caller, params.get("CiphertextBlob", b""), params.get("EncryptionContext"), params.get("KeyId")
-    )
+    key, text = _opened(sealer, drawer, caller, params.get("CiphertextBlob", b""), params.get("EncryptionContext"), params.get("KeyId"))
     _refuse_dry_run(params)
     return {"KeyId": key_arn(caller, key["id"]), "Plaintext": text, "EncryptionAlgorithm": SYMMETRIC}
 
@@ -112,9 +110,7 @@ def _opened(
     if asked:
         key = _usable(drawer, caller, asked)
         if key_id and key["id"] != key_id:
-            raise Fault(
-                "IncorrectKeyException", "The key ID in the request does not identify a CMK that can perform this operation."
-            )
+            raise Fault("IncorrectKeyException", "The key ID in the request does not identify a CMK that can perform this operation.")
     if not key_id:
         raise _not_ours()
     key = _usable(drawer, caller, key_id)
