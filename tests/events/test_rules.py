@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 from receiver import Receiver
 
+from batchyard.services.announcing.listeners import Notice, Refused
+from batchyard.services.announcing.webhooks import Call, call_all
 from yard import Yard, until
 
 FINAL = {"source": ["aws.batch"], "detail-type": ["Batch Job State Change"], "detail": {"status": ["SUCCEEDED", "FAILED"]}}
@@ -106,6 +113,37 @@ def test_what_is_not_there_is_refused(events: Any) -> None:
     assert code_of(events.put_targets, Rule="none", Targets=sqs) == "ResourceNotFoundException"
     assert code_of(events.describe_rule, Name="none") == "ResourceNotFoundException"
     assert code_of(events.create_event_bus, Name="other") == "UnsupportedOperationException"
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://h:99999/", "http://h:port/", "http://h:80:90/", "http://[::1", "http://a b/", "http://a/\x00", "http://user@h/", "http:///x"],
+)
+def test_a_url_that_cannot_be_sent_to_is_no_target(events: Any, url: str) -> None:
+    events.put_rule(Name="urls", EventPattern=json.dumps(FINAL))
+    assert code_of(events.put_targets, Rule="urls", Targets=[{"Id": "1", "Arn": url}]) == "ValidationException"
+
+
+def test_a_url_that_cannot_be_sent_to_holds_up_nothing() -> None:
+    with pytest.raises(Refused, match="no URL that can be sent to"):
+        call_all("http://a b/", lambda notice: Call("POST", "/", {}, b""), (), [Notice("1", 1, "{}")])
+
+
+@pytest.mark.parametrize(
+    ("at_s", "is_taken"), [("-1", True), ("253402300799", True), ("253402300800", False), ("1e20", False), ("1e308", False)]
+)
+def test_the_time_of_an_event_is_one_that_can_be_written(yard: Yard, at_s: str, is_taken: bool) -> None:
+    body = f'{{"Entries": [{{"Source": "mine", "DetailType": "t", "Detail": "{{}}", "Time": {at_s}}}]}}'
+    headers = {"X-Amz-Target": "AWSEvents.PutEvents", "Content-Type": "application/x-amz-json-1.1"}
+    request = AWSRequest("POST", yard.url, headers, body)
+    place = yard.endpoint
+    SigV4Auth(Credentials(place["access_key_id"], place["secret_access_key"]), "events", place["region"]).add_auth(request)
+    connection = http.client.HTTPConnection(urlsplit(yard.url).netloc, timeout=30)
+    connection.request("POST", "/", body, dict(request.headers))
+    answer = connection.getresponse()
+    told = json.loads(answer.read())
+    connection.close()
+    assert (answer.status, told.get("__type")) == ((200, None) if is_taken else (400, "SerializationException")), told
 
 
 def test_a_pattern_can_be_tried(events: Any) -> None:

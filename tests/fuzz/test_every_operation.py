@@ -1,4 +1,5 @@
-"""Every operation of every service, fed with what hypothesis makes of botocore's shapes: valid, then broken. None may fail unexpectedly.
+"""Every operation of every service, fed with what hypothesis makes of botocore's shapes: valid, then with a broken body, path, query and
+headers. None may fail unexpectedly.
 
 Each run draws anew; a failure prints its example. BATCHYARD_FUZZ_EXAMPLES=200 looks longer.
 """
@@ -29,6 +30,7 @@ from batchyard.wire.validation import java_pattern
 from wire.wire_oracle import Values, as_botocore_reads, as_botocore_sends
 from yard import Yard
 
+pytestmark = pytest.mark.filterwarnings("ignore::hypothesis.errors.HypothesisWarning")  # long examples are shown all the same
 KNOWN = ["known", "known:1", "/known", "arn:aws:batch:us-east-1:000000000000:job-queue/known", "arn:aws:iam::000000000000:role/known"]
 EXAMPLES = int(os.environ.get("BATCHYARD_FUZZ_EXAMPLES", "2"))
 FUZZ = settings(
@@ -59,6 +61,41 @@ STRANGE = [
     "${x}",
     "../..",
     "%00",
+    -62_135_596_801,  # times before the first year, and after the last one of four digits
+    253_402_300_800,
+    1e20,
+    -1e20,
+    float("nan"),
+    float("inf"),
+]
+# Texts of a form that some member has: valid, or only nearly.
+ODD = [
+    *(
+        "http://127.0.0.1:1/x",
+        "http://h:99999/",
+        "http://h:port/",
+        "http://h:80:90/",
+        "http://[::1",
+        "http://[x]/",
+        "https://a b/",
+        "http://\x00/",
+    ),
+    *("rate(0 minutes)", "rate(99999999999999999999 days)", "cron(* * * * ? *)", "cron(61 25 32 13 8 1)", "cron()"),
+    *('{"a": [{"numeric": ["<", 1e999]}]}', '{"a": [{"wildcard": "***"}]}', '{"a": [{"cidr": "1.2.3.4/99"}]}', "[" * 3000, '{"a": 1'),
+    *("arn:aws:::::", "arn:aws:logs:us-east-1:000000000000:log-group:known", "arn:aws:s3:::known/%zz", "sg-", "0", "-1", "9" * 40, "1e400"),
+    *("2020-13-45T99:00:00Z", "$.a[", "$..", "<a>", "<$.a>", "(", "(?P<", "\\", "\ufeff", '"a"', "NaN"),
+]
+# What stands in paths, queries and headers where it does not belong; percent-encoded as far as it has to be.
+BENT = [
+    *("", "..", "%2e%2e", "%00", "%0a", "%ff", "%zz", "%", "+", ";", "//", "*", "a" * 3000, "a=b&a=c", "%F0%9F%A7%AC", "%ED%A0%80", "AAAA"),
+    *("-1", "0", "9" * 30, "1e400", "nan", "true", "null", "2020-13-45T99:00:00Z", "99999-01-01T00:00:00Z", "0000-00-00"),
+    *("bytes=5-1", "bytes=-0", "bytes=9-99999999999999999999", "W/%22x%22", "text/xml;charset=utf-7", "gzip", "aws-chunked"),
+    *("STREAMING-UNSIGNED-PAYLOAD-TRAILER", "STREAMING-AWS4-HMAC-SHA256-PAYLOAD"),
+]
+HEADERS = [
+    *("content-type", "content-encoding", "content-md5", "content-language", "range", "if-match", "if-none-match", "if-modified-since"),
+    *("if-unmodified-since", "date", "x-amz-date", "x-amz-target", "x-amz-content-sha256", "x-amz-decoded-content-length", "x-amz-trailer"),
+    *("x-amz-sdk-checksum-algorithm", "x-amz-checksum-crc32", "x-amz-security-token", "x-amzn-trace-id", "user-agent", "accept", "origin"),
 ]
 
 
@@ -70,8 +107,11 @@ class Fuzzed(Values):
         if shape.enum:
             return made
         pattern = java_pattern(shape.pattern) if shape.pattern else ""
-        fitting = [name for name in KNOWN if low <= len(name) <= high and re.search(pattern or "", name)]
+        fitting = [name for name in KNOWN + self._odd() if low <= len(name) <= high and re.search(pattern or "", name)]
         return st.one_of(st.sampled_from(fitting), made) if fitting else made
+
+    def _odd(self) -> list[str]:
+        return [text for text in ODD if not self.xml or text.isprintable()]
 
     def outside(self, name: str) -> st.SearchStrategy[Any]:
         made = super().outside(name)
@@ -115,6 +155,9 @@ class Wire:
                 self.connection.close()  # the server had closed an idle connection, or closed after a refusal
                 if attempt == 2:
                     raise
+            except BaseException:
+                self.connection.close()
+                raise
         raise AssertionError("unreachable")
 
     def unexpected(self) -> list[str]:
@@ -140,6 +183,9 @@ def wire(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wire]:
     yard.client("iam").create_role(RoleName="known", AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [trust]}))
     yard.client("ssm").put_parameter(Name="known", Value="v", Type="String")
     yard.client("secretsmanager").create_secret(Name="known", SecretString="s")
+    group = yard.client("logs").describe_log_groups(logGroupNamePrefix="known")["logGroups"][0]["arn"]
+    yard.client("events").put_rule(Name="known", EventPattern='{"source": [{"anything-but": "aws"}]}')
+    yard.client("events").put_targets(Rule="known", Targets=[{"Id": "known", "Arn": group}])
     yield Wire(yard)
     yard.down()
 
@@ -192,6 +238,31 @@ def broken(draw: Any, body: bytes) -> bytes:
     return json.dumps(tree).encode()
 
 
+def bent(draw: Any, service: str, operation: str, target: str, headers: dict[str, str]) -> tuple[str, dict[str, str]]:
+    """The target and headers of a request with something in them that does not belong there."""
+    shape = shapes.load(service).model.input_shape(operation)
+    members = list(shape.members.values()) if shape is not None else []
+    path, _, query = target.partition("?")
+    put = draw(st.sampled_from(BENT))
+    match draw(st.integers(0, 2)):
+        case 0:
+            named = [member.location_name for member in members if member.location == "querystring" and member.location_name]
+            pairs = [pair for pair in query.split("&") if pair]
+            name = draw(st.sampled_from([*named, *(pair.partition("=")[0] for pair in pairs), "x-id", "versionId", "X-Amz-Date", "%zz"]))
+            kept = [pair for pair in pairs if pair.partition("=")[0] != name or draw(st.booleans())]
+            query = "&".join([*kept, draw(st.sampled_from([f"{name}={put}", name, put]))])
+        case 1:
+            parts = path.split("/")
+            at = draw(st.integers(0, len(parts) - 1))
+            parts[at : at + draw(st.integers(0, 1))] = [put]
+            path = "/" + "/".join(parts).lstrip("/") if draw(st.booleans()) else "/".join(["", *parts[1:]])
+        case _:
+            named = [member.location_name for member in members if member.location == "header" and member.location_name]
+            name = draw(st.sampled_from([*named, *HEADERS])).lower()
+            headers = {**headers, name: draw(st.sampled_from([put, "\u00e9", "\t", ",", "=;,"]))}
+    return (f"{path}?{query}" if query else path), headers
+
+
 @pytest.mark.parametrize(("service", "operation"), operations())
 def test_nothing_that_is_asked_fails_unexpectedly(wire: Wire, service: str, operation: str) -> None:
     shape = shapes.load(service).model.input_shape(operation)
@@ -208,6 +279,9 @@ def test_nothing_that_is_asked_fails_unexpectedly(wire: Wire, service: str, oper
         judge(service, operation, wire.ask(service, method, target, headers, body))
         status, _, said = wire.ask(service, method, target, headers, broken(chosen.draw, body))
         assert status < 500 or status == 501, (status, said[:2000])
+        elsewhere, other_headers = bent(chosen.draw, service, operation, target, headers)
+        status, _, said = wire.ask(service, method, elsewhere, other_headers, body)
+        assert status < 500 or status == 501, (status, said[:2000], elsewhere, other_headers)
 
     holds()
 

@@ -208,6 +208,13 @@ def test_forms_are_checked_too() -> None:
     assert [tag["Key"] for tag in assume(body + tags)["Tags"]] == ["a", "b", "c"]
 
 
+def test_what_no_answer_in_xml_could_show_again_is_refused() -> None:
+    form = b"Action=CreateSecurityGroup&Version=2016-11-15&GroupName=a&GroupDescription=b%00"
+    headers = {"content-type": "application/x-www-form-urlencoded"}
+    with pytest.raises(Fault, match="a control character that XML cannot hold at 'Description'"):
+        shapes.load("ec2").decode("CreateSecurityGroup", request(headers=headers), form)
+
+
 def test_java_patterns_are_widened_or_given_up_never_narrowed() -> None:
     assert java_pattern(r"^([\p{L}\p{Z}\p{N}_.:/=+\-@]+)$") is not None
     assert java_pattern(r"[\p{M}]") is None

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Required, TypedDict
 import msgspec
 
 from batchyard.wire.servicemodel import ServiceModel, Shape
+from batchyard.wire.timestamps import FIRST_S, LAST_S
 from batchyard.wire.validation import LIMITS, java_pattern
 
 _SCALARS: dict[str, Any] = {
@@ -107,6 +108,8 @@ def _bounds(shape: Shape) -> dict[str, Any]:
             "ge": low if shape.min is None else max(low, math.ceil(shape.min)),
             "le": high if shape.max is None else min(high, math.floor(shape.max)),
         }
+    if shape.type == "timestamp":
+        return {"ge": FIRST_S, "le": LAST_S}
     if shape.type in ("float", "double"):
         return {key: bound for key, bound in (("ge", shape.min), ("le", shape.max)) if bound is not None}
     return {}

@@ -7,6 +7,7 @@ from urllib.parse import unquote_plus
 
 from batchyard.wire.servicemodel import Member, ServiceModel, Shape, namespace_uri
 from batchyard.wire.xmlshapes import BadValue, XmlWriter, is_flattened, parse_scalar
+from batchyard.wire.xmltree import can_hold
 
 MAX_FIELDS = 20_000
 # No member of any model lies deeper; what does is unknown, and unknown fields are ignored.
@@ -88,9 +89,17 @@ def _value(model: ServiceModel, member: Member, node: dict[str, Any], path: str)
             key, value = entry.get(key_name), entry.get(value_name)
             if key is None or value is None:
                 raise BadValue(path, "an entry needs a key and a value")
-            pairs[key.get("", "")] = _value(model, shape.value, value, path)
+            pairs[_shown(key, path)] = _value(model, shape.value, value, path)
         return pairs
-    return parse_scalar(shape.type, node.get("", ""), path)
+    return parse_scalar(shape.type, _shown(node, path), path)
+
+
+def _shown(node: dict[str, Any], path: str) -> str:
+    """The text of a field. One that no answer could show again, because XML cannot hold it, is refused."""
+    text: str = node.get("", "")
+    if not can_hold(text):
+        raise BadValue(path, "a control character that XML cannot hold")
+    return text
 
 
 def _numbered(node: dict[str, Any], path: str) -> list[dict[str, Any]]:

@@ -6,6 +6,8 @@ import re
 from datetime import UTC, datetime
 from email.utils import formatdate, parsedate_to_datetime
 
+FIRST_S, LAST_S = -62_135_596_800, 253_402_300_799  # the years 1 to 9999: no other can be written as text
+
 _NUMBER = re.compile(r"-?\d{1,15}(\.\d{1,9})?")
 
 
@@ -13,7 +15,7 @@ def parse_timestamp(text: str) -> float:
     """Seconds since 1970 from ISO 8601, RFC 822 or plain epoch seconds. Raises `ValueError` for anything else."""
     text = text.strip()
     if _NUMBER.fullmatch(text):
-        return float(text)
+        return _writable(float(text), text)
     try:
         if text[:1].isdigit():
             moment = datetime.fromisoformat(text)
@@ -23,7 +25,13 @@ def parse_timestamp(text: str) -> float:
         raise ValueError(f"{text[:64]!r} is not a timestamp; write it like 2026-11-22T14:15:00Z") from error
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
-    return moment.timestamp()
+    return _writable(moment.timestamp(), text)
+
+
+def _writable(epoch_s: float, text: str) -> float:
+    if not FIRST_S <= epoch_s <= LAST_S:
+        raise ValueError(f"{text[:64]!r} is not in the years 1 to 9999")
+    return epoch_s
 
 
 def iso8601(epoch_s: float) -> str:

@@ -16,6 +16,7 @@ from functools import lru_cache
 from typing import Any
 
 from batchyard.wire.servicemodel import ServiceModel, Shape
+from batchyard.wire.timestamps import FIRST_S, LAST_S
 
 MAX_DEPTH = 64
 LIMITS = {"integer": (-(2**31), 2**31 - 1), "long": (-(2**63), 2**63 - 1)}
@@ -30,7 +31,7 @@ NOUNS = {
     "long": "a whole number",
     "float": "a number",
     "double": "a number",
-    "timestamp": "a number of seconds since 1970",
+    "timestamp": "a number of seconds since 1970 (of the years 1 to 9999)",
     "blob": "a base64 string",
 }
 
@@ -181,7 +182,9 @@ class Checker:
                 if isinstance(value, float) and value.is_integer():
                     return int(value)
                 return value if number and isinstance(value, int) else None
-            case "float" | "double" | "timestamp":
+            case "timestamp":
+                return float(value) if number and FIRST_S <= value <= LAST_S else None
+            case "float" | "double":
                 return float(value) if number and abs(value) < 1e300 and math.isfinite(value) else None
             case "blob":
                 return _blob(value)

@@ -12,6 +12,7 @@ MAX_DEPTH = 48
 MAX_BYTES = 8 * 1024 * 1024
 
 _UNSAFE_TEXT = re.compile("[&<>\r\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
+_FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;"}
 
 
@@ -80,6 +81,11 @@ def escape(text: str) -> str:
     if _UNSAFE_TEXT.search(text) is None:
         return text
     return _UNSAFE_TEXT.sub(_reference, text)
+
+
+def can_hold(text: str) -> bool:
+    """Whether XML 1.0 can: a parser refuses a document with most control characters in it, even as references."""
+    return _FORBIDDEN.search(text) is None
 
 
 def escape_attribute(text: str) -> str:

@@ -67,9 +67,12 @@ def call_all(url: str, call_of: Callable[[Notice], Call], later: Collection[int]
 
     Answers of `later`, and those of 5xx, say that it may be taken when it is tried again.
     """
-    parts = urlsplit(url)
-    connect = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    connection = connect(parts.hostname or "", parts.port, timeout=TIMEOUT_S)
+    try:
+        parts = urlsplit(url)
+        connect = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+        connection = connect(parts.hostname or "", parts.port, timeout=TIMEOUT_S)
+    except (ValueError, http.client.HTTPException) as error:  # kept by a version that did not look so closely
+        raise Refused(f"{url!r} is no URL that can be sent to: {error}") from error
     try:
         for sent, notice in enumerate(notices):
             try:

@@ -14,6 +14,7 @@ RULE = "rule"
 PLACES = Place("events", "", "")  # which accounts and regions have rules
 MOST_RULES = 300
 MOST_TARGETS = 5
+URL_TEXT = re.compile(r"[\x21-\x7e]+")  # nothing that would have to be encoded first
 NAME = re.compile(r"[.\-_A-Za-z0-9]{1,64}")
 
 
@@ -32,7 +33,8 @@ def is_url(text: str) -> bool:
     """Whether a text is a URL that requests can be sent to."""
     try:
         parts = urlsplit(text)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.username is None and text.isascii() and parts.port != 0
+        is_whole = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.username is None and parts.port != 0
+        return is_whole and URL_TEXT.fullmatch(text) is not None
     except ValueError:
         return False
 
