@@ -90,3 +90,16 @@ def test_what_no_value_could_mend_is_refused_with_its_line(yard: Yard) -> None:
         "Properties validation failed for resource Shares with message:\n#: extraneous key [Fairshare] is not permitted (line 9)"
     )
     assert "wrong" not in [one["StackName"] for one in yard.client("cloudformation").list_stacks()["StackSummaries"]]
+
+
+def test_an_attribute_that_a_type_has_not_is_refused_with_its_line(yard: Yard) -> None:
+    client = yard.client("cloudformation")
+    for asked in ("!GetAtt Shares.Colour", "!Sub 'the ${Shares.Colour}'", "!GetAtt [Shares, Colour]"):
+        with pytest.raises(ClientError) as caught:
+            client.create_stack(StackName="colour", TemplateBody=POLICY + f"Outputs:\n  Colour:\n    Value: {asked}\n")
+        assert caught.value.response["Error"]["Message"] == (
+            "Template error: resource Shares does not support attribute type Colour in Fn::GetAtt (line 13)"
+        )
+    template = POLICY.replace("NAME", "has") + "Outputs:\n  Arn:\n    Value: !GetAtt Shares.Arn\n"
+    (output,) = stack(yard, "has", template)["Outputs"]
+    assert output["OutputValue"].endswith(":scheduling-policy/has")
