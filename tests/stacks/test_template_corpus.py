@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from batchyard.services.cloudformation.schemas.attributes import has_attribute
 from batchyard.services.cloudformation.schemas.reading import known
 from batchyard.services.cloudformation.template import parameters, syntax
 from batchyard.services.cloudformation.template.checking import check
@@ -33,7 +34,7 @@ def named(path: Path) -> str:
 
 def verdict(path: Path) -> TemplateFault | None:
     try:
-        check(expanded(read(path.read_text())), known())
+        check(expanded(read(path.read_text())), known(), has_attribute)
     except TemplateFault as refused:
         return refused
     return None

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from batchyard.services.cloudformation.template import declarations, references, syntax, usage
+from batchyard.services.cloudformation.template import conditions, declarations, references, syntax, usage
 from batchyard.services.cloudformation.template.declarations import ALPHANUMERIC, limited, refusal
 from batchyard.services.cloudformation.template.model import Path, Template, TemplateFault
 
@@ -51,8 +51,12 @@ _TYPE = re.compile(r"[A-Za-z0-9]+(::[A-Za-z0-9]+){2,}(::MODULE)?\Z|Custom::[A-Za
 _EXPORT = re.compile(r"[A-Za-z0-9:_/.-]+\Z")
 
 
-def check(template: Template, known_types: Collection[str] | None = None) -> None:
-    """Raises TemplateFault when the template is wrong. With `known_types`, types beside them and Custom::* are refused by name.
+HasAttribute = Callable[[str, str], bool]
+
+
+def check(template: Template, known_types: Collection[str] | None = None, has_attribute: HasAttribute | None = None) -> None:
+    """Raises TemplateFault when the template is wrong. With `known_types`, types beside them and Custom::* are refused by name; with
+    `has_attribute` (of a type, an attribute) what Fn::GetAtt cannot give.
 
     A template that declares AWS::LanguageExtensions is to be expanded first (`loops.expanded`).
     """
@@ -64,7 +68,7 @@ def check(template: Template, known_types: Collection[str] | None = None) -> Non
     _check_outputs(template)
     _check_names(template)
     _check_functions(template)
-    _check_references(template)
+    _check_references(template, has_attribute)
     _check_circles(template)
 
 
@@ -85,8 +89,14 @@ def _check_sections(template: Template) -> None:
     if "Hooks" in template.content:
         raise refusal("Hooks are not supported here.", template, ("Hooks",))
     for section in ("Conditions", "Mappings", "Metadata", "Outputs", "Parameters", "Resources", "Rules"):
-        if section in template.content and not isinstance(template.content[section], Mapping):
+        found = template.content.get(section, {})
+        if not isinstance(found, Mapping):
             raise refusal(f"[/{section}] {section} must be an object", template, (section,))
+        if "Fn::Transform" in found:
+            named = usage.transform_name(found["Fn::Transform"])
+            raise TemplateFault(f"No transform named {named} found.", template.line((section, "Fn::Transform")))
+        if loops := [key for key in found if key.startswith("Fn::ForEach::")]:
+            raise TemplateFault(f"Template error: {loops[0]} needs the transform {syntax.EXTENSIONS}", template.line((section, loops[0])))
 
 
 def _check_resources(template: Template, known_types: Collection[str] | None) -> None:
@@ -153,11 +163,10 @@ def _check_outputs(template: Template) -> None:
             raise refusal(f"Invalid outputs property : [{', '.join(unknown)}]", template, (*path, unknown[0]))
         if "Value" not in output:
             raise refusal(f"[/Outputs/{name}] Every Outputs member must contain a Value object", template, path)
-        wanted = output["Value"]
-        if isinstance(wanted, list) or (isinstance(wanted, Mapping) and syntax.function(wanted) is None):
-            kind = "List" if isinstance(wanted, list) else "Map"
+        kind = usage.kind(output["Value"], template)
+        if kind in ("list", "map"):
             raise refusal(
-                f"The Value field of every Outputs member must evaluate to a String and not a {kind}.", template, (*path, "Value")
+                f"The Value field of every Outputs member must evaluate to a String and not a {kind.title()}.", template, (*path, "Value")
             )
         if "Export" in output:
             _check_export(name, output["Export"], template, (*path, "Export"))
@@ -204,7 +213,7 @@ def _check_functions(template: Template) -> None:
         if not isinstance(expression, Mapping) or set(expression) - syntax.TESTS:
             raise refusal("Conditions can only be boolean operations on parameters and other conditions", template, path)
     expressions = template.section("Conditions")
-    edges = {name: frozenset(_conditions_of(expression)) for name, expression in expressions.items()}
+    edges = {name: frozenset(conditions.mentioned(expression)) for name, expression in expressions.items()}
     for name, others in edges.items():
         for other in others:
             if other not in expressions:
@@ -217,23 +226,7 @@ def _check_functions(template: Template) -> None:
         )
 
 
-def _conditions_of(expression: Any) -> list[str]:
-    """The conditions that one refers to, by {"Condition": ...} and by Fn::If."""
-    found: list[str] = []
-    if isinstance(expression, Mapping):
-        for key, inner in expression.items():
-            if key == "Condition" and isinstance(inner, str):
-                found.append(inner)
-            if key == "Fn::If" and isinstance(inner, list) and inner and isinstance(inner[0], str):
-                found.append(inner[0])
-            found += _conditions_of(inner)
-    elif isinstance(expression, list):
-        for inner in expression:
-            found += _conditions_of(inner)
-    return found
-
-
-def _check_references(template: Template) -> None:
+def _check_references(template: Template, has_attribute: HasAttribute | None) -> None:
     resources, declared = template.section("Resources"), template.section("Parameters")
     names = syntax.PSEUDO | declared.keys()
     for reference in references.references(template.section("Conditions"), template, ("Conditions",)):
@@ -253,17 +246,21 @@ def _check_references(template: Template) -> None:
             if other == name:
                 raise references.circular([name], template)
         for key in ("Properties", "Metadata", "CreationPolicy", "UpdatePolicy"):
-            _check_targets(resource.get(key), template, ("Resources", name, key))
-    _check_targets(template.section("Outputs"), template, ("Outputs",))
+            _check_targets(resource.get(key), template, ("Resources", name, key), has_attribute)
+    _check_targets(template.section("Outputs"), template, ("Outputs",), has_attribute)
 
 
-def _check_targets(value: Any, template: Template, path: Path) -> None:
+def _check_targets(value: Any, template: Template, path: Path, has_attribute: HasAttribute | None) -> None:
     resources, declared = template.section("Resources"), template.section("Parameters")
     for reference in references.references(value, template, path):
         if reference.is_attribute and reference.name not in resources:
             raise TemplateFault(
                 f"Template error: instance of Fn::GetAtt references undefined resource {reference.name}", template.line(reference.path)
             )
+        is_known = reference.is_attribute and has_attribute is not None and isinstance(reference.attribute, str)
+        if is_known and has_attribute is not None and not has_attribute(resources[reference.name]["Type"], reference.attribute):
+            words = f"resource {reference.name} does not support attribute type {reference.attribute} in Fn::GetAtt"
+            raise TemplateFault(f"Template error: {words}", template.line(reference.path))
         if not reference.is_attribute and reference.name not in resources.keys() | declared.keys() | syntax.PSEUDO:
             raise references.unresolved([reference.name], str(path[0]), template, reference.path)
 

@@ -14,7 +14,28 @@ from batchyard.services.cloudformation.template.model import Path, TemplateFault
 def decide(scope: Scope) -> dict[str, bool]:
     """Condition -> whether it holds. `scope` needs parameters and pseudo parameters. Raises TemplateFault, for circular ones too."""
     deciding = _Deciding(scope)
-    return {name: deciding[name] for name in deciding}
+    expressions = scope.template.section("Conditions")
+    edges = {name: frozenset(mentioned(expression)) for name, expression in expressions.items()}
+    if not syntax.cycle(edges):
+        for name in syntax.order(edges):  # those that others refer to first: a long chain is no deep one
+            deciding[name]
+    return {name: deciding[name] for name in expressions}
+
+
+def mentioned(expression: Any) -> list[str]:
+    """The conditions that one refers to, by {"Condition": ...} and by Fn::If."""
+    found: list[str] = []
+    if isinstance(expression, Mapping):
+        for key, inner in expression.items():
+            if key == "Condition" and isinstance(inner, str):
+                found.append(inner)
+            if key == "Fn::If" and isinstance(inner, list) and inner and isinstance(inner[0], str):
+                found.append(inner[0])
+            found += mentioned(inner)
+    elif isinstance(expression, list):
+        for inner in expression:
+            found += mentioned(inner)
+    return found
 
 
 def holds(part: Any, conditions: Mapping[str, bool]) -> bool:

@@ -3,41 +3,18 @@
 from __future__ import annotations
 
 import base64
-import ipaddress
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
-from batchyard.services.cloudformation.template import parameters, syntax, words
+from batchyard.services.cloudformation.template import addresses, parameters, syntax, words
 from batchyard.services.cloudformation.template.model import Path, Template, TemplateFault
-
-LATER = "{{changeSet:KNOWN_AFTER_APPLY}}"  # stands for what only exists after the change (AWS's own marker)
-MAX_BLOCKS = 256  # of a Fn::Cidr
-
-
-class _NoValue:
-    def __repr__(self) -> str:
-        return "AWS::NoValue"
-
-
-_NO_VALUE = _NoValue()
-
-
-@dataclass(frozen=True, slots=True)
-class Scope:
-    """What functions can ask for. `refs` and `attributes` are those of resources that exist; names are logical ids."""
-
-    template: Template
-    parameters: Mapping[str, str] = field(default_factory=dict)  # settled; those of SSM types already looked up
-    pseudo: Mapping[str, Any] = field(default_factory=dict)  # "AWS::Region" and so on; "AWS::NotificationARNs" is a list
-    conditions: Mapping[str, bool] = field(default_factory=dict)  # from conditions.decide
-    refs: Mapping[str, Any] = field(default_factory=dict)  # what Ref gives
-    attributes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # what GetAtt gives; nested stacks: "Outputs.X"
-    exports: Mapping[str, str] = field(default_factory=dict)
-    outputs: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # name or id of a stack -> its outputs
-    zones: Mapping[str, Sequence[str]] = field(default_factory=dict)  # region -> its zones; "" is the stack's region too
-    is_plan: bool = False  # then what a resource has that is not there yet is LATER instead of an error
+from batchyard.services.cloudformation.template.scope import LATER as LATER
+from batchyard.services.cloudformation.template.scope import NO_VALUE
+from batchyard.services.cloudformation.template.scope import Scope as Scope
+from batchyard.services.cloudformation.template.scope import as_text as as_text
+from batchyard.services.cloudformation.template.scope import is_later as is_later
 
 
 def resolve(value: Any, scope: Scope, path: Path) -> Any:
@@ -46,7 +23,18 @@ def resolve(value: Any, scope: Scope, path: Path) -> Any:
     AWS::NoValue leaves no trace: the member or element goes. Raises TemplateFault with AWS's words where they are known.
     """
     found = _value(value, scope, path)
-    return None if found is _NO_VALUE else found
+    return None if found is NO_VALUE else found
+
+
+def output(value: Any, scope: Scope, path: Path) -> str:
+    """What an output's Value comes to, a text. Raises TemplateFault with AWS's words when it is none."""
+    found = _value(value, scope, path)
+    text = as_text(found)
+    if text is None:
+        raise TemplateFault(
+            "Template format error: The Value field of every Outputs member must evaluate to a String.", scope.template.line(path)
+        )
+    return text
 
 
 def imported(value: Any, scope: Scope, path: Path) -> frozenset[str]:
@@ -71,18 +59,6 @@ def imported(value: Any, scope: Scope, path: Path) -> frozenset[str]:
     return frozenset(names)
 
 
-def as_text(value: Any) -> str | None:
-    """A scalar as it stands in a text: integers plain, booleans in small letters; None for what is no scalar."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return str(value) if isinstance(value, str | int | float) else None
-
-
-def is_later(value: Any) -> bool:
-    """Whether `value` is, or holds, what only exists after the change."""
-    return isinstance(value, str) and LATER in value
-
-
 def _value(value: Any, scope: Scope, path: Path) -> Any:
     call = syntax.function(value)
     if call is not None:
@@ -92,10 +68,10 @@ def _value(value: Any, scope: Scope, path: Path) -> Any:
         return _TABLE[name](argument, scope, (*path, name))
     if isinstance(value, Mapping):
         members = ((key, _value(inner, scope, (*path, key))) for key, inner in value.items())
-        return {key: inner for key, inner in members if inner is not _NO_VALUE}
+        return {key: inner for key, inner in members if inner is not NO_VALUE}
     if isinstance(value, list):
         elements = (_value(inner, scope, (*path, index)) for index, inner in enumerate(value))
-        return [inner for inner in elements if inner is not _NO_VALUE]
+        return [inner for inner in elements if inner is not NO_VALUE]
     return value
 
 
@@ -112,7 +88,7 @@ def _ref(argument: Any, scope: Scope, path: Path) -> Any:
 def _named(name: str, scope: Scope, path: Path) -> Any:
     """What a name stands for: a pseudo parameter, a parameter, or a resource."""
     if name == syntax.NO_VALUE_NAME:
-        return _NO_VALUE
+        return NO_VALUE
     if name in scope.pseudo:
         return scope.pseudo[name]
     if name in scope.parameters:
@@ -178,7 +154,7 @@ def _variable(name: str, given: Mapping[str, str], scope: Scope, path: Path) -> 
         found = _attribute(resource, attribute, scope, path)
     else:
         found = _named(name, scope, path)
-    text = "" if found is _NO_VALUE else as_text(found)
+    text = "" if found is NO_VALUE else as_text(found)
     if text is None:
         raise _fault(f"variable {name} in Fn::Sub expression does not resolve to a string", scope, path)
     return text
@@ -289,20 +265,9 @@ def _cidr(argument: Any, scope: Scope, path: Path) -> Any:
     if any(is_later(text) for text in texts):
         return LATER
     try:
-        block = ipaddress.ip_network(texts[0], strict=False)
-        numbers = [int(text) for text in texts[1:]]
-    except ValueError:
-        raise _fault(words.CIDR, scope, path) from None
-    count = numbers[0]
-    bits = numbers[1] if len(numbers) == 2 else block.max_prefixlen - block.prefixlen - max(count - 1, 0).bit_length()
-    prefix = block.max_prefixlen - bits
-    if not 1 <= count <= MAX_BLOCKS or bits < 0:
-        raise _fault(words.CIDR, scope, path)
-    if prefix < block.prefixlen or (prefix - block.prefixlen < 16 and 1 << (prefix - block.prefixlen) < count):
-        raise _fault(f"Fn::Cidr cannot take {count} blocks of {bits} bits out of {block}", scope, path)
-    first, size = int(block.network_address), 1 << bits
-    kind = type(block.network_address)
-    return [f"{kind(first + number * size)}/{prefix}" for number in range(count)]
+        return addresses.blocks(texts[0], *(int(text) for text in texts[1:]))
+    except ValueError as error:
+        raise _fault(f"{words.CIDR}: {error}", scope, path) from None
 
 
 def _import(argument: Any, scope: Scope, path: Path) -> Any:
@@ -324,8 +289,8 @@ def _stack_output(argument: Any, scope: Scope, path: Path) -> Any:
         raise _fault(words.STACK_OUTPUT, scope, path)
     if is_later(stack) or is_later(output):
         return LATER
-    region = given.get("Region", _NO_VALUE)
-    if given.get("RoleArn", _NO_VALUE) is not _NO_VALUE or region not in (_NO_VALUE, scope.pseudo.get("AWS::Region")):
+    region = given.get("Region", NO_VALUE)
+    if given.get("RoleArn", NO_VALUE) is not NO_VALUE or region not in (NO_VALUE, scope.pseudo.get("AWS::Region")):
         raise _fault("Fn::GetStackOutput of another Region, or with a RoleArn, is not there yet", scope, path)
     if stack not in scope.outputs:
         raise _fault(f"Stack with id {stack} does not exist", scope, path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from bisect import bisect_right
 from json import JSONDecodeError
@@ -9,7 +10,7 @@ from json.decoder import scanstring  # type: ignore[attr-defined]
 from typing import Any
 
 from batchyard.services.cloudformation.template.model import Path, TemplateFault
-from batchyard.services.cloudformation.template.yaml_text import MAX_DEPTH, null
+from batchyard.services.cloudformation.template.yaml_text import MAX_DEPTH, MAX_DIGITS, null
 
 _SPACE = re.compile(r"[ \t\r\n]*")
 _NUMBER = re.compile(r"(-?(?:0|[1-9][0-9]*))(\.[0-9]+)?([eE][-+]?[0-9]+)?")
@@ -71,7 +72,9 @@ class _Reader:
             raise self._malformed("a value must stand here")
         self.at = number.end()
         whole, fraction, exponent = number.groups()
-        return int(whole) if fraction is None and exponent is None and len(whole) < 20 else float(number[0])
+        if fraction is None and exponent is None:
+            return int(whole) if len(whole.lstrip("-")) <= MAX_DIGITS else whole
+        return float(number[0]) if math.isfinite(float(number[0])) else number[0]
 
     def _string(self) -> str:
         try:

@@ -11,6 +11,7 @@ from batchyard.services.cloudformation.template.model import Path, Template, Tem
 
 LOOP = "Fn::ForEach::"
 MAX_NESTING = 5
+MAX_WRITTEN = 20_000  # members that loops may write; far more than a template may have of anything
 _SECTIONS = ("Resources", "Outputs", "Conditions")
 
 
@@ -41,6 +42,7 @@ class _Writer:
         self.scope = scope
         self.source = scope.template.lines
         self.lines = lines
+        self.count = 0
 
     def written(self, value: Any, source: Path, target: Path, bound: Mapping[str, str]) -> Any:
         """`value` with its loops written out and `bound` identifiers filled in; `source` and `target` are its old and new places."""
@@ -73,6 +75,7 @@ class _Writer:
         if identifier in bound or identifier in self.scope.template.section("Parameters"):
             raise self._fault(f"the identifier {identifier} of {source[-1]} is taken already", source)
         for element in self._elements(collection, (*source, 1), bound):
+            self._bounded(source)
             for key, inner in body.items():
                 here = (*source, 2, key)
                 inside = {**bound, identifier: element}
@@ -93,7 +96,13 @@ class _Writer:
             raise self._fault("the collection of a Fn::ForEach must be a list of strings", source)
         return [text for text in texts if text is not None]
 
+    def _bounded(self, source: Path) -> None:
+        self.count += 1
+        if self.count > MAX_WRITTEN:
+            raise self._fault(f"Fn::ForEach writes more than {MAX_WRITTEN} members", source)
+
     def _add(self, found: dict[str, Any], name: str, value: Any, source: Path) -> None:
+        self._bounded(source)
         if name in found:
             raise self._fault(f"Fn::ForEach gives {name} twice", source)
         found[name] = value

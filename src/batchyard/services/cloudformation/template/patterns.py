@@ -41,7 +41,7 @@ def compiled(pattern: str) -> re.Pattern[str] | None:
         warnings.simplefilter("ignore")
         try:
             re.compile(translated)  # alone first: an error then counts from its beginning
-            return re.compile(rf"(?:{translated})\Z")
+            return re.compile(rf"(?:{translated})\Z") if is_sayable else None
         except re.error as error:
             if is_sayable:
                 raise ValueError(str(error)) from None

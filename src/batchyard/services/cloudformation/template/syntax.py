@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import graphlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from batchyard.services.cloudformation.template import words
@@ -143,20 +144,19 @@ def walk(value: Any, path: Path) -> Iterator[tuple[str, Any, Path]]:
             yield from walk(inner, (*path, index))
 
 
-def cycle(edges: Mapping[str, Sequence[str] | frozenset[str]]) -> list[str]:
+def cycle(edges: Mapping[str, Iterable[str]]) -> list[str]:
     """Those that lie on a circle of `edges`, in the order of `edges`; [] when there is none.
 
     Of several circles one. Edges to what is no key do not count.
     """
-    left = {name: {other for other in others if other in edges} for name, others in edges.items()}
-    while free := [name for name, others in left.items() if not others & left.keys()]:
-        for name in free:
-            del left[name]
-    if not left:
-        return []
-    name, seen = next(iter(left)), list[str]()
-    while name not in seen:
-        seen.append(name)
-        name = next(other for other in edges if other in left[name] and other in left)
-    circle = seen[seen.index(name) :]
-    return [name for name in edges if name in circle]
+    try:
+        order(edges)
+    except graphlib.CycleError as error:
+        return [name for name in edges if name in error.args[1]]
+    return []
+
+
+def order(edges: Mapping[str, Iterable[str]]) -> list[str]:
+    """The keys of `edges`, each after those that it leads to. Raises graphlib.CycleError."""
+    sorter = graphlib.TopologicalSorter({name: sorted(other for other in others if other in edges) for name, others in edges.items()})
+    return list(sorter.static_order())

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from batchyard.services.cloudformation.template import functions, syntax, words
+from batchyard.services.cloudformation.template import functions, parameters, syntax, words
 from batchyard.services.cloudformation.template.functions import arguments
 from batchyard.services.cloudformation.template.model import Path, Template, TemplateFault
 
 _IN_RULES = syntax.TESTS - {"Condition"} | syntax.RULES | {"Ref"}
 _IN_MAP = frozenset({"Ref", "Fn::FindInMap"})  # without the transform AWS::LanguageExtensions
+_LISTS = frozenset({"Fn::Cidr", "Fn::GetAZs", "Fn::RefAll", "Fn::Split", "Fn::ValueOfAll"})
+_TEXTS = frozenset({"Fn::Base64", "Fn::GetStackOutput", "Fn::ImportValue", "Fn::Join", "Fn::Length", "Fn::Sub", "Fn::ToJsonString"})
 _STACK_OUTPUT = frozenset({"OutputName", "Region", "RoleArn", "StackName"})
 _WORDS = {
     "Fn::Contains": words.CONTAINS,
@@ -65,7 +67,7 @@ def _check_call(name: str, argument: Any, template: Template, path: Path, where:
     if where == "conditions":
         allowed -= {"Fn::ImportValue", "Fn::GetAZs", "Fn::Cidr", "Fn::Base64"}
     if name == "Fn::Transform":
-        raise TemplateFault(f"No transform named {_named(argument)} found.", template.line(path))
+        raise TemplateFault(f"No transform named {transform_name(argument)} found.", template.line(path))
     if name not in allowed:
         if name in syntax.TESTS and where == "values":
             raise TemplateFault(f"Template error: {name} can be used in the Conditions block only, here use Fn::If", template.line(path))
@@ -84,40 +86,53 @@ def _check_call(name: str, argument: Any, template: Template, path: Path, where:
         syntax.attribute(argument, template, path)
     elif name in ("Ref", "Condition", "Fn::RefAll") and (not isinstance(argument, str) or not argument):
         raise TemplateFault(f"Template error: every {name} object must have a single String value.", template.line(path))
-    elif name in ("Fn::Base64", "Fn::GetAZs", "Fn::ImportValue") and not _can_be_text(argument):
+    elif name in ("Fn::Base64", "Fn::GetAZs", "Fn::ImportValue") and kind(argument, template) not in ("text", ""):
         raise TemplateFault(f"Template error: every {name} object must have a String-typed value.", template.line(path))
     elif name == "Fn::GetStackOutput":
         if not isinstance(argument, Mapping) or not {"OutputName", "StackName"} <= argument.keys() <= _STACK_OUTPUT:
             raise TemplateFault(f"Template error: {words.STACK_OUTPUT}", template.line(path))
         if "RoleArn" in argument:
             raise TemplateFault("Template error: Fn::GetStackOutput with a RoleArn is not there yet", template.line((*path, "RoleArn")))
-    elif name == "Fn::Length" and not (isinstance(argument, list) or syntax.function(argument)):
+    elif name == "Fn::Length" and kind(argument, template) not in ("list", ""):
         raise TemplateFault(f"Template error: {words.LENGTH}", template.line(path))
 
 
-def _named(argument: Any) -> str:
-    return str(argument.get("Name")) if isinstance(argument, Mapping) else str(argument)
+def transform_name(argument: Any) -> str:
+    """The transform that a Fn::Transform asks for, the first of several."""
+    first = argument[0] if isinstance(argument, list) and argument else argument
+    return str(first.get("Name")) if isinstance(first, Mapping) else str(first)
 
 
-def _can_be_text(value: Any) -> bool:
-    return functions.as_text(value) is not None or syntax.function(value) is not None
+def kind(value: Any, template: Template) -> str:
+    """What `value` will come to, as far as that can be known: "text", "list", "map", or "" for either."""
+    call = syntax.function(value)
+    if call is None:
+        return "list" if isinstance(value, list) else "map" if isinstance(value, Mapping) else "text"
+    name, argument = call
+    if name == "Ref" and argument == "AWS::NoValue":
+        return ""
+    if name == "Ref":
+        return "list" if argument == "AWS::NotificationARNs" or is_list_parameter(argument, template) else "text"
+    return "list" if name in _LISTS else "text" if name in _TEXTS else ""
 
 
-def _can_be_list(value: Any) -> bool:
-    return isinstance(value, list) or syntax.function(value) is not None
+def is_list_parameter(name: Any, template: Template) -> bool:
+    """Whether `name` is that of a parameter whose value is a list."""
+    declared = template.section("Parameters").get(name) if isinstance(name, str) else None
+    return isinstance(declared, Mapping) and parameters.is_list(str(declared.get("Type")))
 
 
 def _check_arguments(name: str, found: list[Any], template: Template, path: Path) -> None:
     """What the literal ones among the arguments must be; those that are functions show it when they are resolved."""
     match name:
         case "Fn::Join":
-            is_right = isinstance(found[0], str) and _can_be_list(found[1])
+            is_right = isinstance(found[0], str) and kind(found[1], template) in ("list", "")
             if isinstance(found[1], list):
-                is_right = is_right and all(_can_be_text(each) for each in found[1])
+                is_right = is_right and all(kind(each, template) in ("text", "") for each in found[1])
         case "Fn::Split":
-            is_right = isinstance(found[0], str) and found[0] != "" and _can_be_text(found[1])
+            is_right = isinstance(found[0], str) and found[0] != "" and kind(found[1], template) in ("text", "")
         case "Fn::Select":
-            is_right = _can_be_list(found[1]) and (syntax.function(found[0]) is not None or str(found[0]).isdecimal())
+            is_right = kind(found[1], template) in ("list", "") and (syntax.function(found[0]) is not None or str(found[0]).isdecimal())
             if is_right and isinstance(found[1], list) and str(found[0]).isdecimal() and int(found[0]) >= len(found[1]):
                 raise TemplateFault(
                     f"Template error: Fn::Select cannot select nonexistent value at index {int(found[0])}", template.line(path)
@@ -127,17 +142,17 @@ def _check_arguments(name: str, found: list[Any], template: Template, path: Path
             if is_right and found[0] not in template.section("Conditions"):
                 raise TemplateFault(f"Template error: unresolved condition dependency {found[0]} in Fn::If", template.line(path))
         case "Fn::Equals":
-            is_right = all(_can_be_text(each) for each in found)
+            is_right = all(kind(each, template) in ("text", "") for each in found)
         case "Fn::And" | "Fn::Or" | "Fn::Not":
             is_right = all(isinstance(each, Mapping | bool) for each in found)
         case "Fn::Cidr":
-            is_right = all(_can_be_text(each) for each in found)
+            is_right = all(kind(each, template) in ("text", "") for each in found)
         case "Fn::Contains":
-            is_right = _can_be_list(found[0]) and _can_be_text(found[1])
+            is_right = kind(found[0], template) in ("list", "") and kind(found[1], template) in ("text", "")
         case "Fn::EachMemberEquals":
-            is_right = _can_be_list(found[0]) and _can_be_text(found[1])
+            is_right = kind(found[0], template) in ("list", "") and kind(found[1], template) in ("text", "")
         case "Fn::EachMemberIn":
-            is_right = _can_be_list(found[0]) and _can_be_list(found[1])
+            is_right = kind(found[0], template) in ("list", "") and kind(found[1], template) in ("list", "")
         case _:
             is_right = all(isinstance(each, str) for each in found)
     if not is_right:
@@ -166,9 +181,14 @@ def _check_find(argument: Any, template: Template, path: Path) -> None:
 
 
 def _check_sub(argument: Any, template: Template, path: Path) -> None:
-    _, variables = syntax.sub(argument, template, path)
+    parts, variables = syntax.sub(argument, template, path)
+    for part in parts:
+        if part.is_name and part.text not in variables and kind({"Ref": part.text}, template) == "list":
+            raise TemplateFault(
+                f"Template error: variable {part.text} in Fn::Sub expression does not resolve to a string", template.line(path)
+            )
     for key, each in variables.items():
-        if not _can_be_text(each):
+        if kind(each, template) not in ("text", ""):
             raise TemplateFault(
                 f"Template error: {words.SUB_VALUES}",
                 template.line((*path, 1, key)),

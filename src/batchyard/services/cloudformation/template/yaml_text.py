@@ -6,6 +6,7 @@ text can blow up: aliases are refused as AWS refuses them, and nesting has a bou
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any
 
@@ -15,12 +16,13 @@ from batchyard.services.cloudformation.template import syntax
 from batchyard.services.cloudformation.template.model import Path, TemplateFault
 
 MAX_DEPTH = 100
+MAX_DIGITS = 18  # of an integer; one with more stays a text, lest digits are lost
 _PARSER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 # Short tags and what they stand for: every function has one but Fn::ForEach.
 TAGS = {f"!{name.removeprefix('Fn::')}": name for name in syntax.KNOWN if name != "Fn::ForEach"}
 _SCALAR_TAGS = {"!", "tag:yaml.org,2002:str"}
-_INTEGER = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,17})\Z")
+_INTEGER = re.compile(rf"[-+]?(?:0|[1-9][0-9]{{0,{MAX_DIGITS - 1}}})\Z")
 _FLOAT = re.compile(r"[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?\Z")
 _BOOLEANS = {
     **{word: True for name in ("yes", "true", "on") for word in (name, name.title(), name.upper())},
@@ -137,7 +139,7 @@ class _Builder:
             return _BOOLEANS[text]
         if _INTEGER.match(text):
             return int(text)
-        return float(text) if _FLOAT.match(text) else text
+        return float(text) if _FLOAT.match(text) and math.isfinite(float(text)) else text
 
     def _at(self, event: Any, why: str) -> TemplateFault:
         return malformed(event.start_mark.line + 1, event.start_mark.column + 1, why)
