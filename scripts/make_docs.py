@@ -28,6 +28,7 @@ from batchyard.main.settings import Identity, Settings
 from batchyard.model import tags
 from batchyard.services import module_of, operator, s3
 from batchyard.services.batch import fields_not_yet
+from batchyard.simulate import scenario, telling
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -193,6 +194,11 @@ def own_routes() -> str:
     return table(("verb", "what it does"), rows)
 
 
+def told(name: str) -> str:
+    """The trace of a story of the simulation."""
+    return f"```text\n{telling.told(scenario.load(name))}```"
+
+
 PARTS: dict[str, Callable[[], str]] = {
     "counts": compatibility_counts,
     **{service.name: partial(compatibility_of, service.name) for service in SERVICES},
@@ -202,6 +208,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "s3-recorded-only": recorded_only,
     "settings": settings,
     "own-routes": own_routes,
+    **{one: partial(told, one) for one in scenario.names() if scenario.load(one).story is not None},
 }
 
 

@@ -188,7 +188,13 @@ class FalseNode:
                 return
             self._starting[id] = room
             slow = self._random.randint(30_000, 200_000) if self._chance("slow_start") else 0
-            self._at(self._soon(now_ms, 2 * self._start_ms) + slow, "up", id)
+            self._at(now_ms + self._starts_in_ms() + slow, "up", id)
+
+    def _starts_in_ms(self) -> int:
+        return self._random.randint(1, 2 * self._start_ms)
+
+    def _runs_for_ms(self, _launch: Launch) -> int:
+        return int(self._random.random() * self._work.most_run_s * 1000)
 
     def _up(self, id: str, now_ms: int) -> None:
         room = self._starting.pop(id, None)
@@ -254,7 +260,7 @@ class FalseNode:
             self._over(AttemptEnded(name, now_ms, "not-started", reason=reason, containers=ends), now_ms)
             return
         attempt.started_at_ms = now_ms
-        run_ms = int(self._random.random() * self._work.most_run_s * 1000)
+        run_ms = self._runs_for_ms(attempt.launch)
         if self._random.random() < self._work.failures:
             attempt.exit_code = self._random.choice((1, 2, 75, 137))
             attempt.oom = attempt.exit_code == 137

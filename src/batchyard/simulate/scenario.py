@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 from msgspec import Struct
@@ -70,6 +71,43 @@ class Faults(Struct, frozen=True, forbid_unknown_fields=True):
 KINDS: tuple[str, ...] = Faults.__struct_fields__
 
 
+class ToldEnvironment(Struct, frozen=True, forbid_unknown_fields=True):
+    """A compute environment of a story."""
+
+    name: str
+    max_vcpus: int
+    min_vcpus: int = 0
+    spot: bool = False
+
+
+class ToldQueue(Struct, frozen=True, forbid_unknown_fields=True):
+    """A queue of a story, over environments in this order."""
+
+    name: str
+    environments: tuple[str, ...]
+    priority: int = 1
+    spill: Literal["scale", "idle"] = "scale"
+
+
+class ToldJob(Struct, frozen=True, forbid_unknown_fields=True):
+    """A submission of a story, `at_s` after its beginning; it runs for `run_s`."""
+
+    name: str
+    queue: str
+    at_s: float = 0.0
+    run_s: float = 60.0
+    vcpus: float = 1
+    memory_mib: int = 512
+
+
+class Story(Struct, frozen=True, forbid_unknown_fields=True):
+    """What happens, step by step, instead of random work; told as a trace. Nothing goes wrong in it, and nothing is left to chance."""
+
+    environments: tuple[ToldEnvironment, ...]
+    queues: tuple[ToldQueue, ...]
+    jobs: tuple[ToldJob, ...]
+
+
 class Scenario(Struct, frozen=True, forbid_unknown_fields=True):
     """A false world. `profile` is the server's: in `aws` a job that can never run blocks its queue."""
 
@@ -79,6 +117,7 @@ class Scenario(Struct, frozen=True, forbid_unknown_fields=True):
     machine: Machine = Machine()
     workload: Workload = Workload()
     faults: Faults = Faults()
+    story: Story | None = None
 
 
 class UnknownScenario(Exception):
@@ -104,6 +143,6 @@ def names() -> list[str]:
 
 
 def for_seed(seed: int) -> Scenario:
-    """Seeds take turns through all scenarios, so that any run of them sees every fault."""
-    known = names()
-    return load(known[seed % len(known)])
+    """Seeds take turns through all scenarios but the stories, so that any run of them sees every fault."""
+    known = [one for one in map(load, names()) if one.story is None]
+    return known[seed % len(known)]

@@ -11,6 +11,7 @@ from batchyard.main.commands.draw import emit, say
 
 if TYPE_CHECKING:
     from batchyard.simulate.many import Seen
+    from batchyard.simulate.scenario import Scenario
     from batchyard.simulate.simulator import Result
 
 
@@ -25,6 +26,8 @@ def simulate(seed: int, seeds: int, name: str | None, lists: bool, as_json: bool
 
     Random work runs on a false node while servers crash, disks fail, reports come twice or late, and hosts die. After every turn all
     invariants are checked; at the end every job has ended as the rules say. A failure prints its seed. Exit code 1 if there is one.
+
+    Scenarios whose names begin with spill- are stories instead: nothing is left to chance, and what happens is printed step by step.
     """
     from batchyard.simulate import many, scenario
 
@@ -35,6 +38,9 @@ def simulate(seed: int, seeds: int, name: str | None, lists: bool, as_json: bool
         chosen = scenario.load(name) if name else None
     except scenario.UnknownScenario as unknown:
         raise click.BadParameter(str(unknown), param_hint="--scenario") from None
+    if chosen is not None and chosen.story is not None:
+        _tell(chosen, as_json)
+        return
     single = seeds == 1 and not as_json
     seen = many.run_seeds(range(seed, seed + seeds), chosen, _show_one if single else lambda result: None)
     if as_json:
@@ -55,6 +61,16 @@ def _show_scenarios(as_json: bool) -> None:
     width = max(len(one.name) for one in known)
     for one in known:
         click.echo(f"{one.name.ljust(width)}  {one.about}")
+
+
+def _tell(chosen: Scenario, as_json: bool) -> None:
+    from batchyard.simulate import telling
+
+    trace = telling.told(chosen)
+    if as_json:
+        emit({"scenario": chosen.name, "trace": trace.splitlines()})
+    else:
+        click.echo(trace, nl=False)
 
 
 def _show_one(result: Result) -> None:
