@@ -45,11 +45,14 @@ class Life:
     def __init__(self, hands: Hands, type: ResourceType, logical_id: str = "Thing") -> None:
         self.hands, self.type, self.logical_id = hands, type, logical_id
         self.kept: Kept | None = None
+        self.is_undoing = False
 
     def asked(self, properties: dict[str, Any], tags: Mapping[str, str] | None = None) -> Asked:
         system = SYSTEM_TAGS if self.type.has_stack_tags else {}
         name = f"genomics-{self.logical_id}-1A2B3C4D5E6F"
-        return Asked(STACK, "genomics", self.logical_id, self.type.name, properties, tags or {}, system, name, "0" * 32)
+        return Asked(
+            STACK, "genomics", self.logical_id, self.type.name, properties, tags or {}, system, name, "0" * 32, is_undoing=self.is_undoing
+        )
 
     def keep(self, made: Made, properties: dict[str, Any], tags: Mapping[str, str] | None) -> Made:
         place = (STACK, "genomics", self.logical_id, self.type.name)
@@ -62,6 +65,21 @@ class Life:
     async def update(self, tags: Mapping[str, str] | None = None, **properties: Any) -> Made:
         assert self.kept is not None and self.type.update is not None
         return self.keep(await self.type.update(self.hands, self.asked(properties, tags), self.kept), properties, tags)
+
+    async def fail_to_update(self, at: int, tags: Mapping[str, str] | None = None, **properties: Any) -> None:
+        """An update whose call number `at` is refused. As in a stack, what was wanted counts as what it is made of."""
+        assert self.kept is not None
+        hands, self.hands = self.hands, FailingHands(self.hands, at)  # type: ignore[assignment]
+        attributes = self.kept.attributes
+        try:
+            await self.update(tags, **properties)
+        except Fault as fault:
+            assert "was refused" in fault.message
+            self.keep(Made(self.kept.physical_id, attributes), properties, tags)
+        else:
+            raise AssertionError(f"there was no call number {at}")
+        finally:
+            self.hands = hands
 
     async def read(self) -> dict[str, Any] | None:
         assert self.kept is not None and self.type.read is not None

@@ -12,7 +12,7 @@ from batchyard.services.iam.standing import trust_of
 from batchyard.services.lambda_functions.code import Code, code_of
 from batchyard.services.lambda_functions.names import LATEST, arn_of, invalid, named, not_found
 from batchyard.services.lambda_functions.records import CODE, KIND, check_revision, configuration, require, require_named, touched
-from batchyard.services.lambda_functions.settings import check_tags, settings_of
+from batchyard.services.lambda_functions.settings import check_tags, refuse_reserved_tags, settings_of
 from batchyard.services.paging import page_of
 from batchyard.services.shelved import changed, place_of
 from batchyard.store.shelf import NO_REGION, Document, Drawer
@@ -25,7 +25,7 @@ _CANNOT_ASSUME = "The role defined for the function cannot be assumed by Lambda.
 async def create_function(desk: Any, caller: Caller, params: Params) -> Params:
     """API reference, CreateFunction. The function can be invoked when this has answered."""
     name = named(caller, params["FunctionName"]).name
-    settings, tags = settings_of(params), check_tags(dict(params.get("Tags") or {}))
+    settings, tags = settings_of(params), check_tags(caller, dict(params.get("Tags") or {}))
     code = await code_of(desk, params["Code"])
     document = {"name": name, "settings": settings, "tags": tags, "architectures": params.get("Architectures") or ["x86_64"]}
 
@@ -161,7 +161,7 @@ def delete_function(drawer: Drawer, caller: Caller, params: Params) -> Params:
 def tag_resource(drawer: Drawer, caller: Caller, params: Params) -> Params:
     """API reference, TagResource."""
     document = _tagged(drawer, caller, params["Resource"])
-    document["tags"] = check_tags({**document.get("tags", {}), **params["Tags"]})
+    document["tags"] = check_tags(caller, params["Tags"], document.get("tags", {}))
     drawer.put(KIND, document["name"], document)
     return {}
 
@@ -169,6 +169,7 @@ def tag_resource(drawer: Drawer, caller: Caller, params: Params) -> Params:
 def untag_resource(drawer: Drawer, caller: Caller, params: Params) -> Params:
     """API reference, UntagResource."""
     document = _tagged(drawer, caller, params["Resource"])
+    refuse_reserved_tags(caller, params["TagKeys"])
     document["tags"] = {key: value for key, value in document.get("tags", {}).items() if key not in params["TagKeys"]}
     drawer.put(KIND, document["name"], document)
     return {}

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from batchyard.model.fault import Fault
-from batchyard.services import Params
+from batchyard.services import Caller, Params
 from batchyard.services.lambda_functions.names import invalid
+from batchyard.services.tag_keys import RESERVED as TAGS_OF_SERVICES
+from batchyard.services.tag_keys import is_reserved
 
 ENVIRONMENT_BYTES = 4096
 TAGS_MAX = 50
@@ -146,11 +149,17 @@ def _check_logging(logging: dict[str, Any]) -> None:
         raise invalid("LoggingConfig: only LogFormat Text is available in this version of Batchyard.")
 
 
-def check_tags(tags: dict[str, str]) -> dict[str, str]:
-    """The tags, if a function may have them."""
-    for key in tags:
-        if key.lower().startswith("aws:"):
-            raise invalid(f"Tag keys that begin with aws: are reserved: {key}")
-    if len(tags) > TAGS_MAX:
+def check_tags(caller: Caller, tags: dict[str, str], before: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Tags over those from `before`, if a function may have them."""
+    refuse_reserved_tags(caller, tags)
+    tags = {**(before or {}), **tags}
+    if sum(not key.startswith(TAGS_OF_SERVICES) for key in tags) > TAGS_MAX:
         raise invalid(f"Tags: a function can have at most {TAGS_MAX} tags, not {len(tags)}.")
     return tags
+
+
+def refuse_reserved_tags(caller: Caller, keys: Iterable[str]) -> None:
+    """Refuse keys of tags that are not the caller's to give or to take away."""
+    for key in keys:
+        if is_reserved(caller, key):
+            raise invalid(f"Tag keys that begin with aws: are reserved: {key}")

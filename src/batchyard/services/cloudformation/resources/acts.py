@@ -56,6 +56,19 @@ class Steps:
         """Call what takes something away; whether it was there."""
         return await call_if_there(self.hands, self._service, operation, params)
 
+    async def call_unless(self, code: str, operation: str, params: Mapping[str, Any]) -> bool:
+        """Call what adds something, which the refusal `code` says is there already; whether it was added.
+
+        An update that takes back another one, which itself had failed, finds some things as they are to be.
+        """
+        try:
+            await self.call(operation, params)
+        except Fault as fault:
+            if fault.code != code:
+                raise
+            return False
+        return True
+
 
 async def call_if_there(hands: Hands, service: str, operation: str, params: Mapping[str, Any]) -> bool:
     """Call what takes something away; whether it was there."""

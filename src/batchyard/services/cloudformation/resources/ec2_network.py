@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from batchyard.model.fault import Fault
 from batchyard.services.cloudformation.resources.acts import Steps, call_if_there, given, refused, require_known
 from batchyard.services.cloudformation.resources.ec2_records import SERVICE, change_tags, found, tagged, with_tags
 from batchyard.services.cloudformation.resources.type import Asked, Hands, Kept, Made, Properties, ResourceType
@@ -213,8 +214,16 @@ async def reattach(hands: Hands, asked: Asked, kept: Kept) -> Made:
         async with Steps(hands, SERVICE) as steps:
             if await steps.call_if_there("DetachInternetGateway", before):
                 steps.undo("AttachInternetGateway", before)
-            await steps.call("AttachInternetGateway", params)
+            if not await steps.call_unless("Resource.AlreadyAssociated", "AttachInternetGateway", params):
+                await _require_attached(steps, params)
     return Made(kept.physical_id, kept.attributes)
+
+
+async def _require_attached(steps: Steps, params: Properties) -> None:
+    """A gateway that is attached already must be attached to this VPC."""
+    answer = await steps.call("DescribeInternetGateways", {"InternetGatewayIds": [params["InternetGatewayId"]]})
+    if params["VpcId"] not in [one["VpcId"] for one in answer["InternetGateways"][0]["Attachments"]]:
+        raise Fault("Resource.AlreadyAssociated", f"resource {params['InternetGatewayId']} is already attached to network")
 
 
 async def detach(hands: Hands, kept: Kept) -> None:

@@ -88,21 +88,19 @@ async def update_group(hands: Hands, asked: Asked, kept: Kept) -> Made:
             before, after = _permissions(hands, kept, side), _permissions(hands, asked, side)
             if side == "Egress" and after and not before:
                 before = [_EVERYTHING_OUT]  # EC2's own
+            if side == "Egress" and before and not after and asked.is_undoing:
+                after = [_EVERYTHING_OUT]  # the same, back again; who merely removes all rules gets none, as on AWS
             for one in before:
                 params = {"GroupId": id, "IpPermissions": [one]}
-                if one not in after and await _revoke(steps, side, params):
+                if one not in after and await steps.call_if_there(f"RevokeSecurityGroup{side}", params):
                     steps.undo(f"AuthorizeSecurityGroup{side}", params)
             for one in after:
                 params = {"GroupId": id, "IpPermissions": [one]}
-                if one not in before:
-                    await steps.call(f"AuthorizeSecurityGroup{side}", params)
+                is_new = one not in before
+                if is_new and await steps.call_unless("InvalidPermission.Duplicate", f"AuthorizeSecurityGroup{side}", params):
                     steps.undo(f"RevokeSecurityGroup{side}", params)
         await change_tags(steps, id, asked, kept)
     return Made(id, kept.attributes)
-
-
-async def _revoke(steps: Steps, side: str, params: Properties) -> bool:
-    return await steps.call_if_there(f"RevokeSecurityGroup{side}", params)
 
 
 async def delete_group(hands: Hands, kept: Kept) -> None:

@@ -149,10 +149,21 @@ async def update_profile(hands: Hands, asked: Asked, kept: Kept) -> Made:
             if role not in after and await steps.call_if_there("RemoveRoleFromInstanceProfile", params):
                 steps.undo("AddRoleToInstanceProfile", params)
         for role in after:
-            if role not in before:
-                await steps.call("AddRoleToInstanceProfile", {"InstanceProfileName": name, "RoleName": role})
-                steps.undo("RemoveRoleFromInstanceProfile", {"InstanceProfileName": name, "RoleName": role})
+            params = {"InstanceProfileName": name, "RoleName": role}
+            if role in before:
+                continue
+            if await steps.call_unless("LimitExceeded", "AddRoleToInstanceProfile", params):
+                steps.undo("RemoveRoleFromInstanceProfile", params)
+            else:
+                await _require_in(steps, name, role)
     return Made(name, kept.attributes)
+
+
+async def _require_in(steps: Steps, name: str, role: str) -> None:
+    """A profile that is full must have this role in it."""
+    profile = (await steps.call("GetInstanceProfile", {"InstanceProfileName": name}))["InstanceProfile"]
+    if role not in [one["RoleName"] for one in profile["Roles"]]:
+        raise Fault("LimitExceeded", "Cannot exceed quota for InstanceSessionsPerInstanceProfile: 1")
 
 
 async def delete_profile(hands: Hands, kept: Kept) -> None:

@@ -55,6 +55,7 @@ class Asked:
     name: str = ""  # a physical name for what has none in its properties: STACK-LOGICAL-RANDOM, within the type's `NameRule`
     token: str = ""  # the same when the step is repeated; 32 hexadecimal digits
     is_repeat: bool = False
+    is_undoing: bool = False  # the update takes back another one: `properties` are what it was made of before
 
 
 @dataclass(frozen=True, slots=True)

@@ -155,6 +155,7 @@ async def _act(run: Noting, doing: Doing, act: Any, resource: Resource, is_repea
             name=doing.name,
             token=doing.token,
             is_repeat=is_repeat,
+            is_undoing=doing.undoes,
         )
         made: Made = await act(hands, asked)
     except Fault as fault:
