@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from yard import Yard
 
 PATIENCE_S = 60.0
@@ -131,7 +132,12 @@ def test_a_network_with_all_that_belongs_to_it(yard: Yard) -> None:
     assert account(yard) == before
 
 
-BROKEN = "\n  Broken:\n    Type: AWS::EC2::Route\n    DependsOn: [{}]\n    Properties: {{RouteTableId: rtb-1, DestinationCidrBlock: 10.0.0.0/8, GatewayId: igw-1}}\n"
+BROKEN = """
+  Broken:
+    Type: AWS::EC2::Route
+    DependsOn: [{}]
+    Properties: {{RouteTableId: rtb-1, DestinationCidrBlock: 10.0.0.0/8, GatewayId: igw-1}}
+"""
 
 
 def with_broken(*needs: str) -> str:
