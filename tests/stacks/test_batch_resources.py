@@ -200,11 +200,15 @@ async def test_revisions_of_a_definition(yard: Yard, hands: YardHands) -> None:
         second = await DEFINITION.update(hands, step, standing(retagged, made))
     with hands.step("b" * 32):
         assert await DEFINITION.update(hands, step, standing(retagged, made)) == second
-    assert second.physical_id.endswith(":2") and statuses(yard) == {1: "INACTIVE", 2: "ACTIVE"}
+    assert second.physical_id.endswith(":2") and not second.keeps_former and statuses(yard) == {1: "ACTIVE", 2: "ACTIVE"}
+    undone = await DEFINITION.update(hands, retagged, standing(step, made))  # an update that failed, and is taken back
+    assert undone == made
+    await DEFINITION.delete(hands, first)  # what a stack does with the former one at the end
 
-    staying = wanted(DEFINITION, {**properties, **container("true"), "ResourceRetentionPolicy": {"SkipDeregisterOnUpdate": True}})
+    less = {name: value for name, value in step.properties.items() if name != "RetryStrategy"}
+    staying = wanted(DEFINITION, {**less, "ResourceRetentionPolicy": {"SkipDeregisterOnUpdate": True}})
     third = await DEFINITION.update(hands, staying, standing(step, second))
-    assert statuses(yard) == {1: "INACTIVE", 2: "ACTIVE", 3: "ACTIVE"}
+    assert third.keeps_former and statuses(yard) == {1: "INACTIVE", 2: "ACTIVE", 3: "ACTIVE"}
     for _ in range(2):
         await DEFINITION.delete(hands, standing(staying, third))
     assert statuses(yard) == {1: "INACTIVE", 2: "ACTIVE", 3: "INACTIVE"}

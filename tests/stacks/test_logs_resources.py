@@ -57,6 +57,8 @@ async def test_a_log_group(bench: Workbench) -> None:
     assert tags["tags"] == {"Team": "other"}
     with pytest.raises(Fault, match="LogGroupClass of a log group cannot be changed"):
         await GROUP.update(hands, wanted(GROUP, {"LogGroupClass": "INFREQUENT_ACCESS"}), kept)
+    refused = wanted(GROUP, {"LogGroupName": "/jobs", "LogGroupClass": "INFREQUENT_ACCESS"}, tags={"Team": "other"})
+    assert await GROUP.update(hands, plain, standing(refused, made)) == made  # taken back
     await GROUP.delete(hands, kept)
     await GROUP.delete(hands, kept)
     assert await GROUP.read(hands, kept) is None

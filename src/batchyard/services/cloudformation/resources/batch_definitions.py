@@ -1,8 +1,9 @@
 """AWS::Batch::JobDefinition: its physical id is the ARN of a revision, and an update makes the next revision of the same name.
 
-As on AWS, the revision before is deregistered once the new one is there, unless ResourceRetentionPolicy.SkipDeregisterOnUpdate is true:
-then it stays ACTIVE for those who submit to it. Jobs that were submitted to a revision run on whatever becomes of it. A change of tags
-alone makes no revision. Tags: the stack's and its own (see `batch_environments.py`).
+The revision before is deregistered when the stack's update is through (on AWS as soon as the new one is there, so that a failed update
+leaves yet another revision), unless ResourceRetentionPolicy.SkipDeregisterOnUpdate is true: then it stays ACTIVE for those who submit to
+it. Jobs that were submitted to a revision run on whatever becomes of it. A change of tags alone makes no revision. Tags: the stack's
+and its own (see `batch_environments.py`).
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Any
 
 from batchyard.model.fault import Fault
 from batchyard.services.cloudformation.resources.acts import tags_of
-from batchyard.services.cloudformation.resources.spelling import essence, sent, shown, without_fillers
+from batchyard.services.cloudformation.resources.spelling import essence, members, sent, shown, without_fillers
 from batchyard.services.cloudformation.resources.standing import (
     does_not_exist,
     given_name,
@@ -22,7 +23,6 @@ from batchyard.services.cloudformation.resources.standing import (
 from batchyard.services.cloudformation.resources.type import Asked, Hands, Kept, Made, NameRule, Properties, ResourceType
 
 RETENTION = "ResourceRetentionPolicy"
-_NOT_OF_A_REVISION = frozenset((RETENTION, "Tags"))
 
 
 async def create(hands: Hands, asked: Asked) -> Made:
@@ -31,15 +31,15 @@ async def create(hands: Hands, asked: Asked) -> Made:
 
 
 async def update(hands: Hands, asked: Asked, kept: Kept) -> Made:
-    """The next revision when it is to say something else, then the one before is out of use."""
-    if _said(asked.properties) == _said(kept.properties):
+    """The next revision, when it is to say something else than the one that is there (also after an update that failed)."""
+    name = kept.physical_id.rpartition("/")[2].rpartition(":")[0]
+    revision = await _revision(hands, kept.physical_id)
+    if revision is not None and revision["status"] == "ACTIVE" and _is_of(revision, _request(asked, name), but_tags=True):
         await retag_in_batch(hands, asked, kept)
         return _made(kept.physical_id)
-    name = kept.physical_id.rpartition("/")[2].rpartition(":")[0]
     made = await _registered(hands, asked, name)
-    if not (asked.properties.get(RETENTION) or {}).get("SkipDeregisterOnUpdate"):
-        await _deregister(hands, kept.physical_id)
-    return made
+    keeps = bool((asked.properties.get(RETENTION) or {}).get("SkipDeregisterOnUpdate"))
+    return Made(made.physical_id, made.attributes, keeps_former=keeps)
 
 
 async def delete(hands: Hands, kept: Kept) -> None:
@@ -61,13 +61,13 @@ async def read(hands: Hands, kept: Kept) -> Properties | None:
     return dict(without_fillers(properties, kept.properties))
 
 
-def _said(properties: Properties) -> Properties:
-    return {name: value for name, value in essence(properties).items() if name not in _NOT_OF_A_REVISION}
+def _request(asked: Asked, name: str) -> dict[str, Any]:
+    properties = {key: value for key, value in asked.properties.items() if key != RETENTION}
+    return sent("batch", "RegisterJobDefinition", {**properties, "JobDefinitionName": name, "Tags": tags_of(asked)})
 
 
 async def _registered(hands: Hands, asked: Asked, name: str) -> Made:
-    properties = {key: value for key, value in asked.properties.items() if key != RETENTION}
-    params = sent("batch", "RegisterJobDefinition", {**properties, "JobDefinitionName": name, "Tags": tags_of(asked)})
+    params = _request(asked, name)
     newest = await _newest(hands, name)
     before = await noted(hands, newest["revision"] if newest else 0)
     if newest is not None and newest["revision"] > before and _is_of(newest, params):
@@ -75,11 +75,13 @@ async def _registered(hands: Hands, asked: Asked, name: str) -> Made:
     return _made((await hands.call("batch", "RegisterJobDefinition", params))["jobDefinitionArn"])
 
 
-def _is_of(revision: dict[str, Any], params: dict[str, Any]) -> bool:
-    """Whether a revision is what this request registered."""
-    wanted = essence(params)
-    there = essence({name: value for name, value in revision.items() if name in params or name.endswith("Properties")})
+def _is_of(revision: dict[str, Any], params: dict[str, Any], *, but_tags: bool = False) -> bool:
+    """Whether a revision is what this request registered, or would register."""
+    taken = members("batch", "RegisterJobDefinition")
+    wanted, there = essence(params), essence({name: value for name, value in revision.items() if name in taken})
     wanted["type"], there["type"] = wanted["type"].lower(), there["type"].lower()
+    if but_tags:
+        wanted["tags"] = there["tags"] = {}
     return bool(wanted == there)
 
 

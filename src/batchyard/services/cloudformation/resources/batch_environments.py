@@ -72,8 +72,7 @@ async def create(hands: Hands, asked: Asked) -> Made:
 async def update(hands: Hands, asked: Asked, kept: Kept) -> Made:
     """Changes in place what differs, and waits until it is VALID again."""
     arn = kept.physical_id
-    await _steady(hands, arn)
-    changes = _changes(hands, kept.properties, asked.properties)
+    changes = _but_what_is_so(_changes(hands, kept.properties, asked.properties), await _steady(hands, arn))
     if changes:
         await hands.call(
             "batch", "UpdateComputeEnvironment", {"computeEnvironment": arn, **sent("batch", "UpdateComputeEnvironment", changes)}
@@ -159,6 +158,17 @@ def _changes(hands: Hands, before: Properties, after: Properties) -> Properties:
     if policy != before.get("UpdatePolicy") or (policy and set(resources) - _NOT_INFRASTRUCTURE):
         changes["UpdatePolicy"] = {"TerminateJobsOnUpdate": False, "JobExecutionTimeoutMinutes": DEFAULT_MINUTES, **(policy or {})}
     return changes
+
+
+def _but_what_is_so(changes: Properties, environment: Mapping[str, Any]) -> Properties:
+    """The changes without what the environment is already, as when an update that was refused is undone."""
+    there = shown("batch", "DescribeComputeEnvironments", environment, "computeEnvironments", "[]")
+    resources = there.get("ComputeResources") or {}
+    left = {name: value for name, value in changes.items() if name == "ComputeResources" or essence(there.get(name)) != essence(value)}
+    if "ComputeResources" in left:
+        inner = {name: value for name, value in left["ComputeResources"].items() if essence(resources.get(name)) != essence(value)}
+        left["ComputeResources"] = inner
+    return {name: value for name, value in left.items() if name != "ComputeResources" or value}
 
 
 def _resource_changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> Properties:

@@ -64,8 +64,9 @@ async def update_group(hands: Hands, asked: Asked, kept: Kept) -> Made:
     """Changes what differs. A group keeps the class and the key that it was made with."""
     require_known(asked, _GROUP, _REFUSED)
     name, before, after = kept.physical_id, kept.properties, asked.properties
-    for member in ("LogGroupClass", "KmsKeyId"):
-        if changed(before, after, member):
+    there = await _group(hands, name) or {}
+    for member, usual in (("LogGroupClass", "STANDARD"), ("KmsKeyId", "")):
+        if (there.get(member[:1].lower() + member[1:]) or usual) != (after.get(member) or usual):
             raise Fault("InvalidRequest", f"{member} of a log group cannot be changed in this version of Batchyard.")
     if changed(before, after, "RetentionInDays"):
         if after.get("RetentionInDays") is None:

@@ -33,6 +33,11 @@ def shown(service: str, operation: str, answer: Mapping[str, Any], *path: str) -
     return dict(result)
 
 
+def members(service: str, operation: str) -> frozenset[str]:
+    """The names of what an operation takes."""
+    return frozenset(read_model(service).input_shape(operation).members)
+
+
 def _shape_at(model: ServiceModel, shape: Shape, path: tuple[str, ...]) -> Shape:
     for name in path:
         member = shape.member if name == "[]" else shape.members[name]

@@ -60,11 +60,16 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """What a create or an update left. `ref` is what Ref gives, the physical id unless it differs; `attributes` what GetAtt gives."""
+    """What a create or an update left. `ref` is what Ref gives, the physical id unless it differs; `attributes` what GetAtt gives.
+
+    An update that answers another physical id made a new thing: the one before is taken away when the stack's update is through, and put
+    back when that fails. With `keeps_former` it is left alone for good, and no longer the stack's.
+    """
 
     physical_id: str
     attributes: Mapping[str, Any] = field(default_factory=dict)
     ref: str = ""
+    keeps_former: bool = False
 
 
 @dataclass(frozen=True, slots=True)

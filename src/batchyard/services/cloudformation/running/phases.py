@@ -221,7 +221,7 @@ def _doom_removed(run: Run, target: Target) -> None:
                 resource.leftovers = [*resource.leftovers, resource.current]
                 resource.current = None
         elif resource.before is not None and resource.current is not None and _is_other(resource.before, resource.current):
-            resource.before.deletion_policy = resource.before.update_replace_policy
+            resource.before.deletion_policy = "Retain" if resource.current.keeps_former else resource.before.update_replace_policy
             resource.leftovers = [*resource.leftovers, resource.before]
         resource.before = None
 

@@ -129,6 +129,7 @@ def _drop(resource: Resource, physical: Physical) -> None:
 
 def _made(wanted: Physical, made: Made) -> Physical:
     wanted.physical_id, wanted.ref, wanted.attributes = made.physical_id, made.ref, dict(made.attributes)
+    wanted.keeps_former = made.keeps_former
     return wanted
 
 
