@@ -24,6 +24,8 @@ TAGS = {f"!{name.removeprefix('Fn::')}": name for name in syntax.KNOWN if name !
 _SCALAR_TAGS = {"!", "tag:yaml.org,2002:str"}
 _INTEGER = re.compile(rf"[-+]?(?:0|[1-9][0-9]{{0,{MAX_DIGITS - 1}}})\Z")
 _FLOAT = re.compile(r"[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?\Z")
+_LINE_END = re.compile("\r\n|[\r\n]")
+_BREAK = re.compile("\r\n|[\r\n\x85\u2028\u2029]")
 _BOOLEANS = {
     **{word: True for name in ("yes", "true", "on") for word in (name, name.title(), name.upper())},
     **{word: False for name in ("no", "false", "off") for word in (name, name.title(), name.upper())},
@@ -45,6 +47,7 @@ class _Builder:
     def __init__(self, text: str) -> None:
         self.text = text
         self.lines: dict[Path, int] = {}
+        self.count = len(_LINE_END.findall(text)) + 1
         try:
             self.parser = _PARSER(text)
         except yaml.YAMLError as error:
@@ -73,11 +76,11 @@ class _Builder:
         if len(path) > MAX_DEPTH:
             raise self._at(event, f"nested more than {MAX_DEPTH} levels deep")
         if isinstance(event, yaml.AliasEvent):
-            line = event.start_mark.line + 1
+            line = self._line(event.start_mark)
             raise TemplateFault("Template error: YAML aliases are not allowed in CloudFormation templates", line)
         name = self._function(event)
         if name is not None:
-            self.lines[(*path, name)] = event.start_mark.line + 1
+            self.lines[(*path, name)] = self._line(event.start_mark)
             return {name: self._argument(name, self._plain(event, (*path, name)))}
         return self._plain(event, path)
 
@@ -109,7 +112,7 @@ class _Builder:
         while not isinstance(event := self._next(), yaml.MappingEndEvent):
             if not isinstance(event, yaml.ScalarEvent):
                 raise self._at(event, "a key must be a string")
-            key, line = event.value, event.start_mark.line + 1
+            key, line = event.value, self._line(event.start_mark)
             if key == "<<" and not event.style:
                 raise self._at(event, "CloudFormation does not support merging with <<")
             if key in found:
@@ -122,7 +125,7 @@ class _Builder:
         found: list[Any] = []
         while not isinstance(event := self._next(), yaml.SequenceEndEvent):
             here = (*path, len(found))
-            self.lines[here] = event.start_mark.line + 1
+            self.lines[here] = self._line(event.start_mark)
             found.append(self._node(event, here))
         return found
 
@@ -134,15 +137,19 @@ class _Builder:
         if tag in ("binary", "omap", "pairs", "set", "timestamp"):
             raise self._at(event, f"CloudFormation does not support the tag !!{tag}")
         if text in _NULLS:
-            raise null(path, event.start_mark.line + 1)
+            raise null(path, self._line(event.start_mark))
         if text in _BOOLEANS:
             return _BOOLEANS[text]
         if _INTEGER.match(text):
             return int(text)
         return float(text) if _FLOAT.match(text) and math.isfinite(float(text)) else text
 
+    def _line(self, mark: Any) -> int:
+        """The line of a mark; YAML 1.1 ends lines at more characters than editors do, so not beyond the last."""
+        return min(int(mark.line) + 1, self.count)
+
     def _at(self, event: Any, why: str) -> TemplateFault:
-        return malformed(event.start_mark.line + 1, event.start_mark.column + 1, why)
+        return malformed(self._line(event.start_mark), event.start_mark.column + 1, why)
 
     def _unreadable(self, error: yaml.YAMLError) -> TemplateFault:
         mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
@@ -150,16 +157,17 @@ class _Builder:
             position = getattr(error, "position", 0)
             line = self.text.count("\n", 0, position) + 1
             return malformed(line, position - self.text.rfind("\n", 0, position), "a character that YAML does not allow")
-        lines = self.text.splitlines() or [""]
+        lines = _BREAK.split(self.text)
         number = min(mark.line, len(lines) - 1)
         indentation = re.match(r"\s*", lines[number])
         if indentation is not None and "\t" in indentation[0]:
-            return malformed(number + 1, indentation[0].index("\t") + 1, "tabs cannot indent, use spaces")
+            return malformed(min(number + 1, self.count), indentation[0].index("\t") + 1, "tabs cannot indent, use spaces")
         why = str(getattr(error, "problem", "") or "cannot be read")
         if context := getattr(error, "context", None):
             begins = error.context_mark.line + 1 if getattr(error, "context_mark", None) else 0
             why = f"{context}{f' that begins on line {begins}' if begins else ''}, {why}"
-        return malformed(number + 1, mark.column + 1 if number == mark.line else len(lines[number]) + 1, why)
+        column = mark.column + 1 if number == mark.line else len(lines[number]) + 1
+        return malformed(min(number + 1, self.count), column, why)
 
 
 def null(path: Path, line: int) -> TemplateFault:
