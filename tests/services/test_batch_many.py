@@ -46,3 +46,31 @@ def test_many_are_found_where_they_are(ready: Bench) -> None:
     asked = [waits[2], ended, "nobody", f"{array}:1", runs, array, waits[0], f"{array}:7", waits[2]]
     found = ready.call("DescribeJobs", jobs=asked)["jobs"]
     assert [job["jobId"] for job in found] == [waits[2], ended, f"{array}:1", runs, array, waits[0]]
+
+
+def test_jobs_that_only_waited_are_shown_alike_at_the_first_look_and_later(ready: Bench) -> None:
+    """The first time they are put together from texts, from the second time on made from their records."""
+    everything = {
+        "containerOverrides": {**WHOLE, "command": ['say "ä"', "Ref::x"], "environment": [{"name": "A", "value": "\\ \n"}]},
+        "parameters": {"x": "1"},
+        "tags": {'k"ey': "välue"},
+        "retryStrategy": {"attempts": 2, "evaluateOnExit": [{"action": "RETRY", "onExitCode": "1"}]},
+        "timeout": {"attemptDurationSeconds": 60},
+        "propagateTags": True,
+    }
+    first = ready.submit(containerOverrides=WHOLE)
+    jobs = [first, ready.submit(containerOverrides=WHOLE), ready.submit(**everything), ready.submit(dependsOn=[{"jobId": first}])]
+    stopped = ready.submit(dependsOn=[{"jobId": first}])
+    array = ready.submit(containerOverrides=WHOLE, arrayProperties={"size": 2})
+    asked = [*jobs, stopped, f"{array}:0", array, "nobody"]
+    ready.engine.yard.resting._recent.clear()
+    ready.desk.encoded.clear()
+    seen = ready.call("DescribeJobs", jobs=asked)["jobs"]
+    assert not {*jobs, stopped} & set(ready.desk.encoded), "they were looked at, not kept"
+    again = ready.call("DescribeJobs", jobs=asked)["jobs"]
+    assert {*jobs, stopped} <= set(ready.desk.encoded)
+    assert [job["jobId"] for job in seen] == asked[:-1]
+    for one, other in zip(seen, again, strict=True):
+        assert one | {"arrayProperties": None} == other | {"arrayProperties": None}
+    assert [job["status"] for job in seen[:5]] == ["RUNNABLE", "RUNNABLE", "RUNNABLE", "PENDING", "PENDING"]
+    assert all(job["statusReason"] for job in seen[:3])

@@ -15,6 +15,7 @@ from batchyard.model.capacity import Environment, Instance, Queue, Resources
 from batchyard.model.consumable import Consumable, Wants
 from batchyard.model.definition import Definition
 from batchyard.model.fairshare import SchedulingPolicy
+from batchyard.model.glimpse import Glimpse
 from batchyard.model.job import Job, Specification, Status, child_id, node_id, split_child, split_node
 from batchyard.model.view import Explanation, JobQuery, Page
 
@@ -90,10 +91,14 @@ class EngineReader:
             else:
                 missing.append(id)
         if missing:
-            read = self._engine.store.found_of(missing)
+            read = self._engine.store.picker.records(missing)
             resting.take_up(read)
             found.update(read)
         return [found.get(id) or self.job(id) for id in job_ids]
+
+    def glimpses(self, job_ids: Sequence[str]) -> list[Glimpse]:
+        kinds = self._engine.yard.resting.strangers(job_ids)
+        return [Glimpse(id, kinds[id], job, spec) for id, job, spec in self._engine.store.picker.waiting([*kinds])]
 
     def _recorded(self, job_id: str) -> tuple[Job, Specification] | None:
         ledger = self._engine.ledger
@@ -219,21 +224,35 @@ class EngineReader:
         """AWS's words for a head that cannot start as things are; else, in profile open, our own sentence."""
         if job.status is not Status.RUNNABLE or self._explainer.is_moving(job):
             return ""
+        if spec.nodes:
+            return self._gang_reason(job, spec)
+        return self._class_reason(job.id, spec)
+
+    def glimpse_reason(self, job_id: str, status: Status, kind: Specification) -> str:
+        return self._class_reason(job_id, kind) if status is Status.RUNNABLE else ""
+
+    def _gang_reason(self, job: Job, spec: Specification) -> str:
         is_head = self._engine.blocked.get(spec.queue) == job.id
+        queue = self._engine.yard.queues.get(spec.queue)
+        if queue is None or not (is_head or self._open_profile):
+            return ""
+        is_told = is_head and (bool(queue.time_limits) or not self._open_profile)
+        return self._explainer.gang_reason(queue, job, spec, as_head=is_told, open_profile=self._open_profile)
+
+    def _class_reason(self, job_id: str, spec: Specification) -> str:
+        """The reason of a job that is no group: the same for all of its class but a queue's head, and kept for them until the next turn."""
+        is_head = self._engine.blocked.get(spec.queue) == job_id
         queue = self._engine.yard.queues.get(spec.queue)
         if queue is None or not (is_head or self._open_profile):
             return ""
         if self._said_in_turn != self._engine.turns:
             self._said, self._said_in_turn = {}, self._engine.turns
-        if spec.nodes:
-            is_told = is_head and (bool(queue.time_limits) or not self._open_profile)
-            return self._explainer.gang_reason(queue, job, spec, as_head=is_told, open_profile=self._open_profile)
         key = (queue.arn, spec.share, spec.needs, spec.consumables, is_head)
         said = self._said.get(key)
         if said is None:
             as_head = is_head and (queue.time_limits or not self._open_profile)
             words = (reasons.head_words if as_head else reasons.aws_words)(self._engine.yard, queue, spec.needs)
-            said = self._said[key] = words or (self._explainer.why(queue, job.id, spec)[0] if self._open_profile else "")
+            said = self._said[key] = words or (self._explainer.why(queue, job_id, spec)[0] if self._open_profile else "")
         return said
 
     def blocked(self) -> Iterator[tuple[Job, Specification, str]]:

@@ -8,7 +8,7 @@ a table of ids, and a restart reads an index instead of a million records (docs/
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Generic, TypeVar
 
@@ -50,6 +50,8 @@ class Resting:
         self.woken: dict[str, tuple[Job, Specification]] = {}  # as they were
         self.counts: Counter[tuple[str, Status]] = Counter()  # of those that rest as far as is committed, by queue (ARN) and status
         self._recent: dict[str, tuple[Job, Specification]] = {}
+        self._asked: set[str] = set()
+        self._asked_before: set[str] = set()
 
     def found(self, id: str) -> tuple[Job, Specification]:
         """The committed records of a job that rests, or did until this turn."""
@@ -64,6 +66,22 @@ class Resting:
     def at_hand(self, id: str) -> tuple[Job, Specification] | None:
         """The same, if it costs nothing."""
         return self.woken.get(id) or self._recent.get(id)
+
+    def strangers(self, ids: Iterable[str]) -> dict[str, Specification]:
+        """The kinds of those that rest, are not at hand, and are asked for the first time in a while.
+
+        Records of jobs that are asked for again are worth keeping; to keep those that somebody only passes by costs more than to read them.
+        """
+        asleep, recent, asked, asked_before = self.asleep, self._recent, self._asked, self._asked_before
+        found: dict[str, Specification] = {}
+        for id in ids:
+            kind = asleep.get(id)
+            if kind is not None and id not in recent and id not in asked and id not in asked_before:
+                found[id] = kind
+        asked.update(found)
+        if len(asked) > MOST_RECENT:
+            self._asked, self._asked_before = set(), asked
+        return found
 
     def take_up(self, found: Mapping[str, tuple[Job, Specification]]) -> None:
         """Records that were read: those of resting jobs stay at hand for a while."""

@@ -11,6 +11,7 @@ from batchyard.model.capacity import Environment, Instance, Queue, Resources, Sh
 from batchyard.model.consumable import Consumable, Wants
 from batchyard.model.definition import Definition
 from batchyard.model.fairshare import SchedulingPolicy, Sharing
+from batchyard.model.glimpse import Glimpse
 from batchyard.model.job import Job, Specification, Status
 
 
@@ -150,6 +151,15 @@ class Reader(Protocol):
 
     def jobs_of(self, job_ids: Sequence[str]) -> list[tuple[Job, Specification] | None]:
         """The same of many, in their order. A record that has not changed is mostly the same object as when it was last asked for."""
+        ...
+
+    def glimpses(self, job_ids: Sequence[str]) -> list[Glimpse]:
+        """Of those that have only waited so far, and that nobody asked for lately, what `glimpse.py` says; in no order. The others are for
+        `jobs_of`."""
+        ...
+
+    def glimpse_reason(self, job_id: str, status: Status, kind: Specification) -> str:
+        """`waiting_reason` of a job that was found by `glimpses`."""
         ...
 
     def summary(self, parent: Job) -> dict[Status, int]:

@@ -6,7 +6,7 @@ through a second, read-only one and so see committed state only, even while a co
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -22,6 +22,7 @@ from batchyard.model.view import JobQuery, Page
 from batchyard.store import forgetting, outbox
 from batchyard.store.listing import JobLists
 from batchyard.store.opening import opening, refuse_newer
+from batchyard.store.picking import Picker
 from batchyard.store.records import Changes
 
 SCHEMA = Path(__file__).parent / "schema"
@@ -36,7 +37,6 @@ _PUT_JOB = (
     " ON CONFLICT (id) DO UPDATE SET"
     " status = excluded.status, body = excluded.body, kind = excluded.kind, ended_at_ms = excluded.ended_at_ms"
 )
-_MANY = "SELECT j.id, j.body, s.body FROM json_each(?) w CROSS JOIN jobs j ON j.id = w.value CROSS JOIN specifications s ON s.id = j.spec"
 _LIVE = ("SUBMITTED", "PENDING", "RUNNABLE", "STARTING", "RUNNING")
 
 _UNSAID = (None, None, None)
@@ -77,10 +77,12 @@ class Store:
         self._forget_kinds()
         self.epoch = self._take_epoch()
         self._reader = self._writer if in_memory else _reading(path)
+        self.picker = Picker(self._reader, None if in_memory else Path(path))
         self.lists = JobLists(self._reader, None if in_memory else lambda: _reading(path))
 
     def close(self) -> None:
         self.lists.close()
+        self.picker.close()
         if self._reader is not self._writer:
             self._reader.close()
         self._writer.close()
@@ -205,11 +207,6 @@ class Store:
         select = "SELECT j.body, s.body FROM jobs j JOIN specifications s ON s.id = j.spec WHERE j.id = ?"
         rows = list(self._reader.execute(select, (job_id,)))
         return (_job(rows[0][0]), _spec(rows[0][1])) if rows else None
-
-    def found_of(self, job_ids: Sequence[str]) -> dict[str, tuple[Job, Specification]]:
-        """The same of many at once, by id; those that are not there are left out."""
-        rows = self._reader.execute(_MANY, (_encode(job_ids).decode(),))
-        return {id: (_job(job), _spec(spec)) for id, job, spec in rows}
 
     def first_failed_child(self, parent: str, index: int) -> Job | None:
         """Of the FAILED children with a record, up to `index`, the one that failed first."""

@@ -12,6 +12,7 @@ from batchyard.services import Caller, Params
 from batchyard.services.batch.names import job_id_of
 from batchyard.services.batch.rendering import encoded_detail
 from batchyard.services.batch.validation import check_reason, executing
+from batchyard.services.batch.waiting_rendering import is_plain, waiting_details
 from batchyard.services.desk import Desk
 
 MOST_DESCRIBED = 100
@@ -25,8 +26,14 @@ async def describe_jobs(desk: Desk, caller: Caller, params: Params) -> Params:
     wanted = params["jobs"]
     if len(wanted) > MOST_DESCRIBED:
         raise executing(f"Maximum number of jobs supported is {MOST_DESCRIBED}")
-    found = desk.read.jobs_of([job_id_of(caller, text) for text in dict.fromkeys(wanted)])
-    return {"jobs": [encoded_detail(desk, *job) for job in found if job is not None and _is_callers(caller, job[1])]}
+    ids = [job_id_of(caller, text) for text in dict.fromkeys(wanted)]
+    glimpses = [seen for seen in desk.read.glimpses(ids) if is_plain(seen.kind) and _is_callers(caller, seen.kind)]
+    details = waiting_details(desk, glimpses) if glimpses else {}
+    rest = [id for id in ids if id not in details]
+    for id, job in zip(rest, desk.read.jobs_of(rest), strict=True):
+        if job is not None and _is_callers(caller, job[1]):
+            details[id] = encoded_detail(desk, *job)
+    return {"jobs": [details[id] for id in ids if id in details]}
 
 
 async def cancel_job(desk: Desk, caller: Caller, params: Params) -> Params:
