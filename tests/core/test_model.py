@@ -58,6 +58,7 @@ def test_a_fault_has_a_code_and_a_sentence() -> None:
 
 def test_own_tags() -> None:
     check_own_tags(QUEUE, {"batchyard:spill": "idle", "anything": "goes"})
+    check_own_tags(QUEUE, {"batchyard:inert": "allow"})  # a stack's tags are put on its resources
     assert (value_of(SPILL, {}), value_of(SPILL, {"batchyard:spill": "idle"})) == ("scale", "idle")
     for kind, tags, words in (
         (QUEUE, {"batchyard:spil": "idle"}, "is not known"),

@@ -50,6 +50,24 @@ def test_no_request_is_missing_and_none_twice(new_yard: Callable[..., Yard]) -> 
     assert "batchyard_access_log_records_total" in _page(figures)
 
 
+def test_an_operator_is_told_what_goes_lost(new_yard: Callable[..., Yard]) -> None:
+    service = new_yard("--log-delivery", "0.2")
+    s3 = service.client("s3")
+    for name in ("results", "closed"):
+        s3.create_bucket(Bucket=name)
+    enabled = {"TargetBucket": "closed", "TargetPrefix": ""}
+    s3.put_bucket_logging(Bucket="results", BucketLoggingStatus={"LoggingEnabled": enabled})
+    s3.put_object(Bucket="results", Key="a", Body=b"x")
+
+    def told() -> dict[str, str] | None:
+        checks = json.loads(service.cli("doctor", "--json", "--data", str(service.data), check=False).stdout)["checks"]
+        return next((check for check in checks if check["subject"] == "Access logs"), None)
+
+    found = until(told, "doctor to tell", 30)
+    assert found["result"] == "warn" and "(AccessDenied)" in found["found"] and "logging.s3.amazonaws.com" in found["fix"]
+    assert "the access logs of results are dropped: closed does not take them" in service.log()
+
+
 def _page(url: str) -> str:
     with urllib.request.urlopen(url, timeout=30) as answer:
         return str(answer.read().decode())

@@ -30,6 +30,7 @@ ENVIRONMENT = "compute environment"
 CONSUMABLE = "consumable resource"
 DEFINITION = "job definition"
 LOG_GROUP = "log group"
+STACK = "stack"
 
 SPILL = TagRule(
     "batchyard:spill",
@@ -56,7 +57,15 @@ LOG_ARCHIVE = TagRule(
     r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(/(?P<prefix>[^\x00-\x1f]*))?",
 )
 
-KNOWN: tuple[TagRule, ...] = (SPILL, PROVIDER, RUNTIME, LOG_ARCHIVE)
+INERT = TagRule(
+    "batchyard:inert",
+    (STACK, QUEUE, ENVIRONMENT, CONSUMABLE, DEFINITION, LOG_GROUP, "scheduling policy"),
+    ("allow",),
+    "",
+    "resource types that are not there are recorded without effect; said of a stack, whose resources get its tags",
+)
+
+KNOWN: tuple[TagRule, ...] = (SPILL, PROVIDER, RUNTIME, LOG_ARCHIVE, INERT)
 _BY_NAME = {rule.name: rule for rule in KNOWN}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import os
 import platform
+import re
 import shutil
 import socket
 import stat
@@ -30,6 +31,7 @@ SKEW_WARN_S = 30
 SENSIBLE_YEAR = 2025
 SOCKET_PATH_BYTES = 104  # what the address of a unix socket may hold, on the strictest system
 ANSWER_WITHIN_S = 3.0
+_LOST = re.compile(r'^batchyard_access_log_records_lost_total\{why="([^"]*)"\} (\S+)$', re.MULTILINE)
 JOB_PROGRAMS = ("aws", "python3")
 
 
@@ -179,6 +181,30 @@ def _healthz(host: str, port: int) -> tuple[str, str, float | None]:
     return "batchyard", "", parsedate_to_datetime(date).timestamp() if date else None
 
 
+def access_logs(folder: Path) -> Iterator[Finding]:
+    """Whether access logs of buckets go lost, because the bucket that they are for does not take them."""
+    try:
+        where = urlsplit(from_folder(folder).endpoint_of("batch"))
+    except Trouble:
+        return
+    lost = {why: count for why, count in _LOST.findall(_metrics(where.hostname or "", where.port or 80)) if float(count)}
+    if lost:
+        found = ", ".join(f"{float(count):.0f} ({why})" for why, count in lost.items())
+        fix = "The server's log names the buckets: let logging.s3.amazonaws.com put into the target (s3:PutObject in its policy)."
+        yield Finding("Access logs", "warn", f"records lost since the start: {found}", fix)
+
+
+def _metrics(host: str, port: int) -> str:
+    connection = http.client.HTTPConnection(host, port, timeout=ANSWER_WITHIN_S)
+    try:
+        connection.request("GET", "/metrics")
+        return connection.getresponse().read().decode("utf-8", "replace")
+    except (OSError, http.client.HTTPException):
+        return ""  # that it does not answer is told elsewhere
+    finally:
+        connection.close()
+
+
 def node(folder: Path) -> Iterator[Finding]:
     """Whether the process that starts and reaps jobs is there; without a server and without work there need be none."""
     from batchyard.compute.local.protocol import LOG
@@ -283,4 +309,7 @@ def surroundings(folder: Path) -> Iterator[Finding]:
         yield Finding("Shell", "warn", f"{proxy} is set: AWS tools would ask it for 127.0.0.1", "export NO_PROXY=127.0.0.1,localhost")
 
 
-CHECKS: tuple[Check, ...] = (python, sqlite, memory, disk, isolation, containers, programs, clock, ports, server, node, surroundings)
+CHECKS: tuple[Check, ...] = (
+    *(python, sqlite, memory, disk, isolation, containers, programs, clock),
+    *(ports, server, access_logs, node, surroundings),
+)

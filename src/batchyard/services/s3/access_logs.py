@@ -192,8 +192,12 @@ class AccessLogs:
         """Put one object. Raises what the disk raises; what the target refuses is dropped."""
         label, lines = sealed.read()
         count = lines.count(b"\n")
-        if count:
+        try:
             source = msgspec.json.decode(label, type=Source)
+        except msgspec.MsgspecError:  # a power cut took the beginning of the file
+            self.lost["damaged"] += count
+            count = 0
+        if count:
             sender = Sender(ACCESS_LOGS, source.account, f"arn:aws:s3:::{source.bucket}")
             traits = Traits(headers={"content-type": "text/plain"}, grants=list(source.grants))
             try:
