@@ -104,7 +104,7 @@ async def _settle_one(run: Run, target: Target, operation: Operation, logical_id
         is_replacing = how in ("replace", "retype")
         reason = {"replace": REPLACES, "retype": RETYPES}.get(how, "")
         if is_replacing:
-            _refuse_named(run, resource, wanted)
+            await _refuse_named(run, resource, wanted)
     if resource.current is None or is_replacing:
         await steps.create(run, resource, wanted, verb, reason)
     else:
@@ -113,7 +113,7 @@ async def _settle_one(run: Run, target: Target, operation: Operation, logical_id
     await run.note(resource)
 
 
-def _refuse_named(run: Run, resource: Resource, wanted: Physical) -> None:
+async def _refuse_named(run: Run, resource: Resource, wanted: Physical) -> None:
     """A replaced resource exists beside the old one for a while: not under one name."""
     rule = run.type_of(wanted).named
     assert resource.current is not None
@@ -125,6 +125,7 @@ def _refuse_named(run: Run, resource: Resource, wanted: Physical) -> None:
             "CloudFormation cannot update a stack when a custom-named resource requires replacing. "
             f"Rename {name} and update the stack again."
         )
+        await run.note(resource, ("UPDATE_FAILED", message))
         raise StepFailed(message)
 
 
