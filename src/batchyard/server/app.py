@@ -31,6 +31,7 @@ from batchyard.server.exchange import (
 from batchyard.server.identity import anonymous_caller, caller_of, refuse_web_pages, unproven_caller
 from batchyard.server.metrics import CONTENT_TYPE, Collector, DoorMetrics
 from batchyard.services import Caller, Handler
+from batchyard.services.cloudformation.running import signals
 from batchyard.services.s3 import AccessLogs
 from batchyard.services.s3.access_lines import Notes
 from batchyard.store.opening import is_for_want_of_room
@@ -196,6 +197,8 @@ class App:
         try:
             if visit.request.raw_path in OWN_PAGES and visit.request.method in ("GET", "HEAD"):
                 return self._own_page(visit)
+            if visit.request.method == "PUT" and visit.request.raw_path.startswith(signals.PATH):
+                return await self._signal(visit)
             response = await self._walk(visit)
             refuse_unsendable(response)
             return response
@@ -305,6 +308,13 @@ class App:
         if fault.code == "RequestTimeoutException":
             response.headers["connection"] = "close"
         return response
+
+    async def _signal(self, visit: _Visit) -> HttpResponse:
+        """An answer that a step of a stack waits for: whoever was given its URL may give it, without a signature."""
+        visit.service, visit.operation = routes.OWN, "response"
+        body = await read_whole(visit.request, visit.receive, BODY_LIMIT, visit.timeout_s)
+        await signals.take(self._desk, visit.request.raw_path, body)
+        return HttpResponse(200)
 
     def _own_page(self, visit: _Visit) -> HttpResponse:
         visit.service, visit.operation = routes.OWN, visit.request.raw_path[1:]

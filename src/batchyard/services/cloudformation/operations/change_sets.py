@@ -235,6 +235,7 @@ async def execute_change_set(desk: Any, caller: Caller, params: Params) -> Param
         await desk.stacks.under_way(stack, resources)
         return {}
     await changing.begin_update(desk, caller, stack, resources, prepared, options, made.tags)
+    await desk.stacks.ended(stack.id, stacks.GRACE_S)
     await desk.stacks.change(place_of(caller.account, caller.region), lambda book: _forget_all(desk, book, stack))
     return {}
 

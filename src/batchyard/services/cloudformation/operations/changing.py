@@ -32,7 +32,7 @@ UPDATABLE = frozenset(
         "UPDATE_FAILED",
     )
 )
-ON_FAILURE = ("ROLLBACK", "DELETE", "DO_NOTHING")
+NO_UPDATES = "No updates are to be performed."
 
 
 async def create_stack(desk: Any, caller: Caller, params: Params) -> Params:
@@ -41,20 +41,38 @@ async def create_stack(desk: Any, caller: Caller, params: Params) -> Params:
     check_name(name)
     if params.get("DisableRollback") and params.get("OnFailure"):
         raise invalid("You cannot specify both DisableRollback and OnFailure")
+    text, given = await template_text(desk, caller, params), given_parameters(params)
+    arn = await begin_creation(desk, caller, name, text, given, given_tags(params), params)
+    await desk.stacks.ended(arn.rpartition("/")[2], stacks.GRACE_S)
+    return {"StackId": arn}
+
+
+async def begin_creation(
+    desk: Any,
+    caller: Caller,
+    name: str,
+    text: str,
+    given: dict[str, str],
+    tags: dict[str, str],
+    params: Params,
+    *,
+    parent_arn: str = "",
+    root_arn: str = "",
+) -> str:
+    """Begin to create a stack; its ARN. Raises Fault for everything that can be known before anything is created."""
     stack = stacks.new_stack(caller, name, str(params.get("RoleARN") or ""))
+    stack.parent_arn, stack.root_arn = parent_arn, root_arn
     stack.notification_arns = list(params.get("NotificationARNs", []))
-    text, tags = await template_text(desk, caller, params), given_tags(params)
-    prepared = await prepare(desk, stack, text, given_parameters(params), tags)
+    prepared = await prepare(desk, stack, text, given, tags)
     refuse_without_capabilities(prepared.template, params.get("Capabilities", []))
     settle_options(stack, params)
     operation = building(stack, prepared, params, tags)
-    taken = await desk.stacks.change(
+    taken: str | None = await desk.stacks.change(
         place_of(caller.account, caller.region), lambda book: _begin_create(book, stack, operation, prepared, desk.now_ms())
     )
-    if taken is not None:
-        return {"StackId": taken}
-    await desk.stacks.under_way(stack, {})
-    return {"StackId": stack.arn}
+    if taken is None:
+        desk.stacks.launch(stack, {})
+    return taken or stack.arn
 
 
 def settle_options(stack: Stack, params: Params) -> None:
@@ -109,27 +127,35 @@ def begin_build(book: StackBook, stack: Stack, operation: Operation, prepared: P
 
 async def update_stack(desk: Any, caller: Caller, params: Params) -> Params:
     """UpdateStack. Nothing to change is AWS's `No updates are to be performed.`"""
-    name = str(params["StackName"])
+    stack = stack_named(desk, caller, str(params["StackName"]))
+    previous = look(desk, caller, lambda book: book.template(stack.id, stack.template))
+    text = await template_text(desk, caller, params, previous)
+    tags = given_tags(params) if "Tags" in params else dict(stack.tags)
+    await change_stack(desk, caller, stack.arn, text, given_parameters(params, stack.parameters), tags, params)
+    await desk.stacks.ended(stack.id, stacks.GRACE_S)
+    return {"StackId": stack.arn}
+
+
+async def change_stack(
+    desk: Any, caller: Caller, name: str, text: str, given: dict[str, str], tags: dict[str, str], params: Params
+) -> None:
+    """Begin to update a stack. Raises Fault, as when there is nothing to change."""
     stack = stack_named(desk, caller, name)
     if stack.status not in UPDATABLE:
         raise stacks.busy(stack)
     resources = look(desk, caller, lambda book: book.resources(stack.id))
-    previous = look(desk, caller, lambda book: book.template(stack.id, stack.template))
-    text = await template_text(desk, caller, params, previous)
-    tags = given_tags(params) if "Tags" in params else dict(stack.tags)
     if params.get("RoleARN"):
         stack.role_arn = str(params["RoleARN"])
     stack.actor = stacks.actor_of(caller, stack.role_arn, stack.name)
     if "NotificationARNs" in params:
         stack.notification_arns = list(params["NotificationARNs"])
-    prepared = await prepare(desk, stack, text, given_parameters(params, stack.parameters), tags)
+    prepared = await prepare(desk, stack, text, given, tags)
     refuse_without_capabilities(prepared.template, params.get("Capabilities", []))
     found = changes(prepared.target, stack, resources, await desk.stacks.target_now(stack), hidden=prepared.hidden)
     if stack.stuck is None and not found and not is_other_outside(prepared.target, stack, resources):
-        raise invalid("No updates are to be performed.")
+        raise invalid(NO_UPDATES)
     stack.capabilities = list(params.get("Capabilities", []))
     await begin_update(desk, caller, stack, resources, prepared, params, tags)
-    return {"StackId": stack.arn}
 
 
 async def begin_update(
@@ -158,7 +184,7 @@ async def begin_update(
         begin_build(book, stack, operation, prepared, "UPDATE_IN_PROGRESS", desk.now_ms())
 
     await desk.stacks.change(place_of(caller.account, caller.region), change)
-    await desk.stacks.under_way(stack, resources)
+    desk.stacks.launch(stack, resources)
 
 
 async def delete_stack(desk: Any, caller: Caller, params: Params) -> Params:

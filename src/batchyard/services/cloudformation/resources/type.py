@@ -12,6 +12,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from batchyard.services import Caller
+
 Properties = dict[str, Any]
 
 
@@ -26,6 +28,16 @@ class Hands(Protocol):
 
     @property
     def partition(self) -> str: ...
+
+    @property
+    def caller(self) -> Caller:
+        """Whose rights calls have."""
+        ...
+
+    @property
+    def cancelled(self) -> Callable[[], bool]:
+        """Whether somebody else's failure has ended the operation: what only waits should give up."""
+        ...
 
     @property
     def desk(self) -> Any:
@@ -56,6 +68,7 @@ class Asked:
     token: str = ""  # the same when the step is repeated; 32 hexadecimal digits
     is_repeat: bool = False
     is_undoing: bool = False  # the update takes back another one: `properties` are what it was made of before
+    creation_policy: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

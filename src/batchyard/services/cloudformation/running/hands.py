@@ -24,21 +24,33 @@ class StackHands:
     partition = "aws"
 
     def __init__(self, desk: Any, caller: Caller, cancelled: Callable[[], bool] = lambda: False) -> None:
-        self.desk = desk
-        self.caller = replace(caller, via="cloudformation")
-        self.cancelled = cancelled
+        self._desk = desk
+        self._caller = replace(caller, via="cloudformation")
+        self._cancelled = cancelled
+
+    @property
+    def desk(self) -> Any:
+        return self._desk
+
+    @property
+    def caller(self) -> Caller:
+        return self._caller
+
+    @property
+    def cancelled(self) -> Callable[[], bool]:
+        return self._cancelled
 
     @property
     def account(self) -> str:
-        return self.caller.account
+        return self._caller.account
 
     @property
     def region(self) -> str:
-        return self.caller.region
+        return self._caller.region
 
     async def call(self, service: str, operation: str, params: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """An operation's answer. Raises its Fault."""
-        return await self.desk.calls(self.caller, service, operation, params or {})  # type: ignore[no-any-return]
+        return await self._desk.calls(self._caller, service, operation, params or {})  # type: ignore[no-any-return]
 
     async def until(self, done: Callable[[], Awaitable[Any]], *, patience_s: float, what: str) -> Any:
         """What `done` gives as soon as it is true. Raises Fault("NotStabilized") after `patience_s`, or when the step is cancelled."""
@@ -48,7 +60,7 @@ class StackHands:
             value = await done()
             if value:
                 return value
-            if self.cancelled():
+            if self._cancelled():
                 raise Fault("NotStabilized", CANCELLED)
             if loop.time() >= deadline:
                 raise Fault("NotStabilized", f"Exceeded attempts to wait: {what} after {patience_s:.0f} s")

@@ -7,6 +7,7 @@ from typing import Any
 
 from batchyard.model.fault import Fault
 from batchyard.services import Caller
+from batchyard.services.cloudformation.running.fetching import fetch
 from batchyard.services.cloudformation.template import dynamic
 
 
@@ -29,6 +30,10 @@ class Lookups:
     async def parameter(self, name: str) -> str:
         """The value of an SSM parameter."""
         return await self._parameter(name, is_secure=False)
+
+    async def template(self, url: str) -> str:
+        """The text of a template."""
+        return await fetch(self._desk, self._caller, url)
 
     async def zones(self) -> list[str]:
         """The availability zones of the caller's region."""

@@ -24,6 +24,7 @@ from batchyard.services.cloudformation.running.steps import StepFailed
 from batchyard.services.cloudformation.running.target import Target
 from batchyard.services.cloudformation.schemas.replacing import replacement
 
+NESTED = "AWS::CloudFormation::Stack"
 REPLACES = "Requested update requires the creation of a new physical resource; hence creating one."
 RETYPES = "Requested update requires the replacement of a resource with another type; hence creating a new one."
 
@@ -87,6 +88,8 @@ async def _settle_one(run: Run, target: Target, operation: Operation, logical_id
         try:
             wanted = target.wanted(logical_id, scope)
             resource.metadata = target.metadata(logical_id, scope)
+            if wanted.type == NESTED:
+                wanted.properties["TemplateBody"] = await run.lookups.template(str(wanted.properties.get("TemplateURL", "")))
         except Fault as fault:
             await run.note(resource, (f"{verb}_FAILED", fault.message))
             raise StepFailed(fault.message) from fault
@@ -135,7 +138,7 @@ def change_of(current: Physical, wanted: Physical) -> str:
         return "retype"
     type = type_of(wanted)
     is_tagged = type.has_stack_tags and current.tags != wanted.tags
-    if current.properties == wanted.properties and not is_tagged:
+    if current.properties == wanted.properties and not is_tagged and current.type != NESTED:
         return "none"
     if wanted.is_inert:
         return "update"

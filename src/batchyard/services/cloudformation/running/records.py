@@ -23,6 +23,7 @@ class Physical(msgspec.Struct, omit_defaults=True, kw_only=True):
     update_replace_policy: str = "Delete"
     is_inert: bool = False
     keeps_former: bool = False  # what stood there before this one is left alone
+    creation_policy: dict[str, Any] = {}
 
 
 class Doing(msgspec.Struct, omit_defaults=True, kw_only=True):

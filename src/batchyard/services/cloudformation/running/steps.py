@@ -157,6 +157,7 @@ async def _act(run: Noting, doing: Doing, act: Any, resource: Resource, is_repea
             token=doing.token,
             is_repeat=is_repeat,
             is_undoing=doing.undoes,
+            creation_policy=doing.wanted.creation_policy,
         )
         made: Made = await act(hands, asked)
     except Fault as fault:

@@ -84,6 +84,7 @@ class Target:
             deletion_policy=deletion,
             update_replace_policy=replace,
             is_inert=is_inert,
+            creation_policy=functions.resolve(fragment.get("CreationPolicy") or {}, scope, (*path, "CreationPolicy")),
         )
 
     def metadata(self, logical_id: str, scope: Scope) -> str:
