@@ -34,6 +34,7 @@ class ServerSettings:
     account: str
     runtime: str = "process"
     enforce_iam: bool = False
+    template_urls: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(slots=True)

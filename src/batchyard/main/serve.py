@@ -179,7 +179,7 @@ async def _serve(settings: Settings, identity: Identity, listener: socket.socket
     provider.spawn_ahead()
     stop = asyncio.Event()
     driver = Driver(engine, {"local": provider}, Launcher(base, url, keys.mint, runtime, resolve), stop.set)
-    told = ServerSettings(settings.profile, identity.region, identity.account, runtime, enforce_iam=settings.is_iam_enforced)
+    told = _told(settings, identity, runtime)
     read = EngineReader(engine, open_profile=settings.profile == "open")
     waiters, announcing = Waiters(read), announcing_of(settings, engine, shelf, sealer, log_store, objects)
     driver.watchers += [waiters.note, announcing.announcer.note]
@@ -263,6 +263,13 @@ def _close(*memories: s3.AccessLogs | Store | ObjectStore | Shelf | LogStore) ->
 def _url_of(settings: Settings, identity: Identity) -> str:
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     return f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{identity.port}"
+
+
+def _told(settings: Settings, identity: Identity, runtime: str) -> ServerSettings:
+    """What handlers may know of the settings."""
+    return ServerSettings(
+        settings.profile, identity.region, identity.account, runtime, settings.is_iam_enforced, template_urls=settings.template_urls
+    )
 
 
 def _shelved(settings: Settings, world: RealWorld) -> tuple[Shelf, Sealer, SecretResolver]:

@@ -54,6 +54,7 @@ class Settings:
     enforce_iam: bool | None = None  # None: with profile aws
     webhooks: tuple[str, ...] = ()
     log_delivery_s: float = 60.0
+    template_urls: tuple[tuple[str, str], ...] = ()  # what URLs of templates begin with, and what they are read from instead
 
     @property
     def is_iam_enforced(self) -> bool:
@@ -78,6 +79,9 @@ class Settings:
         loopback = self.host in LOOPBACK
         for url in self.webhooks:
             _check_webhook(url)
+        for _, instead in self.template_urls:
+            if not instead.startswith(("file:", "s3://", "https://", "http://")):
+                raise SettingsError(f"--template-url ...={instead} must lead to file:FOLDER/, s3://BUCKET/PREFIX or a URL of this service")
         if self.auth == "off" and not loopback:
             raise SettingsError(
                 f"--auth off is for tests on this machine only: use --host 127.0.0.1, or --auth sigv4 with --host {self.host}"

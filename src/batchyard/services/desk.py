@@ -38,6 +38,11 @@ class DeskSettings(Protocol):
         """Whether IAM's policies decide what users, roles and jobs may do."""
         ...
 
+    @property
+    def template_urls(self) -> tuple[tuple[str, str], ...]:
+        """What URLs of templates begin with, and what they are read from instead."""
+        ...
+
 
 class Desk(Protocol):
     """What the handlers of Batch need; other services ask for the members that they need themselves."""

@@ -26,6 +26,13 @@ WAITERS = Path(__file__).parents[2] / "botocore_data"  # AWS has published no wa
 _CONFUSING = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS")
 
 
+def _pair(option: click.Parameter, text: str) -> tuple[str, str]:
+    prefix, sign, instead = text.partition("=")
+    if not sign or not prefix or not instead:
+        raise click.BadParameter(f"{text!r} must be PREFIX=INSTEAD", param=option)
+    return prefix, instead
+
+
 @click.command()
 @click.option("--data", type=click.Path(path_type=Path, file_okay=False), help="The folder that holds all state  [./.batchyard]")
 @click.option("--host", help="The address to listen on  [127.0.0.1]")
@@ -51,6 +58,14 @@ _CONFUSING = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SESSION_TOKEN", "AWS_SE
 @click.option("--container-network", metavar="NAME", help="The network of containers; only on the host's do they reach the service  [host]")
 @click.option("--webhook", "webhooks", multiple=True, metavar="URL", help="POST events of jobs and queues to URL; may be given again")
 @click.option("--log-delivery", type=LATER, metavar="SECONDS", help="How often the access logs of buckets become objects  [60]")
+@click.option(
+    "--template-url",
+    "template_urls",
+    multiple=True,
+    metavar="PREFIX=INSTEAD",
+    callback=lambda _, option, given: tuple(_pair(option, text) for text in given),
+    help="Read templates whose URL begins with PREFIX from INSTEAD: file:FOLDER/, s3://BUCKET/PREFIX; may be given again",
+)
 @click.option("--container-cpu", type=click.Choice(["shares", "hard"]), help="hard: no container gets more than it asks for  [shares]")
 def serve(
     data: Path | None,
@@ -73,6 +88,7 @@ def serve(
     container_cpu: str | None,
     webhooks: tuple[str, ...],
     log_delivery: float | None,
+    template_urls: tuple[tuple[str, str], ...],
 ) -> None:
     """Run the service, until it is stopped.
 
@@ -102,6 +118,7 @@ def serve(
         "container_cpu": container_cpu,
         "webhooks": webhooks,
         "log_delivery_s": log_delivery,
+        "template_urls": template_urls,
     }
     raise SystemExit(run(Settings(**{name: value for name, value in given.items() if value is not None})))
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -16,6 +18,15 @@ _PATH_STYLE = re.compile(r"s3(?:[.-][a-z0-9-]+)*\.amazonaws\.com(?:\.cn)?")
 
 async def fetch(desk: Any, caller: Caller, url: str) -> str:
     """The text of the template at `url`. Raises ValidationError in AWS's words."""
+    for prefix, instead in desk.settings.template_urls:
+        if url.startswith(prefix):
+            url = instead + url.removeprefix(prefix)
+            break
+    else:
+        if url.startswith("file:"):
+            raise Fault("ValidationError", "TemplateURL must be a supported URL. Only the operator may lead URLs to files: --template-url")
+    if url.startswith("file:"):
+        return await asyncio.to_thread(_file, Path(url.removeprefix("file://").removeprefix("file:")))
     bucket, key, version = object_of(url)
     asked = {"Bucket": bucket, "Key": key} | ({"VersionId": version} if version else {})
     try:
@@ -26,6 +37,13 @@ async def fetch(desk: Any, caller: Caller, url: str) -> str:
     if len(body) > LIMIT:
         raise Fault("ValidationError", f"Template may not exceed {LIMIT} bytes in size.")
     return body.decode()
+
+
+def _file(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError as error:
+        raise Fault("ValidationError", f"The template at {path.name} cannot be read: {error.strerror}") from None
 
 
 def object_of(url: str) -> tuple[str, str, str]:
