@@ -23,7 +23,7 @@ async def create(hands: Hands, asked: Asked) -> Made:
             hands.desk,
             hands.caller,
             asked.name,
-            str(asked.properties.get("TemplateBody") or ""),
+            asked.inner_template,
             _parameters(asked.properties),
             _tags(asked),
             {
@@ -53,7 +53,7 @@ async def update(hands: Hands, asked: Asked, before: Kept) -> Made:
                 hands.desk,
                 hands.caller,
                 before.physical_id,
-                str(asked.properties.get("TemplateBody") or ""),
+                asked.inner_template,
                 _parameters(asked.properties),
                 _tags(asked),
                 {"Capabilities": CAPABILITIES},

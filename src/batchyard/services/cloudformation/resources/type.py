@@ -68,6 +68,7 @@ class Asked:
     token: str = ""  # the same when the step is repeated; 32 hexadecimal digits
     is_repeat: bool = False
     is_undoing: bool = False  # the update takes back another one: `properties` are what it was made of before
+    inner_template: str = ""  # of a stack within the stack: the text at its TemplateURL when the step was begun
     creation_policy: Mapping[str, Any] = field(default_factory=dict)
 
 

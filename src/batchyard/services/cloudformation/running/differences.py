@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
 
 from batchyard.model.fault import Fault
 from batchyard.services.cloudformation.planning.changes import Change, Standing, Wanted
@@ -46,7 +45,7 @@ def _standing(resource: Resource, id: str, old: Target | None) -> Standing:
     return Standing(
         current.type,
         current.physical_id,
-        _as_given(current.properties),
+        current.properties,
         current.tags if _is_tagged(current.type) else {},
         current.deletion_policy,
         current.update_replace_policy,
@@ -55,11 +54,6 @@ def _standing(resource: Resource, id: str, old: Target | None) -> Standing:
         fragment.get("UpdatePolicy"),
         fragment.get("Properties"),
     )
-
-
-def _as_given(properties: dict[str, Any]) -> dict[str, Any]:
-    """Without the text that an inner stack's template had at its URL."""
-    return {name: value for name, value in properties.items() if name != "TemplateBody"} if "TemplateURL" in properties else properties
 
 
 def _wanted(target: Target, id: str, scope: functions.Scope) -> Wanted:

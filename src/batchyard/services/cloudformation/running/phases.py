@@ -89,7 +89,7 @@ async def _settle_one(run: Run, target: Target, operation: Operation, logical_id
             wanted = target.wanted(logical_id, scope)
             resource.metadata = target.metadata(logical_id, scope)
             if wanted.type == NESTED:
-                wanted.properties["TemplateBody"] = await run.lookups.template(str(wanted.properties.get("TemplateURL", "")))
+                wanted.inner_template = await run.lookups.template(str(wanted.properties.get("TemplateURL", "")))
         except Fault as fault:
             await run.note(resource, (f"{verb}_FAILED", fault.message))
             raise StepFailed(fault.message) from fault

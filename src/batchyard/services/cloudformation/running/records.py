@@ -24,6 +24,7 @@ class Physical(msgspec.Struct, omit_defaults=True, kw_only=True):
     is_inert: bool = False
     keeps_former: bool = False  # what stood there before this one is left alone
     creation_policy: dict[str, Any] = {}
+    inner_template: str = ""
 
 
 class Doing(msgspec.Struct, omit_defaults=True, kw_only=True):

@@ -158,6 +158,7 @@ async def _act(run: Noting, doing: Doing, act: Any, resource: Resource, is_repea
             is_repeat=is_repeat,
             is_undoing=doing.undoes,
             creation_policy=doing.wanted.creation_policy,
+            inner_template=doing.wanted.inner_template,
         )
         made: Made = await act(hands, asked)
     except Fault as fault:
