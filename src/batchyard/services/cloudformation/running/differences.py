@@ -25,7 +25,14 @@ def changes(
     parameters = (
         None if old is None else {n for n in {*target.parameters, *old.parameters} if target.parameters.get(n) != old.parameters.get(n)}
     )
-    return compare(before, after, changed_parameters=parameters, no_echo=[*(hidden or ()), *stack.hidden], replaces=_replaces)
+    return compare(
+        before,
+        after,
+        changed_parameters=parameters,
+        conditions=target.conditions,
+        no_echo=[*(hidden or ()), *stack.hidden],
+        replaces=_replaces,
+    )
 
 
 def _replaces(type_name: str, before: dict[str, object], after: dict[str, object]) -> frozenset[str]:

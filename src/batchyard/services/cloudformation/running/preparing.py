@@ -15,7 +15,7 @@ from batchyard.services.cloudformation.running.records import Stack
 from batchyard.services.cloudformation.running.target import Target
 from batchyard.services.cloudformation.schemas import checking as properties_checking
 from batchyard.services.cloudformation.schemas.attributes import has_attribute
-from batchyard.services.cloudformation.template import checking, conditions, loops, parameters, reading, references, rules, summary
+from batchyard.services.cloudformation.template import checking, loops, parameters, reading, rules, summary
 from batchyard.services.cloudformation.template.model import Template, TemplateFault
 
 INERT_TAG = "batchyard:inert"
@@ -45,7 +45,7 @@ async def prepare(desk: Any, stack: Stack, text: str, given: Mapping[str, str], 
     assert stack.actor is not None
     caller = stack.actor.caller()
     template = read(text, given)
-    checking.check(template)
+    checking.check(template, has_attribute=has_attribute)
     settled = parameters.settle(template, given)
     lookups = Lookups(desk, caller)
     looked_up = {name: await lookups.parameter(key) for name, key in parameters.looked_up(template, settled).items()}
@@ -54,7 +54,6 @@ async def prepare(desk: Any, stack: Stack, text: str, given: Mapping[str, str], 
     rules.check(target.scope({}), await facts_of(desk, caller, template))
     _refuse_unknown(target, template)
     _refuse_misfits(target, template)
-    _refuse_attributes(target, template)
     hidden = [name for name, parameter in template.section("Parameters").items() if str(parameter.get("NoEcho")).lower() == "true"]
     return Prepared(text, template, target, settled, looked_up, hidden)
 
@@ -124,22 +123,6 @@ def _refuse_misfits(target: Target, template: Template) -> None:
         if found:
             line = template.line(("Resources", logical_id, "Properties", *found[0].path))
             raise TemplateFault(properties_checking.told(logical_id, found), line)
-
-
-def _refuse_attributes(target: Target, template: Template) -> None:
-    """References to attributes that a type has not."""
-    resources = template.section("Resources")
-    places: list[tuple[str, str, str]] = [("Resources", logical_id, "Properties") for logical_id in target.needs]
-    outputs = template.section("Outputs")
-    places += [("Outputs", name, "Value") for name in outputs if conditions.holds(outputs[name], target.conditions)]
-    for section, name, key in places:
-        value = template.section(section)[name].get(key)
-        for found in references.references(value, template, (section, name, key), target.conditions):
-            if not found.is_attribute or not isinstance(found.attribute, str) or found.name not in resources:
-                continue
-            if not has_attribute(str(resources[found.name].get("Type")), found.attribute):
-                words = f"Template error: resource {found.name} does not support attribute type {found.attribute} in Fn::GetAtt"
-                raise TemplateFault(words, template.line(found.path))
 
 
 _LISTED = {
