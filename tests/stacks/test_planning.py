@@ -114,6 +114,8 @@ def test_what_refers_to_a_replaced_one_may_change() -> None:
     (detail,) = found["Q"].details
     assert (detail.evaluation, detail.source, detail.causing_entity) == ("Dynamic", "ResourceReference", "Spot")
     assert detail.place == ("ComputeEnvironmentOrder", 0, "ComputeEnvironment")
+    assert found["Q"].before == {"Properties": resolved}
+    assert found["Q"].after == {"Properties": {**resolved, "ComputeEnvironmentOrder": [{"Order": 1, "ComputeEnvironment": LATER}]}}
     assert found["Q"].replacement == "False"
 
 

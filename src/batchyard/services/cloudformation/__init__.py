@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from batchyard.services import Handler
 from batchyard.services.cloudformation.not_yet import NOT_YET
-from batchyard.services.cloudformation.operations import change_sets, changing, describing
+from batchyard.services.cloudformation.operations import change_sets, changing, describing, drifting
 
 OPERATIONS: dict[str, Handler] = {
     "CancelUpdateStack": changing.cancel_update_stack,
@@ -14,10 +14,14 @@ OPERATIONS: dict[str, Handler] = {
     "DeleteChangeSet": change_sets.delete_change_set,
     "DeleteStack": changing.delete_stack,
     "DescribeChangeSet": change_sets.describe_change_set,
+    "DescribeStackDriftDetectionStatus": drifting.describe_stack_drift_detection_status,
     "DescribeStackEvents": describing.describe_stack_events,
     "DescribeStackResource": describing.describe_stack_resource,
+    "DescribeStackResourceDrifts": drifting.describe_stack_resource_drifts,
     "DescribeStackResources": describing.describe_stack_resources,
     "DescribeStacks": describing.describe_stacks,
+    "DetectStackDrift": drifting.detect_stack_drift,
+    "DetectStackResourceDrift": drifting.detect_stack_resource_drift,
     "ExecuteChangeSet": change_sets.execute_change_set,
     "GetTemplate": describing.get_template,
     "GetTemplateSummary": describing.get_template_summary,

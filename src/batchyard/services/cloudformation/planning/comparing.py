@@ -102,7 +102,7 @@ def _one(
         details=details,
         physical_id=before.physical_id,
         before=_body(before, old),
-        after=_body(after, new),
+        after=_body(after, _with_later(new, details)),
         policy_action="" if is_replaced == "False" else f"ReplaceAnd{policy}",
         hidden=hidden(before.type, before.unresolved, old, no_echo) | hidden(after.type, after.unresolved, new, no_echo),
     )
@@ -250,6 +250,26 @@ def _replacement(details: Collection[Detail]) -> str:
     if any(detail.requires_recreation == ALWAYS and detail.evaluation == "Static" for detail in details):
         return "True"
     return "Conditional" if any(detail.requires_recreation != NEVER for detail in details) else "False"
+
+
+def _with_later(properties: dict[str, Any], details: Collection[Detail]) -> dict[str, Any]:
+    """The properties with the mark of what is known later where a detail says that it is."""
+    result: Any = properties
+    for detail in details:
+        if detail.after == LATER and detail.place:
+            result = _put(result, detail.place)
+    return dict(result)
+
+
+def _put(value: Any, place: Place) -> Any:
+    if not place:
+        return LATER
+    step, rest = place[0], place[1:]
+    if isinstance(value, list) and isinstance(step, int) and step < len(value):
+        return [*value[:step], _put(value[step], rest), *value[step + 1 :]]
+    if isinstance(value, Mapping):
+        return {**value, step: _put(value.get(step), rest)}
+    return value
 
 
 def _body(resource: Standing | Wanted, properties: Mapping[str, Any]) -> dict[str, Any]:

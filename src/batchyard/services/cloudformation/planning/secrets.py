@@ -14,6 +14,7 @@ _SECRET = re.compile(
     r"|private_?key)$",
     re.IGNORECASE,
 )
+_SECRET_REFERENCE = re.compile(r"\{\{resolve:(secretsmanager|ssm-secure):")
 MASK = "****"
 
 
@@ -41,6 +42,22 @@ def _named(value: Any, place: Place) -> Iterator[Place]:
     elif isinstance(value, list | tuple):
         for i, inner in enumerate(value):
             yield from _named(inner, (*place, i))
+
+
+def looked_up(properties: Any, place: Place = ()) -> frozenset[Place]:
+    """The places that hold a reference to a secret, which is one itself once it is looked up."""
+    if isinstance(properties, str):
+        return frozenset({place}) if _SECRET_REFERENCE.search(properties) else frozenset()
+    if isinstance(properties, Mapping):
+        return frozenset(found for key, inner in properties.items() for found in looked_up(inner, (*place, key)))
+    if isinstance(properties, list | tuple):
+        return frozenset(found for i, inner in enumerate(properties) for found in looked_up(inner, (*place, i)))
+    return frozenset()
+
+
+def whole_lists(places: Collection[Place]) -> frozenset[Place]:
+    """The same places, but of lists the whole one: elements may stand elsewhere by now."""
+    return frozenset(place[: next((n for n, step in enumerate(place) if isinstance(step, int)), len(place))] for place in places)
 
 
 def masked(value: Any, places: Collection[Place], place: Place = ()) -> Any:

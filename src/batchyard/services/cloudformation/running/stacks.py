@@ -142,7 +142,7 @@ def busy(stack: Stack) -> Fault:
 
 def began(stack: Stack, operation: Operation, book: StackBook, status: str, reason: str = "", *, now_ms: int) -> None:
     """Note that an operation begins: its first event and the stack's record."""
-    stack.operation, stack.status, stack.reason = operation, status, reason
+    stack.operation, stack.status, stack.reason, stack.drift = operation, status, reason, {}
     operation.began_ms = now_ms
     event = {
         "LogicalResourceId": stack.name,

@@ -61,7 +61,7 @@ async def create(run: Noting, resource: Resource, wanted: Physical, verb: str = 
         resource.doing = None
         await run.note(resource, (f"{verb}_FAILED", failed.reason), forget=doing.token)
         raise
-    resource.current, resource.doing = _made(doing.wanted, made), None
+    resource.current, resource.doing, resource.drift = _made(doing.wanted, made), None, {}
     events = [(f"{verb}_IN_PROGRESS", "Resource creation Initiated"), (f"{verb}_COMPLETE", INERT if doing.wanted.is_inert else "")]
     await run.note(resource, *events, forget=doing.token)
 
@@ -89,7 +89,7 @@ async def update(run: Noting, resource: Resource, wanted: Physical, *, undoes: b
         before.properties, before.tags, resource.doing = doing.wanted.properties, doing.wanted.tags, None
         await run.note(resource, ("UPDATE_FAILED", failed.reason), forget=doing.token)
         raise
-    resource.current, resource.doing = _made(doing.wanted, made), None
+    resource.current, resource.doing, resource.drift = _made(doing.wanted, made), None, {}
     await run.note(resource, ("UPDATE_COMPLETE", ""), forget=doing.token)
 
 
