@@ -50,6 +50,8 @@ class Life:
     def asked(self, properties: dict[str, Any], tags: Mapping[str, str] | None = None) -> Asked:
         system = SYSTEM_TAGS if self.type.has_stack_tags else {}
         name = f"genomics-{self.logical_id}-1A2B3C4D5E6F"
+        if self.type.named is not None and self.type.named.is_lower:
+            name = name.lower()
         return Asked(
             STACK, "genomics", self.logical_id, self.type.name, properties, tags or {}, system, name, "0" * 32, is_undoing=self.is_undoing
         )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from batchyard.model.fault import Fault
 from batchyard.services import Caller, Params
 from batchyard.services.paging import page_of
+from batchyard.services.tag_keys import RESERVED, is_reserved
 from batchyard.store.shelf import Document, Drawer
 
 KIND = "repository"
@@ -73,7 +75,7 @@ def create_repository(drawer: Drawer, caller: Caller, params: Params) -> Params:
         "mutability_filters": filters,
         "scan_on_push": bool(params.get("imageScanningConfiguration", {}).get("scanOnPush", False)),
         "encryption": encryption,
-        "tags": _tags({}, params.get("tags", [])),
+        "tags": _tags(caller, {}, params.get("tags", [])),
     }
     drawer.put(KIND, name, document)
     return {"repository": _shown(caller, document)}
@@ -164,7 +166,7 @@ def _refuse_token(params: Params) -> None:
 def tag_resource(drawer: Drawer, caller: Caller, params: Params) -> Params:
     """API reference, TagResource."""
     document = _tagged(drawer, caller, params["resourceArn"])
-    document["tags"] = _tags(document["tags"], params["tags"])
+    document["tags"] = _tags(caller, document["tags"], params["tags"])
     drawer.put(KIND, document["name"], document)
     return {}
 
@@ -172,6 +174,7 @@ def tag_resource(drawer: Drawer, caller: Caller, params: Params) -> Params:
 def untag_resource(drawer: Drawer, caller: Caller, params: Params) -> Params:
     """API reference, UntagResource."""
     document = _tagged(drawer, caller, params["resourceArn"])
+    _refuse_reserved(caller, params["tagKeys"])
     document["tags"] = {key: value for key, value in document["tags"].items() if key not in params["tagKeys"]}
     drawer.put(KIND, document["name"], document)
     return {}
@@ -190,11 +193,15 @@ def _tagged(drawer: Drawer, caller: Caller, arn: str) -> Document:
     return require(drawer, caller, {"repositoryName": arn.removeprefix(prefix)})
 
 
-def _tags(before: dict[str, str], added: list[Params]) -> dict[str, str]:
-    for tag in added:
-        if tag["Key"].lower().startswith("aws:"):
-            raise Fault("InvalidTagParameterException", f"Tag keys that begin with aws: are reserved: {tag['Key']}")
+def _refuse_reserved(caller: Caller, keys: Iterable[str]) -> None:
+    for key in keys:
+        if is_reserved(caller, key):
+            raise Fault("InvalidTagParameterException", f"Tag keys that begin with aws: are reserved: {key}")
+
+
+def _tags(caller: Caller, before: dict[str, str], added: list[Params]) -> dict[str, str]:
+    _refuse_reserved(caller, [tag["Key"] for tag in added])
     tags = {**before, **{tag["Key"]: tag["Value"] for tag in added}}
-    if len(tags) > TAGS_MAX:
+    if sum(not key.startswith(RESERVED) for key in tags) > TAGS_MAX:
         raise Fault("TooManyTagsException", f"A repository can have at most {TAGS_MAX} tags, not {len(tags)}.")
     return tags

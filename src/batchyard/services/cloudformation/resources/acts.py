@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -152,3 +152,23 @@ def tag_changes(asked: Asked, kept: Kept) -> tuple[dict[str, str], list[str]]:
     """(tags to put, keys to take away) of an update."""
     before, after = tags_of(kept), tags_of(asked)
     return {k: v for k, v in after.items() if before.get(k) != v}, [k for k in before if k not in after]
+
+
+Call = tuple[str, Mapping[str, Any]]
+
+
+async def change_tags(
+    steps: Steps, asked: Asked, kept: Kept, *, put: Callable[[dict[str, str]], Call], take: Callable[[list[str]], Call]
+) -> None:
+    """The tags that differ: `put` and `take` give the call that puts tags and the one that takes keys away."""
+    wanted, gone = tag_changes(asked, kept)
+    before = tags_of(kept)
+    if gone:
+        await steps.call(*take(gone))
+        steps.undo(*put({key: before[key] for key in gone}))
+    if wanted:
+        await steps.call(*put(wanted))
+        if new := [key for key in wanted if key not in before]:
+            steps.undo(*take(new))
+        if old := {key: before[key] for key in wanted if key in before}:
+            steps.undo(*put(old))

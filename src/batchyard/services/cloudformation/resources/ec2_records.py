@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from batchyard.model.fault import Fault
-from batchyard.services.cloudformation.resources.acts import Steps, is_gone, listed, own_tags, tag_changes, tags_of
+from batchyard.services.cloudformation.resources import acts
+from batchyard.services.cloudformation.resources.acts import Steps, is_gone, listed, own_tags, tags_of
 from batchyard.services.cloudformation.resources.type import Asked, Hands, Kept, Properties
 
 SERVICE = "ec2"
@@ -19,19 +20,13 @@ def tagged(resource_type: str, asked: Asked, *, is_marked: bool = True) -> Prope
 
 async def change_tags(steps: Steps, id: str, asked: Asked, kept: Kept) -> None:
     """The tags that differ."""
-    put, gone = tag_changes(asked, kept)
-    before = tags_of(kept)
-    if gone:
-        await steps.call("DeleteTags", {"Resources": [id], "Tags": [{"Key": key} for key in gone]})
-        steps.undo("CreateTags", {"Resources": [id], "Tags": listed({key: before[key] for key in gone})})
-    if put:
-        await steps.call("CreateTags", {"Resources": [id], "Tags": listed(put)})
-        new = [{"Key": key} for key in put if key not in before]
-        if new:
-            steps.undo("DeleteTags", {"Resources": [id], "Tags": new})
-        old = {key: before[key] for key in put if key in before}
-        if old:
-            steps.undo("CreateTags", {"Resources": [id], "Tags": listed(old)})
+    await acts.change_tags(
+        steps,
+        asked,
+        kept,
+        put=lambda tags: ("CreateTags", {"Resources": [id], "Tags": listed(tags)}),
+        take=lambda keys: ("DeleteTags", {"Resources": [id], "Tags": [{"Key": key} for key in keys]}),
+    )
 
 
 async def found(hands: Hands, operation: str, ids: str, id: str, member: str) -> dict[str, Any] | None:

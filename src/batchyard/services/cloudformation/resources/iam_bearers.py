@@ -8,11 +8,10 @@ from batchyard.model.fault import Fault
 from batchyard.services.cloudformation.resources.acts import (
     Steps,
     call_if_there,
+    change_tags,
     document_of,
     document_text,
     listed,
-    tag_changes,
-    tags_of,
 )
 from batchyard.services.cloudformation.resources.type import Asked, Hands, Kept, Properties
 
@@ -76,19 +75,13 @@ class Bearer:
 
     async def change_tags(self, steps: Steps, name: str, asked: Asked, kept: Kept) -> None:
         """The tags that differ."""
-        put, gone = tag_changes(asked, kept)
-        before = tags_of(kept)
-        if gone:
-            await steps.call(f"Untag{self.title}", self.named(name, TagKeys=gone))
-            steps.undo(f"Tag{self.title}", self.named(name, Tags=listed({key: before[key] for key in gone})))
-        if put:
-            await steps.call(f"Tag{self.title}", self.named(name, Tags=listed(put)))
-            old = {key: before[key] for key in put if key in before}
-            if old:
-                steps.undo(f"Tag{self.title}", self.named(name, Tags=listed(old)))
-            new = [key for key in put if key not in before]
-            if new:
-                steps.undo(f"Untag{self.title}", self.named(name, TagKeys=new))
+        await change_tags(
+            steps,
+            asked,
+            kept,
+            put=lambda tags: (f"Tag{self.title}", self.named(name, Tags=listed(tags))),
+            take=lambda keys: (f"Untag{self.title}", self.named(name, TagKeys=keys)),
+        )
 
     async def take(self, hands: Hands, name: str, properties: Properties) -> None:
         """Detach and delete what the stack itself gave: what others gave keeps the bearer from being deleted, as on AWS."""

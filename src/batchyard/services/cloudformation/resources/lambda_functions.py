@@ -11,6 +11,7 @@ from batchyard.model.fault import Fault
 from batchyard.services.cloudformation.resources.acts import (
     Steps,
     call_if_there,
+    change_tags,
     changed,
     given,
     is_gone,
@@ -18,7 +19,6 @@ from batchyard.services.cloudformation.resources.acts import (
     own_tags,
     refused,
     require_known,
-    tag_changes,
     tags_of,
 )
 from batchyard.services.cloudformation.resources.type import Asked, Hands, Kept, Made, NameRule, Properties, ResourceType
@@ -121,8 +121,15 @@ async def update_function(hands: Hands, asked: Asked, kept: Kept) -> Made:
     """Settings, code and tags, where they differ. An object in a bucket counts as the same as long as it is called the same."""
     _require(asked)
     name, before, after = kept.physical_id, kept.properties, asked.properties
+    arn = kept.attributes["Arn"]
     async with Steps(hands, SERVICE) as steps:
-        await _change_tags(steps, asked, kept)
+        await change_tags(
+            steps,
+            asked,
+            kept,
+            put=lambda tags: ("TagResource", {"Resource": arn, "Tags": tags}),
+            take=lambda keys: ("UntagResource", {"Resource": arn, "TagKeys": keys}),
+        )
         if changed(before, after, *_SETTINGS):
             await steps.call("UpdateFunctionConfiguration", {"FunctionName": name, **_whole(name, after)})
             steps.undo("UpdateFunctionConfiguration", {"FunctionName": name, **_whole(name, before)})
@@ -137,20 +144,6 @@ def _whole(name: str, properties: Properties) -> Properties:
     defaults = {setting: value for setting, value in _DEFAULTS.items() if value is not None}
     logging = {"LogFormat": "Text", "LogGroup": f"/aws/lambda/{name}"}
     return {**defaults, "KMSKeyArn": "", "LoggingConfig": logging, **_settings(properties)}
-
-
-async def _change_tags(steps: Steps, asked: Asked, kept: Kept) -> None:
-    put, gone = tag_changes(asked, kept)
-    before, arn = tags_of(kept), kept.attributes["Arn"]
-    if gone:
-        await steps.call("UntagResource", {"Resource": arn, "TagKeys": gone})
-        steps.undo("TagResource", {"Resource": arn, "Tags": {key: before[key] for key in gone}})
-    if put:
-        await steps.call("TagResource", {"Resource": arn, "Tags": put})
-        if new := [key for key in put if key not in before]:
-            steps.undo("UntagResource", {"Resource": arn, "TagKeys": new})
-        if old := {key: before[key] for key in put if key in before}:
-            steps.undo("TagResource", {"Resource": arn, "Tags": old})
 
 
 async def delete_function(hands: Hands, kept: Kept) -> None:

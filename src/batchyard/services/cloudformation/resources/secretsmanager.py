@@ -8,6 +8,7 @@ from batchyard.model.fault import Fault
 from batchyard.services.cloudformation.resources.acts import (
     Steps,
     call_if_there,
+    change_tags,
     changed,
     document_of,
     document_text,
@@ -17,7 +18,6 @@ from batchyard.services.cloudformation.resources.acts import (
     own_tags,
     refused,
     require_known,
-    tag_changes,
     tags_of,
 )
 from batchyard.services.cloudformation.resources.type import Asked, Hands, Kept, Made, NameRule, Properties, ResourceType
@@ -80,18 +80,14 @@ async def update_secret(hands: Hands, asked: Asked, kept: Kept) -> Made:
     """Another description, key or value. A rule to make one up that differs makes up another one, as on AWS."""
     require_known(asked, _SECRET, _REFUSALS)
     id, before, after = kept.physical_id, kept.properties, asked.properties
-    put, gone = tag_changes(asked, kept)
-    had = tags_of(kept)
     async with Steps(hands, SERVICE) as steps:
-        if gone:
-            await steps.call("UntagResource", {"SecretId": id, "TagKeys": gone})
-            steps.undo("TagResource", {"SecretId": id, "Tags": listed({key: had[key] for key in gone})})
-        if put:
-            await steps.call("TagResource", {"SecretId": id, "Tags": listed(put)})
-            if new := [key for key in put if key not in had]:
-                steps.undo("UntagResource", {"SecretId": id, "TagKeys": new})
-            if old := {key: had[key] for key in put if key in had}:
-                steps.undo("TagResource", {"SecretId": id, "Tags": listed(old)})
+        await change_tags(
+            steps,
+            asked,
+            kept,
+            put=lambda tags: ("TagResource", {"SecretId": id, "Tags": listed(tags)}),
+            take=lambda keys: ("UntagResource", {"SecretId": id, "TagKeys": keys}),
+        )
         params: Properties = {}
         for name in ("Description", "KmsKeyId"):
             if changed(before, after, name):

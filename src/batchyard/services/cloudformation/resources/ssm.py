@@ -6,13 +6,13 @@ from batchyard.model.fault import Fault
 from batchyard.services.cloudformation.resources.acts import (
     Steps,
     call_if_there,
+    change_tags,
     changed,
     given,
     is_gone,
     listed,
     own_tags,
     require_known,
-    tag_changes,
     tags_of,
 )
 from batchyard.services.cloudformation.resources.type import Asked, Hands, Kept, Made, NameRule, Properties, ResourceType
@@ -47,19 +47,15 @@ async def create_parameter(hands: Hands, asked: Asked) -> Made:
 async def update_parameter(hands: Hands, asked: Asked, kept: Kept) -> Made:
     """A new version where something differs but the tags."""
     name, params = kept.physical_id, _put(asked, kept.physical_id)
-    put, gone = tag_changes(asked, kept)
-    before = tags_of(kept)
     of_it = {"ResourceType": "Parameter", "ResourceId": name}
     async with Steps(hands, SERVICE) as steps:
-        if gone:
-            await steps.call("RemoveTagsFromResource", {**of_it, "TagKeys": gone})
-            steps.undo("AddTagsToResource", {**of_it, "Tags": listed({key: before[key] for key in gone})})
-        if put:
-            await steps.call("AddTagsToResource", {**of_it, "Tags": listed(put)})
-            if new := [key for key in put if key not in before]:
-                steps.undo("RemoveTagsFromResource", {**of_it, "TagKeys": new})
-            if old := {key: before[key] for key in put if key in before}:
-                steps.undo("AddTagsToResource", {**of_it, "Tags": listed(old)})
+        await change_tags(
+            steps,
+            asked,
+            kept,
+            put=lambda tags: ("AddTagsToResource", {**of_it, "Tags": listed(tags)}),
+            take=lambda keys: ("RemoveTagsFromResource", {**of_it, "TagKeys": keys}),
+        )
         if changed(kept.properties, asked.properties, "AllowedPattern", "Policies", *_VALUES):
             # What is left out would stay as it was: here it is to be what it is for a new parameter.
             description = asked.properties.get("Description") or ""
