@@ -52,6 +52,7 @@ def test_a_function_answers_and_writes_its_log(yard: Yard) -> None:
     start, seen, note, end, report = logged(yard, "answers")
     assert start.startswith("START RequestId: ") and start.endswith(" Version: $LATEST")
     assert seen == "seen NA12878" and note.startswith("[INFO]\t") and note.endswith("\tof note")
+    assert "Max Memory Used: 0 MB" not in report
     assert end.startswith("END RequestId: ") and report.startswith("REPORT RequestId: ") and "Memory Size: 128 MB" in report
     assert "seen NA12878" in tail(response) and "REPORT" in tail(response)
     (stream,) = yard.client("logs").describe_log_streams(logGroupName="/aws/lambda/answers")["logStreams"]

@@ -52,14 +52,16 @@ def main() -> None:
     pid = os.fork()
     if pid == 0:
         signal.set_wakeup_fd(-1)
-        os.close(reading)
+        for end in (reading, waking, woken):
+            os.close(end)
         _inside(order, writing, bootstrap, is_apart)
     os.close(writing)
     os.set_blocking(reading, False)
     watched = Watched(order, pid, reading, waking, began_s)
     watched.until_over()
     report = watched.report()
-    report["status"] = _ended(pid, order["uid"], is_apart)
+    report["status"], peak_mib = _ended(pid, order["uid"], is_apart)
+    report["peak_mib"] = max(report["peak_mib"], peak_mib)
     sys.stdout.write(json.dumps(report))
 
 
@@ -153,9 +155,9 @@ class Watched:
         }
 
 
-def _ended(pid: int, uid: int | None, is_apart: bool) -> int:
-    """End whoever is left; the exit status of the first process, 128 and the signal's number if that ended it."""
-    status, deadline_s = 0, time.monotonic() + END_S
+def _ended(pid: int, uid: int | None, is_apart: bool) -> tuple[int, int]:
+    """End whoever is left. (The exit status of the first process, 128 and the signal's number if that ended it; the most MiB of one.)"""
+    status, peak_kib, deadline_s = 0, 0, time.monotonic() + END_S
     if not is_apart:
         for member in _descendants():
             _signal(member, signal.SIGSTOP)
@@ -166,15 +168,16 @@ def _ended(pid: int, uid: int | None, is_apart: bool) -> int:
             for member in _descendants():
                 _signal(member, signal.SIGKILL)
         try:
-            seen, code = os.waitpid(-1, os.WNOHANG)
+            seen, code, used = os.wait4(-1, os.WNOHANG)
         except ChildProcessError:
             break
         if not seen:
             time.sleep(0.002)
             continue
+        peak_kib = max(peak_kib, used.ru_maxrss)
         if seen == pid:
             status = os.waitstatus_to_exitcode(code)
-    return 128 - status if status < 0 else status
+    return 128 - status if status < 0 else status, peak_kib // 1024
 
 
 def _signal(pid: int, number: int) -> None:
