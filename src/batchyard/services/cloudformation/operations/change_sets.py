@@ -46,7 +46,8 @@ async def create_change_set(desk: Any, caller: Caller, params: Params) -> Params
     stack.actor = stacks.actor_of(caller, str(params.get("RoleARN") or stack.role_arn), stack.name)
     given = given_parameters(params, None if is_new else stack.parameters)
     prepared = await prepare(desk, stack, text, given, tags)
-    refuse_without_capabilities(prepared.template, params.get("Capabilities", []))
+    # A change set shows what transforms made, before it is executed: AWS asks for no acknowledgement of them here.
+    refuse_without_capabilities(prepared.template, [*params.get("Capabilities", []), "CAPABILITY_AUTO_EXPAND"])
     made = ChangeSet(
         name=name,
         arn=f"arn:aws:cloudformation:{caller.region}:{caller.account}:changeSet/{name}/{uuid.uuid4()}",

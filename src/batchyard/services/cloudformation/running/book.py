@@ -116,6 +116,14 @@ class StackBook:
     def put_template(self, stack_id: str, number: int, text: str) -> None:
         self.drawer.put(TEMPLATE, f"{stack_id}/{number:06d}", {"text": text})
 
+    def outputs(self) -> dict[str, dict[str, str]]:
+        """Name and ARN of each stack -> its outputs, for Fn::GetStackOutput."""
+        found: dict[str, dict[str, str]] = {}
+        for stack in self.stacks():
+            if stack.status != "DELETE_COMPLETE":
+                found[stack.name] = found[stack.arn] = {output["OutputKey"]: output["OutputValue"] for output in stack.outputs}
+        return found
+
     # --- exports ---
 
     def exports(self) -> dict[str, Document]:

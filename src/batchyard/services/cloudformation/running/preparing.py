@@ -64,6 +64,9 @@ async def target_of(desk: Any, stack: Stack, template: Template, values: Mapping
     caller = stack.actor.caller()
     sealer = desk.sealer
     exports = desk.shelf.look(place_of(caller.account, caller.region), lambda drawer: StackBook(drawer, sealer).exports())
+    stack_outputs: dict[str, dict[str, str]] = {}
+    if "GetStackOutput" in template.text:
+        stack_outputs = desk.shelf.look(place_of(caller.account, caller.region), lambda drawer: StackBook(drawer, sealer).outputs())
     zones = await Lookups(desk, caller).zones()
     is_inert_allowed = tags.get(INERT_TAG) == "allow"
     named = {str(resource.get("Type")) for resource in template.section("Resources").values()}
@@ -83,6 +86,7 @@ async def target_of(desk: Any, stack: Stack, template: Template, values: Mapping
         tags=tags,
         exports={name: str(export["value"]) for name, export in exports.items()},
         zones={"": zones, caller.region: zones},
+        stack_outputs=stack_outputs,
         inert=frozenset(unknown if is_inert_allowed else unknown & HARMLESS),
     )
 

@@ -27,6 +27,7 @@ class Target:
     zones: Mapping[str, list[str]]
     conditions: Mapping[str, bool]
     needs: Mapping[str, frozenset[str]]
+    stack_outputs: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # of other stacks: by name and ARN
     inert: frozenset[str] = field(default_factory=frozenset)  # types that are recorded without effect
 
     @classmethod
@@ -39,12 +40,13 @@ class Target:
         tags: Mapping[str, str],
         exports: Mapping[str, str],
         zones: Mapping[str, list[str]],
+        stack_outputs: Mapping[str, Mapping[str, str]] | None = None,
         inert: frozenset[str] = frozenset(),
     ) -> Target:
         """Raises TemplateFault when conditions or references do not work out."""
         decided = conditions.decide(Scope(template, parameters, pseudo, zones=zones, exports=exports))
         needs = references.needs(template, decided)
-        return cls(template, parameters, pseudo, tags, exports, zones, decided, needs, inert)
+        return cls(template, parameters, pseudo, tags, exports, zones, decided, needs, stack_outputs or {}, inert)
 
     def scope(self, resources: Mapping[str, Resource], *, is_plan: bool = False) -> Scope:
         """What functions may ask, as the resources are now."""
@@ -57,6 +59,7 @@ class Target:
             refs={id: physical.ref or physical.physical_id for id, physical in there.items()},
             attributes={id: physical.attributes for id, physical in there.items()},
             exports=self.exports,
+            outputs=self.stack_outputs,
             zones=self.zones,
             is_plan=is_plan,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from batchyard.services.cloudformation.template import parameters, syntax
@@ -24,10 +25,9 @@ RIGHTS = {
 def summary(template: Template) -> dict[str, Any]:
     """The members of GetTemplateSummary's answer, in AWS spelling; those without a value are left out."""
     declared = template.section("Parameters")
-    resources = template.section("Resources")
     found: dict[str, Any] = {
-        "Parameters": [_parameter(name, parts) for name, parts in declared.items()],
-        "ResourceTypes": list(dict.fromkeys(resource["Type"] for resource in resources.values())),
+        "Parameters": [_parameter(name, parts) for name, parts in declared.items() if isinstance(parts, Mapping)],
+        "ResourceTypes": list(dict.fromkeys(str(resource["Type"]) for resource in _resources(template.section("Resources")))),
         "DeclaredTransforms": syntax.transforms(template),
     }
     if template.content.get("Description") is not None:
@@ -63,18 +63,29 @@ def reason(template: Template) -> str:
 
 
 def _rights(template: Template) -> list[tuple[str, Any]]:
-    resources = template.section("Resources").values()
-    return [(resource["Type"], resource.get("Properties") or {}) for resource in resources if resource.get("Type") in RIGHTS]
+    resources = _resources(template.section("Resources"))
+    return [(resource["Type"], resource.get("Properties") or {}) for resource in resources if resource["Type"] in RIGHTS]
+
+
+def _resources(section: Any) -> Iterator[Mapping[str, Any]]:
+    """The resources that a section declares, within loops too, whose collections may not be known yet."""
+    for name, resource in section.items() if isinstance(section, Mapping) else ():
+        if name.startswith("Fn::ForEach::") and isinstance(resource, list) and resource:
+            yield from _resources(resource[-1])
+        elif isinstance(resource, Mapping) and isinstance(resource.get("Type"), str):
+            yield resource
 
 
 def _parameter(name: str, parts: Any) -> dict[str, Any]:
     found: dict[str, Any] = {"ParameterKey": name}
     if parts.get("Default") is not None:
         found["DefaultValue"] = parameters.as_text(parts["Default"])
-    found["ParameterType"] = parts["Type"]
+    found["ParameterType"] = str(parts.get("Type", "String"))
     found["NoEcho"] = parameters.as_text(parts.get("NoEcho", False)).lower() == "true"
     if parts.get("Description") is not None:
         found["Description"] = parameters.as_text(parts["Description"])
     allowed = parts.get("AllowedValues")
-    found["ParameterConstraints"] = {"AllowedValues": [parameters.as_text(each) for each in allowed]} if allowed else {}
+    found["ParameterConstraints"] = (
+        {"AllowedValues": [parameters.as_text(each) for each in allowed]} if isinstance(allowed, list) and allowed else {}
+    )
     return found
