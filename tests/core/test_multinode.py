@@ -108,6 +108,22 @@ def test_what_a_submission_changes_of_some_nodes() -> None:
         submit([entry("0:")], nodeOverrides={"nodePropertyOverrides": types})
 
 
+def test_an_instance_type_takes_the_place_of_the_one_before_wherever_each_was_said() -> None:
+    of_range = {"targetNodes": "0:", "instanceTypes": ["c5.large"]}
+    of_container = {"targetNodes": "0:", "containerOverrides": {"instanceType": "c5.large"}}
+    entries = [entry("0:", instanceTypes=["m5.large"]), {**entry("0:"), "container": {**container(1), "instanceType": "m5.large"}}]
+    for registered in entries:
+        for over in ([of_range], [of_container], [{**of_range, **of_container}], [of_range, of_container], [of_container, of_range]):
+            spec = submit([registered], num_nodes=2, nodeOverrides={"nodePropertyOverrides": over})
+            assert {group.instance_type for group in spec.nodes} == {"c5.large"}, (registered, over)
+            (shown,) = msgspec.json.decode(spec.extras)["nodeProperties"]["nodeRangeProperties"]
+            said = [
+                *shown.get("instanceTypes", []),
+                *([shown["container"]["instanceType"]] if "instanceType" in shown["container"] else []),
+            ]
+            assert said == ["c5.large"]
+
+
 def test_the_registered_ranges_are_shown_as_they_were() -> None:
     nodes = {
         "numNodes": 2,

@@ -215,6 +215,41 @@ def test_from_a_job_to_its_instance_as_nextflow_asks(service: Yard) -> None:
         ecs.list_tasks(cluster="none")
 
 
+def test_tasks_that_have_ended_are_told_of_after_a_restart(service: Yard) -> None:
+    hello = definition(service, "hello", "true")
+    fails = definition(service, "fails", "sh", "-c", "exit 3", retries=2)
+    single, array = service.submit(fails), service.submit(hello, arrayProperties={"size": 2})
+    jobs = [service.until(single), *(service.until(f"{array}:{index}") for index in (0, 1))]
+    tasks = [attempt["container"]["taskArn"] for job in jobs for attempt in job["attempts"]]
+    (environment,) = service.batch.describe_compute_environments(computeEnvironments=["ce"])["computeEnvironments"]
+    ecs, cluster = service.client("ecs"), environment["ecsClusterArn"]
+    before = ecs.describe_tasks(cluster=cluster, tasks=tasks)["tasks"]
+    assert len(before) == 4 and {task["lastStatus"] for task in before} == {"STOPPED"}
+    service.kill()
+    service.start()
+    ecs = service.client("ecs")
+    assert ecs.describe_tasks(cluster=cluster, tasks=tasks)["tasks"] == before
+    assert set(tasks) <= set(ecs.list_tasks(cluster=cluster, desiredStatus="STOPPED")["taskArns"])
+
+
+def test_objects_are_deleted_by_the_right_to_each(service: Yard) -> None:
+    s3, iam = service.client("s3"), service.client("iam")
+    s3.create_bucket(Bucket="rights")
+    for key in ("mine/1", "mine/2", "other/1"):
+        s3.put_object(Bucket="rights", Key=key, Body=b"x")
+    iam.create_user(UserName="tidier")
+    statement = {"Effect": "Allow", "Action": "s3:DeleteObject", "Resource": "arn:aws:s3:::rights/mine/*"}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    iam.put_user_policy(UserName="tidier", PolicyName="p", PolicyDocument=policy)
+    key = iam.create_access_key(UserName="tidier")["AccessKey"]
+    theirs = service.client("s3", aws_access_key_id=key["AccessKeyId"], aws_secret_access_key=key["SecretAccessKey"])
+    wanted = [{"Key": "mine/1"}, {"Key": "other/1"}, {"Key": "mine/2", "VersionId": "null"}]
+    answer = theirs.delete_objects(Bucket="rights", Delete={"Objects": wanted})
+    assert [deleted["Key"] for deleted in answer["Deleted"]] == ["mine/1"]
+    assert [(error["Key"], error["Code"]) for error in answer["Errors"]] == [("other/1", "AccessDenied"), ("mine/2", "AccessDenied")]
+    assert [found["Key"] for found in s3.list_objects_v2(Bucket="rights")["Contents"]] == ["mine/2", "other/1"]
+
+
 def test_what_was_made_is_there_after_kill(service: Yard) -> None:
     iam, ec2 = service.client("iam"), service.client("ec2")
     iam.create_role(RoleName="kept", AssumeRolePolicyDocument=TRUST)

@@ -217,6 +217,9 @@ def test_the_snapshot_counts_what_each_share_holds(fair: Bench) -> None:
         ],
     }
     assert "fairshareUtilization" not in fair.call("GetJobQueueSnapshot", jobQueue="queue")["queueUtilization"]
+    fair.end(two)
+    after = fair.call("GetJobQueueSnapshot", jobQueue="fair")["queueUtilization"]["fairshareUtilization"]
+    assert (after["activeShareCount"], len(after["topCapacityUtilization"])) == (1, 1), "those that use capacity now, as AWS counts"
 
 
 def test_the_front_of_a_queue_is_in_the_order_of_fair_share(fair: Bench) -> None:

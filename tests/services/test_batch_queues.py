@@ -101,6 +101,8 @@ def test_updates_change_only_what_is_sent(bench: Bench) -> None:
     bench.call("UpdateJobQueue", jobQueue="queue", computeEnvironmentOrder=order("two"))
     assert shown(bench)["computeEnvironmentOrder"] == [{"order": 0, "computeEnvironment": f"{BATCH}:compute-environment/two"}]
     assert "does not exist" in bench.refused("UpdateJobQueue", jobQueue="gone", state="ENABLED")
+    empty = bench.refused("UpdateJobQueue", jobQueue="queue", computeEnvironmentOrder=[])
+    assert empty == "computeEnvironmentOrder is required: name at least one compute environment."
     assert "gone does not exist" in bench.refused("UpdateJobQueue", jobQueue="queue", computeEnvironmentOrder=order("gone"))
 
 

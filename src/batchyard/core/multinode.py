@@ -111,6 +111,8 @@ def _part(members: dict[str, Any], overrides: Sequence[Mapping[str, Any]], value
         container = override_container(container, changes)
         if changes.get("instanceType"):
             container["instanceType"] = changes["instanceType"]
+            if "instanceTypes" in members:  # the same said of the range: one takes the place of the other
+                members["instanceTypes"] = []
         if override.get("instanceTypes"):
             container.pop("instanceType", None)
         _override_placement(members, override)

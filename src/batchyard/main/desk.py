@@ -12,6 +12,7 @@ from batchyard.core.quotas import Bucket
 from batchyard.engine.driver import Driver
 from batchyard.engine.reader import EngineReader
 from batchyard.engine.waiters import Waiters
+from batchyard.engine.yard import ENDED_ATTEMPTS_KEPT
 from batchyard.main.keys import KeyRing
 from batchyard.model.requests import Request
 from batchyard.server.inner import InnerDoor
@@ -23,6 +24,8 @@ from batchyard.store.logs_store import LogStore
 from batchyard.store.objects import ObjectStore
 from batchyard.store.sealing import Sealer
 from batchyard.store.shelf import Shelf
+
+TASK_KEPT_MS = 3_600_000  # for how long ECS tells of a task that has ended, about
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,8 @@ class ServerDesk:
     tagging: asyncio.Lock = field(default_factory=asyncio.Lock)
     calls: InnerDoor | None = None  # set once the services are wired
     stacks: Stacks = field(init=False)
+    _ended: Mapping[str, str] = field(default_factory=dict)
+    _ended_of: Any = None  # the yard beside which they were looked up
 
     def __post_init__(self) -> None:
         self.stacks = Stacks(self)
@@ -92,12 +97,21 @@ class ServerDesk:
     def tasks(self) -> Mapping[str, str]:
         """attempt -> job, of all that are held and of those that ended lately."""
         yard = self.driver.engine.yard
-        return {**yard.ended_attempts, **yard.attempts}
+        return {**self._ended_before(), **yard.ended_attempts, **yard.attempts}
 
     def job_of_task(self, attempt: str) -> str | None:
         """The job of one such attempt."""
         yard = self.driver.engine.yard
-        return yard.attempts.get(attempt) or yard.ended_attempts.get(attempt)
+        return yard.attempts.get(attempt) or yard.ended_attempts.get(attempt) or self._ended_before().get(attempt)
+
+    def _ended_before(self) -> Mapping[str, str]:
+        """attempt -> job, of those that ended in the hour before the engine read its records, looked up when it is first asked for."""
+        engine = self.driver.engine
+        if self._ended_of is not engine.yard:
+            since_ms = self.now_ms() - TASK_KEPT_MS
+            self._ended = engine.store.attempts_ended_since(since_ms, ENDED_ATTEMPTS_KEPT, list(engine.yard.jobs.awake.values()))
+            self._ended_of = engine.yard
+        return self._ended
 
     def shut_down(self, keep_jobs: bool) -> None:
         """End the server once what is being answered is answered, and the node too unless jobs are kept."""

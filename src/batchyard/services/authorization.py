@@ -66,11 +66,17 @@ class Authorizer:
                 }
             ),
         }
+
+        def judge(action: str, resource: str, extra: Mapping[str, Any]) -> Verdict:
+            question = Question(action, resource, {**context, **context_of(extra)} if extra else context)
+            return decide_within(rights.standing.identity, question, rights.standing.boundary, session)
+
+        if service == "s3":
+            asked.may = lambda action, resource: judge(action, resource, {}) is Verdict.ALLOWED
         for action, resource, extra in self._shelf.look(
             place, lambda drawer: list(questions_of(drawer, caller, service, operation, asked))
         ):
-            question = Question(action, resource, {**context, **context_of(extra)} if extra else context)
-            verdict = decide_within(rights.standing.identity, question, rights.standing.boundary, session)
+            verdict = judge(action, resource, extra)
             if verdict is not Verdict.ALLOWED:
                 raise _denied(service, caller, action, resource, verdict)
 

@@ -66,9 +66,9 @@ def questions_of(drawer: Drawer, caller: Caller, service: str, operation: str, a
 def _s3(request: Any) -> Iterator[Asked]:
     target = route.match(request)
     action = action_of(target.operation, "versionId" in target.query)
-    # The keys of DeleteObjects are in its body, which is not read yet: it needs the right to delete any object of the bucket.
-    key = "*" if target.operation == "DeleteObjects" else target.key
-    resource = f"arn:aws:s3:::{target.bucket}/{key}" if key else f"arn:aws:s3:::{target.bucket}" if target.bucket else "*"
+    if target.operation == "DeleteObjects":
+        return  # its keys are in its body, which is not read yet: each is asked about by itself, by `HttpRequest.may`
+    resource = f"arn:aws:s3:::{target.bucket}" + (f"/{target.key}" if target.key else "") if target.bucket else "*"
     yield action, resource, {"s3:prefix": target.query["prefix"]} if "prefix" in target.query else {}
     source = request.headers.get("x-amz-copy-source")
     if source:

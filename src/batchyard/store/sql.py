@@ -19,7 +19,7 @@ from batchyard.model.definition import Definition
 from batchyard.model.fairshare import SchedulingPolicy, ShareUsage
 from batchyard.model.job import DependencyKind, Job, Specification, Status
 from batchyard.model.view import JobQuery, Page
-from batchyard.store import forgetting, outbox
+from batchyard.store import ended, forgetting, outbox
 from batchyard.store.listing import JobLists
 from batchyard.store.opening import opening, refuse_newer
 from batchyard.store.picking import Picker
@@ -240,6 +240,10 @@ class Store:
     def ended_before(self, at_ms: int, most: int) -> list[str]:
         """Finished jobs that may be forgotten (see `forgetting.ended_before`)."""
         return forgetting.ended_before(self._reader, at_ms, most)
+
+    def attempts_ended_since(self, at_ms: int, most: int, live: Iterable[Job]) -> dict[str, str]:
+        """attempt -> job (see `ended.attempts_ended_since`)."""
+        return ended.attempts_ended_since(self._reader, at_ms, most, live)
 
     def leftover(self) -> str | None:
         """A forgotten array that has children left."""

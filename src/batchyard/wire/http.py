@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +14,8 @@ class HttpRequest:
     `headers` has lower-case names; repeated ones are joined by a comma. `body` yields the chunks of the body; once the door has
     checked the signature, they come without aws-chunked framing, and a wrong length, chunk signature, payload hash or trailing
     checksum raises a `Fault` from the iterator. After the last chunk, `trailers` holds what followed the body. `notes` is None unless
-    the door wants to hear more of the answering than the response says (`services/s3/access_lines.py`).
+    the door wants to hear more of the answering than the response says (`services/s3/access_lines.py`). `may` tells, of what stands in the
+    body, whether the caller's policies allow an action on a resource; None where no policy has to.
     """
 
     method: str
@@ -25,6 +26,7 @@ class HttpRequest:
     remote: str = ""
     trailers: dict[str, str] = field(default_factory=dict)
     notes: Any = None
+    may: Callable[[str, str], bool] | None = None
 
 
 @dataclass(slots=True)

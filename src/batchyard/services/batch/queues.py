@@ -88,7 +88,7 @@ async def update_job_queue(desk: Desk, caller: Caller, params: Params) -> Params
             fields["priority"] = _priority(params["priority"])
         if params.get("jobStateTimeLimitActions") is not None:
             fields["time_limits"] = _time_limits(params["jobStateTimeLimitActions"])
-        if params.get("computeEnvironmentOrder"):
+        if params.get("computeEnvironmentOrder") is not None:  # an empty one would take all environments away
             fields |= _order(catalogue.environments, caller, params["computeEnvironmentOrder"], most)
         if params.get("schedulingPolicyArn") is not None:
             fields["scheduling_policy"] = _other_policy(catalogue, caller, queue, params["schedulingPolicyArn"])
@@ -136,7 +136,10 @@ async def describe_job_queues(desk: Desk, caller: Caller, params: Params) -> Par
 
 
 async def get_job_queue_snapshot(desk: Desk, caller: Caller, params: Params) -> Params:
-    """The first RUNNABLE jobs in the order in which they will start, since when each is where it is, and the vCPUs in use."""
+    """The first RUNNABLE jobs in the order in which they will start, since when each is where it is, and the vCPUs in use.
+
+    Shares count while they hold capacity, and no longer (API reference, FairshareUtilizationDetail).
+    """
     queue = _require(desk.read.queues, caller, params["jobQueue"])
     now_ms = desk.now_ms()
     jobs = [

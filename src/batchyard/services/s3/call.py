@@ -105,6 +105,10 @@ class Call:
         self.request.notes.is_by_acl |= bool(by_acl)
         return may
 
+    def policies_allow(self, action: str, key: str) -> bool:
+        """Whether the caller's own policies, where they are enforced, allow an action on an object of the bucket."""
+        return self.request.may is None or self.request.may(action, f"arn:aws:s3:::{self.bucket}/{key}")
+
     async def document(self) -> dict[str, Any]:
         """The XML (or JSON) document in the body, decoded as the operation's input. Raises `MalformedXML`, `MaxMessageLengthExceeded`."""
         body = bytearray()

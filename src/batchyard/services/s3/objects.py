@@ -106,7 +106,7 @@ async def delete_object(call: Call) -> HttpResponse:
 
 
 async def delete_objects(call: Call) -> HttpResponse:
-    """DeleteObjects: up to 1000 keys, each with its own outcome."""
+    """DeleteObjects: up to 1000 keys, each with its own right and its own outcome."""
     document = (await call.document()).get("Delete", {})
     wanted: list[dict[str, Any]] = document.get("Objects", [])
     if not wanted or len(wanted) > DELETE_LIMIT:
@@ -116,15 +116,18 @@ async def delete_objects(call: Call) -> HttpResponse:
             f" Delete.Object must hold 1 to {DELETE_LIMIT} keys",
         )
 
+    is_allowed = [call.policies_allow(action_of("DeleteObject", "VersionId" in entry), entry["Key"]) for entry in wanted]
+
     def change(index: apsw.Connection) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         bucket = call.find_bucket(index)
         deleted: list[dict[str, Any]] = []
         errors: list[dict[str, Any]] = []
-        for entry in wanted:
+        for entry, may in zip(wanted, is_allowed, strict=True):
             named: dict[str, Any] = {name: entry[name] for name in ("Key", "VersionId") if name in entry}
             try:
                 version = asked_version(entry.get("VersionId"))
-                if not call.may(index, bucket, Wish(action_of("DeleteObject", version is not None), entry["Key"], version)):
+                wish = Wish(action_of("DeleteObject", version is not None), entry["Key"], version)
+                if not (may and call.may(index, bucket, wish)):
                     raise access_denied()
                 gone = _delete(index, bucket, entry["Key"], version, entry.get("ETag"), call.store.now_ms())
             except Fault as fault:
