@@ -47,7 +47,7 @@ class _Builder:
     def __init__(self, text: str) -> None:
         self.text = text
         self.lines: dict[Path, int] = {}
-        self.count = len(_LINE_END.findall(text)) + 1
+        self.count = max(1, len(_LINE_END.findall(text.rstrip("\r\n"))) + 1)
         try:
             self.parser = _PARSER(text)
         except yaml.YAMLError as error:
@@ -158,16 +158,16 @@ class _Builder:
             line = self.text.count("\n", 0, position) + 1
             return malformed(line, position - self.text.rfind("\n", 0, position), "a character that YAML does not allow")
         lines = _BREAK.split(self.text)
-        number = min(mark.line, len(lines) - 1)
+        number = min(mark.line, len(lines) - 1, self.count - 1)
         indentation = re.match(r"\s*", lines[number])
         if indentation is not None and "\t" in indentation[0]:
-            return malformed(min(number + 1, self.count), indentation[0].index("\t") + 1, "tabs cannot indent, use spaces")
+            return malformed(number + 1, indentation[0].index("\t") + 1, "tabs cannot indent, use spaces")
         why = str(getattr(error, "problem", "") or "cannot be read")
         if context := getattr(error, "context", None):
             begins = error.context_mark.line + 1 if getattr(error, "context_mark", None) else 0
             why = f"{context}{f' that begins on line {begins}' if begins else ''}, {why}"
         column = mark.column + 1 if number == mark.line else len(lines[number]) + 1
-        return malformed(min(number + 1, self.count), column, why)
+        return malformed(number + 1, column, why)
 
 
 def null(path: Path, line: int) -> TemplateFault:
