@@ -148,6 +148,27 @@ def with_broken(*needs: str) -> str:
 LAST = ("PrivateRoute", "PrivateAssociation", "Rule", "Template", "Managed", "Key", "Parameter", "Secret", "Permission", "Profile", "S3")
 
 
+def table_of(yard: Yard, subnet: str) -> str:
+    mine = [{"Name": "association.subnet-id", "Values": [subnet]}]
+    (table,) = yard.client("ec2").describe_route_tables(Filters=mine)["RouteTables"]
+    return str(table["RouteTableId"])
+
+
+def test_an_association_that_is_replaced(yard: Yard) -> None:
+    """The old one goes before the new one comes: a subnet has one table."""
+    before, stack = account(yard), Deployment(yard, "moving")
+    assert stack.create(PrivateIs="PrivateTable") == "CREATE_COMPLETE"
+    first = stack.resources()
+    assert stack.update(PrivateIs="OtherTable") == "UPDATE_COMPLETE"
+    ids = stack.resources()
+    assert ids["PrivateAssociation"] != first["PrivateAssociation"]
+    assert table_of(yard, ids["PrivateSubnet"]) == ids["OtherTable"]
+    broken = with_broken("PrivateAssociation", "Group")
+    assert stack.update(broken, PrivateIs="PrivateTable") == "UPDATE_ROLLBACK_COMPLETE"
+    assert table_of(yard, ids["PrivateSubnet"]) == ids["OtherTable"]
+    assert stack.delete() == "DELETE_COMPLETE" and account(yard) == before
+
+
 def test_a_stack_that_fails_leaves_nothing(yard: Yard) -> None:
     before, stack = account(yard), Deployment(yard, "failing")
     assert stack.create(with_broken(*LAST)) == "ROLLBACK_COMPLETE"

@@ -15,6 +15,8 @@ from __future__ import annotations
 import copy
 from collections.abc import Awaitable, Callable, Iterable
 
+import msgspec
+
 from batchyard.model.fault import Fault
 from batchyard.services.cloudformation.running import steps
 from batchyard.services.cloudformation.running.book import StackBook
@@ -226,7 +228,7 @@ def _doom_removed(run: Run, target: Target) -> None:
                 resource.current = None
         elif resource.before is not None and resource.current is not None and _is_other(resource.before, resource.current):
             resource.before.deletion_policy = "Retain" if resource.current.keeps_former else resource.before.update_replace_policy
-            resource.leftovers = [*resource.leftovers, resource.before]
+            resource.leftovers = [*resource.leftovers, *([] if resource.before.is_gone else [resource.before])]
         resource.before = None
 
 
@@ -350,6 +352,10 @@ async def _put_back(run: Run, resource: Resource, is_skipped: bool) -> None:
         if current is not None:
             resource.leftovers, resource.current = [*resource.leftovers, current], None
             await run.note(resource)
+        return
+    if before.is_gone:
+        again = resource.doing.wanted if resource.doing is not None else msgspec.structs.replace(copy.deepcopy(before), is_gone=False)
+        await steps.create(run, resource, again, "UPDATE")
         return
     if current is None or _is_other(before, current):
         if current is not None:

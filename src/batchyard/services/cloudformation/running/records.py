@@ -22,6 +22,7 @@ class Physical(msgspec.Struct, omit_defaults=True, kw_only=True):
     deletion_policy: str = "Delete"
     update_replace_policy: str = "Delete"
     is_inert: bool = False
+    is_gone: bool = False  # taken away before its replacement could be made
     keeps_former: bool = False  # what stood there before this one is left alone
     creation_policy: dict[str, Any] = {}
     inner_template: str = ""

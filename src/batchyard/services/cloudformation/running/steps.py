@@ -13,6 +13,7 @@ from batchyard.services.cloudformation.running.hands import StackHands
 from batchyard.services.cloudformation.running.names import physical_name
 from batchyard.services.cloudformation.running.records import Doing, Physical, Resource, Stack
 from batchyard.services.cloudformation.schemas.checking import problems, told
+from batchyard.services.cloudformation.schemas.reading import schema
 from batchyard.services.cloudformation.schemas.typing import typed
 from batchyard.services.repeating import Step, current_step
 
@@ -47,23 +48,46 @@ class Noting(Protocol):
 
 
 async def create(run: Noting, resource: Resource, wanted: Physical, verb: str = "CREATE", reason: str = "") -> None:
-    """Make it. `resource.current` is the new one afterwards. Raises StepFailed, and then nothing of it is there."""
+    """Make it. `resource.current` is the new one afterwards. Raises StepFailed, and then nothing of it is there.
+
+    A current one that stands in its way goes first, within the same step; `resource.before` then says that it is gone.
+    """
     doing, is_repeat = resource.doing, resource.doing is not None
+    former = resource.current if _is_in_the_way(resource.current, wanted) else None
     if doing is None:
         rule = run.type_of(wanted).named
         name = physical_name(run.stack.name, resource.logical_id, rule)
         doing = resource.doing = Doing(verb="create", token=secrets.token_hex(16), wanted=wanted, name=name)
         resource.type = wanted.type
+        if former is not None and resource.before is not None:
+            resource.before.is_gone = True
         await run.note(resource, (f"{verb}_IN_PROGRESS", reason))
+
+    async def act(hands: StackHands, asked: Asked) -> Made:
+        if former is not None:
+            await run.type_of(former).delete(hands, await _kept(run, resource, former, doing, is_repeat))
+            resource.current = None
+        return await run.type_of(doing.wanted).create(hands, asked)
+
     try:
-        made = await _act(run, doing, lambda hands, asked: run.type_of(doing.wanted).create(hands, asked), resource, is_repeat)
+        made = await _act(run, doing, act, resource, is_repeat)
     except StepFailed as failed:
         resource.doing = None
+        if former is not None and resource.current is not None and resource.before is not None:
+            resource.before.is_gone = False
         await run.note(resource, (f"{verb}_FAILED", failed.reason), forget=doing.token)
         raise
     resource.current, resource.doing, resource.drift = _made(doing.wanted, made), None, {}
     events = [(f"{verb}_IN_PROGRESS", "Resource creation Initiated"), (f"{verb}_COMPLETE", INERT if doing.wanted.is_inert else "")]
     await run.note(resource, *events, forget=doing.token)
+
+
+def _is_in_the_way(current: Physical | None, wanted: Physical) -> bool:
+    """Whether a resource must go before the one that replaces it can be made: the published schema says so."""
+    if current is None or current.is_inert or current.type != wanted.type:
+        return False
+    published = schema(wanted.type)
+    return published is not None and published.is_deleted_first
 
 
 async def update(run: Noting, resource: Resource, wanted: Physical, *, undoes: bool = False) -> None:
