@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import os
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError, EndpointConnectionError
 from function_code import archive, create, invoke, run
 from test_functions import refused
 
@@ -272,3 +275,34 @@ def test_functions_and_events_outlive_kill_nine(tmp_path: Path) -> None:
         until(lambda: True if _has_line(yard, "waits", "done") else None, "the event to be run after the restart")
     finally:
         yard.down()
+
+
+def test_a_stop_ends_functions_and_the_next_server_runs_their_events_again(tmp_path: Path) -> None:
+    yard = Yard(tmp_path / "data").start()
+    try:
+        waits = "import time\ndef handler(e, c):\n    print('began')\n    time.sleep(e['s'])\n    print('done')\n"
+        create(yard, "stopped", waits, Timeout=900)
+        invoke(yard, "stopped", {"s": 1}, InvocationType="Event")
+        with ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(invoke, yard, "stopped", {"s": 800})
+            until(lambda: cells(yard) == 2 or None, "both to be under way")
+            assert yard.stop() == 0
+            with pytest.raises((ClientError, EndpointConnectionError)):  # it is told, tries again, and finds nobody
+                waiting.result(60)
+        assert "Traceback" not in yard.log()
+        assert cells(yard) == 0 and not list(Path("/var/tmp").glob(f"batchyard-functions-{yard_mark(yard)}"))
+        yard.start()
+        until(lambda: True if _has_line(yard, "stopped", "done") else None, "the event to be run again")
+    finally:
+        yard.down()
+
+
+def cells(yard: Yard) -> int:
+    """How many invocations of this service are under way."""
+    rooms = [Path(f"/var/tmp/batchyard-functions-{yard_mark(yard)}"), yard.data / "functions"]
+    return sum(1 for place in rooms if place.exists() for room in place.iterdir() if (room / "code.zip").exists())
+
+
+def yard_mark(yard: Yard) -> str:
+    """What the folder of rooms is called by."""
+    return hashlib.sha256(str(yard.data.resolve()).encode()).hexdigest()[:12]

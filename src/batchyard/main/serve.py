@@ -215,8 +215,10 @@ async def _serve(settings: Settings, identity: Identity, listener: socket.socket
         await _jobs_ended(driver)
         await provider.shut_down()
     waiters.close()
+    desk.functions.sandbox.close()
     server.should_exit = True
     await serving
+    await desk.functions.close()
     await driver.close()
     await announcing.close()
     _close(access_logs, store, objects, shelf, announcing.shelf, log_store)

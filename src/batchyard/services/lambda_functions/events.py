@@ -31,6 +31,13 @@ class Functions:
         self.endpoint_url = endpoint_url
         self.under_way: dict[str, asyncio.Task[None]] = {}
 
+    async def close(self) -> None:
+        """End what runs. Asynchronous invocations among it are begun again by the next server."""
+        self.sandbox.close()
+        if self.under_way:
+            await asyncio.wait(self.under_way.values())
+        self.sandbox.leave()
+
 
 async def accept(desk: Any, caller: Caller, name: str, payload: str, client_context: Any) -> None:
     """Keep an event, durably, and begin with it."""
@@ -51,6 +58,8 @@ async def accept(desk: Any, caller: Caller, name: str, payload: str, client_cont
 async def run_once(desk: Any, now_ms: int) -> float:
     """Begin with what is due and not under way: further attempts, and what an earlier server left. Seconds until the next look."""
     functions: Functions = desk.functions
+    if functions.sandbox.is_closed:
+        return LOOK_S
     for event in desk.shelf.look(PLACE, lambda drawer: drawer.all(EVENT)):
         if event["due_at_ms"] <= now_ms and event["id"] not in functions.under_way:
             _begin(desk, event)
@@ -72,6 +81,8 @@ async def _run(desk: Any, event: Document) -> None:
         )
         has_failed = bool(outcome.function_error)
     except Fault as fault:
+        if desk.functions.sandbox.is_closed:
+            return
         log.warning("an asynchronous invocation of %s was not run: %s", event["name"], fault.message)
         has_failed = fault.code != "ResourceNotFoundException"
     attempts = event["attempts"] + 1

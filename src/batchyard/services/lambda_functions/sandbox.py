@@ -75,6 +75,8 @@ class Sandbox:
         self._is_swept = False
         self._running = asyncio.Semaphore(MOST_AT_ONCE)
         self._packages: dict[str, str] | None = None
+        self._processes: set[asyncio.subprocess.Process] = set()
+        self.is_closed = False
 
     @property
     def is_full(self) -> bool:
@@ -84,11 +86,25 @@ class Sandbox:
     async def run(self, order: Order) -> tuple[Report, list[Line]]:
         """What came of an invocation, and what it printed. Raises a Fault when none could be started."""
         async with self._running:
+            if self.is_closed:
+                raise _stopped()
             room = await asyncio.to_thread(self._make_room, order)
             try:
                 return await self._watch(self._told(order, room), order)
             finally:
                 await asyncio.shield(asyncio.to_thread(room.close))
+
+    def close(self) -> None:
+        """The server is being stopped: end what runs, and begin nothing more."""
+        self.is_closed = True
+        for process in self._processes:
+            if process.stdin is not None:
+                process.stdin.close()
+
+    def leave(self) -> None:
+        """Take away the folder of all rooms, once they are empty."""
+        with contextlib.suppress(OSError):
+            self._rooms.rmdir()
 
     def _told(self, order: Order, room: _Room) -> bytes:
         if self._packages is None:
@@ -125,6 +141,7 @@ class Sandbox:
         )
         assert process.stdin is not None and process.stdout is not None and process.stderr is not None
         printed = asyncio.ensure_future(_lines_of(process.stderr))
+        self._processes.add(process)
         try:
             async with asyncio.timeout(INIT_S + order.timeout_s + GRACE_S):
                 with contextlib.suppress(ConnectionError):
@@ -137,12 +154,16 @@ class Sandbox:
             raise Fault("ServiceException", "The process of the function could not be ended in time.") from None
         finally:
             # Without anybody to answer, the cell ends the function and then itself.
+            self._processes.discard(process)
             process.stdin.close()
             printed.cancel()
         if not answer:
             said = b"\n".join(line.text for line in lines[-5:]).decode("utf-8", "replace")
             raise Fault("ServiceException", f"The process of the function could not be started: {said or 'it said nothing'}")
-        return msgspec.json.decode(answer, type=Report), lines
+        report = msgspec.json.decode(answer, type=Report)
+        if report.outcome == "unwanted":
+            raise _stopped()
+        return report, lines
 
     def _make_room(self, order: Order) -> _Room:
         self._sweep()
@@ -198,6 +219,10 @@ class _Room:
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
+
+
+def _stopped() -> Fault:
+    return Fault("ServiceException", "The service is being stopped, and the function with it: try again when it is there again.")
 
 
 def too_many() -> Fault:
