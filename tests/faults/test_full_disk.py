@@ -14,7 +14,13 @@ import pytest
 
 from batchyard.services.announcing.deliveries import HERE, Deliveries, Wanted
 from batchyard.services.announcing.listeners import Listener, Notice
+from batchyard.services.s3 import deliveries as deliveries_of_s3
+from batchyard.services.s3.deliveries import ACCESS_LOGS, Sender, put_for
+from batchyard.store import objects_keys as keys
+from batchyard.store.objects import ObjectStore
+from batchyard.store.objects_records import Traits
 from batchyard.store.shelf import Shelf
+from batchyard.store.spool import Spool
 from small_disk import fill, refusal, small_disk_at
 from yard import Yard, until
 
@@ -22,6 +28,20 @@ TRUST = json.dumps(
     {
         "Version": "2012-10-17",
         "Statement": [{"Effect": "Allow", "Principal": {"Service": "ecs-tasks.amazonaws.com"}, "Action": "sts:AssumeRole"}],
+    }
+)
+
+OPEN_TO_SERVICES = json.dumps(
+    {
+        "Version": "2012-10-17",
+        "Statement": [
+            {
+                "Effect": "Allow",
+                "Principal": {"Service": "logging.s3.amazonaws.com"},
+                "Action": "s3:PutObject",
+                "Resource": "arn:aws:s3:::bucket/*",
+            }
+        ],
     }
 )
 
@@ -203,6 +223,42 @@ def test_events_put_by_clients(yard: Yard, disk: Path) -> None:
     assert events.put_events(Entries=[{**entry, "Detail": '{"n": 2}'}])["FailedEntryCount"] == 0
     found = until(lambda: logs.filter_log_events(logGroupName="events")["events"] or None, "the event")
     assert [json.loads(event["message"])["detail"] for event in found] == [{"n": 2}]
+
+
+def test_lines_on_their_way_into_objects(tmp_path: Path) -> None:
+    with small_disk_at(tmp_path / "disk", 1) as disk:
+        spool = Spool(disk / "spool", lambda: 7)
+        spool.append(b"one", [b"first\n"])
+        handles = len(list(Path("/proc/self/fd").iterdir()))
+        filling = fill(disk)
+        for label in (b"one", b"two", b"two"):
+            with pytest.raises(OSError, match="No space left"):
+                spool.append(label, [b"lost " * 3000 + b"\n"])
+        assert len(list(Path("/proc/self/fd").iterdir())) == handles
+        filling.unlink()
+        spool.append(b"one", [b"second\n"])
+        spool.append(b"two", [b"third\n"])
+        spool.seal()
+        assert sorted(sealed.read() for sealed in spool.sealed()) == [(b"one", b"first\nsecond\n"), (b"two", b"third\n")]
+
+
+def test_what_a_service_puts_into_a_bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = ObjectStore(tmp_path / "objects")
+    bucket = store.change(lambda index: keys.add_bucket(index, "bucket", "000000000000", "us-east-1", 1)).result(20)
+    store.change(lambda index: keys.put_setting(index, bucket.id, "policy", OPEN_TO_SERVICES)).result(20)
+    sender = Sender(ACCESS_LOGS, "000000000000", "arn:aws:s3:::source")
+
+    def full(*_: object) -> None:
+        raise apsw.FullError
+
+    monkeypatch.setattr(deliveries_of_s3, "put_object", full)
+    with pytest.raises(apsw.FullError):
+        put_for(store, sender, "bucket", "key", [b"x" * 100_000], Traits())
+    assert not [path for path in (tmp_path / "objects" / "bodies").rglob("*") if path.is_file()], "each new try would take more room"
+    monkeypatch.undo()
+    put_for(store, sender, "bucket", "key", [b"x" * 100_000], Traits())
+    assert store.read_bytes("bucket", "key") == b"x" * 100_000
+    store.close()
 
 
 async def test_what_listeners_were_not_told_for_want_of_room_they_are_told_later(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ over the lines and removing the file takes over the same ones under the same nam
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import threading
@@ -55,12 +56,16 @@ class Spool:
             self._rename(path)
 
     def append(self, label: bytes, lines: Iterable[bytes]) -> None:
-        """Append lines (each with its line feed) under a label (without one). Raises `OSError` when they cannot be written."""
+        """Append lines (each with its line feed) under a label (without one). Raises `OSError` where there is no room: then none is kept."""
         text = b"".join(lines)
         with self._lock:
             held = self._open.get(label) or self._new(label)
-            while text:
-                text = text[os.write(held.handle, text) :]
+            try:
+                while text:
+                    text = text[os.write(held.handle, text) :]
+            except OSError:
+                os.ftruncate(held.handle, held.size)  # half a line would take the next one with it
+                raise
             held.size = os.lseek(held.handle, 0, os.SEEK_END)
             if held.size >= SEAL_BYTES:
                 self._seal(label)
@@ -82,7 +87,15 @@ class Spool:
     def _new(self, label: bytes) -> _Open:
         path = self._folder / f"{secrets.token_hex(8).upper()}.open"
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        self._open[label] = _Open(path, handle, os.write(handle, label + b"\n"))
+        try:
+            size = os.write(handle, label + b"\n")
+            if size <= len(label):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError:
+            os.close(handle)
+            path.unlink()
+            raise
+        self._open[label] = _Open(path, handle, size)
         return self._open[label]
 
     def _seal(self, label: bytes) -> None:

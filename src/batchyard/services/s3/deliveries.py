@@ -78,7 +78,7 @@ def put_for(store: ObjectStore, sender: Sender, bucket: str, key: str, content: 
     try:
         if not store.change(change).result():
             writer.abandon()
-    except Fault:
+    except (Fault, apsw.FullError):  # it is tried again, with a body of its own
         writer.abandon()
         raise
 
