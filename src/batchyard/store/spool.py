@@ -56,7 +56,7 @@ class Spool:
             self._rename(path)
 
     def append(self, label: bytes, lines: Iterable[bytes]) -> None:
-        """Append lines (each with its line feed) under a label (without one). Raises `OSError` where there is no room: then none is kept."""
+        """Append lines (each with its line feed) under a label (without one). Raises `OSError` without room: then none is kept."""
         text = b"".join(lines)
         with self._lock:
             held = self._open.get(label) or self._new(label)
