@@ -59,11 +59,7 @@ async def build(run: Run) -> None:
         return begun + [id for id in waiting if all(is_settled(need) for need in target.needs[id])]
 
     async def act(logical_id: str) -> None:
-        try:
-            await _settle_one(run, target, operation, logical_id)
-        except StepFailed:
-            await run.fail(logical_id)
-            raise
+        await _settle_one(run, target, operation, logical_id)
 
     await run.each(ready, act)
     if operation.failure is None:
@@ -93,7 +89,7 @@ async def _settle_one(run: Run, target: Target, operation: Operation, logical_id
             if wanted.type == NESTED:
                 wanted.inner_template = await run.lookups.template(str(wanted.properties.get("TemplateURL", "")))
         except Fault as fault:
-            await run.note(resource, (f"{verb}_FAILED", fault.message))
+            await run.note(resource, (f"{verb}_FAILED", fault.message), fails=True)
             raise StepFailed(fault.message) from fault
         is_replacing = False
         if resource.touched_in != operation.token:
@@ -130,7 +126,7 @@ async def _refuse_named(run: Run, resource: Resource, wanted: Physical) -> None:
             "CloudFormation cannot update a stack when a custom-named resource requires replacing. "
             f"Rename {name} and update the stack again."
         )
-        await run.note(resource, ("UPDATE_FAILED", message))
+        await run.note(resource, ("UPDATE_FAILED", message), fails=True)
         raise StepFailed(message)
 
 
@@ -174,7 +170,7 @@ async def _outputs(run: Run, target: Target) -> None:
 
         await run.change(change)
     except Fault as fault:
-        await run.fail("", fault.message)
+        await run.fail(fault.message)
         assert operation.failure is not None
 
 

@@ -65,8 +65,11 @@ class Run:
 
     # --- noting ---
 
-    async def note(self, resource: Resource, *events: tuple[str, str], forget: str = "", gone: bool = False) -> None:
-        """Write a resource with events (status, reason) about it; durable when it returns. With `gone` its record goes."""
+    async def note(self, resource: Resource, *events: tuple[str, str], forget: str = "", gone: bool = False, fails: bool = False) -> None:
+        """Write a resource with events (status, reason) about it; durable when it returns. With `gone` its record goes; with `fails` an
+        operation that builds turns back for it: both are one transaction, or a crash between them would make a failure forgotten."""
+        if fails:
+            self._failed(resource.logical_id)
         now_ms = self.desk.now_ms()
         if events:
             resource.status, resource.reason = events[-1]
@@ -174,16 +177,19 @@ class Run:
             for task in under_way:
                 task.cancel()
 
-    async def fail(self, logical_id: str = "", reason: str = "") -> None:
-        """Note that the operation turns back."""
+    async def fail(self, reason: str) -> None:
+        """Note that the operation turns back, for a reason that is none of its resources."""
         operation = self.stack.operation
         assert operation is not None
-        failure = operation.failure or Failure()
-        if logical_id and logical_id not in failure.resources:
-            failure.resources = [*failure.resources, logical_id]
-        failure.reason = failure.reason or reason
-        operation.failure = failure
+        operation.failure = operation.failure or Failure()
+        operation.failure.reason = operation.failure.reason or reason
         await self.save()
+
+    def _failed(self, logical_id: str) -> None:
+        operation = self.stack.operation
+        if operation is not None and operation.phase == "build":
+            operation.failure = operation.failure or Failure()
+            operation.failure.resources = [*operation.failure.resources, logical_id]
 
 
 async def _awaited(act: Awaitable[None]) -> None:

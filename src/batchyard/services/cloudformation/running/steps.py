@@ -34,8 +34,8 @@ class Noting(Protocol):
     stack: Stack
     desk: Any
 
-    async def note(self, resource: Resource, *events: tuple[str, str], forget: str = "") -> None:
-        """Write a resource with events (status, reason) about it; durable when it returns."""
+    async def note(self, resource: Resource, *events: tuple[str, str], forget: str = "", fails: bool = False) -> None:
+        """Write a resource with events (status, reason) about it; durable when it returns. With `fails` the operation turns back for it."""
         ...
 
     def type_of(self, physical: Physical) -> ResourceType: ...
@@ -75,7 +75,7 @@ async def create(run: Noting, resource: Resource, wanted: Physical, verb: str = 
         resource.doing = None
         if former is not None and resource.current is not None and resource.before is not None:
             resource.before.is_gone = False
-        await run.note(resource, (f"{verb}_FAILED", failed.reason), forget=doing.token)
+        await run.note(resource, (f"{verb}_FAILED", failed.reason), forget=doing.token, fails=True)
         raise
     resource.current, resource.doing, resource.drift = _made(doing.wanted, made), None, {}
     events = [(f"{verb}_IN_PROGRESS", "Resource creation Initiated"), (f"{verb}_COMPLETE", INERT if doing.wanted.is_inert else "")]
@@ -101,7 +101,9 @@ async def update(run: Noting, resource: Resource, wanted: Physical, *, undoes: b
     change = run.type_of(before).update
     if change is None:
         resource.doing = None
-        await run.note(resource, ("UPDATE_FAILED", f"Resource type {before.type} cannot be updated in place"), forget=doing.token)
+        await run.note(
+            resource, ("UPDATE_FAILED", f"Resource type {before.type} cannot be updated in place"), forget=doing.token, fails=True
+        )
         raise StepFailed(resource.reason)
 
     async def act(hands: StackHands, asked: Asked) -> Made:
@@ -111,7 +113,7 @@ async def update(run: Noting, resource: Resource, wanted: Physical, *, undoes: b
         made = await _act(run, doing, act, resource, is_repeat)
     except StepFailed as failed:
         before.properties, before.tags, resource.doing = doing.wanted.properties, doing.wanted.tags, None
-        await run.note(resource, ("UPDATE_FAILED", failed.reason), forget=doing.token)
+        await run.note(resource, ("UPDATE_FAILED", failed.reason), forget=doing.token, fails=True)
         raise
     resource.current, resource.doing, resource.drift = _made(doing.wanted, made), None, {}
     await run.note(resource, ("UPDATE_COMPLETE", ""), forget=doing.token)
