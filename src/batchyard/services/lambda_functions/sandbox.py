@@ -151,12 +151,16 @@ class Sandbox:
                 await process.wait()
                 lines = await printed
         except TimeoutError:
+            process.kill()
             raise Fault("ServiceException", "The process of the function could not be ended in time.") from None
         finally:
-            # Without anybody to answer, the cell ends the function and then itself.
+            # Without anybody to answer, the cell ends the function and then itself: only then its room and its user are free.
             self._processes.discard(process)
             process.stdin.close()
             printed.cancel()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(GRACE_S):
+                    await process.wait()
         if not answer:
             said = b"\n".join(line.text for line in lines[-5:]).decode("utf-8", "replace")
             raise Fault("ServiceException", f"The process of the function could not be started: {said or 'it said nothing'}")
