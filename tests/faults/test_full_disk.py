@@ -17,6 +17,8 @@ from batchyard.services.announcing.listeners import Listener, Notice
 from batchyard.services.s3 import deliveries as deliveries_of_s3
 from batchyard.services.s3.deliveries import ACCESS_LOGS, Sender, put_for
 from batchyard.store import objects_keys as keys
+from batchyard.store.logs import frame, open_segment
+from batchyard.store.logs_store import LogStore
 from batchyard.store.objects import ObjectStore
 from batchyard.store.objects_records import Traits
 from batchyard.store.shelf import Shelf
@@ -223,6 +225,28 @@ def test_events_put_by_clients(yard: Yard, disk: Path) -> None:
     assert events.put_events(Entries=[{**entry, "Detail": '{"n": 2}'}])["FailedEntryCount"] == 0
     found = until(lambda: logs.filter_log_events(logGroupName="events")["events"] or None, "the event")
     assert [json.loads(event["message"])["detail"] for event in found] == [{"n": 2}]
+
+
+def test_log_segments(tmp_path: Path) -> None:
+    where = ("000000000000", "us-east-1", "group")
+    with small_disk_at(tmp_path / "disk", 1) as disk:
+        os.close(open_segment(disk / "logs", *where, "before", 1))
+        filling = fill(disk)
+        for group, stream in (("group", "x" * 5000), ("another", "stream")):
+            with pytest.raises(OSError, match="No space left"):
+                open_segment(disk / "logs", *where[:2], group, stream, 2)
+        assert not list((disk / "logs").rglob(".new-*")), "no draft of a group stays"
+        filling.unlink()
+        for group, stream in (("group", "x" * 5000), ("another", "stream")):
+            descriptor = open_segment(disk / "logs", *where[:2], group, stream, 3)
+            os.write(descriptor, frame(3, b"said"))
+            os.close(descriptor)
+        logs = LogStore(disk / "logs")
+        assert [group.name for group in logs.groups(where[:2])][1:] == ["another", "group"]
+        for group, stream in (("group", "x" * 5000), ("another", "stream")):
+            (found,) = logs.streams(where[:2], group, stream)
+            assert [event.message for event in found.after(found.gap_at(0), None, 10, 1000)] == [b"said"]
+        logs.close()
 
 
 def test_lines_on_their_way_into_objects(tmp_path: Path) -> None:

@@ -154,7 +154,10 @@ def open_segment(root: Path, account: str, region: str, group: str, stream: str,
             os.ftruncate(descriptor, sound_end(descriptor))
         if not os.fstat(descriptor).st_size:
             about = {"group": group, "stream": stream, "created_at_ms": created_at_ms}
-            os.write(descriptor, _MAGIC + json.dumps(about).encode() + b"\n")
+            line = _MAGIC + json.dumps(about).encode() + b"\n"
+            if os.write(descriptor, line) < len(line):  # what is behind half a header nobody can read
+                os.ftruncate(descriptor, 0)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     except BaseException:
         os.close(descriptor)
         raise
