@@ -7,6 +7,7 @@ import contextlib
 import itertools
 import os
 import shutil
+import socket
 import sys
 import tempfile
 import time
@@ -37,15 +38,14 @@ def run(alternations: int, *, is_quick: bool) -> None:
         ours.figures.extend(asyncio.run(_by_the_node(jobs, None)))
     lines += _compared(ours, bare)
     for kind in ("docker", "podman"):
-        bare, ours = Line(f"{kind}: create, start, wait, remove", unit="ms"), Line(f"Batchyard, a container of {kind}", unit="ms")
+        bare, ours = Line(f"{kind}: create, attach, start, wait", unit="ms"), Line(f"Batchyard, a container of {kind}", unit="ms")
         if missing := why_not(kind):
             bare.why_not = ours.why_not = missing
             lines += [ours, bare]
             continue
         with _running(kind) as daemon:
             for _ in range(alternations):
-                bare.figures.extend(_bare_container(daemon) for _ in range(jobs))
-                ours.figures.extend(asyncio.run(_by_the_node(jobs, daemon.socket)))
+                ours.figures.extend(asyncio.run(_by_the_node(jobs, daemon, bare.figures)))
         lines += _compared(ours, bare)
     show("(r) A job of /bin/true, from its order to its end", lines)
 
@@ -63,17 +63,31 @@ def _bare_process() -> float:
 
 
 def _bare_container(daemon: Daemon) -> float:
-    """What `docker run` asks of the daemon, with the settings that a job has."""
+    """What `docker run` asks of the daemon, with the settings that a job has; what it writes is read to its end."""
     name = f"bare-{next(_names)}"
     limits = [{"Name": limit, "Soft": 16384, "Hard": 16384} for limit in ("nofile", "nproc")]
     config = {"NetworkMode": "host", "LogConfig": {"Type": "none"}, "Memory": 64 << 20, "Ulimits": limits}
     started = time.perf_counter()
-    _asked(daemon, "POST", f"/v1.40/containers/create?name={name}", {"Image": IMAGE, "Cmd": ["true"], "HostConfig": config})
-    _asked(daemon, "POST", f"/v1.40/containers/{name}/start")
-    _asked(daemon, "POST", f"/v1.40/containers/{name}/wait")
+    made = {"Image": IMAGE, "Cmd": ["true"], "AttachStdout": True, "AttachStderr": True, "HostConfig": config}
+    _asked(daemon, "POST", f"/v1.40/containers/create?name={name}", made)
+    with _attached(daemon, name) as output:
+        _asked(daemon, "POST", f"/v1.40/containers/{name}/start")
+        _asked(daemon, "POST", f"/v1.40/containers/{name}/wait")
+        while output.recv(65536):
+            pass
     took_ms = (time.perf_counter() - started) * 1000
     _asked(daemon, "DELETE", f"/v1.40/containers/{name}?v=1&force=1")
     return took_ms
+
+
+def _attached(daemon: Daemon, name: str) -> socket.socket:
+    output = socket.socket(socket.AF_UNIX)
+    output.settimeout(PATIENCE_S)
+    output.connect(daemon.socket)
+    head = f"POST /v1.40/containers/{name}/attach?stream=1&stdout=1&stderr=1 HTTP/1.1"
+    output.sendall(f"{head}\r\nHost: engine\r\nContent-Length: 0\r\nUpgrade: tcp\r\nConnection: Upgrade\r\n\r\n".encode())
+    assert output.recv(65536).startswith(b"HTTP/1.1 1"), "the daemon does not attach"
+    return output
 
 
 def _asked(daemon: Daemon, method: str, target: str, body: Any = None) -> None:
@@ -93,8 +107,11 @@ def _running(kind: str) -> Iterator[Daemon]:
         daemon.remove()
 
 
-async def _by_the_node(jobs: int, socket: str | None) -> list[float]:
-    """Milliseconds from each Launch to the report of its end, through the link and the node, with everything that a job gets."""
+async def _by_the_node(jobs: int, daemon: Daemon | None, bare: list[float] | None = None) -> list[float]:
+    """Milliseconds from each Launch to the report of its end, through the link and the node, with everything that a job gets.
+
+    Containers are removed before the next thing is measured, and after each the daemon is asked for one without us, for `bare`.
+    """
     folder = Path(tempfile.mkdtemp(prefix="batchyard-bench-"))
     ended: dict[str, asyncio.Future[None]] = {}
     here = asyncio.get_running_loop().create_future()
@@ -108,20 +125,24 @@ async def _by_the_node(jobs: int, socket: str | None) -> list[float]:
                     raise RuntimeError(f"a job failed: {report}")
                 ended[report.attempt].set_result(None)
 
-    provider = LocalProvider(folder, node_options=["--container-socket", socket] if socket else [])
+    provider = LocalProvider(folder, node_options=["--container-socket", daemon.socket] if daemon else [])
     took_ms: list[float] = []
     try:
         await provider.start(deliver, 1)
         await asyncio.wait_for(here, PATIENCE_S)
         provider.carry_out([StartInstance(_instance())])
         for _ in range(jobs):
-            launch = _launch(bool(socket))
+            launch = _launch(daemon is not None)
             ended[launch.attempt] = asyncio.get_running_loop().create_future()
             started = time.perf_counter()
             provider.carry_out([launch])
             await asyncio.wait_for(ended[launch.attempt], PATIENCE_S)
             took_ms.append((time.perf_counter() - started) * 1000)
             provider.acknowledge([launch.attempt])
+            while daemon and daemon.call("GET", "/v1.40/containers/json?all=1")[1]:
+                await asyncio.sleep(0.01)
+            if daemon and bare is not None:
+                bare.append(_bare_container(daemon))
     finally:
         await provider.shut_down(0.0)
         shutil.rmtree(folder, ignore_errors=True)

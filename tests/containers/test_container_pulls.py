@@ -9,6 +9,7 @@ import pytest
 
 from batchyard.model.messages import AttemptStarted, StopAttempt
 from compute.compute_rig import LocalRig
+from containers.engines import Daemon
 from containers.registry import Registry
 from containers.test_container_lives import contained, run
 
@@ -44,6 +45,19 @@ async def test_one_pull_serves_all_who_wait_and_nothing_runs_before(
     asked = holding.manifests_asked[image]
     await run(local, image=holding.name(image))
     assert holding.manifests_asked[image] == asked  # it is here now
+
+
+async def test_an_image_that_was_removed_meanwhile_is_pulled_again(
+    local: LocalRig, shared_daemon: Daemon, registry: Registry, request: pytest.FixtureRequest
+) -> None:
+    image = fresh(request, "removed")
+    for _ in range(2):
+        assert (await run(local, image=registry.name(image)))[1] == [f"I am {image}"]
+    asked = registry.manifests_asked[image]
+    await local.eventually(lambda: shared_daemon.call("GET", "/v1.40/containers/json?all=1")[1] == [], "its containers are removed")
+    assert shared_daemon.call("DELETE", f"/v1.40/images/{registry.name(image)}?force=1")[0] == 200
+    assert (await run(local, image=registry.name(image)))[1] == [f"I am {image}"]
+    assert registry.manifests_asked[image] > asked
 
 
 async def test_who_is_stopped_while_an_image_is_pulled_does_not_take_it_from_the_others(

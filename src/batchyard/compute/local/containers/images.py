@@ -5,6 +5,7 @@ from __future__ import annotations
 from batchyard.compute.local.containers.engine import Engine, EngineError
 from batchyard.compute.local.tasks import Promise, Task
 
+MOST_SEEN = 1000
 _OF_PODS = {"Always": "always", "IfNotPresent": "missing", "Never": "never"}
 
 
@@ -20,13 +21,17 @@ class Images:
         self._engine = engine
         self._policy = policy
         self._pulls: dict[str, Task[None]] = {}
+        self._seen: dict[str, str] = {}  # images that were here when they were last asked for, as the daemon knows them
 
-    async def ready(self, name: str, wanted: str = "") -> str:
+    async def ready(self, name: str, wanted: str = "", *, is_asked: bool = False) -> str:
         """Wait until an image is here; the name by which the daemon knows it. CannotPull, EngineAway.
 
-        `wanted` is a pod's own imagePullPolicy, which wins.
+        `wanted` is a pod's own imagePullPolicy, which wins. An image that was here before is taken to be here still, which saves a question
+        at each start; where the daemon then says otherwise, it is asked for (`is_asked`).
         """
         policy = _OF_PODS.get(wanted, self._policy)
+        if policy != "always" and not is_asked and name in self._seen and self._engine.daemon is not None:
+            return self._seen[name]
         found = await self._found(name)
         if found and policy != "always":
             return found
@@ -46,8 +51,12 @@ class Images:
         await self._engine.meet()
         if self._engine.is_podman and not _has_registry(name):
             names.append(f"localhost/{name}")
+        self._seen.pop(name, None)
         for each in names:
             if await self._engine.has_image(each):
+                if len(self._seen) >= MOST_SEEN:
+                    self._seen.clear()
+                self._seen[name] = each
                 return each
         return ""
 

@@ -39,6 +39,7 @@ _AGAIN_S = 0.5
 _SOON_S, _SOON_MOST_S = 0.004, 0.25
 _STOP = ""  # the signal by which a container says that it wants to be asked to end
 _KILLED = 137
+_UNKNOWN = 404
 _REMOVED_S = 0.3
 _OVER = ("exited", "stopped")
 _LOST = ("gone", "removing", "dead")  # somebody else removes it
@@ -155,13 +156,14 @@ class ContainerRunner:
 
     async def _ran(self, run: ContainerRun, meter: Meter) -> Ending:
         give_up_s = boot_s() + PATIENCE_S
+        is_asked = False
         while True:
             try:
                 await either(self._orphans, pause(self._loop, give_up_s - boot_s()))
                 if not self._orphans.done:
                     raise CannotStart(f"CannotCreateContainerError: {self._trouble}")
                 container = run.launch.container
-                image = await self._images.ready(container.get("image", ""), container.get("imagePullPolicy", ""))
+                image = await self._images.ready(container.get("image", ""), container.get("imagePullPolicy", ""), is_asked=is_asked)
                 await self._entrance.enter()
                 try:
                     log = await self._started(run, meter, image)
@@ -175,7 +177,9 @@ class ContainerRunner:
                     raise CannotStart(f"CannotCreateContainerError: {away}") from away
                 await pause(self._loop, _AGAIN_S)
             except EngineError as error:
-                raise CannotStart(f"CannotCreateContainerError: Error response from daemon: {error}") from error
+                if error.status != _UNKNOWN or is_asked:
+                    raise CannotStart(f"CannotCreateContainerError: Error response from daemon: {error}") from error
+                is_asked = True  # the image may have been removed since it was last seen
             else:
                 return await self._followed(run, meter, log)
 
