@@ -109,6 +109,9 @@ def test_split_undoes_join(elements: list[str], delimiter: str) -> None:
         assert split == elements
 
 
+SPOTS = [*syntax.KNOWN, "Type", "Default", "Value", "Export", "Name", "DependsOn", "Properties", "Assert", "Fn::ForEach::L", "Condition"]
+
+
 class Short(yaml.SafeDumper):
     """Writes functions with their short tags where YAML allows it: not for one directly within another."""
 
@@ -231,6 +234,7 @@ def deployed(text: str) -> None:
 @given(mutated())
 def test_a_broken_template_is_refused_with_a_line_of_it(text: str) -> None:
     try:
+        summary.summary(read(text))
         deployed(text)
     except TemplateFault as refused:
         if not refused.message.startswith("Parameters: ["):
@@ -238,12 +242,51 @@ def test_a_broken_template_is_refused_with_a_line_of_it(text: str) -> None:
 
 
 @settings(max_examples=300)
-@given(st.one_of(st.text(max_size=60), st.text("{}[]:,!&*#|>-?'\"\\ \n\tab01", max_size=60)))
+@given(st.one_of(st.text(st.characters(), max_size=60), st.text("{}[]:,!&*#|>-?'\"\\ \n\tab01", max_size=60)))
 def test_any_text_is_read_or_refused(text: str) -> None:
     try:
-        read(text)
+        summary.summary(read(text))
     except TemplateFault as refused:
         assert refused.code == "ValidationError"
+
+
+odd = st.recursive(
+    st.one_of(scalars, st.sampled_from(["Results", "AWS::NoValue", "AWS::S3::Bucket"])),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.one_of(keys, st.sampled_from(SPOTS)), inner, max_size=2)),
+    max_leaves=5,
+)
+CONTENTS = [read(text).content for text in TEXTS]
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [path, *(place for key, each in inner for place in places(each, (*path, key)))]
+
+
+@st.composite
+def misshapen(draw: Any) -> dict[str, Any]:
+    """A valid template in which up to two things are something else."""
+    content: dict[str, Any] = json.loads(json.dumps(draw(st.sampled_from(CONTENTS))))
+    for _ in range(draw(st.integers(1, 2))):
+        *path, last = draw(st.sampled_from(places(content)[1:]))
+        spot: Any = content
+        for key in path:
+            spot = spot[key]
+        spot[last] = draw(odd)
+    return content
+
+
+@settings(max_examples=500)
+@given(misshapen())
+def test_whatever_stands_in_a_place_is_taken_or_refused(content: dict[str, Any]) -> None:
+    """What has the wrong shape is refused as a template is, with its line, and never as a fault of ours."""
+    text = json.dumps(content, indent=1)
+    try:
+        summary.summary(read(text))
+        deployed(text)
+    except TemplateFault as refused:
+        if not refused.message.startswith("Parameters: ["):
+            assert 1 <= refused.line <= text.count("\n") + 1, refused.message
 
 
 def test_later_is_text_that_no_template_holds() -> None:

@@ -161,6 +161,8 @@ def _check_outputs(template: Template) -> None:
             raise refusal("Any Outputs member must be a JSON object.", template, path)
         if unknown := [key for key in output if key not in _OUTPUT]:
             raise refusal(f"Invalid outputs property : [{', '.join(unknown)}]", template, (*path, unknown[0]))
+        if "Condition" in output and not isinstance(output["Condition"], str):
+            raise refusal("Every Condition member must be a string.", template, (*path, "Condition"))
         if "Value" not in output:
             raise refusal(f"[/Outputs/{name}] Every Outputs member must contain a Value object", template, path)
         kind = usage.kind(output["Value"], template)
@@ -246,12 +248,12 @@ def _check_references(template: Template, has_attribute: HasAttribute | None) ->
             if other == name:
                 raise references.circular([name], template)
         for key in ("Properties", "Metadata", "CreationPolicy", "UpdatePolicy"):
-            _check_targets(resource.get(key), template, ("Resources", name, key), has_attribute)
-    _check_targets(template.section("Outputs"), template, ("Outputs",), has_attribute)
+            _check_targets(resource.get(key), template, ("Resources", name, key), names, has_attribute)
+    _check_targets(template.section("Outputs"), template, ("Outputs",), names, has_attribute)
 
 
-def _check_targets(value: Any, template: Template, path: Path, has_attribute: HasAttribute | None) -> None:
-    resources, declared = template.section("Resources"), template.section("Parameters")
+def _check_targets(value: Any, template: Template, path: Path, known: Collection[str], has_attribute: HasAttribute | None) -> None:
+    resources = template.section("Resources")
     for reference in references.references(value, template, path):
         if reference.is_attribute and reference.name not in resources:
             raise TemplateFault(
@@ -261,7 +263,7 @@ def _check_targets(value: Any, template: Template, path: Path, has_attribute: Ha
         if is_known and has_attribute is not None and not has_attribute(resources[reference.name]["Type"], reference.attribute):
             words = f"resource {reference.name} does not support attribute type {reference.attribute} in Fn::GetAtt"
             raise TemplateFault(f"Template error: {words}", template.line(reference.path))
-        if not reference.is_attribute and reference.name not in resources.keys() | declared.keys() | syntax.PSEUDO:
+        if not reference.is_attribute and reference.name not in resources and reference.name not in known:
             raise references.unresolved([reference.name], str(path[0]), template, reference.path)
 
 

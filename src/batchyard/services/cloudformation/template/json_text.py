@@ -14,6 +14,7 @@ from batchyard.services.cloudformation.template.yaml_text import MAX_DEPTH, MAX_
 
 _SPACE = re.compile(r"[ \t\r\n]*")
 _NUMBER = re.compile(r"(-?(?:0|[1-9][0-9]*))(\.[0-9]+)?([eE][-+]?[0-9]+)?")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _WORDS: dict[str, Any] = {"true": True, "false": False, "null": None}
 
 
@@ -81,6 +82,8 @@ class _Reader:
             text, self.at = scanstring(self.text, self.at + 1, True)
         except JSONDecodeError as error:
             raise self._malformed(error.msg, error.pos) from None
+        if _SURROGATE.search(text):
+            raise self._malformed("half a surrogate pair is no character")
         return str(text)
 
     def _object(self, path: Path) -> dict[str, Any]:

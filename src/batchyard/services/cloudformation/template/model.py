@@ -34,8 +34,9 @@ class Template:
     lines: Mapping[Path, int] = field(default_factory=dict)
 
     def section(self, name: str) -> Mapping[str, Any]:
-        """A section, {} where it is not there."""
-        return self.content.get(name) or {}
+        """A section, {} where it is not there or is none."""
+        found = self.content.get(name)
+        return found if isinstance(found, Mapping) else {}
 
     def line(self, path: Path) -> int:
         """The line of what is at `path`, or of the nearest that is above it; 0 when unknown."""

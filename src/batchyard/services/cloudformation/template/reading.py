@@ -16,7 +16,7 @@ def read(text: str) -> Template:
     """
     if not text.strip():
         raise TemplateFault("Either Template URL or Template Body must be specified.")
-    if len(text.encode()) > MAX_BYTES:
+    if len(text.encode(errors="surrogatepass")) > MAX_BYTES:
         raise TemplateFault(f"Template may not exceed {MAX_BYTES} bytes in size.")
     text = text.removeprefix("\ufeff")
     content, lines = json_text.parse(text) if text.lstrip().startswith("{") else yaml_text.parse(text)

@@ -47,7 +47,7 @@ def capabilities(template: Template) -> list[str]:
     rights = _rights(template)
     needed = []
     if rights:
-        is_named = any(RIGHTS[kind] in properties for kind, properties in rights if RIGHTS[kind])
+        is_named = any(isinstance(properties, Mapping) and RIGHTS[kind] in properties for kind, properties in rights if RIGHTS[kind])
         needed.append("CAPABILITY_NAMED_IAM" if is_named else "CAPABILITY_IAM")
     if syntax.transforms(template):
         needed.append("CAPABILITY_AUTO_EXPAND")

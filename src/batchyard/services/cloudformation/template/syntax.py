@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import graphlib
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from batchyard.services.cloudformation.template import words
@@ -129,19 +129,6 @@ def attribute(argument: Any, template: Template, path: Path) -> tuple[str, Any]:
             template.line(path),
         )
     return argument[0], argument[1]
-
-
-def walk(value: Any, path: Path) -> Iterator[tuple[str, Any, Path]]:
-    """Every call of a function in `value`, the outer ones first: its name, its argument, and where the argument stands."""
-    call = function(value)
-    if call is not None:
-        yield call[0], call[1], (*path, call[0])
-    if isinstance(value, Mapping):
-        for key, inner in value.items():
-            yield from walk(inner, (*path, key))
-    elif isinstance(value, list):
-        for index, inner in enumerate(value):
-            yield from walk(inner, (*path, index))
 
 
 def cycle(edges: Mapping[str, Iterable[str]]) -> list[str]:

@@ -51,6 +51,8 @@ def check(value: Any, template: Template, path: Path, where: str) -> None:
 
 def _check_alone(value: Mapping[str, Any], template: Template, path: Path) -> None:
     """A function is all that there is of an object; Fn::ForEach alone stands among members, under a name of its own."""
+    if "Fn::Transform" in value:
+        raise TemplateFault(f"No transform named {transform_name(value['Fn::Transform'])} found.", template.line((*path, "Fn::Transform")))
     calls = [key for key in value if key.startswith("Fn::") and not key.startswith("Fn::ForEach::")]
     if calls and len(value) > 1:
         beside = next(key for key in value if key != calls[0])
@@ -66,8 +68,6 @@ def _check_call(name: str, argument: Any, template: Template, path: Path, where:
         allowed = _IN_RULES
     if where == "conditions":
         allowed -= {"Fn::ImportValue", "Fn::GetAZs", "Fn::Cidr", "Fn::Base64"}
-    if name == "Fn::Transform":
-        raise TemplateFault(f"No transform named {transform_name(argument)} found.", template.line(path))
     if name not in allowed:
         if name in syntax.TESTS and where == "values":
             raise TemplateFault(f"Template error: {name} can be used in the Conditions block only, here use Fn::If", template.line(path))

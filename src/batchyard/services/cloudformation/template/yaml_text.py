@@ -52,6 +52,9 @@ class _Builder:
             self.parser = _PARSER(text)
         except yaml.YAMLError as error:
             raise self._unreadable(error) from None
+        except UnicodeEncodeError as error:
+            line = text.count("\n", 0, error.start) + 1
+            raise malformed(line, error.start - text.rfind("\n", 0, error.start), "half a surrogate pair is no character") from None
 
     def document(self) -> tuple[Any, dict[Path, int]]:
         event = self._next()
