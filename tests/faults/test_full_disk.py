@@ -179,6 +179,9 @@ def test_objects_their_versions_and_uploads(yard: Yard, disk: Path, is_first: bo
 def test_exports_of_logs(yard: Yard, disk: Path) -> None:
     logs, s3 = yard.client("logs"), yard.client("s3")
     s3.create_bucket(Bucket="bucket")
+    allow: dict[str, Any] = {"Effect": "Allow", "Principal": {"Service": "logs.us-east-1.amazonaws.com"}, "Action": "s3:*"}
+    allow["Resource"] = ["arn:aws:s3:::bucket", "arn:aws:s3:::bucket/*"]
+    s3.put_bucket_policy(Bucket="bucket", Policy=json.dumps({"Version": "2012-10-17", "Statement": [allow]}))
     logs.create_log_group(logGroupName="group")
     logs.create_log_stream(logGroupName="group", logStreamName="stream")
     for number in range(4):

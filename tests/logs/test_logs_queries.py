@@ -167,9 +167,19 @@ def test_fields_of_a_group_and_patterns(logs: Any) -> None:
     assert [each["logGroupName"] for each in tagged] == [GROUP]
 
 
+def let_logs_in(s3: Any, bucket: str) -> None:
+    """The policy that AWS's guide has for the bucket of export tasks."""
+    service = {"Service": "logs.us-east-1.amazonaws.com"}
+    look = {"Effect": "Allow", "Principal": service, "Action": "s3:GetBucketAcl", "Resource": f"arn:aws:s3:::{bucket}"}
+    put = {**look, "Action": "s3:PutObject", "Resource": f"arn:aws:s3:::{bucket}/*"}
+    put["Condition"] = {"StringEquals": {"s3:x-amz-acl": "bucket-owner-full-control"}}  # type: ignore[assignment]
+    s3.put_bucket_policy(Bucket=bucket, Policy=json.dumps({"Version": "2012-10-17", "Statement": [look, put]}))
+
+
 def test_an_export_task_writes_into_a_bucket(logs: Any, service: Yard) -> None:
     s3 = service.client("s3")
     s3.create_bucket(Bucket="exports")
+    let_logs_in(s3, "exports")
     wanted = {"logGroupName": GROUP, "from": 0, "to": (START_S + 5 * 60) * 1000, "destination": "exports", "destinationPrefix": "out"}
     task = logs.create_export_task(taskName="t", **wanted)["taskId"]
 
@@ -191,6 +201,9 @@ def test_an_export_task_writes_into_a_bucket(logs: Any, service: Yard) -> None:
     assert refused(logs.cancel_export_task, taskId="none") == "ResourceNotFoundException"
     assert refused(logs.create_export_task, **wanted | {"destination": "no-such-bucket-here"}) == "InvalidParameterException"
     assert refused(logs.create_export_task, **wanted | {"logGroupName": "/none"}) == "ResourceNotFoundException"
+    s3.delete_bucket_policy(Bucket="exports")
+    with pytest.raises(ClientError, match="GetBucketAcl call on the given bucket failed"):
+        logs.create_export_task(**wanted)
 
 
 def test_resource_policies_and_saved_queries(logs: Any) -> None:

@@ -20,6 +20,7 @@ from batchyard.services import Caller, foundations
 from batchyard.services.announcing.announcer import Announcer
 from batchyard.services.cloudformation.running.stacks import Stacks
 from batchyard.services.lambda_functions.events import Functions
+from batchyard.services.s3.deliveries import LogDeliveries
 from batchyard.store.logs_store import LogStore
 from batchyard.store.objects import ObjectStore
 from batchyard.store.sealing import Sealer
@@ -64,11 +65,13 @@ class ServerDesk:
     tagging: asyncio.Lock = field(default_factory=asyncio.Lock)
     calls: InnerDoor | None = None  # set once the services are wired
     stacks: Stacks = field(init=False)
+    log_deliveries: LogDeliveries = field(init=False)
     _ended: Mapping[str, str] = field(default_factory=dict)
     _ended_of: Any = None  # the yard beside which they were looked up
 
     def __post_init__(self) -> None:
         self.stacks = Stacks(self)
+        self.log_deliveries = LogDeliveries(self.objects)
 
     def ask(self, request: Request) -> Awaitable[Any]:
         return self.driver.ask(request)

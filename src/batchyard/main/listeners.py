@@ -4,10 +4,9 @@ archives of log groups."""
 from __future__ import annotations
 
 import asyncio
-import functools
 import os
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,11 +21,10 @@ from batchyard.services.events.calling import Destinations
 from batchyard.services.events.listening import Senders, listeners_of_rules, timers_of_rules
 from batchyard.services.events.submitting import Submitter
 from batchyard.services.logs.archive import listeners_of_archives
-from batchyard.services.s3.deliveries import OWNER_CONTROLS, Sender, put_for
+from batchyard.services.s3.deliveries import LogDeliveries
 from batchyard.store.folders import sync_folder
 from batchyard.store.logs_store import LogStore
 from batchyard.store.objects import ObjectStore
-from batchyard.store.objects_records import Traits
 from batchyard.store.sealing import Sealer
 from batchyard.store.shelf import Shelf
 
@@ -60,10 +58,9 @@ def announcing_of(settings: Settings, engine: Engine, records: Shelf, sealer: Se
     webhooks = {listener.key: listener for listener in (webhook(url, secret) for url in settings.webhooks)}
     shelf = Shelf(settings.data / "deliveries.db", engine.world.now_ms)
     senders = Senders(logs, secret, Submitter(shelf, authorize), Destinations(records, sealer, authorize))
-    put = functools.partial(_put_log, objects)
 
     def find() -> Mapping[str, Listener]:
-        return {**webhooks, **listeners_of_rules(records, senders), **listeners_of_archives(logs, put)}
+        return {**webhooks, **listeners_of_rules(records, senders), **listeners_of_archives(logs, LogDeliveries(objects).put)}
 
     announcer, loop = Announcer(engine, shelf, find, lambda: timers_of_rules(records)), asyncio.get_running_loop()
 
@@ -72,16 +69,6 @@ def announcing_of(settings: Settings, engine: Engine, records: Shelf, sealer: Se
 
     logs.tags_changed = look_again
     return Announcing(announcer, senders.submitter, senders.destinations, shelf)
-
-
-def _put_log(
-    objects: ObjectStore, namespace: tuple[str, str], group: str, bucket: str, key: str, content: Iterable[bytes], content_type: str
-) -> None:
-    """An object that CloudWatch Logs puts for a log group, if the bucket lets it."""
-    account, region = namespace
-    arn = f"arn:aws:logs:{region}:{account}:log-group:{group}:*"
-    sender = Sender(f"logs.{region}.amazonaws.com", account, arn, OWNER_CONTROLS)
-    put_for(objects, sender, bucket, key, content, Traits(headers={"content-type": content_type}))
 
 
 def kept_secret(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""Export tasks: the events of a log group as gzipped objects in a bucket of the same account.
+"""Export tasks: the events of a log group as gzipped objects in a bucket of the same account whose policy lets CloudWatch Logs in.
 
     s3://DESTINATION/PREFIX/TASK/STREAM/000000.gz       lines "2026-11-22T19:00:00.123Z message", the slashes of the stream as dashes
     s3://DESTINATION/PREFIX/aws-logs-write-test         written first, as on AWS
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import gzip
 import logging
 import threading
@@ -26,12 +27,8 @@ from batchyard.services.logs.names import disk_full, namespace_of, no_such_group
 from batchyard.services.logs.shelved import place_of
 from batchyard.services.logs.tokens import seal, unseal
 from batchyard.services.shelved import changed
-from batchyard.store import objects_keys as keys
 from batchyard.store.logs_stream import Stream
-from batchyard.store.objects import ObjectStore
 from batchyard.store.objects_ledger import LedgerClosed
-from batchyard.store.objects_records import Piece, Traits
-from batchyard.store.objects_versions import put_object
 from batchyard.store.opening import is_for_want_of_room
 from batchyard.store.shelf import Document, Drawer
 
@@ -53,10 +50,11 @@ async def create_export_task(desk: Any, caller: Caller, params: Params) -> Param
         raise refusal("from: the beginning must not be behind the end, to")
     if await asyncio.to_thread(desk.logs.group, namespace, group) is None:
         raise no_such_group()
-    await asyncio.to_thread(_check_bucket, desk.objects, caller, params["destination"])
+    prefix = params.get("destinationPrefix", "exportedlogs")
+    await asyncio.to_thread(_check_bucket, desk, caller, group, params["destination"], prefix)
     task_id = str(uuid.uuid4())
     task: Document = {name: params[name] for name in ("taskName", "logGroupName", "from", "to", "destination") if name in params}
-    task |= {"taskId": task_id, "destinationPrefix": params.get("destinationPrefix", "exportedlogs"), "status": {"code": "PENDING"}}
+    task |= {"taskId": task_id, "destinationPrefix": prefix, "status": {"code": "PENDING"}}
     stream_prefix = params.get("logStreamNamePrefix", "")
 
     def change(drawer: Drawer) -> None:
@@ -114,12 +112,21 @@ def _as_it_is(task: Document, under_way: Iterable[str] = ()) -> Document:
     return task
 
 
-def _check_bucket(objects: ObjectStore, caller: Caller, name: str) -> None:
-    bucket = objects.bucket(name)
+def _check_bucket(desk: Any, caller: Caller, group: str, name: str, prefix: str) -> None:
+    """Raises `InvalidParameterException` for a bucket that does not let CloudWatch Logs look at it and put into it, as on AWS."""
+    bucket = desk.objects.bucket(name)
     if bucket is None:
         raise refusal("The specified bucket does not exist: " + name)
     if bucket.account != caller.account:
         raise refusal("Access Denied for bucket: " + name)
+    for action, key in (("GetBucketAcl", ""), ("PutObject", _tried(prefix))):
+        if not desk.log_deliveries.may(namespace_of(caller), group, name, f"s3:{action}", key):
+            why = "Please check if CloudWatch Logs has been granted permission to perform this operation."
+            raise refusal(f"{action} call on the given bucket failed. {why}")
+
+
+def _tried(prefix: str) -> str:
+    return f"{prefix}/aws-logs-write-test"
 
 
 def _run(desk: Any, caller: Caller, task: Document, stream_prefix: str) -> None:
@@ -153,14 +160,15 @@ def _note(desk: Any, caller: Caller, task: Document, code: str, message: str) ->
 def _export(desk: Any, caller: Caller, task: Document, stream_prefix: str, stop: threading.Event) -> bool:
     """Whether it came to its end."""
     prefix, bucket = task["destinationPrefix"], task["destination"]
-    _put(desk.objects, bucket, f"{prefix}/aws-logs-write-test", b"Permission Check Successful")
+    put = functools.partial(desk.log_deliveries.put, namespace_of(caller), task["logGroupName"], bucket)
+    put(_tried(prefix), [b"Permission Check Successful"], "text/plain")
     for stream in desk.logs.streams(namespace_of(caller), task["logGroupName"], stream_prefix):
         folder = f"{prefix}/{task['taskId']}/{stream.name.replace('/', '-')}"
         try:
             for number, lines in enumerate(_files(stream, task["from"], task["to"] + 1)):
                 if stop.is_set() or desk.logs.closing.is_set():
                     return False
-                _put(desk.objects, bucket, f"{folder}/{number:06d}.gz", gzip.compress(lines, 6))
+                put(f"{folder}/{number:06d}.gz", [gzip.compress(lines, 6)], "application/x-gzip")
         except FileNotFoundError:
             continue  # deleted meanwhile
     return True
@@ -179,27 +187,3 @@ def _files(stream: Stream, start_ms: int, end_ms: int) -> Any:
             lines.clear()
     if lines:
         yield bytes(lines)
-
-
-def _put(objects: ObjectStore, bucket_name: str, key: str, content: bytes) -> None:
-    writer = objects.new_body()
-    try:
-        writer.write(content)
-        written = writer.finish()
-    except OSError:
-        writer.abandon()
-        raise
-
-    def change(index: apsw.Connection) -> None:
-        bucket = keys.find_bucket(index, bucket_name)
-        if bucket is None:
-            raise Fault("ResourceNotFoundException", f"The bucket {bucket_name} was deleted.")
-        now_ms = objects.now_ms()
-        piece = Piece(1, written.body, written.size, written.md5, now_ms, {})
-        put_object(index, objects.next_manifest(), bucket, key, written.md5, Traits(), [piece], now_ms)
-
-    try:
-        objects.change(change).result()
-    except (Fault, apsw.FullError):
-        writer.abandon()
-        raise

@@ -83,23 +83,49 @@ def put_for(store: ObjectStore, sender: Sender, bucket: str, key: str, content: 
         raise
 
 
-def _check(index: apsw.Connection, sender: Sender, name: str, key: str) -> Bucket:
+class LogDeliveries:
+    """What CloudWatch Logs does with buckets, for a log group of (account, region). Blocks: not for the event loop."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
+
+    def may(self, namespace: tuple[str, str], group: str, bucket: str, action: str, key: str = "") -> bool:
+        """Whether the bucket is there and lets the service do that."""
+        try:
+            self._store.ask(lambda index: _check(index, _logs(namespace, group), bucket, key, action))
+        except Fault:
+            return False
+        return True
+
+    def put(self, namespace: tuple[str, str], group: str, bucket: str, key: str, content: Iterable[bytes], content_type: str) -> None:
+        """`put_for` the service."""
+        traits = Traits(headers={"content-type": content_type})
+        put_for(self._store, _logs(namespace, group), bucket, key, content, traits)
+
+
+def _logs(namespace: tuple[str, str], group: str) -> Sender:
+    account, region = namespace
+    return Sender(f"logs.{region}.amazonaws.com", account, f"arn:aws:logs:{region}:{account}:log-group:{group}:*", OWNER_CONTROLS)
+
+
+def _check(index: apsw.Connection, sender: Sender, name: str, key: str, action: str = "s3:PutObject") -> Bucket:
     bucket = keys.find_bucket(index, name)
     if bucket is None:
         raise Fault("NoSuchBucket", "The specified bucket does not exist", BucketName=name)
-    if bucket.account != sender.account or not _lets(index, bucket, sender, key):
+    if bucket.account != sender.account or not _lets(index, bucket, sender, key, action):
         raise access_denied()
     return bucket
 
 
-def _lets(index: apsw.Connection, bucket: Bucket, sender: Sender, key: str) -> bool:
+def _lets(index: apsw.Connection, bucket: Bucket, sender: Sender, key: str, action: str) -> bool:
     text, said = keys.setting(index, bucket.id, "policy"), None
     if text:
         try:
             policy = compile_policy(text, bucket.name)
         except Fault:  # recorded by a version that did not decide policies
             return False
-        said = policy.decide(Asked(SERVICE, sender.service, "s3:PutObject", f"arn:aws:s3:::{bucket.name}/{key}", sender.values))
+        resource = f"arn:aws:s3:::{bucket.name}" + (f"/{key}" if key else "")
+        said = policy.decide(Asked(SERVICE, sender.service, action, resource, sender.values))
     if said is not None:
         return said
     if sender.service != ACCESS_LOGS or ownership(index, bucket) == ENFORCED:
