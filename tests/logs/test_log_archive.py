@@ -79,7 +79,8 @@ def archived(yard: Yard, job_id: str, name: str = "align") -> dict[str, str]:
         found = files(yard, folder)
         return found if "job.json" in found and json.loads(found["job.json"])["status"] in ("SUCCEEDED", "FAILED") else None
 
-    return until(whole, f"the archive of {job_id}")
+    until(whole, f"the archive of {job_id}")
+    return files(yard, folder)  # the record is written last: what was listed before it was final need not have been all
 
 
 def test_a_job_and_how_it_ended(yard: Yard) -> None:
