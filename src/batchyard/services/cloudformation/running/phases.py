@@ -13,14 +13,14 @@ A phase may be entered anew after a crash: what it has done is noted in the reso
 from __future__ import annotations
 
 import copy
-from collections.abc import Awaitable, Callable, Iterable
-
-import msgspec
+from collections.abc import Awaitable, Callable
 
 from batchyard.model.fault import Fault
-from batchyard.services.cloudformation.running import steps
+from batchyard.services.cloudformation.running import steps, undoing
 from batchyard.services.cloudformation.running.book import StackBook
+from batchyard.services.cloudformation.running.finishing import failure_words, finish, is_other, operation_of, put_all
 from batchyard.services.cloudformation.running.records import Failure, Operation, Physical, Resource
+from batchyard.services.cloudformation.running.removing import delete_in_order, standing, sweep
 from batchyard.services.cloudformation.running.run import Run, type_of
 from batchyard.services.cloudformation.running.steps import StepFailed
 from batchyard.services.cloudformation.running.target import Target
@@ -42,7 +42,7 @@ async def drive(run: Run) -> None:
 
 async def build(run: Run) -> None:
     """Create and update resources side by side, in the order of their needs, until the stack is as its template says."""
-    operation = _operation(run)
+    operation = operation_of(run)
     target = await run.target(operation.template)
 
     def is_settled(logical_id: str) -> bool:
@@ -155,7 +155,7 @@ def _adopt(resource: Resource, wanted: Physical) -> None:
 
 async def _outputs(run: Run, target: Target) -> None:
     """The stack's outputs, exports and imports, in one transaction."""
-    operation = _operation(run)
+    operation = operation_of(run)
     try:
         scope = target.scope(run.resources)
         outputs = target.outputs(scope)
@@ -179,18 +179,18 @@ async def _after_build(run: Run, operation: Operation, target: Target) -> None:
     if failure is None:
         _take_over(run, operation, target)
         if is_create:
-            await _finish(run, "CREATE_COMPLETE")
+            await finish(run, "CREATE_COMPLETE")
             return
         operation.phase = "settle"
         _doom_removed(run, target)
-        await run.turn("UPDATE_COMPLETE_CLEANUP_IN_PROGRESS", also=lambda book: _put_all(run, book))
+        await run.turn("UPDATE_COMPLETE_CLEANUP_IN_PROGRESS", also=lambda book: put_all(run, book))
         return
     reason = failure_words(failure.resources, failure.reason, "create" if is_create else "update")
     if operation.then_delete:
         operation.phase = "delete"
         await run.turn("DELETE_IN_PROGRESS", "User Initiated")
     elif operation.on_failure == "DO_NOTHING":
-        await _finish(run, "CREATE_FAILED" if is_create else "UPDATE_FAILED", reason, keep=True)
+        await finish(run, "CREATE_FAILED" if is_create else "UPDATE_FAILED", reason, keep=True)
     elif is_create and operation.on_failure == "DELETE":
         operation.phase = "delete"
         await run.turn("DELETE_IN_PROGRESS", reason)
@@ -200,13 +200,6 @@ async def _after_build(run: Run, operation: Operation, target: Target) -> None:
     else:
         operation.phase = "undo_update"
         await run.turn("UPDATE_ROLLBACK_IN_PROGRESS", reason)
-
-
-def failure_words(resources: list[str], reason: str, verb: str) -> str:
-    """The reason of a stack whose resources failed."""
-    if not resources:
-        return reason
-    return f"The following resource(s) failed to {verb}: [{', '.join(resources)}]."
 
 
 def _take_over(run: Run, operation: Operation, target: Target) -> None:
@@ -222,182 +215,30 @@ def _doom_removed(run: Run, target: Target) -> None:
             if resource.current is not None:
                 resource.leftovers = [*resource.leftovers, resource.current]
                 resource.current = None
-        elif resource.before is not None and resource.current is not None and _is_other(resource.before, resource.current):
+        elif resource.before is not None and resource.current is not None and is_other(resource.before, resource.current):
             resource.before.deletion_policy = "Retain" if resource.current.keeps_former else resource.before.update_replace_policy
             resource.leftovers = [*resource.leftovers, *([] if resource.before.is_gone else [resource.before])]
         resource.before = None
 
 
-def _is_other(one: Physical, another: Physical) -> bool:
-    return one.physical_id != another.physical_id or one.type != another.type
-
-
-# --- clean-up ---
+# --- the last phases ---
 
 
 async def settle(run: Run) -> None:
     """The last phase of an update: what is not needed any more goes. What cannot be taken away is named, and left."""
-    await _sweep(run)
-    await _finish(run, "UPDATE_COMPLETE")
+    await sweep(run)
+    await finish(run, "UPDATE_COMPLETE")
 
 
 async def settle_undo(run: Run) -> None:
     """The last phase of an update that was undone."""
-    await _sweep(run)
-    await _finish(run, "UPDATE_ROLLBACK_COMPLETE")
-
-
-async def _sweep(run: Run) -> list[str]:
-    """Deletes leftovers, the ones that need others first. The logical ids that could not be."""
-    return await _delete_in_order(run, {id: list(resource.leftovers) for id, resource in run.resources.items() if resource.leftovers})
-
-
-async def _delete_in_order(run: Run, doomed: dict[str, list[Physical]]) -> list[str]:
-    """Deletes what stands under each logical id, when nothing that is left needs it. The logical ids that failed."""
-    left = dict(doomed)
-    blocked: set[str] = set()  # what may not go, because something that needs it stayed
-
-    def ready() -> Iterable[str]:
-        busy = blocked | {need for id, physicals in left.items() for physical in physicals for need in physical.needs if need != id}
-        return [id for id in left if id not in busy]
-
-    async def act(id: str) -> None:
-        resource = run.resources[id]
-        physicals = sorted(left[id], key=lambda physical: not _is_being_deleted(resource, physical))
-        try:
-            for physical in physicals:
-                await steps.delete(run, resource, physical, physical.deletion_policy)
-        except StepFailed:
-            blocked.update(need for physical in left.pop(id) for need in physical.needs)
-            raise
-        left.pop(id)
-        if resource.current is None and not resource.leftovers:
-            await _note_gone(run, resource)
-
-    return await run.each(ready, act)
-
-
-def _is_being_deleted(resource: Resource, physical: Physical) -> bool:
-    """Whether a step that a crash left behind was about this one."""
-    return resource.doing is not None and resource.doing.wanted.physical_id == physical.physical_id
-
-
-async def _note_gone(run: Run, resource: Resource) -> None:
-    """A resource that is gone stands in the list of a stack that is deleted; an updated stack knows it no more."""
-    if _operation(run).phase in ("settle", "settle_undo"):
-        run.resources.pop(resource.logical_id, None)
-        await run.note(resource, gone=True)
-
-
-# --- backward ---
-
-
-async def undo_create(run: Run) -> None:
-    """All that was created goes again."""
-    for resource in run.resources.values():
-        if resource.current is not None and resource.current.deletion_policy == "RetainExceptOnCreate":
-            resource.current.deletion_policy = "Delete"
-        if resource.current is not None and run.stack.retain_except_on_create:
-            resource.current.deletion_policy = "Delete"
-    failed = await _delete_in_order(run, _standing(run))
-    if failed:
-        await _finish(run, "ROLLBACK_FAILED", failure_words(failed, "", "delete"))
-    else:
-        await _finish(run, "ROLLBACK_COMPLETE")
-
-
-async def undo_update(run: Run) -> None:
-    """What was changed is changed back, what was replaced is put back; what is new goes later."""
-    operation = _operation(run)
-    touched = {id: resource for id, resource in run.resources.items() if resource.touched_in == operation.token}
-    mark = f"undo {operation.token}"
-    failed_before: set[str] = set()
-
-    def is_back(id: str) -> bool:
-        return id not in touched or touched[id].settled_in == mark
-
-    def ready() -> list[str]:
-        found = []
-        for id, resource in touched.items():
-            needs = resource.before.needs if resource.before is not None else []
-            if not is_back(id) and not failed_before and all(is_back(need) for need in needs):
-                found.append(id)
-        return found
-
-    async def act(id: str) -> None:
-        try:
-            await _put_back(run, touched[id], id in operation.skip)
-        except StepFailed:
-            failed_before.add(id)
-            raise
-        touched[id].settled_in = mark
-        await run.note(touched[id])
-
-    failed = await run.each(ready, act)
-    if failed:
-        await _finish(run, "UPDATE_ROLLBACK_FAILED", failure_words(failed, "", "update"), keep=True)
-        return
-    await _restore(run, operation)
-    operation.phase = "settle_undo"
-    await run.turn("UPDATE_ROLLBACK_COMPLETE_CLEANUP_IN_PROGRESS", also=lambda book: _put_all(run, book))
-
-
-async def _put_back(run: Run, resource: Resource, is_skipped: bool) -> None:
-    before, current = resource.before, resource.current
-    if before is None:
-        if current is not None:
-            resource.leftovers, resource.current = [*resource.leftovers, current], None
-            await run.note(resource)
-        return
-    if before.is_gone:
-        again = resource.doing.wanted if resource.doing is not None else msgspec.structs.replace(copy.deepcopy(before), is_gone=False)
-        await steps.create(run, resource, again, "UPDATE")
-        return
-    if current is None or _is_other(before, current):
-        if current is not None:
-            resource.leftovers = [*resource.leftovers, current]
-        resource.current, resource.type = copy.deepcopy(before), before.type
-        await run.note(resource, ("UPDATE_COMPLETE", ""))
-        return
-    if is_skipped:
-        resource.current = copy.deepcopy(before)
-        await run.note(resource, ("UPDATE_COMPLETE", "Resource was skipped during rollback"))
-        return
-    if resource.doing is None and current == before:
-        resource.type = before.type
-        if resource.status.endswith("FAILED"):
-            await run.note(resource, ("UPDATE_COMPLETE", ""))
-        return
-    await steps.update(run, resource, copy.deepcopy(before), undoes=True)
-
-
-async def _restore(run: Run, operation: Operation) -> None:
-    """Outputs and exports as the old template has them."""
-    for resource in run.resources.values():
-        resource.before = None
-    try:
-        target = await run.target(operation.old_template)
-        outputs = target.outputs(target.scope(run.resources))
-        exported = {output["ExportName"]: output["OutputValue"] for output in outputs if "ExportName" in output}
-        imported = target.imported(target.scope(run.resources))
-        run.stack.outputs = outputs
-
-        def change(book: StackBook) -> None:
-            book.set_exports(run.stack, exported)
-            book.set_imports(run.stack.id, imported)
-            book.put_stack(run.stack)
-
-        await run.change(change)
-    except Fault as fault:
-        run.stack.reason = fault.message
-
-
-# --- delete ---
+    await sweep(run)
+    await finish(run, "UPDATE_ROLLBACK_COMPLETE")
 
 
 async def delete(run: Run) -> None:
     """All goes, what needs others first."""
-    operation = _operation(run)
+    operation = operation_of(run)
     for id in operation.retain:
         resource = run.resources.get(id)
         if resource is not None and resource.current is not None and resource.doing is None:
@@ -408,16 +249,16 @@ async def delete(run: Run) -> None:
             await _let_end(run, resource)
         if resource.current is not None and resource.current.deletion_policy == "RetainExceptOnCreate":
             resource.current.deletion_policy = "Retain"
-    failed = await _delete_in_order(run, _standing(run))
+    failed = await delete_in_order(run, standing(run))
     if failed:
-        await _finish(run, "DELETE_FAILED", failure_words(failed, "", "delete"))
+        await finish(run, "DELETE_FAILED", failure_words(failed, "", "delete"))
         return
 
     def change(book: StackBook) -> None:
         book.set_exports(run.stack, {})
         book.set_imports(run.stack.id, set())
 
-    await _finish(run, "DELETE_COMPLETE", also=change)
+    await finish(run, "DELETE_COMPLETE", also=change)
 
 
 async def _let_end(run: Run, resource: Resource) -> None:
@@ -432,58 +273,11 @@ async def _let_end(run: Run, resource: Resource) -> None:
         return
 
 
-def _standing(run: Run) -> dict[str, list[Physical]]:
-    """All that there is, by logical id."""
-    there = {
-        id: ([resource.current] if resource.current is not None else []) + resource.leftovers for id, resource in run.resources.items()
-    }
-    return {id: physicals for id, physicals in there.items() if physicals}
-
-
-# --- the end ---
-
-
-async def _finish(run: Run, status: str, reason: str = "", *, keep: bool = False, also: Callable[[StackBook], None] | None = None) -> None:
-    """The operation is over. With `keep`, what each resource was before is kept: the way back is still open."""
-    gone = []
-    for resource in run.resources.values():
-        if not keep:
-            resource.before, resource.touched_in = None, ""
-            if not status.endswith("FAILED"):
-                resource.leftovers = []
-        if status.startswith("UPDATE") and not keep and resource.current is None:
-            gone.append(resource.logical_id)
-    for id in gone:
-        run.resources.pop(id)
-
-    def change(book: StackBook) -> None:
-        if also is not None:
-            also(book)
-        _put_all(run, book)
-        for id in gone:
-            book.delete_resource(run.stack.id, id)
-        run.stack.stuck = run.stack.operation if keep else None
-        run.stack.operation = None
-
-    await run.turn(status, reason, also=change)
-
-
-def _put_all(run: Run, book: StackBook) -> None:
-    for resource in run.resources.values():
-        book.put_resource(run.stack.id, resource)
-
-
-def _operation(run: Run) -> Operation:
-    operation = run.stack.operation
-    assert operation is not None
-    return operation
-
-
 PHASES: dict[str, Callable[[Run], Awaitable[None]]] = {
     "build": build,
     "settle": settle,
-    "undo_create": undo_create,
-    "undo_update": undo_update,
+    "undo_create": undoing.undo_create,
+    "undo_update": undoing.undo_update,
     "settle_undo": settle_undo,
     "delete": delete,
 }
