@@ -243,3 +243,89 @@ def test_a_bucket_with_objects_keeps_its_stack_from_going(yard: Yard) -> None:
     gone(yard, "full")
     with pytest.raises(ClientError):
         s3.head_bucket(Bucket=bucket)
+
+
+def test_an_environment_that_is_to_end_its_jobs_does_and_they_are_tried_again(yard: Yard) -> None:
+    policy = {"UpdatePolicy": {"TerminateJobsOnUpdate": True}}
+    old, new = environment(), environment(InstanceTypes=["m5"])
+    for one in (old, new):
+        one["Properties"] |= policy
+    script = "[ $AWS_BATCH_JOB_ATTEMPT = 2 ] || sleep 600"
+    long = definition("sh", "-c", script, RetryStrategy={"Attempts": 2})
+    before = outputs(deploy(yard, "ending", template(Environment=old, Queue=QUEUE, Definition=long)))
+    job = yard.submit(before["Definition"], before["Queue"])
+    yard.until(job, "RUNNING")
+    stack = deploy(yard, "ending", template(Environment=new, Queue=QUEUE, Definition=long), "update")
+    assert stack["StackStatus"] == "UPDATE_COMPLETE", reasons(yard, "ending")
+    ended = yard.until(job)
+    assert ended["status"] == "SUCCEEDED" and len(ended["attempts"]) == 2
+    assert ended["attempts"][0]["statusReason"].startswith("Host EC2 (instance i-")
+    gone(yard, "ending")
+
+
+def test_a_stacks_tags_of_ours_go_where_they_are_for(yard: Yard) -> None:
+    resources = {"Environment": environment(), "Queue": QUEUE, "Group": {"Type": "AWS::Logs::LogGroup"}}
+    tags = {"batchyard:spill": "idle", "batchyard:inert": "allow", "Team": "t"}
+    stack = deploy(yard, "tagged", template(**resources), Tags=[{"Key": key, "Value": value} for key, value in tags.items()])
+    assert stack["StackStatus"] == "CREATE_COMPLETE", reasons(yard, "tagged")
+    made = outputs(stack)
+    (queue,) = yard.batch.describe_job_queues(jobQueues=[made["Queue"]])["jobQueues"]
+    (there,) = yard.batch.describe_compute_environments(computeEnvironments=[made["Environment"]])["computeEnvironments"]
+    assert queue["tags"] == tags
+    assert there["tags"] == {"batchyard:inert": "allow", "Team": "t"}
+    stack = deploy(yard, "tagged", template(**resources), "update", Tags=[{"Key": "batchyard:spill", "Value": "scale"}])
+    assert stack["StackStatus"] == "UPDATE_COMPLETE", reasons(yard, "tagged")
+    (queue,) = yard.batch.describe_job_queues(jobQueues=[made["Queue"]])["jobQueues"]
+    (there,) = yard.batch.describe_compute_environments(computeEnvironments=[made["Environment"]])["computeEnvironments"]
+    assert (queue["tags"], there["tags"]) == ({"batchyard:spill": "scale"}, {})
+    gone(yard, "tagged")
+
+
+def test_what_the_cdk_writes(yard: Yard) -> None:
+    """Its L2 constructs: empty objects, small letters, and no replacement of environments."""
+    managed = environment(UpdateToLatestImageVersion=True)
+    managed["Properties"] |= {"Type": "managed", "State": "ENABLED", "ReplaceComputeEnvironment": False, "UpdatePolicy": {}}
+    fargate = {
+        "Type": "AWS::Batch::ComputeEnvironment",
+        "Properties": {
+            "Type": "managed",
+            "State": "ENABLED",
+            "ReplaceComputeEnvironment": False,
+            "UpdatePolicy": {},
+            "ComputeResources": {
+                "Type": "FARGATE",
+                "MaxvCpus": 4,
+                "Subnets": ["subnet-12345678"],
+                "SecurityGroupIds": ["sg-12345678"],
+                "UpdateToLatestImageVersion": True,
+            },
+        },
+    }
+    unmanaged = {
+        "Type": "AWS::Batch::ComputeEnvironment",
+        "Properties": {"Type": "unmanaged", "State": "ENABLED", "ServiceRole": "arn:aws:iam::123456789012:role/batch", "UnmanagedvCpus": 4},
+    }
+    job = definition("true", RetryStrategy={}, Timeout={}, PlatformCapabilities=["EC2"], SchedulingPriority=1)
+    job["Properties"]["ContainerProperties"] |= {
+        "Environment": [],
+        "ReadonlyRootFilesystem": False,
+        "LogConfiguration": {"LogDriver": "awslogs"},
+    }
+    queue = {**QUEUE, "Properties": {**QUEUE["Properties"], "State": "ENABLED"}}
+    resources = {"Environment": managed, "Tasks": fargate, "Others": unmanaged, "Queue": queue, "Definition": job}
+    stack = deploy(yard, "cdk", template(**resources))
+    assert stack["StackStatus"] == "CREATE_COMPLETE", reasons(yard, "cdk")
+    before = outputs(stack)
+    managed["Properties"]["ComputeResources"] |= {"InstanceTypes": ["m5"], "MaxvCpus": 6}
+    fargate["Properties"]["ComputeResources"] |= {"MaxvCpus": 8, "Subnets": ["subnet-87654321"]}
+    unmanaged["Properties"]["UnmanagedvCpus"] = 8
+    stack = deploy(yard, "cdk", template(**resources), "update")
+    assert stack["StackStatus"] == "UPDATE_COMPLETE", reasons(yard, "cdk")
+    assert outputs(stack) == before
+    found = yard.batch.describe_compute_environments()["computeEnvironments"]
+    settings = {one["computeEnvironmentArn"]: one.get("computeResources", {}) for one in found}
+    assert settings[before["Environment"]]["instanceTypes"] == ["m5"]
+    assert (settings[before["Tasks"]]["maxvCpus"], settings[before["Tasks"]]["subnets"]) == (8, ["subnet-87654321"])
+    (others,) = [one for one in found if one["computeEnvironmentArn"] == before["Others"]]
+    assert others["unmanagedvCpus"] == 8
+    gone(yard, "cdk")

@@ -91,3 +91,8 @@ def value_of(rule: TagRule, tags: Mapping[str, str]) -> str:
 def runtime_of(definition: Mapping[str, str], queue: Mapping[str, str], default: str) -> str:
     """How jobs of a definition and a queue with these tags run ("container" or "process"), on a server whose own choice is `default`."""
     return definition.get(RUNTIME.name) or queue.get(RUNTIME.name) or default
+
+
+def fitting(kind: str, tags: Mapping[str, str]) -> dict[str, str]:
+    """The tags without those of ours that are known and not for a thing of `kind`: what a stack passes on to such a thing."""
+    return {name: value for name, value in tags.items() if name not in _BY_NAME or kind in _BY_NAME[name].kinds}

@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from batchyard.model.fault import Fault
+from batchyard.model.tags import CONSUMABLE, QUEUE
 from batchyard.services.cloudformation.resources import batch_definitions, batch_environments
-from batchyard.services.cloudformation.resources.acts import tags_of
 from batchyard.services.cloudformation.resources.spelling import essence, sent, shown, without_fillers
 from batchyard.services.cloudformation.resources.standing import (
     does_not_exist,
@@ -17,10 +17,12 @@ from batchyard.services.cloudformation.resources.standing import (
     own_tag_map,
     refuse_taken,
     retag_in_batch,
+    tags_for,
 )
 from batchyard.services.cloudformation.resources.type import Asked, Hands, Kept, Made, NameRule, Properties, ResourceType
 
 STEADY_S = 600.0
+_POLICY = "scheduling policy"
 
 
 # ---- queues -----------------------------------------------------------------------------------------------------------------
@@ -31,7 +33,7 @@ async def create_queue(hands: Hands, asked: Asked) -> Made:
     name = given_name(asked, "JobQueueName")
     await refuse_taken(hands, asked, name, await _queue(hands, name) is not None)
     if await _queue(hands, name) is None:
-        properties = {**asked.properties, "JobQueueName": name, "Tags": tags_of(asked)}
+        properties = {**asked.properties, "JobQueueName": name, "Tags": tags_for(QUEUE, asked)}
         await hands.call("batch", "CreateJobQueue", sent("batch", "CreateJobQueue", properties))
     try:
         return _of_queue(await _valid_queue(hands, name))
@@ -47,7 +49,7 @@ async def update_queue(hands: Hands, asked: Asked, kept: Kept) -> Made:
     changes = _changed(kept.properties, asked.properties, ("Tags", "JobQueueName", "JobQueueType"), _QUEUE_WITHOUT)
     if changes:
         await hands.call("batch", "UpdateJobQueue", {"jobQueue": arn, **sent("batch", "UpdateJobQueue", changes)})
-    await retag_in_batch(hands, asked, kept)
+    await retag_in_batch(QUEUE, hands, asked, kept)
     return _of_queue(await _valid_queue(hands, arn))
 
 
@@ -123,7 +125,7 @@ async def create_policy(hands: Hands, asked: Asked) -> Made:
     arn = f"arn:{hands.partition}:batch:{hands.region}:{hands.account}:scheduling-policy/{name}"
     await refuse_taken(hands, asked, name, await _policy(hands, arn) is not None)
     if await _policy(hands, arn) is None:
-        properties = {**asked.properties, "Name": name, "Tags": tags_of(asked)}
+        properties = {**asked.properties, "Name": name, "Tags": tags_for(_POLICY, asked)}
         arn = (await hands.call("batch", "CreateSchedulingPolicy", sent("batch", "CreateSchedulingPolicy", properties)))["arn"]
     return Made(arn, {"Arn": arn})
 
@@ -134,7 +136,7 @@ async def update_policy(hands: Hands, asked: Asked, kept: Kept) -> Made:
     changes = _changed(kept.properties, asked.properties, ("Tags", "Name"), {"FairsharePolicy": {}, "QuotaSharePolicy": {}})
     if changes:
         await hands.call("batch", "UpdateSchedulingPolicy", {"arn": arn, **sent("batch", "UpdateSchedulingPolicy", changes)})
-    await retag_in_batch(hands, asked, kept)
+    await retag_in_batch(_POLICY, hands, asked, kept)
     return Made(arn, {"Arn": arn})
 
 
@@ -164,7 +166,7 @@ async def create_consumable(hands: Hands, asked: Asked) -> Made:
     name = given_name(asked, "ConsumableResourceName")
     await refuse_taken(hands, asked, name, await _consumable(hands, name) is not None)
     if await _consumable(hands, name) is None:
-        properties = {**asked.properties, "ConsumableResourceName": name, "Tags": tags_of(asked)}
+        properties = {**asked.properties, "ConsumableResourceName": name, "Tags": tags_for(CONSUMABLE, asked)}
         await hands.call("batch", "CreateConsumableResource", sent("batch", "CreateConsumableResource", properties))
     return await _of_consumable(hands, name)
 
@@ -175,7 +177,7 @@ async def update_consumable(hands: Hands, asked: Asked, kept: Kept) -> Made:
         total = {"operation": "SET", "quantity": asked.properties["TotalQuantity"], "clientToken": asked.token or None}
         params = {"consumableResource": kept.physical_id, **{name: value for name, value in total.items() if value is not None}}
         await hands.call("batch", "UpdateConsumableResource", params)
-    await retag_in_batch(hands, asked, kept)
+    await retag_in_batch(CONSUMABLE, hands, asked, kept)
     return await _of_consumable(hands, kept.physical_id)
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 from batchyard.model.fault import Fault
-from batchyard.services.cloudformation.resources.acts import tags_of
+from batchyard.model.tags import DEFINITION
 from batchyard.services.cloudformation.resources.spelling import essence, members, sent, shown, without_fillers
 from batchyard.services.cloudformation.resources.standing import (
     does_not_exist,
@@ -19,6 +19,7 @@ from batchyard.services.cloudformation.resources.standing import (
     noted,
     own_tag_map,
     retag_in_batch,
+    tags_for,
 )
 from batchyard.services.cloudformation.resources.type import Asked, Hands, Kept, Made, NameRule, Properties, ResourceType
 
@@ -35,7 +36,7 @@ async def update(hands: Hands, asked: Asked, kept: Kept) -> Made:
     name = kept.physical_id.rpartition("/")[2].rpartition(":")[0]
     revision = await _revision(hands, kept.physical_id)
     if revision is not None and revision["status"] == "ACTIVE" and _is_of(revision, _request(asked, name), but_tags=True):
-        await retag_in_batch(hands, asked, kept)
+        await retag_in_batch(DEFINITION, hands, asked, kept)
         return _made(kept.physical_id)
     made = await _registered(hands, asked, name)
     keeps = bool((asked.properties.get(RETENTION) or {}).get("SkipDeregisterOnUpdate"))
@@ -63,7 +64,7 @@ async def read(hands: Hands, kept: Kept) -> Properties | None:
 
 def _request(asked: Asked, name: str) -> dict[str, Any]:
     properties = {key: value for key, value in asked.properties.items() if key != RETENTION}
-    return sent("batch", "RegisterJobDefinition", {**properties, "JobDefinitionName": name, "Tags": tags_of(asked)})
+    return sent("batch", "RegisterJobDefinition", {**properties, "JobDefinitionName": name, "Tags": tags_for(DEFINITION, asked)})
 
 
 async def _registered(hands: Hands, asked: Asked, name: str) -> Made:

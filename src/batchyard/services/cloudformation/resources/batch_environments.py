@@ -15,7 +15,7 @@ from typing import Any
 
 from batchyard.model.fault import Fault
 from batchyard.model.requests import Reclaim
-from batchyard.services.cloudformation.resources.acts import tags_of
+from batchyard.model.tags import ENVIRONMENT
 from batchyard.services.cloudformation.resources.spelling import essence, sent, shown, without_fillers
 from batchyard.services.cloudformation.resources.standing import (
     does_not_exist,
@@ -23,6 +23,7 @@ from batchyard.services.cloudformation.resources.standing import (
     own_tag_map,
     refuse_taken,
     retag_in_batch,
+    tags_for,
 )
 from batchyard.services.cloudformation.resources.type import Asked, Hands, Kept, Made, NameRule, Properties, ResourceType
 
@@ -77,7 +78,7 @@ async def update(hands: Hands, asked: Asked, kept: Kept) -> Made:
         await hands.call(
             "batch", "UpdateComputeEnvironment", {"computeEnvironment": arn, **sent("batch", "UpdateComputeEnvironment", changes)}
         )
-    await retag_in_batch(hands, asked, kept)
+    await retag_in_batch(ENVIRONMENT, hands, asked, kept)
     return _made(await _valid(hands, arn))
 
 
@@ -137,7 +138,7 @@ class Gone(Exception):
 
 def _creation(asked: Asked, name: str) -> dict[str, Any]:
     properties = {key: value for key, value in asked.properties.items() if key not in _UPDATE_ONLY}
-    properties |= {"ComputeEnvironmentName": name, "Tags": tags_of(asked)}
+    properties |= {"ComputeEnvironmentName": name, "Tags": tags_for(ENVIRONMENT, asked)}
     if "ComputeResources" in properties:
         resources = properties["ComputeResources"]
         properties["ComputeResources"] = {key: value for key, value in resources.items() if key != "UpdateToLatestImageVersion"}
@@ -185,7 +186,9 @@ def _resource_changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> Pr
                 "InvalidRequest",
                 f"ComputeResources.{name} cannot be taken away by an update: AWS Batch knows no empty value of it. Give it a new value.",
             )
-    if after.get("UpdateToLatestImageVersion") and set(changes) - _NOT_INFRASTRUCTURE:
+    if str(after.get("Type", "")).upper().startswith("FARGATE"):
+        changes.pop("UpdateToLatestImageVersion", None)  # the AWS CDK says it of Fargate as well, where there is no image to choose
+    elif after.get("UpdateToLatestImageVersion") and set(changes) - _NOT_INFRASTRUCTURE:
         changes["UpdateToLatestImageVersion"] = True  # with every infrastructure update, as AWS has it
     return changes
 
@@ -258,7 +261,7 @@ async def _is_gone_within(hands: Hands, arn: str, patience_s: float) -> bool:
     try:
         await hands.until(lambda: _is_gone(hands, arn), patience_s=patience_s, what=f"the jobs of {arn} to end")
     except Fault as fault:
-        if fault.code != "NotStabilized" or "cancelled" in fault.message:
+        if fault.code != "NotStabilized":
             raise
         return await _is_gone(hands, arn)
     return True

@@ -22,7 +22,7 @@ from batchyard.services.cloudformation.resources.acts import (
     tags_of,
 )
 from batchyard.services.cloudformation.resources.spelling import sent
-from batchyard.services.cloudformation.resources.standing import already_exists, given_name, refuse_taken
+from batchyard.services.cloudformation.resources.standing import already_exists, given_name, noted, refuse_taken
 from batchyard.services.cloudformation.resources.type import Asked, Hands, Kept, Made, NameRule, Properties, ResourceType
 
 _RULE = ("Description", "EventBusName", "RoleArn", "ScheduleExpression", "State")
@@ -138,7 +138,7 @@ async def _targets(hands: Hands, name: str, bus: dict[str, str]) -> list[dict[st
 
 async def _remove_rule(hands: Hands, name: str, bus: dict[str, str]) -> None:
     try:
-        ids = [target["Id"] for target in await _targets(hands, name, bus)]
+        ids = await noted(hands, [target["Id"] for target in await _targets(hands, name, bus)])  # so that a repeated step calls the same
         if ids:
             await hands.call("events", "RemoveTargets", {"Rule": name, "Ids": ids, **bus})
         await hands.call("events", "DeleteRule", {"Name": name, **bus})

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from batchyard.model.fault import Fault
+from batchyard.model.tags import LOG_GROUP
 from batchyard.services.cloudformation.resources.acts import (
     changed,
     document_of,
@@ -16,11 +17,9 @@ from batchyard.services.cloudformation.resources.acts import (
     listed,
     own_tags,
     require_known,
-    tag_changes,
-    tags_of,
 )
 from batchyard.services.cloudformation.resources.spelling import sent, shown
-from batchyard.services.cloudformation.resources.standing import does_not_exist, given_name, refuse_taken
+from batchyard.services.cloudformation.resources.standing import does_not_exist, given_name, refuse_taken, tag_changes_for, tags_for
 from batchyard.services.cloudformation.resources.type import Asked, Hands, Kept, Made, NameRule, Properties, ResourceType
 
 _GROUP = frozenset(
@@ -44,7 +43,7 @@ async def create_group(hands: Hands, asked: Asked) -> Made:
     await refuse_taken(hands, asked, name, is_there)
     if not is_there:
         members = given(asked.properties, "LogGroupClass", "KmsKeyId", "DeletionProtectionEnabled")
-        tags = tags_of(asked)
+        tags = tags_for(LOG_GROUP, asked)
         params = {"LogGroupName": name, **members, **({"Tags": tags} if tags else {})}
         await hands.call("logs", "CreateLogGroup", sent("logs", "CreateLogGroup", params))
     try:
@@ -80,7 +79,7 @@ async def update_group(hands: Hands, asked: Asked, kept: Kept) -> Made:
             await _put_group_policy(hands, name, after)
         else:
             await _if_there(hands, "DeleteResourcePolicy", {"resourceArn": _arn(hands, name)})
-    put, removed = tag_changes(asked, kept)
+    put, removed = tag_changes_for(LOG_GROUP, asked, kept)
     if removed:
         await hands.call("logs", "UntagResource", {"resourceArn": _arn(hands, name), "tagKeys": removed})
     if put:

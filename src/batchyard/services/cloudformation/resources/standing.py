@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from batchyard.model.fault import Fault
-from batchyard.services.cloudformation.resources.acts import listed, own_tags, tag_changes
+from batchyard.model.tags import fitting
+from batchyard.services.cloudformation.resources.acts import listed, own_tags, tag_changes, tags_of
 from batchyard.services.cloudformation.resources.type import Asked, Hands, Kept
 from batchyard.services.shelved import changed
 from batchyard.store.shelf import Place
@@ -43,9 +45,19 @@ def given_name(asked: Asked, member: str) -> str:
     return str(asked.properties.get(member) or asked.name)
 
 
-async def retag_in_batch(hands: Hands, asked: Asked, kept: Kept) -> None:
+def tags_for(kind: str, resource: Asked | Kept) -> dict[str, str]:
+    """The tags of a thing of a kind: the stack's, but for those of ours that are for other kinds of things, and its own."""
+    return tags_of(replace(resource, tags=fitting(kind, resource.tags)))
+
+
+def tag_changes_for(kind: str, asked: Asked, kept: Kept) -> tuple[dict[str, str], list[str]]:
+    """(tags to put, keys to take away) of an update of a thing of a kind."""
+    return tag_changes(replace(asked, tags=fitting(kind, asked.tags)), replace(kept, tags=fitting(kind, kept.tags)))
+
+
+async def retag_in_batch(kind: str, hands: Hands, asked: Asked, kept: Kept) -> None:
     """Give a thing of Batch the tags that are asked for now, and take away those that were asked for before; others stay."""
-    put, removed = tag_changes(asked, kept)
+    put, removed = tag_changes_for(kind, asked, kept)
     if removed:
         await hands.call("batch", "UntagResource", {"resourceArn": kept.physical_id, "tagKeys": removed})
     if put:
