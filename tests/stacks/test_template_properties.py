@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from batchyard.services.cloudformation.template import conditions, functions, parameters, references, summary, syntax
@@ -17,6 +17,7 @@ from batchyard.services.cloudformation.template.loops import expanded
 from batchyard.services.cloudformation.template.model import Template, TemplateFault
 from batchyard.services.cloudformation.template.reading import read
 
+calm = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # on a busy machine too
 CORPUS = Path(__file__).parent / "corpus" / "valid"
 OURS = Path(__file__).parents[2] / "templates" / "genomics.yaml"
 TEXTS = sorted({path.read_text() for path in [*CORPUS.iterdir(), OURS]})
@@ -86,6 +87,7 @@ def holds_call(value: Any) -> bool:
     return isinstance(value, list) and any(map(holds_call, value))
 
 
+@calm
 @given(values)
 def test_nothing_of_a_function_is_left(value: Any) -> None:
     once = resolve(value, SCOPE, ())
@@ -94,12 +96,14 @@ def test_nothing_of_a_function_is_left(value: Any) -> None:
     assert resolve(once, SCOPE, ()) == once, "what is resolved stays"
 
 
+@calm
 @given(words)
 def test_a_text_without_a_variable_is_itself(text: str) -> None:
     text = text.replace("${", "$")
     assert resolve({"Fn::Sub": text}, SCOPE, ()) == text
 
 
+@calm
 @given(st.lists(words, min_size=1, max_size=5), st.text("-,|:", min_size=1, max_size=2))
 def test_split_undoes_join(elements: list[str], delimiter: str) -> None:
     joined = resolve({"Fn::Join": [delimiter, elements]}, SCOPE, ())
@@ -136,6 +140,7 @@ class Long(yaml.SafeDumper):
         return True
 
 
+@calm
 @given(st.dictionaries(keys, values, min_size=1, max_size=3), st.booleans(), st.integers(20, 200))
 def test_yaml_long_and_short_and_json_say_the_same(content: dict[str, Any], is_flow: bool, width: int) -> None:
     wanted = read(json.dumps(content)).content
@@ -148,6 +153,7 @@ def test_yaml_long_and_short_and_json_say_the_same(content: dict[str, Any], is_f
     )
 
 
+@calm
 @given(st.dictionaries(keys, values, min_size=1, max_size=4))
 def test_every_key_stands_on_its_line(content: dict[str, Any]) -> None:
     for text in (json.dumps(content, indent=1), yaml.dump(content, Dumper=Long)):
@@ -160,6 +166,7 @@ def test_every_key_stands_on_its_line(content: dict[str, Any]) -> None:
 graphs = st.dictionaries(st.sampled_from("ABCDEFGH"), st.frozensets(st.sampled_from("ABCDEFGH"), max_size=3), min_size=1)
 
 
+@calm
 @given(graphs, st.randoms(use_true_random=False))
 def test_the_order_of_resources_does_not_matter(graph: dict[str, frozenset[str]], random: Any) -> None:
     def wired(order: list[str]) -> Template:
@@ -230,7 +237,7 @@ def deployed(text: str) -> None:
             assert functions.output(output["Value"], scope, ("Outputs", name, "Value")) is not None
 
 
-@settings(max_examples=600)
+@settings(calm, max_examples=300)
 @given(mutated())
 def test_a_broken_template_is_refused_with_a_line_of_it(text: str) -> None:
     try:
@@ -241,7 +248,7 @@ def test_a_broken_template_is_refused_with_a_line_of_it(text: str) -> None:
             assert 1 <= refused.line <= text.count("\n") + 1, refused.message
 
 
-@settings(max_examples=300)
+@settings(calm, max_examples=300)
 @given(st.one_of(st.text(st.characters(), max_size=60), st.text("{}[]:,!&*#|>-?'\"\\ \n\tab01", max_size=60)))
 def test_any_text_is_read_or_refused(text: str) -> None:
     try:
@@ -276,7 +283,7 @@ def misshapen(draw: Any) -> dict[str, Any]:
     return content
 
 
-@settings(max_examples=500)
+@settings(calm, max_examples=250)
 @given(misshapen())
 def test_whatever_stands_in_a_place_is_taken_or_refused(content: dict[str, Any]) -> None:
     """What has the wrong shape is refused as a template is, with its line, and never as a fault of ours."""
