@@ -100,6 +100,9 @@ def test_a_loop_makes_a_resource_for_each_element(yard: Yard) -> None:
     assert outputs == {"Count": "2", "OfReads": "of Reads", "OfVariants": "of Variants"}
     made = client.describe_stack_resources(StackName="loop")["StackResources"]
     assert sorted(resource["LogicalResourceId"] for resource in made) == ["NoteReads", "NoteVariants"]
+    processed = client.get_template(StackName="loop", TemplateStage="Processed")["TemplateBody"]
+    assert processed["Resources"]["NoteReads"]["Properties"]["Value"] == {"Fn::Sub": "of Reads"}
+    assert client.validate_template(TemplateBody=LOOP)["DeclaredTransforms"] == ["AWS::LanguageExtensions"]
     client.create_change_set(
         StackName="loop-by-set",
         ChangeSetName="first",

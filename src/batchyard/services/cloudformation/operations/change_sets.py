@@ -248,6 +248,7 @@ def _forget_all(desk: Any, book: StackBook, stack: Stack) -> None:
         sets.delete(made)
 
 
-def text_of(desk: Any, caller: Caller, params: Params) -> str:
-    """The template of a change set."""
-    return _named(desk, caller, params).text
+def text_of(desk: Any, caller: Caller, params: Params) -> tuple[str, dict[str, str]]:
+    """The template of a change set, and its parameters."""
+    found = _named(desk, caller, params)
+    return found.text, found.parameters

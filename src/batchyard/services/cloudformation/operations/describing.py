@@ -13,7 +13,7 @@ from batchyard.services.cloudformation.operations.requests import HIDDEN, invali
 from batchyard.services.cloudformation.running.book import StackBook
 from batchyard.services.cloudformation.running.preparing import read
 from batchyard.services.cloudformation.running.records import Resource, Stack
-from batchyard.services.cloudformation.template import checking, reading, summary
+from batchyard.services.cloudformation.template import checking, loops, parameters, reading, summary
 
 
 async def describe_stacks(desk: Any, caller: Caller, params: Params) -> Params:
@@ -200,12 +200,12 @@ async def list_stack_resources(desk: Any, caller: Caller, params: Params) -> Par
 async def get_template(desk: Any, caller: Caller, params: Params) -> Params:
     """GetTemplate: as it was sent (Original), or with transforms carried out (Processed)."""
     if params.get("ChangeSetName"):
-        text = change_sets.text_of(desk, caller, params)
+        text, given = change_sets.text_of(desk, caller, params)
     else:
         stack = stack_named(desk, caller, str(params.get("StackName") or ""))
-        text = look(desk, caller, lambda book: book.template(stack.id, stack.template))
+        text, given = look(desk, caller, lambda book: book.template(stack.id, stack.template)), stack.parameters
     if params.get("TemplateStage") == "Processed":
-        text = msgspec.json.encode(read(text).content).decode()
+        text = msgspec.json.encode(read(text, given).content).decode()
     return {"TemplateBody": text, "StagesAvailable": ["Original", "Processed"]}
 
 
@@ -222,14 +222,15 @@ async def get_template_summary(desk: Any, caller: Caller, params: Params) -> Par
 async def validate_template(desk: Any, caller: Caller, params: Params) -> Params:
     """ValidateTemplate: what can be known without parameters, with the line of what is wrong."""
     text = await template_text(desk, caller, params)
-    checking.check(read(text))
-    found = summary.summary(reading.read(text))
-    parameters = [
+    template = reading.read(text)
+    checking.check(loops.expanded(template, parameters.placeholders(template)))
+    found = summary.summary(template)
+    declared = [
         {name: value for name, value in parameter.items() if name in ("ParameterKey", "DefaultValue", "NoEcho", "Description")}
         for parameter in found.get("Parameters", [])
     ]
     kept = ("Description", "Capabilities", "CapabilitiesReason", "DeclaredTransforms")
-    return {"Parameters": parameters} | {name: found[name] for name in kept if name in found}
+    return {"Parameters": declared} | {name: found[name] for name in kept if name in found}
 
 
 # --- exports ---

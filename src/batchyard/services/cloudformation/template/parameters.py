@@ -53,6 +53,12 @@ def settle(template: Template, given: Mapping[str, str]) -> dict[str, str]:
     return found
 
 
+def placeholders(template: Template) -> dict[str, str]:
+    """A made-up value for each parameter without a default, so that loops over it can be looked at before there is one."""
+    declared = template.section("Parameters")
+    return {name: "Element" for name, parts in declared.items() if isinstance(parts, Mapping) and parts.get("Default") is None}
+
+
 def value(template: Template, name: str, text: str) -> str | list[str]:
     """What Ref gives for a parameter whose settled value is `text`: the text, or the elements of a list."""
     return elements(text) if is_list(str(template.section("Parameters").get(name, {}).get("Type"))) else text
