@@ -209,3 +209,85 @@ def test_types_prices_images_groups_and_keys(ec2: Any, name: str) -> None:
         ec2.describe_key_pairs(KeyNames=[name])
     with refused("UnsupportedOperation", "instances come and go with compute environments"):
         ec2.run_instances(ImageId=images[0]["ImageId"], MinCount=1, MaxCount=1)
+
+
+def test_network_acls(ec2: Any, vpc: str) -> None:
+    subnet = ec2.create_subnet(VpcId=vpc, CidrBlock="10.0.1.0/24")["Subnet"]["SubnetId"]
+    mine = [{"Name": "association.subnet-id", "Values": [subnet]}]
+    (default,) = ec2.describe_network_acls(Filters=mine)["NetworkAcls"]
+    acl = ec2.create_network_acl(VpcId=vpc)["NetworkAcl"]
+    id = acl["NetworkAclId"]
+    assert [(entry["RuleAction"], entry["RuleNumber"]) for entry in acl["Entries"]] == [("deny", 32767)] * 2 and not acl["IsDefault"]
+    entry = {"NetworkAclId": id, "RuleNumber": 100, "Egress": False}
+    ports = {"Protocol": "6", "PortRange": {"From": 22, "To": 22}}
+    ec2.create_network_acl_entry(**entry, **ports, RuleAction="allow", CidrBlock="10.0.0.0/8")
+    with refused("NetworkAclEntryAlreadyExists"):
+        ec2.create_network_acl_entry(**entry, **ports, RuleAction="allow", CidrBlock="10.0.0.0/8")
+    with refused("MissingParameter"):
+        ec2.replace_network_acl_entry(**entry, Protocol="17", RuleAction="allow", CidrBlock="10.0.0.0/8")
+    ec2.replace_network_acl_entry(**entry, Protocol="-1", RuleAction="deny", CidrBlock="0.0.0.0/0")
+    (shown,) = ec2.describe_network_acls(NetworkAclIds=[id])["NetworkAcls"]
+    assert {"RuleNumber": 100, "Egress": False, "Protocol": "-1", "RuleAction": "deny", "CidrBlock": "0.0.0.0/0"} in shown["Entries"]
+    before = default["Associations"][0]["NetworkAclAssociationId"]
+    moved = ec2.replace_network_acl_association(AssociationId=before, NetworkAclId=id)["NewAssociationId"]
+    assert [one["NetworkAclId"] for one in ec2.describe_network_acls(Filters=mine)["NetworkAcls"]] == [id]
+    with refused("InvalidAssociationID.NotFound"):
+        ec2.replace_network_acl_association(AssociationId=before, NetworkAclId=id)
+    with refused("DependencyViolation"):
+        ec2.delete_network_acl(NetworkAclId=id)
+    ec2.replace_network_acl_association(AssociationId=moved, NetworkAclId=default["NetworkAclId"])
+    ec2.delete_network_acl_entry(**entry)
+    with refused("InvalidNetworkAclEntry.NotFound"):
+        ec2.delete_network_acl_entry(**entry)
+    with refused("InvalidParameterValue", f"cannot delete default network ACL {default['NetworkAclId']}"):
+        ec2.delete_network_acl(NetworkAclId=default["NetworkAclId"])
+    ec2.delete_subnet(SubnetId=subnet)
+    with refused("DependencyViolation"):
+        ec2.delete_vpc(VpcId=vpc)
+    ec2.delete_network_acl(NetworkAclId=id)
+    ec2.delete_vpc(VpcId=vpc)
+
+
+def test_dhcp_options(ec2: Any, vpc: str) -> None:
+    servers = {"Key": "domain-name-servers", "Values": ["10.0.0.2", "10.0.0.3"]}
+    id = ec2.create_dhcp_options(DhcpConfigurations=[servers])["DhcpOptions"]["DhcpOptionsId"]
+    with refused("InvalidParameterValue"):
+        ec2.create_dhcp_options(DhcpConfigurations=[{"Key": "nonsense", "Values": ["x"]}])
+    ec2.associate_dhcp_options(DhcpOptionsId=id, VpcId=vpc)
+    assert ec2.describe_vpcs(VpcIds=[vpc])["Vpcs"][0]["DhcpOptionsId"] == id
+    (options,) = ec2.describe_dhcp_options(DhcpOptionsIds=[id])["DhcpOptions"]
+    assert [value["Value"] for value in options["DhcpConfigurations"][0]["Values"]] == ["10.0.0.2", "10.0.0.3"]
+    with refused("DependencyViolation"):
+        ec2.delete_dhcp_options(DhcpOptionsId=id)
+    other = ec2.create_vpc(CidrBlock="10.1.0.0/16")["Vpc"]
+    assert other["DhcpOptionsId"] != id
+    ec2.associate_dhcp_options(DhcpOptionsId="default", VpcId=vpc)
+    ec2.delete_dhcp_options(DhcpOptionsId=id)
+
+
+def test_what_rules_say_of_themselves_and_tenancy(ec2: Any, vpc: str, name: str) -> None:
+    group = ec2.create_security_group(GroupName=name, Description="x", VpcId=vpc)["GroupId"]
+    web = {"IpProtocol": "tcp", "FromPort": 443, "ToPort": 443, "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}
+    rule = ec2.authorize_security_group_ingress(GroupId=group, IpPermissions=[web])["SecurityGroupRules"][0]["SecurityGroupRuleId"]
+    said = {"SecurityGroupRuleId": rule, "Description": "the web"}
+    assert ec2.update_security_group_rule_descriptions_ingress(GroupId=group, SecurityGroupRuleDescriptions=[said])["Return"]
+    (shown,) = ec2.describe_security_group_rules(SecurityGroupRuleIds=[rule])["SecurityGroupRules"]
+    assert shown["Description"] == "the web"
+    anew = {**web, "IpRanges": [{"CidrIp": "0.0.0.0/0", "Description": "all of it"}]}
+    ec2.update_security_group_rule_descriptions_ingress(GroupId=group, IpPermissions=[anew])
+    (shown,) = ec2.describe_security_group_rules(SecurityGroupRuleIds=[rule])["SecurityGroupRules"]
+    assert shown["Description"] == "all of it"
+    with refused("InvalidPermission.NotFound"):
+        ec2.update_security_group_rule_descriptions_egress(GroupId=group, SecurityGroupRuleDescriptions=[said])
+    dedicated = ec2.create_vpc(CidrBlock="10.2.0.0/16", InstanceTenancy="dedicated")["Vpc"]["VpcId"]
+    assert ec2.modify_vpc_tenancy(VpcId=dedicated, InstanceTenancy="default")["ReturnValue"]
+    assert ec2.describe_vpcs(VpcIds=[dedicated])["Vpcs"][0]["InstanceTenancy"] == "default"
+
+
+def test_nobody_gives_tags_that_are_the_services_own(ec2: Any, vpc: str) -> None:
+    tag = {"Key": "aws:cloudformation:stack-name", "Value": "mine"}
+    with refused("InvalidParameterValue"):
+        ec2.create_tags(Resources=[vpc], Tags=[tag])
+    with refused("InvalidParameterValue"):
+        ec2.create_subnet(VpcId=vpc, CidrBlock="10.0.1.0/24", TagSpecifications=[{"ResourceType": "subnet", "Tags": [tag]}])
+    assert ec2.describe_subnets(Filters=[{"Name": "vpc-id", "Values": [vpc]}])["Subnets"] == []

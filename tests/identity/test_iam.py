@@ -229,3 +229,20 @@ def test_the_simulator_asks_the_evaluator(iam: Any, name: str) -> None:
         ("s3:GetObject", "allowed"),
         ("s3:PutObject", "implicitDeny"),
     ]
+
+
+def test_a_group_that_moves(iam: Any, name: str) -> None:
+    iam.create_group(GroupName=name)
+    iam.create_user(UserName=name)
+    iam.add_user_to_group(GroupName=name, UserName=name)
+    iam.update_group(GroupName=name, NewGroupName=f"{name}-new", NewPath="/lab/")
+    group = iam.get_group(GroupName=f"{name}-new")
+    assert group["Group"]["Arn"] == f"arn:aws:iam::{ACCOUNT}:group/lab/{name}-new"
+    assert [user["UserName"] for user in group["Users"]] == [name]
+    with refused("NoSuchEntity"):
+        iam.update_group(GroupName=name, NewPath="/x/")
+    iam.create_group(GroupName=name)
+    with refused("EntityAlreadyExists"):
+        iam.update_group(GroupName=name, NewGroupName=f"{name}-new")
+    with refused("ValidationError"):
+        iam.update_group(GroupName=name, NewPath="/x")

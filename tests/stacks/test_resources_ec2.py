@@ -337,5 +337,34 @@ async def test_what_cannot_be_whole_is_not_there(bench: Workbench, kind: str) ->
         assert await everything(bench) == before
 
 
+async def test_acls_and_options(bench: Workbench) -> None:
+    vpc, subnet = await network(bench)
+    before = await everything(bench)
+    acl, entry, association = life(bench, "NetworkAcl"), life(bench, "NetworkAclEntry"), life(bench, "SubnetNetworkAclAssociation")
+    made = await acl.create(VpcId=id_of(vpc), Tags=[{"Key": "a", "Value": "1"}])
+    id = made.physical_id
+    assert await acl.read() == {"VpcId": id_of(vpc), "Tags": [{"Key": "a", "Value": "1"}]}
+    numbered = {"NetworkAclId": id, "RuleNumber": 100, "RuleAction": "allow", "CidrBlock": "10.0.0.0/8"}
+    await entry.create(**numbered, Protocol=6, PortRange={"From": 22, "To": 22})
+    assert await entry.read() == {**numbered, "Egress": False, "Protocol": 6, "PortRange": {"From": 22, "To": 22}}
+    await entry.update(**numbered, Protocol=1, Icmp={"Code": -1, "Type": 8})
+    assert await entry.read() == {**numbered, "Egress": False, "Protocol": 1, "Icmp": {"Code": -1, "Type": 8}}
+    at = await association.create(NetworkAclId=id, SubnetId=id_of(subnet))
+    assert at.physical_id.startswith("aclassoc-") and at.attributes == {"AssociationId": at.physical_id}
+    assert await association.read() == {"NetworkAclId": id, "SubnetId": id_of(subnet)}
+    options, of_vpc = life(bench, "DHCPOptions"), life(bench, "VPCDHCPOptionsAssociation")
+    said = {"DomainName": "lab", "DomainNameServers": ["AmazonProvidedDNS"], "NetbiosNodeType": 2}
+    set_id = (await options.create(**said)).physical_id
+    assert await options.read() == said
+    assert (await of_vpc.create(DhcpOptionsId=set_id, VpcId=id_of(vpc))).physical_id == f"{set_id}|{id_of(vpc)}"
+    assert await of_vpc.read() == {"DhcpOptionsId": set_id, "VpcId": id_of(vpc)}
+    for one in (association, association, entry, entry, acl, acl, of_vpc, of_vpc, options, options):
+        await one.delete()
+    assert [await one.read() for one in (association, entry, acl, of_vpc, options)] == [None] * 5
+    after = await everything(bench)
+    after["DescribeVpcs"] = [{**one, "DhcpOptionsId": ""} for one in after["DescribeVpcs"]]
+    assert after == {**before, "DescribeVpcs": [{**one, "DhcpOptionsId": ""} for one in before["DescribeVpcs"]]}
+
+
 async def test_no_type_is_an_instance() -> None:
     assert "AWS::EC2::Instance" not in TYPES

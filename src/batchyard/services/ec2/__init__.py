@@ -8,7 +8,7 @@ from typing import Any
 
 from batchyard.model.fault import Fault
 from batchyard.services import Caller, Handler, Params
-from batchyard.services.ec2 import gateways, machines, networks, routing, security, templates
+from batchyard.services.ec2 import acls, gateways, machines, networks, routing, security, templates
 from batchyard.services.ec2.book import Book, refuse_reserved_tags
 from batchyard.services.ec2.not_yet import NOT_YET
 from batchyard.services.shelved import changed, place_of
@@ -18,12 +18,16 @@ SignedAct = Callable[[Book, Params, str], Params]
 
 _ACTS: dict[str, Act] = {
     "AllocateAddress": gateways.allocate_address,
+    "AssociateDhcpOptions": acls.associate_dhcp_options,
     "AssociateRouteTable": routing.associate_route_table,
     "AttachInternetGateway": gateways.attach_internet_gateway,
     "AuthorizeSecurityGroupEgress": partial(security.authorize, is_egress=True),
     "AuthorizeSecurityGroupIngress": partial(security.authorize, is_egress=False),
+    "CreateDhcpOptions": acls.create_dhcp_options,
     "CreateInternetGateway": gateways.create_internet_gateway,
     "CreateNatGateway": gateways.create_nat_gateway,
+    "CreateNetworkAcl": acls.create_network_acl,
+    "CreateNetworkAclEntry": acls.create_network_acl_entry,
     "CreatePlacementGroup": templates.create_placement_group,
     "CreateRoute": routing.create_route,
     "CreateRouteTable": routing.create_route_table,
@@ -32,11 +36,14 @@ _ACTS: dict[str, Act] = {
     "CreateTags": templates.create_tags,
     "CreateVpc": networks.create_vpc,
     "CreateVpcEndpoint": gateways.create_vpc_endpoint,
+    "DeleteDhcpOptions": acls.delete_dhcp_options,
     "DeleteInternetGateway": gateways.delete_internet_gateway,
     "DeleteKeyPair": templates.delete_key_pair,
     "DeleteLaunchTemplate": templates.delete_launch_template,
     "DeleteLaunchTemplateVersions": templates.delete_launch_template_versions,
     "DeleteNatGateway": gateways.delete_nat_gateway,
+    "DeleteNetworkAcl": acls.delete_network_acl,
+    "DeleteNetworkAclEntry": acls.delete_network_acl_entry,
     "DeletePlacementGroup": templates.delete_placement_group,
     "DeleteRoute": routing.delete_route,
     "DeleteRouteTable": routing.delete_route_table,
@@ -48,14 +55,14 @@ _ACTS: dict[str, Act] = {
     "DescribeAccountAttributes": machines.describe_account_attributes,
     "DescribeAddresses": gateways.describe_addresses,
     "DescribeAvailabilityZones": machines.describe_availability_zones,
-    "DescribeDhcpOptions": networks.describe_dhcp_options,
+    "DescribeDhcpOptions": acls.describe_dhcp_options,
     "DescribeImages": machines.describe_images,
     "DescribeInternetGateways": gateways.describe_internet_gateways,
     "DescribeKeyPairs": templates.describe_key_pairs,
     "DescribeLaunchTemplateVersions": templates.describe_launch_template_versions,
     "DescribeLaunchTemplates": templates.describe_launch_templates,
     "DescribeNatGateways": gateways.describe_nat_gateways,
-    "DescribeNetworkAcls": networks.describe_network_acls,
+    "DescribeNetworkAcls": acls.describe_network_acls,
     "DescribeNetworkInterfaces": gateways.describe_network_interfaces,
     "DescribePlacementGroups": templates.describe_placement_groups,
     "DescribeRegions": machines.describe_regions,
@@ -76,6 +83,8 @@ _ACTS: dict[str, Act] = {
     "ModifyVpcEndpoint": gateways.modify_vpc_endpoint,
     "ModifyVpcTenancy": networks.modify_vpc_tenancy,
     "ReleaseAddress": gateways.release_address,
+    "ReplaceNetworkAclAssociation": acls.replace_network_acl_association,
+    "ReplaceNetworkAclEntry": acls.replace_network_acl_entry,
     "ReplaceRoute": routing.replace_route,
     "ReplaceRouteTableAssociation": routing.replace_route_table_association,
     "RevokeSecurityGroupEgress": partial(security.revoke, is_egress=True),

@@ -32,6 +32,11 @@ def fixed_id(prefix: str, *parts: str) -> str:
     return prefix + hashlib.sha256("/".join(parts).encode()).hexdigest()[:17]
 
 
+def dhcp_options_of(account: str, region: str) -> str:
+    """The id of the options that every new VPC gets."""
+    return fixed_id("dopt-", account, region, "default")
+
+
 @lru_cache(maxsize=64)
 def records_of(account: str, region: str) -> dict[str, dict[str, Document]]:
     """By kind and id. Not to be changed: a change is stored on the shelf."""
@@ -39,7 +44,7 @@ def records_of(account: str, region: str) -> dict[str, dict[str, Document]]:
     def named(prefix: str, *parts: str) -> str:
         return fixed_id(prefix, account, region, *parts)
 
-    vpc, dhcp, gateway = named("vpc-", "default"), named("dopt-", "default"), named("igw-", "default")
+    vpc, dhcp, gateway = named("vpc-", "default"), dhcp_options_of(account, region), named("igw-", "default")
     own: Document = {"OwnerId": account, "Tags": {}}
     subnets = [
         _subnet(account, region, named("subnet-", zone), vpc, zone, f"172.31.{16 * at}.0/20") for at, zone in enumerate(zones_of(region))

@@ -9,7 +9,6 @@ from batchyard.services import Params
 from batchyard.services.ec2 import defaults
 from batchyard.services.ec2.book import (
     ACL,
-    DHCP,
     ENDPOINT,
     GROUP,
     INTERNET,
@@ -86,7 +85,7 @@ def create_vpc(book: Book, params: Params) -> Params:
     not_available(params, *_IPV6)
     cidr = str(network_of(params.get("CidrBlock"), "InvalidVpc.Range"))
     id = new_id(VPC.prefix)
-    record = defaults.vpc_record(book.account, id, cidr, book.all(DHCP)[0]["DhcpOptionsId"], is_default=False)
+    record = defaults.vpc_record(book.account, id, cidr, defaults.dhcp_options_of(book.account, book.region), is_default=False)
     record |= {"InstanceTenancy": one_of(params, "InstanceTenancy", "default", "dedicated"), "Tags": tags_in(params, VPC.name)}
     book.put(VPC, record)
     book.put(ROUTES, defaults.route_table(book.account, new_id("rtb-"), id, cidr, new_id("rtbassoc-")))
@@ -112,7 +111,8 @@ def delete_vpc(book: Book, params: Params) -> Params:
     own_tables = [table for table in book.of_vpc(ROUTES, id) if not is_main(table)]
     gateways = [gateway for gateway in book.all(INTERNET) if any(a["VpcId"] == id for a in gateway["Attachments"])]
     nats = [nat for nat in book.of_vpc(NAT, id) if nat["State"] != "deleted"]
-    if own_groups or own_tables or gateways or nats or book.of_vpc(SUBNET, id) or book.of_vpc(ENDPOINT, id):
+    own_acls = [acl for acl in book.of_vpc(ACL, id) if not acl["IsDefault"]]
+    if own_acls or own_groups or own_tables or gateways or nats or book.of_vpc(SUBNET, id) or book.of_vpc(ENDPOINT, id):
         raise in_use(f"The vpc '{id}' has dependencies and cannot be deleted.")
     for kind in (ROUTES, ACL, GROUP):
         for record in book.of_vpc(kind, id):
@@ -217,25 +217,3 @@ def modify_subnet_attribute(book: Book, params: Params) -> Params:
             names[shown_as] = params[member].get("Value", False)
     book.put(SUBNET, {**subnet, "PrivateDnsNameOptionsOnLaunch": names})
     return {}
-
-
-def describe_network_acls(book: Book, params: Params) -> Params:
-    """API reference, DescribeNetworkAcls: each VPC has its default one, which all its subnets are associated with."""
-
-    def show(acl: Document) -> Params:
-        subnets = [subnet["SubnetId"] for subnet in book.of_vpc(SUBNET, acl["VpcId"])]
-        id = acl["NetworkAclId"]
-        named = [(defaults.fixed_id("aclassoc-", id, subnet), subnet) for subnet in subnets]
-        associations = [{"NetworkAclAssociationId": one, "NetworkAclId": id, "SubnetId": subnet} for one, subnet in named]
-        return {**shown(acl), "Associations": associations}
-
-    filters = members(network_acl_id="NetworkAclId", vpc_id="VpcId", default="IsDefault") | {
-        "association.subnet-id": lambda acl: [subnet["SubnetId"] for subnet in book.of_vpc(SUBNET, acl["VpcId"])]
-    }
-    return described(book, ACL, params, ids="NetworkAclIds", member="NetworkAcls", filters=filters, show=show)
-
-
-def describe_dhcp_options(book: Book, params: Params) -> Params:
-    """API reference, DescribeDhcpOptions."""
-    filters = members(dhcp_options_id="DhcpOptionsId", key="DhcpConfigurations.Key")
-    return described(book, DHCP, params, ids="DhcpOptionsIds", member="DhcpOptions", filters=filters)

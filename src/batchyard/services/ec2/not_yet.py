@@ -134,9 +134,6 @@ _REASONS: dict[str, str] = {
         ModifyVpcEndpointPayerResponsibility ResetEbsDefaultKmsKeyId UnmonitorInstances
         ValidateSecurityGroupQuotasForInterface
     """,
-    "DHCP options are those that exist from the start": """
-        AssociateDhcpOptions CreateDhcpOptions DeleteDhcpOptions
-    """,
     "slices of this machine have nothing of the kind": """
         AssociateEnclaveCertificateIamRole AssociateIamInstanceProfile AssociateInstanceEventWindow BundleInstance CancelBundleTask
         CancelConversionTask CancelExportTask ConfirmProductInstance CreateInstanceConnectEndpoint CreateInstanceEventWindow
@@ -236,9 +233,6 @@ _REASONS: dict[str, str] = {
     "there are no prefix lists": """
         CreateManagedPrefixList DeleteManagedPrefixList DescribeManagedPrefixLists DescribePrefixLists GetManagedPrefixListAssociations
         GetManagedPrefixListEntries ModifyManagedPrefixList RestoreManagedPrefixListVersion
-    """,
-    "network ACLs are those that come with a VPC": """
-        CreateNetworkAcl CreateNetworkAclEntry DeleteNetworkAcl DeleteNetworkAclEntry ReplaceNetworkAclAssociation ReplaceNetworkAclEntry
     """,
     "traffic is not mirrored": """
         CreateTrafficMirrorFilter CreateTrafficMirrorFilterRule CreateTrafficMirrorSession CreateTrafficMirrorTarget
