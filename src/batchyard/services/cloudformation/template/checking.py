@@ -93,8 +93,7 @@ def _check_sections(template: Template) -> None:
         if not isinstance(found, Mapping):
             raise refusal(f"[/{section}] {section} must be an object", template, (section,))
         if "Fn::Transform" in found:
-            named = usage.transform_name(found["Fn::Transform"])
-            raise TemplateFault(f"No transform named {named} found.", template.line((section, "Fn::Transform")))
+            usage.refuse_transform(found["Fn::Transform"], template, (section, "Fn::Transform"))
         if loops := [key for key in found if key.startswith("Fn::ForEach::")]:
             raise TemplateFault(f"Template error: {loops[0]} needs the transform {syntax.EXTENSIONS}", template.line((section, loops[0])))
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from batchyard.services.cloudformation.template import parameters, patterns, syntax
+from batchyard.services.cloudformation.template import parameters, patterns, syntax, usage
 from batchyard.services.cloudformation.template.model import Path, Template, TemplateFault
 
 MAX_PARAMETERS = 200
@@ -124,7 +124,9 @@ def check_mappings(template: Template) -> None:
     for name, rows in declared.items():
         if not ALPHANUMERIC.match(name):
             raise refusal(f"Mappings name '{name}' is non alphanumeric.", template, ("Mappings", name))
-        if name == "Fn::Transform" or not isinstance(rows, Mapping):
+        if isinstance(rows, Mapping) and "Fn::Transform" in rows:
+            usage.refuse_transform(rows["Fn::Transform"], template, ("Mappings", name, "Fn::Transform"))
+        if not isinstance(rows, Mapping):
             raise refusal(f"Every Mappings member {name} must be a map", template, ("Mappings", name))
         for key, attributes in rows.items():
             path: Path = ("Mappings", name, key)

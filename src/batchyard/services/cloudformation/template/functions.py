@@ -64,7 +64,7 @@ def _value(value: Any, scope: Scope, path: Path) -> Any:
     if call is not None:
         name, argument = call
         if name not in _TABLE:
-            raise _fault(f"Encountered unsupported function: {name} Supported functions are: [{', '.join(sorted(_TABLE))}]", scope, path)
+            raise _fault(words.UNSUPPORTED.format(name), scope, path)
         return _TABLE[name](argument, scope, (*path, name))
     if isinstance(value, Mapping):
         members = ((key, _value(inner, scope, (*path, key))) for key, inner in value.items())

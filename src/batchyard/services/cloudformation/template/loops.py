@@ -90,6 +90,8 @@ class _Writer:
         names = [each.name for each in references.references(written, self.scope.template, source)]
         if missing := [name for name in names if name in self.scope.template.section("Parameters") and name not in self.scope.parameters]:
             raise TemplateFault(f"Parameters: [{', '.join(missing)}] must have values", self.scope.template.line(source))
+        if later := [name for name in names if parameters.is_looked_up(self.scope.template, name)]:
+            raise self._fault(f"Fn::ForEach over {later[0]}, whose value is looked up in SSM, is not there yet", source)
         wanted = functions.resolve(written, self.scope, source)
         texts = [functions.as_text(each) for each in wanted] if isinstance(wanted, list) else [None]
         if None in texts:

@@ -81,6 +81,12 @@ def looked_up(template: Template, settled: Mapping[str, str]) -> dict[str, str]:
     return {name: text for name, text in settled.items() if _SSM_VALUE.match(str(declared.get(name, {}).get("Type")))}
 
 
+def is_looked_up(template: Template, name: str) -> bool:
+    """Whether a parameter takes the value of an SSM parameter."""
+    parts = template.section("Parameters").get(name)
+    return isinstance(parts, Mapping) and _SSM_VALUE.match(str(parts.get("Type"))) is not None
+
+
 def existing(template: Template, settled: Mapping[str, str]) -> list[tuple[str, str, str]]:
     """(parameter, type, id) of what must exist: AWS::EC2::*, AWS::Route53::HostedZone::Id, AWS::SSM::Parameter::Name.
 

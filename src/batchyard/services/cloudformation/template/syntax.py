@@ -61,7 +61,7 @@ def function(value: Any) -> tuple[str, Any] | None:
     """The function that `value` calls and its argument; None when it is no call. {"Condition": ...} is one in conditions only."""
     if isinstance(value, Mapping) and len(value) == 1:
         ((name, argument),) = value.items()
-        if name == "Ref" or (isinstance(name, str) and name.startswith("Fn::")):
+        if name == "Ref" or (isinstance(name, str) and name[:4].lower() == "fn::"):
             return name, argument
     return None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 from batchyard.services.cloudformation.template import functions, parameters, syntax, words
 from batchyard.services.cloudformation.template.functions import arguments
@@ -52,8 +52,8 @@ def check(value: Any, template: Template, path: Path, where: str) -> None:
 def _check_alone(value: Mapping[str, Any], template: Template, path: Path) -> None:
     """A function is all that there is of an object; Fn::ForEach alone stands among members, under a name of its own."""
     if "Fn::Transform" in value:
-        raise TemplateFault(f"No transform named {transform_name(value['Fn::Transform'])} found.", template.line((*path, "Fn::Transform")))
-    calls = [key for key in value if key.startswith("Fn::") and not key.startswith("Fn::ForEach::")]
+        refuse_transform(value["Fn::Transform"], template, (*path, "Fn::Transform"))
+    calls = [key for key in value if key[:4].lower() == "fn::" and not key.startswith("Fn::ForEach::")]
     if calls and len(value) > 1:
         beside = next(key for key in value if key != calls[0])
         message = f"Template error: {calls[0]} must be the only member of its object, beside it stands {beside}"
@@ -69,12 +69,8 @@ def _check_call(name: str, argument: Any, template: Template, path: Path, where:
     if where == "conditions":
         allowed -= {"Fn::ImportValue", "Fn::GetAZs", "Fn::Cidr", "Fn::Base64"}
     if name not in allowed:
-        if name in syntax.TESTS and where == "values":
-            raise TemplateFault(f"Template error: {name} can be used in the Conditions block only, here use Fn::If", template.line(path))
-        known = ", ".join(sorted(allowed))
-        raise TemplateFault(
-            f"Template error: Encountered unsupported function: {name} Supported functions are: [{known}]", template.line(path)
-        )
+        refusal = words.COLLAPSED if name in syntax.TESTS and where == "values" else words.UNSUPPORTED
+        raise TemplateFault(f"Template error: {refusal.format(name)}", template.line(path))
     if name in _WORDS:
         found = arguments(argument, _COUNTS.get(name, range(2, 3)), _WORDS[name], template, path)
         _check_arguments(name, found, template, path)
@@ -97,10 +93,11 @@ def _check_call(name: str, argument: Any, template: Template, path: Path, where:
         raise TemplateFault(f"Template error: {words.LENGTH}", template.line(path))
 
 
-def transform_name(argument: Any) -> str:
-    """The transform that a Fn::Transform asks for, the first of several."""
+def refuse_transform(argument: Any, template: Template, path: Path) -> NoReturn:
+    """Raises the refusal of a Fn::Transform, by the name of its transform, the first of several."""
     first = argument[0] if isinstance(argument, list) and argument else argument
-    return str(first.get("Name")) if isinstance(first, Mapping) else str(first)
+    name = first.get("Name") if isinstance(first, Mapping) else first
+    raise TemplateFault(f"No transform named {name} found.", template.line(path))
 
 
 def kind(value: Any, template: Template) -> str:

@@ -16,6 +16,12 @@ ZONES = "every Fn::GetAZs object must have a String-typed value."
 CIDR = "every Fn::Cidr object requires a block of addresses, a count from 1 to 256 and the number of bits of each block"
 IMPORT = "every Fn::ImportValue object must have a String-typed value."
 LENGTH = "every Fn::Length object requires a list"
+UNSUPPORTED = (
+    "Encountered unsupported function: {} Supported functions are: [Fn::Base64, Fn::GetAtt, Fn::GetAZs, Fn::ImportValue, Fn::Join,"
+    " Fn::Split, Fn::FindInMap, Fn::Select, Ref, Fn::Equals, Fn::If, Fn::Not, Condition, Fn::And, Fn::Or, Fn::Contains,"
+    " Fn::EachMemberEquals, Fn::EachMemberIn, Fn::ValueOf, Fn::ValueOfAll, Fn::RefAll, Fn::Sub, Fn::Cidr]"
+)
+COLLAPSED = "{} cannot be partially collapsed"  # a condition function outside of conditions
 GET_ATT = "every Fn::GetAtt object requires two non-empty parameters, the resource name and the resource attribute"
 SUB_VALUES = "every value of the context object of every Fn::Sub object must be a string or a function that returns a string"
 STACK_OUTPUT = "every Fn::GetStackOutput object requires a StackName and an OutputName"
