@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 from batchyard.services.cloudformation.template import conditions, declarations, references, syntax, usage
@@ -43,6 +43,10 @@ _RESOURCE = frozenset(
     ]
 )
 _OUTPUT = frozenset(("Condition", "Description", "Export", "Value"))
+_REFERRING = {
+    "Resources": ("Properties", "Metadata", "CreationPolicy", "UpdatePolicy"),
+    "Outputs": ("Value", "Export", "Description"),
+}
 _POLICIES = {
     "DeletionPolicy": ("Delete", "Retain", "Snapshot", "RetainExceptOnCreate"),
     "UpdateReplacePolicy": ("Delete", "Retain", "Snapshot"),
@@ -240,30 +244,35 @@ def _check_references(template: Template, has_attribute: HasAttribute | None) ->
     for reference in references.references(template.section("Rules"), template, ("Rules",)):
         if reference.name not in names:
             raise references.unresolved([reference.name], "Rules", template, reference.path)
-    for name, resource in resources.items():
-        for index, other in enumerate(references.depends_on(resource)):
-            if other not in resources:
-                raise references.unresolved([other], "Resources", template, ("Resources", name, "DependsOn", index))
-            if other == name:
-                raise references.circular([name], template)
-        for key in ("Properties", "Metadata", "CreationPolicy", "UpdatePolicy"):
-            _check_targets(resource.get(key), template, ("Resources", name, key), names, has_attribute)
-    _check_targets(template.section("Outputs"), template, ("Outputs",), names, has_attribute)
+    for section in ("Resources", "Outputs"):
+        missing: dict[str, Path] = {}  # all of a section at once, as AWS names them
+        for name, part in template.section(section).items():
+            for index, other in enumerate(references.depends_on(part) if section == "Resources" else ()):
+                if other not in resources:
+                    missing.setdefault(other, (section, name, "DependsOn", index))
+                if other == name:
+                    raise references.circular([name], template)
+            for key in _REFERRING[section]:
+                for found in _targets(part.get(key), template, (section, name, key), has_attribute):
+                    if found.name not in resources and found.name not in names:
+                        missing.setdefault(found.name, found.path)
+        if missing:
+            raise references.unresolved(list(missing), section, template, next(iter(missing.values())))
 
 
-def _check_targets(value: Any, template: Template, path: Path, known: Collection[str], has_attribute: HasAttribute | None) -> None:
+def _targets(value: Any, template: Template, path: Path, has_attribute: HasAttribute | None) -> Iterator[references.Reference]:
+    """What `value` refers to as a whole; of what it asks an attribute of, it is checked that there is one."""
     resources = template.section("Resources")
-    for reference in references.references(value, template, path):
-        if reference.is_attribute and reference.name not in resources:
+    for found in references.references(value, template, path):
+        if not found.is_attribute:
+            yield found
+        elif found.name not in resources:
             raise TemplateFault(
-                f"Template error: instance of Fn::GetAtt references undefined resource {reference.name}", template.line(reference.path)
+                f"Template error: instance of Fn::GetAtt references undefined resource {found.name}", template.line(found.path)
             )
-        is_known = reference.is_attribute and has_attribute is not None and isinstance(reference.attribute, str)
-        if is_known and has_attribute is not None and not has_attribute(resources[reference.name]["Type"], reference.attribute):
-            words = f"resource {reference.name} does not support attribute type {reference.attribute} in Fn::GetAtt"
-            raise TemplateFault(f"Template error: {words}", template.line(reference.path))
-        if not reference.is_attribute and reference.name not in resources and reference.name not in known:
-            raise references.unresolved([reference.name], str(path[0]), template, reference.path)
+        elif has_attribute and isinstance(found.attribute, str) and not has_attribute(resources[found.name]["Type"], found.attribute):
+            words = f"resource {found.name} does not support attribute type {found.attribute} in Fn::GetAtt"
+            raise TemplateFault(f"Template error: {words}", template.line(found.path))
 
 
 def _check_circles(template: Template) -> None:
