@@ -73,7 +73,9 @@ async def test_a_vpc_and_a_subnet(bench: Workbench) -> None:
     dns = {"EnableDnsHostnames": True, "EnableDnsSupport": True}
     named = [{"Key": "Name", "Value": "lab"}]
     assert await vpc.read() == {"CidrBlock": "10.0.0.0/16", "InstanceTenancy": "default", **dns, "Tags": named}
-    await vpc.update(CidrBlock="10.0.0.0/16", EnableDnsSupport=False, tags={"of": "another"})
+    assert made.attributes["EnableDnsHostnames"] is True
+    changed = await vpc.update(CidrBlock="10.0.0.0/16", EnableDnsSupport=False, tags={"of": "another"})
+    assert (changed.attributes["EnableDnsHostnames"], changed.attributes["EnableDnsSupport"]) == (False, False)
     read = await vpc.read()
     assert read == {"CidrBlock": "10.0.0.0/16", "InstanceTenancy": "default", "EnableDnsHostnames": False, "EnableDnsSupport": False}
     (shown,) = (await bench.hands.call("ec2", "DescribeVpcs", {"VpcIds": [made.physical_id]}))["Vpcs"]
@@ -163,7 +165,8 @@ async def test_a_security_group(bench: Workbench) -> None:
     base = {"GroupDescription": "lab", "VpcId": id_of(vpc)}
     made = await group.create(**base, SecurityGroupIngress=[WEB, SSH])
     id = made.physical_id
-    assert made.attributes == {"GroupId": id, "Id": id, "VpcId": id_of(vpc)}
+    named = {"GroupName": "genomics-SecurityGroup-1A2B3C4D5E6F", "GroupDescription": "lab"}
+    assert made.attributes == {"GroupId": id, "Id": id, "VpcId": id_of(vpc), **named}
     out = (True, "-1", -1, "0.0.0.0/0", None)
     ssh, web = (False, "tcp", 22, "10.0.0.0/8", "from inside"), (False, "tcp", 443, "0.0.0.0/0", None)
     assert await rules(bench, id) == [ssh, web, out]

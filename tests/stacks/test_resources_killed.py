@@ -14,6 +14,7 @@ from test_resources_keys import KEY, REPOSITORY
 from test_resources_lambda import FUNCTION, SETTINGS
 
 from batchyard.services.cloudformation.resources import types
+from batchyard.services.cloudformation.schemas.attributes import attributes
 from batchyard.services.repeating import Step, current_step, forget
 from batchyard.store.shelf import Place
 
@@ -194,3 +195,22 @@ async def test_a_life_that_is_cut_off_everywhere(bench: Workbench, name: str) ->
     assert {operation: count for operation, count in after.items() if operation not in kept} == {
         operation: count for operation, count in before.items() if operation not in kept
     }
+
+
+async def test_getatt_gives_what_may_be_asked(bench: Workbench) -> None:
+    """But for what a resource here never has, and what a template would have to say first."""
+    on = await ground(bench)
+    never = (
+        "VpcEncryptionControl",
+        "BlockPublicAccessStates",
+        "Ipv4",
+        "Ipv6",
+        "EnableLniAtDeviceIndex",
+        "AutoProvisionZones",
+        "AutoScalingIps",
+    )
+    unsaid = {"AllowedPattern", "Policies", "RouteTableId", "SnapStartResponse"}
+    for name, (first, _) in cases(on).items():
+        made = await Life(bench.hands, TYPES[f"AWS::{name}"], "Asked").create(**first)
+        missing = {one for one in attributes(f"AWS::{name}") if one not in made.attributes and not one.startswith(never)}
+        assert missing <= unsaid, name

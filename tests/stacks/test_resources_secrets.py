@@ -32,7 +32,8 @@ async def test_a_parameter(bench: Workbench) -> None:
     parameter = life(bench, "SSM::Parameter")
     made = await parameter.create(Name="/lab/queue", Type="String", Value="default", Description="one", Tags={"lab": "7"}, tags={"of": "s"})
     assert made.physical_id == "/lab/queue"
-    assert made.attributes == {"Name": "/lab/queue", "Type": "String", "Value": "default"}
+    shown = {"Name": "/lab/queue", "Type": "String", "Value": "default", "Description": "one", "DataType": "text", "Tier": "Standard"}
+    assert made.attributes == {**shown, "Arn": f"arn:aws:ssm:{REGION}:{ACCOUNT}:parameter/lab/queue"}
     described = {"Name": "/lab/queue", "DataType": "text", "Tier": "Standard"}
     assert await parameter.read() == {**described, "Type": "String", "Value": "default", "Description": "one", "Tags": {"lab": "7"}}
     of_it = {"ResourceType": "Parameter", "ResourceId": "/lab/queue"}

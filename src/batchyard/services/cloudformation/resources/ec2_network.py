@@ -35,7 +35,13 @@ async def create_vpc(hands: Hands, asked: Asked) -> Made:
         "DefaultSecurityGroup": group["GroupId"],
         "Ipv6CidrBlocks": [],
     }
-    return Made(id, attributes)
+    return Made(id, {**attributes, **_told(properties)})
+
+
+def _told(properties: Properties) -> Properties:
+    """The properties of a VPC that GetAtt gives as well."""
+    dns = {name: _or_default(properties, name, otherwise) for name, otherwise in _DNS.items()}
+    return {**dns, "InstanceTenancy": _or_default(properties, "InstanceTenancy", "default")}
 
 
 async def _set_dns(steps: Steps, id: str, before: Properties, after: Properties) -> None:
@@ -61,7 +67,7 @@ async def update_vpc(hands: Hands, asked: Asked, kept: Kept) -> Made:
             await steps.call("ModifyVpcTenancy", {"VpcId": id, "InstanceTenancy": "default"})
         await _set_dns(steps, id, before, after)
         await change_tags(steps, id, asked, kept)
-    return Made(id, kept.attributes)
+    return Made(id, {**kept.attributes, **_told(after)})
 
 
 def replaces_vpc(before: Properties, after: Properties) -> frozenset[str]:
@@ -116,7 +122,14 @@ async def create_subnet(hands: Hands, asked: Asked) -> Made:
         "Ipv6CidrBlocks": [],
         "OutpostArn": "",
     }
-    return Made(id, attributes)
+    return Made(id, {**attributes, **_shown_switches(asked.properties)})
+
+
+def _shown_switches(properties: Properties) -> dict[str, Any]:
+    """The switches of a subnet, which GetAtt gives as well."""
+    names = properties.get(_NAMES) or {}
+    told = {f"{_NAMES}.{name}": names.get(name) or ("ip-name" if name == "HostnameType" else False) for name in _NAME_MEMBERS}
+    return {**{name: bool(properties.get(name)) for name in _SWITCHES}, **told}
 
 
 def _switches(properties: Properties) -> dict[str, Any]:
@@ -143,7 +156,7 @@ async def update_subnet(hands: Hands, asked: Asked, kept: Kept) -> Made:
     async with Steps(hands, SERVICE) as steps:
         await _set_switches(steps, kept.physical_id, kept.properties, asked.properties)
         await change_tags(steps, kept.physical_id, asked, kept)
-    return Made(kept.physical_id, kept.attributes)
+    return Made(kept.physical_id, {**kept.attributes, **_shown_switches(asked.properties)})
 
 
 async def delete_subnet(hands: Hands, kept: Kept) -> None:

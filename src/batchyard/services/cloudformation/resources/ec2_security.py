@@ -76,7 +76,8 @@ async def create_group(hands: Hands, asked: Asked) -> Made:
             await steps.call("RevokeSecurityGroupEgress", {"GroupId": id, "IpPermissions": [_EVERYTHING_OUT]})
             await steps.call("AuthorizeSecurityGroupEgress", {"GroupId": id, "IpPermissions": egress})
         (group,) = (await steps.call("DescribeSecurityGroups", {"GroupIds": [id]}))["SecurityGroups"]
-    return Made(id, {"GroupId": id, "Id": id, "VpcId": group["VpcId"]})
+    named = {"GroupName": group["GroupName"], "GroupDescription": group["Description"]}
+    return Made(id, {"GroupId": id, "Id": id, "VpcId": group["VpcId"], **named})
 
 
 async def update_group(hands: Hands, asked: Asked, kept: Kept) -> Made:

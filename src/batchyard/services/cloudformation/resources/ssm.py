@@ -32,8 +32,10 @@ def _put(asked: Asked, name: str) -> Properties:
     return {"Name": name, **given(asked.properties, "AllowedPattern", "Policies", *_VALUES)}
 
 
-def _made(name: str, properties: Properties) -> Made:
-    return Made(name, {"Name": name, **given(properties, "Type", "Value")})
+def _made(hands: Hands, name: str, properties: Properties) -> Made:
+    arn = f"arn:{hands.partition}:ssm:{hands.region}:{hands.account}:parameter/{name.removeprefix('/')}"
+    rest = {"DataType": "text", "Tier": "Standard", "Description": "", **given(properties, "AllowedPattern", "Policies", *_VALUES)}
+    return Made(name, {"Name": name, "Arn": arn, **rest})
 
 
 async def create_parameter(hands: Hands, asked: Asked) -> Made:
@@ -41,7 +43,7 @@ async def create_parameter(hands: Hands, asked: Asked) -> Made:
     name = asked.properties.get("Name") or asked.name
     tags = {**tags_of(asked), **asked.system_tags}
     await hands.call(SERVICE, "PutParameter", {**_put(asked, name), **({"Tags": listed(tags)} if tags else {})})
-    return _made(name, asked.properties)
+    return _made(hands, name, asked.properties)
 
 
 async def update_parameter(hands: Hands, asked: Asked, kept: Kept) -> Made:
@@ -60,7 +62,7 @@ async def update_parameter(hands: Hands, asked: Asked, kept: Kept) -> Made:
             # What is left out would stay as it was: here it is to be what it is for a new parameter.
             description = asked.properties.get("Description") or ""
             await steps.call("PutParameter", {**params, "Description": description, "Overwrite": True})
-    return _made(name, asked.properties)
+    return _made(hands, name, asked.properties)
 
 
 async def delete_parameter(hands: Hands, kept: Kept) -> None:
