@@ -48,7 +48,13 @@ async def create_secret(hands: Hands, asked: Asked) -> Made:
         **await _value(hands, properties),
     }
     answer = await hands.call(SERVICE, "CreateSecret", params)
-    return Made(answer["ARN"], {"Id": answer["ARN"]})
+    return Made(answer["ARN"], {"Id": answer["ARN"], **_version(answer, properties)})
+
+
+def _version(answer: Properties, properties: Properties, former: str = "") -> dict[str, str]:
+    """What an update that is taken back must know of a value that was made up: its version, the one before, and by which rule."""
+    rule = json.dumps(properties.get("GenerateSecretString"), sort_keys=True)
+    return {"VersionId": answer.get("VersionId", ""), "FormerVersionId": former, "Rule": rule}
 
 
 async def _value(hands: Hands, properties: Properties) -> Properties:
@@ -77,7 +83,7 @@ async def _value(hands: Hands, properties: Properties) -> Properties:
 
 
 async def update_secret(hands: Hands, asked: Asked, kept: Kept) -> Made:
-    """Another description, key or value. A rule to make one up that differs makes up another one, as on AWS."""
+    """Another description, key or value. A rule to make one up that differs makes up another one, unless it comes back."""
     require_known(asked, _SECRET, _REFUSALS)
     id, before, after = kept.physical_id, kept.properties, asked.properties
     async with Steps(hands, SERVICE) as steps:
@@ -92,11 +98,28 @@ async def update_secret(hands: Hands, asked: Asked, kept: Kept) -> Made:
         for name in ("Description", "KmsKeyId"):
             if changed(before, after, name):
                 params[name] = after.get(name) or ""
-        if changed(before, after, "SecretString", "GenerateSecretString"):
+        made = dict(kept.attributes)
+        is_other = changed(before, after, "SecretString", "GenerateSecretString")
+        comes_back = asked.is_undoing and after.get("GenerateSecretString") is not None
+        if is_other and not comes_back:
             params |= await _value(hands, after)
         if params:
-            await steps.call("UpdateSecret", {"SecretId": id, **params})
-    return Made(id, kept.attributes)
+            answer = await steps.call("UpdateSecret", {"SecretId": id, **params})
+            if "VersionId" in answer:
+                made |= _version(answer, after, made.get("VersionId", ""))
+        if is_other and comes_back:
+            made |= await _bring_back(steps, id, after, made)
+    return Made(id, made)
+
+
+async def _bring_back(steps: Steps, id: str, properties: Properties, attributes: dict[str, str]) -> dict[str, str]:
+    """Make the value before the current one again, if the current one was made by another rule than `properties` have."""
+    current, former = attributes.get("VersionId", ""), attributes.get("FormerVersionId", "")
+    if attributes.get("Rule") == _version({}, properties)["Rule"] or not former:
+        return {}
+    stage = {"SecretId": id, "VersionStage": "AWSCURRENT", "MoveToVersionId": former, "RemoveFromVersionId": current}
+    await steps.call_unless("InvalidParameterException", "UpdateSecretVersionStage", stage)  # unless somebody else has put one since
+    return _version({"VersionId": former}, properties)
 
 
 async def delete_secret(hands: Hands, kept: Kept) -> None:
