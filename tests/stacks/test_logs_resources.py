@@ -80,6 +80,21 @@ async def test_a_refused_group_is_not_left(bench: Workbench, properties: dict[st
     assert (await bench.hands.call("logs", "DescribeLogGroups", {"logGroupNamePrefix": "refused"}))["logGroups"] == []
 
 
+async def test_the_group_of_jobs_may_be_a_stacks_before_the_first_job(bench: Workbench) -> None:
+    hands = bench.hands
+    asked = wanted(GROUP, {"LogGroupName": "/aws/batch/job", "RetentionInDays": 30})
+    made = await GROUP.create(hands, asked)
+    kept = standing(asked, made)
+    assert (await GROUP.read(hands, kept))["RetentionInDays"] == 30
+    with pytest.raises(Fault, match="already exists"):
+        await GROUP.create(hands, asked)
+    await GROUP.delete(hands, kept)
+    made = await GROUP.create(hands, wanted(GROUP, {"LogGroupName": "/aws/batch/job"}))
+    await hands.call("logs", "CreateLogStream", {"logGroupName": "/aws/batch/job", "logStreamName": "job/default/1"})
+    with pytest.raises(Fault, match="already exists"):
+        await GROUP.create(hands, asked)
+
+
 async def test_a_log_stream(bench: Workbench) -> None:
     hands = bench.hands
     await hands.call("logs", "CreateLogGroup", {"logGroupName": "/jobs"})

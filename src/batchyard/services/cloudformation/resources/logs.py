@@ -25,6 +25,7 @@ from batchyard.services.cloudformation.resources.type import Asked, Hands, Kept,
 _GROUP = frozenset(
     ("LogGroupName", "LogGroupClass", "KmsKeyId", "RetentionInDays", "DeletionProtectionEnabled", "ResourcePolicyDocument", "Tags")
 )
+OF_JOBS = "/aws/batch/job"
 _REFUSED = {
     "BearerTokenAuthenticationEnabled": "log groups take events by signed requests only",
     "DataProtectionPolicy": "nothing is masked",
@@ -39,9 +40,12 @@ async def create_group(hands: Hands, asked: Asked) -> Made:
     """Makes it; if its retention or policy is refused, it is not left."""
     require_known(asked, _GROUP, _REFUSED)
     name = given_name(asked, "LogGroupName")
-    is_there = await _group(hands, name) is not None
-    await refuse_taken(hands, asked, name, is_there)
-    if not is_there:
+    group = await _group(hands, name)
+    is_free = group is None or await _is_untouched(hands, group)
+    await refuse_taken(hands, asked, name, not is_free)
+    if group is not None and is_free:
+        await _removed(hands, name)
+    if is_free:
         members = given(asked.properties, "LogGroupClass", "KmsKeyId", "DeletionProtectionEnabled")
         tags = tags_for(LOG_GROUP, asked)
         params = {"LogGroupName": name, **members, **({"Tags": tags} if tags else {})}
@@ -117,6 +121,16 @@ async def _group(hands: Hands, name: str) -> dict[str, Any] | None:
     params: dict[str, Any] = {"logGroupIdentifiers": [name]}
     groups: list[dict[str, Any]] = (await hands.call("logs", "DescribeLogGroups", params))["logGroups"]
     return groups[0] if groups else None
+
+
+async def _is_untouched(hands: Hands, group: dict[str, Any]) -> bool:
+    """Whether it is the group of jobs, which is always there, and nobody has used or set anything of it: as on AWS before the first job."""
+    name = group["logGroupName"]
+    if name != OF_JOBS or "retentionInDays" in group or group.get("deletionProtectionEnabled"):
+        return False
+    tags = (await hands.call("logs", "ListTagsForResource", {"resourceArn": _arn(hands, name)}))["tags"]
+    streams = (await hands.call("logs", "DescribeLogStreams", {"logGroupName": name, "limit": 1}))["logStreams"]
+    return not tags and not streams
 
 
 async def _put_group_policy(hands: Hands, name: str, properties: Properties) -> None:
