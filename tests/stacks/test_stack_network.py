@@ -89,6 +89,10 @@ def account(yard: Yard) -> dict[str, Any]:
         "profiles": [one["InstanceProfileName"] for one in iam.list_instance_profiles()["InstanceProfiles"]],
         "parameters": [one["Name"] for one in yard.client("ssm").describe_parameters()["Parameters"]],
         "secrets": [one["Name"] for one in yard.client("secretsmanager").list_secrets()["SecretList"]],
+        "acls": [one["NetworkAclId"] for one in ec2.describe_network_acls()["NetworkAcls"]],
+        "options": [one["DhcpOptionsId"] for one in ec2.describe_dhcp_options()["DhcpOptions"]],
+        "placements": [one["GroupName"] for one in ec2.describe_placement_groups()["PlacementGroups"]],
+        "repositories": [one["repositoryName"] for one in yard.client("ecr").describe_repositories()["repositories"]],
         "functions": [one["FunctionName"] for one in yard.client("lambda").list_functions()["Functions"]],
     }
 
@@ -109,6 +113,11 @@ def test_a_network_with_all_that_belongs_to_it(yard: Yard) -> None:
     assert ids["PrivateRoute"] == f"{ids['PrivateTable']}|0.0.0.0/0" and ids["Attachment"] == f"IGW|{out['Vpc']}"
     (address,) = ec2.describe_addresses(AllocationIds=[out["Allocation"]])["Addresses"]
     assert address["PublicIp"] == ids["Address"] and out["VpcCidr"] == "10.9.0.0/16"
+    (acl,) = ec2.describe_network_acls(NetworkAclIds=[ids["Acl"]])["NetworkAcls"]
+    assert [one["NetworkAclAssociationId"] for one in acl["Associations"]] == [ids["AclAssociation"]] and vpc["DhcpOptionsId"] == ids[
+        "Options"
+    ]
+    assert ids["Repository"].startswith("whole-repository-") and ids["Placement"].startswith("whole-Placement-")
     versions = ec2.describe_launch_template_versions(LaunchTemplateId=ids["Template"], Versions=[out["TemplateVersion"]])
     assert versions["LaunchTemplateVersions"][0]["LaunchTemplateData"]["InstanceType"] == "m5.large"
     role = iam.get_role(RoleName=ids["Role"])["Role"]
