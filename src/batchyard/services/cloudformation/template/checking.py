@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
-from batchyard.services.cloudformation.template import conditions, declarations, references, syntax, usage
+from batchyard.services.cloudformation.template import conditions, declarations, references, syntax, usage, words
 from batchyard.services.cloudformation.template.declarations import ALPHANUMERIC, limited, refusal
 from batchyard.services.cloudformation.template.model import Path, Template, TemplateFault
 
@@ -175,6 +175,8 @@ def _check_outputs(template: Template) -> None:
             )
         if "Export" in output:
             _check_export(name, output["Export"], template, (*path, "Export"))
+            if usage.depends(output["Export"]["Name"], template, (*path, "Export", "Name")):
+                raise TemplateFault(f"Template error: {words.EXPORT_DEPENDS.format(name)}", template.line((*path, "Export", "Name")))
 
 
 def _check_export(output: str, export: Any, template: Template, path: Path) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn
 
-from batchyard.services.cloudformation.template import functions, parameters, syntax, words
+from batchyard.services.cloudformation.template import functions, parameters, references, syntax, words
 from batchyard.services.cloudformation.template.functions import arguments
 from batchyard.services.cloudformation.template.model import Path, Template, TemplateFault
 
@@ -13,6 +13,7 @@ _IN_RULES = syntax.TESTS - {"Condition"} | syntax.RULES | {"Ref"}
 _IN_MAP = frozenset({"Ref", "Fn::FindInMap"})  # without the transform AWS::LanguageExtensions
 _LISTS = frozenset({"Fn::Cidr", "Fn::GetAZs", "Fn::RefAll", "Fn::Split", "Fn::ValueOfAll"})
 _TEXTS = frozenset({"Fn::Base64", "Fn::GetStackOutput", "Fn::ImportValue", "Fn::Join", "Fn::Length", "Fn::Sub", "Fn::ToJsonString"})
+_OUTSIDE = frozenset({"Fn::GetAZs", "Fn::GetStackOutput", "Fn::ImportValue"})
 _STACK_OUTPUT = frozenset({"OutputName", "Region", "RoleArn", "StackName"})
 _WORDS = {
     "Fn::Contains": words.CONTAINS,
@@ -82,6 +83,8 @@ def _check_call(name: str, argument: Any, template: Template, path: Path, where:
         syntax.attribute(argument, template, path)
     elif name in ("Ref", "Condition", "Fn::RefAll") and (not isinstance(argument, str) or not argument):
         raise TemplateFault(f"Template error: every {name} object must have a single String value.", template.line(path))
+    elif name == "Fn::ImportValue" and depends(argument, template, path):
+        raise TemplateFault(f"Template error: {words.IMPORT_DEPENDS}", template.line(path))
     elif name in ("Fn::Base64", "Fn::GetAZs", "Fn::ImportValue") and kind(argument, template) not in ("text", ""):
         raise TemplateFault(f"Template error: every {name} object must have a String-typed value.", template.line(path))
     elif name == "Fn::GetStackOutput":
@@ -91,6 +94,26 @@ def _check_call(name: str, argument: Any, template: Template, path: Path, where:
             raise TemplateFault("Template error: Fn::GetStackOutput with a RoleArn is not there yet", template.line((*path, "RoleArn")))
     elif name == "Fn::Length" and kind(argument, template) not in ("list", ""):
         raise TemplateFault(f"Template error: {words.LENGTH}", template.line(path))
+
+
+def depends(value: Any, template: Template, path: Path) -> bool:
+    """Whether `value` cannot be known before there are resources, or asks other stacks or for zones."""
+    if any(found.is_attribute or found.name in template.section("Resources") for found in references.references(value, template, path)):
+        return True
+    return not _OUTSIDE.isdisjoint(_called(value))
+
+
+def _called(value: Any) -> Iterator[str]:
+    """The names of all functions in `value`."""
+    if isinstance(value, Mapping):
+        call = syntax.function(value)
+        if call is not None:
+            yield call[0]
+        for inner in value.values():
+            yield from _called(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _called(inner)
 
 
 def refuse_transform(argument: Any, template: Template, path: Path) -> NoReturn:

@@ -15,6 +15,8 @@ BASE64 = "every Fn::Base64 object must have a String-typed value."
 ZONES = "every Fn::GetAZs object must have a String-typed value."
 CIDR = "every Fn::Cidr object requires a block of addresses, a count from 1 to 256 and the number of bits of each block"
 IMPORT = "every Fn::ImportValue object must have a String-typed value."
+IMPORT_DEPENDS = "the attribute in Fn::ImportValue must not depend on any resources, imported values, or Fn::GetAZs"
+EXPORT_DEPENDS = "the Name of the Export of output {} must not depend on any resources"
 LENGTH = "every Fn::Length object requires a list"
 UNSUPPORTED = (
     "Encountered unsupported function: {} Supported functions are: [Fn::Base64, Fn::GetAtt, Fn::GetAZs, Fn::ImportValue, Fn::Join,"
