@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from yard import Yard
+from yard import Yard, until
 
 PATIENCE_S = 60.0
 ENDS = ("COMPLETE", "FAILED")
@@ -220,3 +220,33 @@ def test_what_is_not_there_is_refused_by_name(yard: Yard) -> None:
     with pytest.raises(client.exceptions.ClientError, match="AWS::EC2::Instance"):
         client.create_stack(StackName="server", TemplateBody=template)
     assert account(yard) == before
+
+
+def test_drift_of_a_whole_network(yard: Yard) -> None:
+    """Nothing has drifted that nobody touched; what somebody touched has, and nothing else."""
+    before, stack = account(yard), Deployment(yard, "drifting")
+    assert stack.create() == "CREATE_COMPLETE"
+
+    def drifted() -> dict[str, list[str]]:
+        detection = stack.client.detect_stack_drift(StackName="drifting")["StackDriftDetectionId"]
+
+        def status() -> str | None:
+            now = stack.client.describe_stack_drift_detection_status(StackDriftDetectionId=detection)["DetectionStatus"]
+            return None if now == "DETECTION_IN_PROGRESS" else str(now)
+
+        assert until(status, "drift to be detected", PATIENCE_S) == "DETECTION_COMPLETE"
+        found = stack.client.describe_stack_resource_drifts(StackName="drifting")["StackResourceDrifts"]
+        return {
+            one["LogicalResourceId"]: [difference["PropertyPath"] for difference in one.get("PropertyDifferences", [])]
+            for one in found
+            if one["StackResourceDriftStatus"] != "IN_SYNC"
+        }
+
+    assert drifted() == {}
+    ids = stack.resources()
+    yard.client("iam").delete_role_policy(RoleName=ids["Role"], PolicyName="inline")
+    yard.client("ec2").create_tags(Resources=[ids["Vpc"]], Tags=[{"Key": "Name", "Value": "other"}])
+    yard.client("ec2").revoke_security_group_ingress(GroupId=ids["Group"], SecurityGroupRuleIds=[ids["Rule"]])
+    yard.client("ssm").put_parameter(Name="/lab/port", Value="1", Overwrite=True)
+    assert drifted() == {"PortParameter": ["/Value"], "Role": ["/Policies/0"], "Rule": [], "Vpc": ["/Tags/0/Value"]}
+    assert stack.delete() == "DELETE_COMPLETE" and account(yard) == before
