@@ -14,6 +14,7 @@ from batchyard import __version__
 from batchyard.main.client import Trouble
 
 COMMANDS = {
+    "up": "up",
     "serve": "serve",
     "down": "serve",
     "env": "serve",
@@ -27,6 +28,7 @@ COMMANDS = {
     "queues": "capacity",
     "compute": "capacity",
     "reclaim": "capacity",
+    "stack": "stack",
     "doctor": "doctor",
     "simulate": "simulate",
     "node": "node",

@@ -37,9 +37,16 @@ def page() -> str:
     for name in COMMANDS:
         command = batchyard.get_command(top, name)
         if command is not None:
-            below = click.Context(command, info_name=name, parent=top, **width)
-            parts.append(_block(f"batchyard {name}", command.get_help(below)))
+            parts += _blocks(command, f"batchyard {name}", click.Context(command, info_name=name, parent=top, **width), width)
     return "\n".join(parts)
+
+
+def _blocks(command: click.Command, title: str, context: click.Context, width: dict[str, Any]) -> list[str]:
+    """A command, and those below it where it is a group."""
+    found = [_block(title, command.get_help(context))]
+    for name, below in getattr(command, "commands", {}).items():
+        found += _blocks(below, f"{title} {name}", click.Context(below, info_name=name, parent=context, **width), width)
+    return found
 
 
 def _block(title: str, text: str) -> str:

@@ -144,7 +144,7 @@ def down(data: Path | None, keep_jobs: bool, as_json: bool) -> None:
     waited_from = time.monotonic()
     if not as_json:
         say("The server ends; jobs go on." if keep_jobs else "Jobs, node and server end (jobs get up to 30 s) ...")
-    while _answers(place) or _is_held(place.folder):
+    while answers(place) or _is_held(place.folder):
         if time.monotonic() - waited_from > DOWN_PATIENCE_S:
             raise Trouble(f"{place.name} has not ended after {DOWN_PATIENCE_S:.0f} s.", "Look into its log, then try again.")
         time.sleep(0.1)
@@ -165,7 +165,7 @@ def env(data: Path | None, as_json: bool) -> None:
     aws batch describe-job-queues
     """
     place = _here(data, "use")
-    if not _answers(place):
+    if not answers(place):
         raise Unreachable(f"{place.name} does not answer at {_netloc(place)}.", place.start_hint, exit_code=EXIT_NO_SERVICE)
     keys = place.keys()
     values = {
@@ -230,7 +230,7 @@ def _here(folder: Path | None, verb: str) -> Place:
     return from_folder(found)
 
 
-def _answers(place: Place) -> bool:
+def answers(place: Place) -> bool:
     """Whether somebody answers `/healthz` there."""
     connection = http.client.HTTPConnection(_netloc(place), timeout=ANSWER_WITHIN_S)
     try:
