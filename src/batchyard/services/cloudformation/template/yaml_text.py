@@ -21,6 +21,8 @@ _PARSER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 # Short tags and what they stand for: every function has one but Fn::ForEach.
 TAGS = {f"!{name.removeprefix('Fn::')}": name for name in syntax.KNOWN if name != "Fn::ForEach"}
+_OWN = "tag:yaml.org,2002:"
+_KNOWN = frozenset({"bool", "float", "int", "map", "null", "seq", "str"})
 _SCALAR_TAGS = {"!", "tag:yaml.org,2002:str"}
 _INTEGER = re.compile(rf"[-+]?(?:0|[1-9][0-9]{{0,{MAX_DIGITS - 1}}})\Z")
 _FLOAT = re.compile(r"[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?\Z")
@@ -90,8 +92,12 @@ class _Builder:
     def _function(self, event: Any) -> str | None:
         """The function that a node's tag stands for, None for a node without a tag of ours."""
         tag = event.tag
-        if tag is None or tag in _SCALAR_TAGS or tag.startswith("tag:yaml.org,2002:"):
+        if tag is None or tag in _SCALAR_TAGS:
             return None
+        if tag.startswith(_OWN):
+            if tag.removeprefix(_OWN) in _KNOWN:
+                return None
+            raise self._at(event, f"CloudFormation does not support the tag !!{tag.removeprefix(_OWN)}")
         if tag not in TAGS:
             raise self._at(event, f"unknown tag {tag}")
         return TAGS[tag]
@@ -136,9 +142,6 @@ class _Builder:
         text: str = event.value
         if event.style or event.tag in _SCALAR_TAGS or (event.tag or "").startswith("!"):
             return text  # quoted, a block of text, or a function's argument
-        tag = (event.tag or "").removeprefix("tag:yaml.org,2002:")
-        if tag in ("binary", "omap", "pairs", "set", "timestamp"):
-            raise self._at(event, f"CloudFormation does not support the tag !!{tag}")
         if text in _NULLS:
             raise null(path, self._line(event.start_mark))
         if text in _BOOLEANS:
