@@ -4,6 +4,7 @@ moto deploys every type of the template but AWS::S3::BucketPolicy. What it leave
 done about it here:
 
 - a compute environment without ServiceRole is refused: any role is named;
+- RetainExceptOnCreate is not known, and deletes: Retain is said;
 - list parameters are not split when they come from a default: every parameter is given;
 - of a bucket only encryption and tags are set, a queue gets no tags: the rest is set here through the API, from the
   resolved template;
@@ -54,6 +55,8 @@ def body_for_moto() -> str:
     for name, resource in list(template["Resources"].items()):
         if resource["Type"] == "AWS::S3::BucketPolicy":
             del template["Resources"][name]
+        if resource.get("DeletionPolicy") == "RetainExceptOnCreate":
+            resource["DeletionPolicy"] = "Retain"
         if resource["Type"] == "AWS::Batch::ComputeEnvironment":
             resource["Properties"]["ServiceRole"] = {"Fn::GetAtt": ["InstanceRole", "Arn"]}
     del template["Resources"]["ResultsBucket"]["DependsOn"], template["Rules"]

@@ -36,7 +36,7 @@ def promise(check: Callable[[Template], None]) -> Callable[[Template], None]:
 
 
 def cared_for(stack: Stack, bucket: str) -> None:
-    """The bucket is encrypted, closed to the public, without ACLs, and outlives the stack."""
+    """The bucket is encrypted, closed to the public, without ACLs, and outlives the stack, but not a creation that fails."""
     properties, resource = stack.properties(bucket), stack.resources[bucket]
     (rule,) = properties["BucketEncryption"]["ServerSideEncryptionConfiguration"]
     assert rule["ServerSideEncryptionByDefault"]["SSEAlgorithm"] == "AES256"
@@ -44,7 +44,7 @@ def cared_for(stack: Stack, bucket: str) -> None:
     assert properties["PublicAccessBlockConfiguration"] == dict.fromkeys(settings, True)
     assert properties["OwnershipControls"]["Rules"] == [{"ObjectOwnership": "BucketOwnerEnforced"}]
     assert "AccessControl" not in properties
-    assert resource["DeletionPolicy"] == resource["UpdateReplacePolicy"] == "Retain"
+    assert (resource["DeletionPolicy"], resource["UpdateReplacePolicy"]) == ("RetainExceptOnCreate", "Retain")
     rules = properties["LifecycleConfiguration"]["Rules"]
     assert any(rule.get("AbortIncompleteMultipartUpload") and rule["Status"] == "Enabled" for rule in rules)
 
@@ -94,7 +94,7 @@ def log_bucket(template: Template) -> None:
         cared_for(stack, "LogBucket")
         rules = stack.properties("LogBucket")["LifecycleConfiguration"]["Rules"]
         assert [rule["ExpirationInDays"] for rule in rules] == [30]
-        assert stack.resources["LogBucketPolicy"]["DeletionPolicy"] == "Retain"
+        assert stack.resources["LogBucketPolicy"]["DeletionPolicy"] == "RetainExceptOnCreate"
         assert stack.outputs["GenomicsEnvLogBucket"]["Value"] == stack.reference("LogBucket")
 
 
@@ -293,10 +293,12 @@ def instances(template: Template) -> None:
 
 @promise
 def job_logs(template: Template) -> None:
-    """Job output lands in a log group of the stack's own, for as long as the user says."""
+    """Job output lands in a log group of the stack's own, for as long as the user says, and from there in the log bucket."""
     stack = resolve(template, {"JobLogRetentionDays": "14"})
     group = stack.properties("JobLogGroup")
     assert (group["LogGroupName"], group["RetentionInDays"]) == (f"/aws/batch/{STACK_NAME}", 14)
+    archive = {"Key": "batchyard:log-archive", "Value": f"s3://{stack.reference('LogBucket')}/job-logs"}
+    assert archive in group["Tags"], "where files of the output of jobs arrive, under the prefix that the bucket's policy lets in"
     starter = stack.properties("StarterJobDefinition")
     container = starter["ContainerProperties"]
     assert container["LogConfiguration"]["LogDriver"] == "awslogs"
