@@ -69,7 +69,6 @@ def test_requests_on_the_results_bucket(yard: Yard, outputs: dict[str, str]) -> 
 
 def test_what_a_job_wrote(yard: Yard, outputs: dict[str, str]) -> None:
     s3, logs, group = yard.client("s3"), outputs["GenomicsEnvLogBucket"], outputs["GenomicsEnvLogGroup"]
-    yard.client("logs").tag_log_group(logGroupName=group, tags={"batchyard:log-archive": f"s3://{logs}/job-logs"})
     definition = yard.batch.register_job_definition(
         jobDefinitionName="align",
         type="container",

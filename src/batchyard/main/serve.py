@@ -32,6 +32,7 @@ from batchyard.engine.launching import Launcher
 from batchyard.engine.reader import EngineReader
 from batchyard.engine.waiters import Waiters
 from batchyard.engine.world import RealWorld
+from batchyard.main import shipped
 from batchyard.main.desk import ServerDesk, ServerSettings
 from batchyard.main.figures import EngineFigures, EventFigures, LogFigures
 from batchyard.main.keys import HeldAttempt, KeyRing
@@ -269,9 +270,8 @@ def _url_of(settings: Settings, identity: Identity) -> str:
 
 def _told(settings: Settings, identity: Identity, runtime: str) -> ServerSettings:
     """What handlers may know of the settings."""
-    return ServerSettings(
-        settings.profile, identity.region, identity.account, runtime, settings.is_iam_enforced, template_urls=settings.template_urls
-    )
+    urls = (*settings.template_urls, *shipped.template_urls())  # the first that fits is taken: what was said wins
+    return ServerSettings(settings.profile, identity.region, identity.account, runtime, settings.is_iam_enforced, template_urls=urls)
 
 
 def _shelved(settings: Settings, world: RealWorld) -> tuple[Shelf, Sealer, SecretResolver]:

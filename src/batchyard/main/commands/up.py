@@ -52,17 +52,18 @@ def up(
     group: one stack of one template, which AWS takes as it is. A service that runs already is taken as it is; what is there
     already is changed only where it differs. `batchyard down` ends the service.
     """
+    from batchyard.main.shipped import templates_folder
     from batchyard.main.stacks import asking
     from batchyard.main.stacks.account import of_place
     from batchyard.main.stacks.deploying import carry_out, failed, tell
-    from batchyard.main.stacks.packaging import Packer, shipped
+    from batchyard.main.stacks.packaging import Packer
 
     folder = data or Path(os.environ.get("BATCHYARD_DATA") or NEAREST)
     process = _served(folder, _arguments(of_serve), foreground=foreground)
     if not as_json:
         say(f"{'The service is started' if process else 'The service runs'}: {from_folder(folder).endpoint_of('batch')}")
     account = of_place(from_folder(folder))
-    packaged = Packer(account).package(template or shipped() / "genomics.yaml")
+    packaged = Packer(account).package(template or templates_folder() / "genomics.yaml")
     given = {**_filled(account, packaged, stack_name, parameters), **parameters}
     proposed = asking.propose(account, asking.Wanted(stack_name, packaged, given, capabilities=asking.CAPABILITIES))
     outcome = carry_out(account, proposed, is_quiet=as_json)

@@ -1,10 +1,9 @@
-"""Templates as they are sent: those that ship with Batchyard found, nested ones of this machine put into a bucket first."""
+"""Templates as they are sent: nested ones of this machine are put into a bucket first."""
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -35,12 +34,6 @@ class Packaged:
     @property
     def has_nested(self) -> bool:
         return any(of.get("Type") == NESTED for of in (self.template.content.get("Resources") or {}).values() if isinstance(of, dict))
-
-
-def shipped() -> Path:
-    """The folder of the templates that come with Batchyard: inside the package where it was installed, beside `src` in a checkout."""
-    inside = Path(str(files("batchyard") / "templates"))
-    return inside if inside.is_dir() else Path(str(files("batchyard"))).parents[1] / "templates"
 
 
 @dataclass(slots=True)
