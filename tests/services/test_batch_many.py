@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from batch_bench import Bench
 
 WHOLE = {"resourceRequirements": [{"type": "VCPU", "value": "16"}]}
@@ -48,8 +49,10 @@ def test_many_are_found_where_they_are(ready: Bench) -> None:
     assert [job["jobId"] for job in found] == [waits[2], ended, f"{array}:1", runs, array, waits[0]]
 
 
-def test_jobs_that_only_waited_are_shown_alike_at_the_first_look_and_later(ready: Bench) -> None:
+@pytest.mark.parametrize("runtime", ["process", "container"])
+def test_jobs_that_only_waited_are_shown_alike_at_the_first_look_and_later(ready: Bench, runtime: str) -> None:
     """The first time they are put together from texts, from the second time on made from their records."""
+    ready.settings.runtime = runtime
     everything = {
         "containerOverrides": {**WHOLE, "command": ['say "ä"', "Ref::x"], "environment": [{"name": "A", "value": "\\ \n"}]},
         "parameters": {"x": "1"},
