@@ -18,6 +18,7 @@ from collections.abc import Awaitable, Callable
 from batchyard.model.fault import Fault
 from batchyard.services.cloudformation.running import steps, undoing
 from batchyard.services.cloudformation.running.book import StackBook
+from batchyard.services.cloudformation.running.doubt import in_doubt
 from batchyard.services.cloudformation.running.finishing import failure_words, finish, is_other, operation_of, put_all
 from batchyard.services.cloudformation.running.records import Failure, Operation, Physical, Resource
 from batchyard.services.cloudformation.running.removing import delete_in_order, standing, sweep
@@ -94,6 +95,7 @@ async def _settle_one(run: Run, target: Target, operation: Operation, logical_id
         is_replacing = False
         if resource.touched_in != operation.token:
             resource.before, resource.touched_in = copy.deepcopy(resource.current), operation.token
+        _doubt(resource, wanted)
     reason = ""
     if resource.doing is None and resource.current is not None:
         how = change_of(resource.current, wanted)
@@ -112,6 +114,15 @@ async def _settle_one(run: Run, target: Target, operation: Operation, logical_id
         await steps.update(run, resource, wanted)
     resource.settled_in = operation.token
     await run.note(resource)
+
+
+def _doubt(resource: Resource, wanted: Physical) -> None:
+    """Make what an earlier update, which failed and was not taken back, may not have come to differ from what is wanted: it is set now."""
+    former, current = resource.before, resource.current
+    if resource.status != "UPDATE_FAILED" or former is None or current is None or former.physical_id != current.physical_id:
+        return
+    current.properties = in_doubt(former.properties, current.properties, wanted.properties)
+    current.tags = former.tags if current.tags == wanted.tags else current.tags
 
 
 async def _refuse_named(run: Run, resource: Resource, wanted: Physical) -> None:
