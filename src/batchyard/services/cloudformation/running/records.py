@@ -48,6 +48,7 @@ class Resource(msgspec.Struct, omit_defaults=True, kw_only=True):
     updated_ms: int = 0
     metadata: str = ""
     current: Physical | None = None
+    last_id: str = ""  # the physical id of one that is gone
     before: Physical | None = None
     touched_in: str = ""  # the operation that has changed it
     settled_in: str = ""  # the operation that is through with it
@@ -57,7 +58,8 @@ class Resource(msgspec.Struct, omit_defaults=True, kw_only=True):
 
     @property
     def physical_id(self) -> str:
-        return self.current.physical_id if self.current is not None else ""
+        """Of what there is, or was last."""
+        return self.current.physical_id if self.current is not None else self.last_id
 
 
 class Failure(msgspec.Struct, omit_defaults=True):

@@ -65,16 +65,25 @@ class Run:
 
     # --- noting ---
 
-    async def note(self, resource: Resource, *events: tuple[str, str], forget: str = "", gone: bool = False, fails: bool = False) -> None:
+    async def note(
+        self,
+        resource: Resource,
+        *events: tuple[str, str],
+        about: Physical | None = None,
+        forget: str = "",
+        gone: bool = False,
+        fails: bool = False,
+    ) -> None:
         """Write a resource with events (status, reason) about it; durable when it returns. With `gone` its record goes; with `fails` an
-        operation that builds turns back for it: both are one transaction, or a crash between them would make a failure forgotten."""
+        operation that builds turns back for it: both are one transaction, or a crash between them would make a failure forgotten.
+        `about` is what the events are about, where that is not what is made or what there is now."""
         if fails:
             self._failed(resource.logical_id)
         now_ms = self.desk.now_ms()
         if events:
             resource.status, resource.reason = events[-1]
             resource.updated_ms = now_ms
-        shown = resource.doing.wanted if resource.doing is not None else resource.current
+        shown = about or (resource.doing.wanted if resource.doing is not None else resource.current)
         physical_id = (shown.physical_id if shown else "") or resource.physical_id
         text = json.dumps(shown.properties) if shown is not None and events else ""
         told = [

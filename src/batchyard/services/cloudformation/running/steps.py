@@ -34,7 +34,9 @@ class Noting(Protocol):
     stack: Stack
     desk: Any
 
-    async def note(self, resource: Resource, *events: tuple[str, str], forget: str = "", fails: bool = False) -> None:
+    async def note(
+        self, resource: Resource, *events: tuple[str, str], about: Physical | None = None, forget: str = "", fails: bool = False
+    ) -> None:
         """Write a resource with events (status, reason) about it; durable when it returns. With `fails` the operation turns back for it."""
         ...
 
@@ -124,7 +126,7 @@ async def delete(run: Noting, resource: Resource, physical: Physical, policy: st
     if policy == "Retain":
         resource.doing = None
         _drop(resource, physical)
-        await run.note(resource, ("DELETE_SKIPPED", ""))
+        await run.note(resource, ("DELETE_SKIPPED", ""), about=physical)
         return
     doing, is_repeat = resource.doing, resource.doing is not None
     if doing is None:
@@ -139,16 +141,16 @@ async def delete(run: Noting, resource: Resource, physical: Physical, policy: st
         await _act(run, doing, act, resource, is_repeat)
     except StepFailed as failed:
         resource.doing = None
-        await run.note(resource, ("DELETE_FAILED", failed.reason), forget=doing.token)
+        await run.note(resource, ("DELETE_FAILED", failed.reason), about=physical, forget=doing.token)
         raise
     resource.doing = None
     _drop(resource, physical)
-    await run.note(resource, ("DELETE_COMPLETE", ""), forget=doing.token)
+    await run.note(resource, ("DELETE_COMPLETE", ""), about=physical, forget=doing.token)
 
 
 def _drop(resource: Resource, physical: Physical) -> None:
     if resource.current is physical:
-        resource.current = None
+        resource.current, resource.last_id = None, physical.physical_id
     else:
         resource.leftovers = [kept for kept in resource.leftovers if kept is not physical]
 
