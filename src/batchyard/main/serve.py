@@ -59,6 +59,7 @@ from batchyard.services import (
     sts,
 )
 from batchyard.services.authorization import Authorizer
+from batchyard.services.cloudformation.running import forgetting as stacks_forgetting
 from batchyard.services.job_secrets import SecretResolver
 from batchyard.services.lambda_functions import events as function_events
 from batchyard.services.lambda_functions.sandbox import Sandbox
@@ -391,6 +392,7 @@ def _chores(desk: ServerDesk, kept: retention.Retention, access_logs: s3.AccessL
     tasks: list[Callable[[int], Awaitable[float]]] = [functools.partial(asyncio.to_thread, task) for task in in_threads]
     tasks.append(functools.partial(retention.run_once, desk.driver.ask, kept))
     tasks.append(functools.partial(function_events.run_once, desk))
+    tasks.append(functools.partial(stacks_forgetting.run_once, desk))
     return asyncio.gather(*(_chore(task, desk.now_ms) for task in tasks))
 
 
