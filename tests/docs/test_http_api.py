@@ -65,6 +65,7 @@ def test_answers_look_as_shown(yard: Yard) -> None:
     instance = yard.job(running)["container"]["containerInstanceArn"].rpartition("/")[2]
     instances = [i for i in ask(yard, "instances")["instances"] if i["id"] == instance]
     assert members({"instances": instances}) == shown("### instances")
+    assert own(yard, "machine") == shown("### machine")
     assert own(yard, "reclaim", instance=instance, noticeSeconds=600) == shown("### reclaim")
     assert own(yard, "down") == shown("### down")
     assert yard.process is not None

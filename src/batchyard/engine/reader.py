@@ -11,7 +11,7 @@ from batchyard.core import gang_reasons, reasons
 from batchyard.engine import gangs, unrecorded
 from batchyard.engine.engine import Engine
 from batchyard.engine.explaining import Explainer
-from batchyard.model.capacity import Environment, Instance, Queue, Resources
+from batchyard.model.capacity import NOTHING, Environment, Instance, Queue, Resources
 from batchyard.model.consumable import Consumable, Wants
 from batchyard.model.definition import Definition
 from batchyard.model.fairshare import SchedulingPolicy
@@ -53,6 +53,10 @@ class EngineReader:
     @property
     def consumables(self) -> Mapping[str, Consumable]:
         return self._engine.ledger.consumables
+
+    @property
+    def machine(self) -> Resources:
+        return self._engine.world.host_room("local") or NOTHING
 
     def in_use(self, resource: str) -> int:
         return self._engine.yard.in_use(resource)

@@ -137,6 +137,11 @@ class Reader(Protocol):
     @property
     def consumables(self) -> Mapping[str, Consumable]: ...
 
+    @property
+    def machine(self) -> Resources:
+        """What jobs may have of the service's own machine in all."""
+        ...
+
     def in_use(self, resource: str) -> int:
         """How much of a consumable resource running and starting jobs hold."""
         ...

@@ -61,6 +61,13 @@ async def instances(desk: Any, caller: Caller, _params: dict[str, Any]) -> dict[
     return {"instances": found}
 
 
+async def machine(desk: Any, caller: Caller, _params: dict[str, Any]) -> dict[str, Any]:
+    """What jobs may have of this machine in all."""
+    _root_only(caller)
+    room = desk.read.machine
+    return {"vcpus": room.vcpus, "memoryMiB": room.memory_mib, "gpus": room.gpus}
+
+
 async def reclaim(desk: Any, caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
     """Take an instance away after a notice, as EC2 does with Spot."""
     _root_only(caller)
@@ -137,5 +144,13 @@ def _text(params: dict[str, Any], name: str) -> str:
     return value
 
 
-OPERATIONS: dict[str, Handler] = {"explain": explain, "instances": instances, "reclaim": reclaim, "cost": cost, "wait": wait, "down": down}
+OPERATIONS: dict[str, Handler] = {
+    "explain": explain,
+    "instances": instances,
+    "machine": machine,
+    "reclaim": reclaim,
+    "cost": cost,
+    "wait": wait,
+    "down": down,
+}
 NOT_YET: dict[str, str] = {}

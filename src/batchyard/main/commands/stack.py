@@ -79,7 +79,7 @@ def _about_template(command: Callable[..., Any]) -> Callable[..., Any]:
     """What a deployment and its plan have in common."""
     for option in reversed(
         [
-            click.argument("template", type=click.Path(path_type=Path, exists=True, dir_okay=False)),
+            click.argument("template"),
             click.option("--stack-name", required=True, help="The stack to make or to change."),
             click.option("--parameter", "parameters", multiple=True, metavar="K=V", callback=keyed, help="A parameter; may be given again"),
             click.option("--tag", "tags", multiple=True, metavar="K=V", callback=keyed, help="A tag of the stack and of what is in it"),
@@ -108,7 +108,7 @@ def stack() -> None:
 def deploy(
     account: Account,
     *,
-    template: Path,
+    template: str,
     stack_name: str,
     parameters: Mapping[str, str],
     tags: Mapping[str, str],
@@ -120,16 +120,18 @@ def deploy(
 ) -> None:
     """Make a stack of TEMPLATE, or change the one that is there.
 
+    TEMPLATE is a file, or `genomics`: the environment that `batchyard up` makes, as it comes with Batchyard.
+
     Nested templates at relative paths go into a bucket first. Parameters that are not given keep their values. The exit code says
     whether it ended well; when there is nothing to change, it did.
     """
     from batchyard.main.stacks import asking
     from batchyard.main.stacks.deploying import carry_out, failed, tell
-    from batchyard.main.stacks.packaging import Packer
+    from batchyard.main.stacks.packaging import Packer, named
 
-    packaged = Packer(account, bucket).package(template)
+    packaged = Packer(account, bucket).package(named(template))
     proposed = asking.propose(account, asking.Wanted(stack_name, packaged, parameters, tags, capabilities, role_arn))
-    if account.is_aws and proposed.has_changes and not _is_agreed(account, proposed, packaged, is_sure=yes, as_json=as_json):
+    if account.is_aws and proposed.has_changes and not _is_agreed(account, proposed, is_sure=yes, as_json=as_json):
         return
     outcome = carry_out(account, proposed, is_quiet=as_json)
     if not as_json:
@@ -140,12 +142,14 @@ def deploy(
         raise failed(stack_name, outcome)
 
 
-def _is_agreed(account: Account, proposed: Any, packaged: Any, *, is_sure: bool, as_json: bool) -> bool:
+def _is_agreed(account: Account, proposed: Any, *, is_sure: bool, as_json: bool) -> bool:
     """Whether somebody has said yes to what would be done on AWS, having seen it."""
-    from batchyard.main.stacks import asking
+    from batchyard.main.stacks import asking, plan
 
     if not as_json:
-        say(f"{account.name}, account {account.id}: the stack {proposed.stack} {'is made' if proposed.is_new else 'is changed'}")
+        say(f"{account.name}, account {account.id}:")
+        for line in plan.told(plan.read(account, proposed)):
+            say(line)
     if is_sure:
         return True
     try:
@@ -163,6 +167,43 @@ def _is_agreed(account: Account, proposed: Any, packaged: Any, *, is_sure: bool,
 def _must_ask(what: str) -> None:
     if not (sys.stdin.isatty() and is_terminal(err=True)):
         raise Trouble(f"To {what} takes a yes, and there is no terminal to ask at.", "Say it beforehand: --yes", exit_code=EXIT_CANNOT)
+
+
+@stack.command(name="plan")
+@_about_template
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@on_account
+def plan_stack(
+    account: Account,
+    *,
+    template: str,
+    stack_name: str,
+    parameters: Mapping[str, str],
+    tags: Mapping[str, str],
+    bucket: str,
+    role_arn: str,
+    as_json: bool,
+) -> None:
+    """Show what a deployment would do, and do nothing.
+
+    What is added, changed, replaced and removed, property by property; what that does to permissions; what it costs on AWS, from
+    what runs when there is nothing to do to all that may run; and which registered job definitions could never run in the compute
+    environments then.
+    """
+    from batchyard.main.stacks import asking, plan
+    from batchyard.main.stacks.packaging import Packer, named
+
+    packaged = Packer(account, bucket).package(named(template))
+    proposed = asking.propose(account, asking.Wanted(stack_name, packaged, parameters, tags, asking.CAPABILITIES, role_arn))
+    try:
+        found = plan.read(account, proposed)
+    finally:
+        asking.discard(account, proposed)
+    if as_json:
+        emit(plain(plan.as_document(found)))
+        return
+    for line in plan.told(found):
+        click.echo(line)
 
 
 @stack.command()

@@ -42,7 +42,7 @@ class Account:
     url: str
     make: Callable[[str], Any]  # service -> botocore client
     start_hint: str = ""
-    folder: Path | None = None
+    place: Place | None = None
     _clients: dict[str, Any] = field(default_factory=dict)
     _id: str = ""
 
@@ -135,7 +135,7 @@ def of_place(place: Place) -> Account:
         )
 
     url = place.endpoint_of("cloudformation")
-    return Account(place.name, place.region, is_aws=False, url=url, make=make, start_hint=place.start_hint, folder=place.folder)
+    return Account(place.name, place.region, is_aws=False, url=url, make=make, start_hint=place.start_hint, place=place)
 
 
 def of_aws() -> Account:

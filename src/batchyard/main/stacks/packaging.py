@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from batchyard.main.client import Trouble
+from batchyard.main.shipped import templates_folder
 from batchyard.main.stacks.account import Account
 from batchyard.services.cloudformation.template.model import Template, TemplateFault
 from batchyard.services.cloudformation.template.reading import read
@@ -34,6 +35,12 @@ class Packaged:
     @property
     def has_nested(self) -> bool:
         return any(of.get("Type") == NESTED for of in (self.template.content.get("Resources") or {}).values() if isinstance(of, dict))
+
+
+def named(template: str) -> Path:
+    """The file of that path, or the template of that name that comes with Batchyard ("genomics")."""
+    there, ours = Path(template), templates_folder() / f"{template}.yaml"
+    return ours if not there.is_file() and template.isidentifier() and ours.is_file() else there
 
 
 @dataclass(slots=True)

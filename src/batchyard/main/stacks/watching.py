@@ -28,6 +28,7 @@ class Feed:
     stack_arn: str
     _last: dict[str, str] = field(default_factory=dict)  # stack -> the newest event that was seen
     _begun_at: Any = None  # events of nested stacks from before are of another operation
+    _has_nested: bool = False
 
     def skip(self) -> None:
         """Leave out what has been so far."""
@@ -42,13 +43,22 @@ class Feed:
             self._begun_at = found[0]["Timestamp"]
         looked: set[str] = set()
         while True:
-            nested = {*self._last, *(each["PhysicalResourceId"] for each in found if _names_nested(each))} - looked - {self.stack_arn}
+            self._has_nested = self._has_nested or any(each.get("ResourceType") == NESTED and not is_own(each) for each in found)
+            named = {each["PhysicalResourceId"] for each in found if _names_nested(each)}
+            nested = {*self._last, *named, *self._unnamed()} - looked - {self.stack_arn}
             if not nested:
                 break
             looked |= nested
             for stack in sorted(nested):
                 found += [each for each in self._of(stack) if self._begun_at is None or each["Timestamp"] >= self._begun_at]
         return sorted(found, key=lambda each: each["Timestamp"])
+
+    def _unnamed(self) -> set[str]:
+        """Nested stacks that are being made: AWS's events name them at once, those of a service here when they are there."""
+        if self.account.is_aws or not self._has_nested:
+            return set()
+        listed = self.account.pages("cloudformation", "list_stacks", "StackSummaries", StackStatusFilter=["CREATE_IN_PROGRESS"])
+        return {each["StackId"] for each in listed if each.get("ParentId") in {self.stack_arn, *self._last}}
 
     def _of(self, stack: str) -> list[Event]:
         found: list[Event] = []
@@ -129,13 +139,14 @@ class Node:
     ended_at: float = 0.0
     below: dict[str, Node] = field(default_factory=dict)
     above: Node | None = None
+    stack_name: str = ""
 
 
 class Tree:
     """A stack and its resources as the events so far have them."""
 
     def __init__(self, name: str, stack_arn: str) -> None:
-        self.root = Node(name, NESTED)
+        self.root = Node(name, NESTED, stack_name=name)
         self._stacks = {stack_arn: self.root}
 
     def expect(self, changes: Iterable[dict[str, Any]]) -> None:
@@ -159,7 +170,7 @@ class Tree:
         return self._place(node)
 
     def _node(self, event: Event) -> Node:
-        stack = self._stacks.get(event["StackId"], self.root)
+        stack = self._stacks.get(event["StackId"]) or self._by_name(event)
         if is_own(event):
             return stack
         logical_id = event["LogicalResourceId"]
@@ -167,7 +178,18 @@ class Tree:
         node.above = stack
         if _names_nested(event):
             self._stacks.setdefault(event["PhysicalResourceId"], node)
+            node.stack_name = event["PhysicalResourceId"].split("/")[1]
         return node
+
+    def _by_name(self, event: Event) -> Node:
+        """The nested stack that only its own name tells: it begins with the name of the stack above and the logical id."""
+        for above in list(self._stacks.values()):
+            for node in above.below.values():
+                if node.type == NESTED and event["StackName"].startswith(f"{above.stack_name}-{node.logical_id}-"):
+                    node.stack_name, node.above = event["StackName"], above
+                    self._stacks[event["StackId"]] = node
+                    return node
+        return self.root
 
     def _place(self, node: Node) -> str:
         above = self._place(node.above) if node.above is not None else ""
