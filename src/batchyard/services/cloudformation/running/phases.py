@@ -21,7 +21,7 @@ from batchyard.services.cloudformation.running.book import StackBook
 from batchyard.services.cloudformation.running.doubt import in_doubt
 from batchyard.services.cloudformation.running.finishing import failure_words, finish, is_other, operation_of, put_all
 from batchyard.services.cloudformation.running.records import Failure, Operation, Physical, Resource
-from batchyard.services.cloudformation.running.removing import delete_in_order, standing, sweep
+from batchyard.services.cloudformation.running.removing import EXCEPT_ON_CREATE, delete_in_order, standing, sweep, was_created_in_vain
 from batchyard.services.cloudformation.running.run import Run, type_of
 from batchyard.services.cloudformation.running.steps import StepFailed
 from batchyard.services.cloudformation.running.target import Target
@@ -224,6 +224,8 @@ def _doom_removed(run: Run, target: Target) -> None:
     for id, resource in run.resources.items():
         if id not in target.needs:
             if resource.current is not None:
+                if resource.current.deletion_policy == EXCEPT_ON_CREATE:
+                    resource.current.deletion_policy = "Retain"
                 resource.leftovers = [*resource.leftovers, resource.current]
                 resource.current = None
         elif resource.before is not None and resource.current is not None and is_other(resource.before, resource.current):
@@ -254,12 +256,13 @@ async def delete(run: Run) -> None:
         resource = run.resources.get(id)
         if resource is not None and resource.current is not None and resource.doing is None:
             resource.current.deletion_policy = "Retain"
+    in_vain = was_created_in_vain(run.stack, lambda arn: run.desk.stacks.look(run.place, lambda book: book.find(arn)))
     for resource in run.resources.values():
         if resource.doing is not None and resource.doing.verb != "delete":
             # a stack that is deleted while it is created: what is under way comes to its end first
             await _let_end(run, resource)
-        if resource.current is not None and resource.current.deletion_policy == "RetainExceptOnCreate":
-            resource.current.deletion_policy = "Retain"
+        if resource.current is not None and resource.current.deletion_policy == EXCEPT_ON_CREATE:
+            resource.current.deletion_policy = "Delete" if in_vain else "Retain"
     failed = await delete_in_order(run, standing(run))
     if failed:
         await finish(run, "DELETE_FAILED", failure_words(failed, "", "delete"))

@@ -2,13 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from batchyard.services.cloudformation.running import steps
 from batchyard.services.cloudformation.running.finishing import operation_of
-from batchyard.services.cloudformation.running.records import Physical, Resource
+from batchyard.services.cloudformation.running.records import Physical, Resource, Stack
 from batchyard.services.cloudformation.running.run import Run
 from batchyard.services.cloudformation.running.steps import StepFailed
+
+EXCEPT_ON_CREATE = "RetainExceptOnCreate"
+# What an outer stack is about when it takes away a stack within that it has just made.
+_BACK_FROM_CREATION = (
+    "CREATE_IN_PROGRESS",
+    "ROLLBACK_IN_PROGRESS",
+    "UPDATE_IN_PROGRESS",
+    "UPDATE_ROLLBACK_IN_PROGRESS",
+    "UPDATE_ROLLBACK_COMPLETE_CLEANUP_IN_PROGRESS",
+)
+
+
+def was_created_in_vain(stack: Stack, find: Callable[[str], Stack | None]) -> bool:
+    """Whether the deletion of `stack` takes its creation back, so that what is retained except on create goes too: the creation failed
+    with OnFailure=DELETE, or that of a stack around it (`find` gives a stack by its ARN) is rolled back."""
+    operation = stack.operation
+    if operation is not None and operation.failure is not None and operation.on_failure == "DELETE" and not operation.then_delete:
+        return True
+    parent = find(stack.parent_arn) if stack.parent_arn else None
+    if parent is None:
+        return False
+    return parent.status in _BACK_FROM_CREATION or (parent.status == "DELETE_IN_PROGRESS" and was_created_in_vain(parent, find))
 
 
 async def sweep(run: Run) -> list[str]:

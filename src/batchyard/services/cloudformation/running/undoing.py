@@ -11,7 +11,7 @@ from batchyard.services.cloudformation.running import steps
 from batchyard.services.cloudformation.running.book import StackBook
 from batchyard.services.cloudformation.running.finishing import failure_words, finish, is_other, operation_of, put_all
 from batchyard.services.cloudformation.running.records import Operation, Resource
-from batchyard.services.cloudformation.running.removing import delete_in_order, standing
+from batchyard.services.cloudformation.running.removing import EXCEPT_ON_CREATE, delete_in_order, standing
 from batchyard.services.cloudformation.running.run import Run
 from batchyard.services.cloudformation.running.steps import StepFailed
 
@@ -19,7 +19,7 @@ from batchyard.services.cloudformation.running.steps import StepFailed
 async def undo_create(run: Run) -> None:
     """All that was created goes again."""
     for resource in run.resources.values():
-        if resource.current is not None and resource.current.deletion_policy == "RetainExceptOnCreate":
+        if resource.current is not None and resource.current.deletion_policy == EXCEPT_ON_CREATE:
             resource.current.deletion_policy = "Delete"
         if resource.current is not None and run.stack.retain_except_on_create:
             resource.current.deletion_policy = "Delete"
