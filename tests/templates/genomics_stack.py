@@ -13,13 +13,14 @@ import yaml  # type: ignore[import-untyped]
 
 TEMPLATES = Path(__file__).parents[2] / "templates"
 TEMPLATE = TEMPLATES / "genomics.yaml"
+ROOT_OF_PARTS = TEMPLATES / "genomics" / "root.yaml"
+NESTED = "AWS::CloudFormation::Stack"
 STACK_NAME = "genomics"
 ACCOUNT, REGION = "111122223333", "eu-central-1"
 NO_VALUE = object()
 PSEUDO = {
     "AWS::AccountId": ACCOUNT,
     "AWS::Region": REGION,
-    "AWS::StackName": STACK_NAME,
     "AWS::Partition": "aws",
     "AWS::URLSuffix": "amazonaws.com",
     "AWS::NoValue": NO_VALUE,
@@ -47,14 +48,14 @@ def _function(loader: Any, suffix: str, node: Any) -> Any:
 _Loader.add_multi_constructor("!", _function)
 
 
-def load_template() -> dict[str, Any]:
+def load_template(path: Path = TEMPLATE) -> dict[str, Any]:
     """The template with its functions in their long form; the caller may change it."""
-    return copy.deepcopy(_parsed())
+    return copy.deepcopy(_parsed(path))
 
 
 @cache
-def _parsed() -> dict[str, Any]:
-    loaded = yaml.load(TEMPLATE.read_text(encoding="utf-8"), Loader=_Loader)
+def _parsed(path: Path) -> dict[str, Any]:
+    loaded = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
     assert isinstance(loaded, dict)
     return loaded
 
@@ -94,6 +95,8 @@ class Stack:
     parameters: dict[str, Any]
     resources: dict[str, dict[str, Any]] = field(default_factory=dict)
     outputs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    name: str = STACK_NAME
+    parts: dict[str, Stack] = field(default_factory=dict)  # nested stacks that have been resolved, by logical id
 
     def properties(self, logical_id: str) -> dict[str, Any]:
         """Resolved properties of a resource."""
@@ -129,6 +132,8 @@ class Stack:
 
 
 def _ref(stack: Stack, name: str) -> Any:
+    if name == "AWS::StackName":
+        return stack.name
     if name in PSEUDO:
         return PSEUDO[name]
     return stack.parameters[name] if name in stack.parameters else stack.reference(name)
@@ -136,6 +141,8 @@ def _ref(stack: Stack, name: str) -> Any:
 
 def _get_att(stack: Stack, argument: list[str]) -> str:
     logical_id, name = argument
+    if logical_id in stack.parts:
+        return str(stack.parts[logical_id].outputs[name.removeprefix("Outputs.")]["Value"])
     return attribute(name, stack.reference(logical_id), stack.template["Resources"][logical_id]["Type"])
 
 
@@ -165,6 +172,7 @@ _FUNCTIONS: dict[str, Any] = {
     "Fn::Split": lambda stack, argument: stack.value(argument[1]).split(argument[0]),
     "Fn::Equals": lambda stack, argument: str(stack.value(argument[0])) == str(stack.value(argument[1])),
     "Fn::Not": lambda stack, argument: not stack.value(argument[0]),
+    "Fn::Or": lambda stack, argument: any(map(stack.value, argument)),
     "Fn::And": lambda stack, argument: all(map(stack.value, argument)),
 }
 
@@ -189,9 +197,14 @@ def parameter_values(template: dict[str, Any], given: dict[str, str]) -> dict[st
     return values
 
 
-def resolve(template: dict[str, Any], given: dict[str, str] | None = None) -> Stack:
+def resolve(template: dict[str, Any], given: dict[str, str] | None = None, name: str = STACK_NAME) -> Stack:
     """The stack that `template` would become with the parameters `given` beside the defaults."""
-    stack = Stack(template, parameter_values(template, given or {}))
+    return filled(Stack(template, parameter_values(template, given or {}), name=name))
+
+
+def filled(stack: Stack) -> Stack:
+    """`stack` with its resources and outputs resolved."""
+    template = stack.template
     for section, found in (("Resources", stack.resources), ("Outputs", stack.outputs)):
         for name, node in copy.deepcopy(template[section]).items():
             condition = node.pop("Condition", None)
