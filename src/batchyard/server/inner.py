@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Mapping
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -13,6 +13,8 @@ from batchyard.server.app import Authorize, S3Handler, ServiceModule
 from batchyard.services import Caller
 from batchyard.wire import errors, shapes
 from batchyard.wire.http import HttpRequest
+
+OBJECT_LIMIT = 8 * 1024 * 1024
 
 
 class InnerDoor:
@@ -42,14 +44,16 @@ class InnerDoor:
         request, shape = _request_of(operation, params)
         self._authorize(caller, "s3", request.method, request)
         response = await self._s3(self._desk, caller, request)
-        body = response.body if isinstance(response.body, bytes) else b"".join([chunk async for chunk in response.body])
-        whole = {"status_code": response.status, "headers": response.headers, "body": body}
+        body = response.body if isinstance(response.body, bytes) else await _whole(response.body)
+        is_object = operation == "GetObject" and response.status < 300
+        # What is in an object is not for the parser, which would take it for a text.
+        whole = {"status_code": response.status, "headers": response.headers, "body": b"" if is_object else body}
         answer: dict[str, Any] = _parser().parse(whole, shape)
         if response.status >= 300:
             error = answer.get("Error", {})
             raise Fault(error.get("Code", "InternalError"), error.get("Message", ""))
         answer.pop("ResponseMetadata", None)
-        if operation == "GetObject":
+        if is_object:
             answer["Body"] = body
         return answer
 
@@ -68,6 +72,18 @@ def _request_of(operation: str, params: Mapping[str, Any]) -> tuple[HttpRequest,
     body: bytes = made["body"] or b""
     headers = {name.lower(): value for name, value in made["headers"].items()} | {"content-length": str(len(body)), "host": "s3"}
     return HttpRequest(made["method"], path, query, headers, _chunks(body)), model.output_shape
+
+
+async def _whole(chunks: AsyncIterable[bytes]) -> bytes:
+    """A body, in memory: one that is larger than what any step reads is refused, not gathered."""
+    found: list[bytes] = []
+    size = 0
+    async for chunk in chunks:
+        size += len(chunk)
+        if size > OBJECT_LIMIT:
+            raise Fault("EntityTooLarge", f"The object is larger than {OBJECT_LIMIT} bytes.")
+        found.append(chunk)
+    return b"".join(found)
 
 
 async def _chunks(body: bytes) -> AsyncIterator[bytes]:

@@ -59,6 +59,8 @@ def questions_of(drawer: Drawer, caller: Caller, service: str, operation: str, a
             yield "iam:PassRole", arn, {"iam:PassedToService": "events.amazonaws.com"}
     if service == "lambda":
         yield from _of_functions(operation, asked)
+    if service == "cloudformation" and asked.get("RoleARN"):
+        yield "iam:PassRole", asked["RoleARN"], {"iam:PassedToService": "cloudformation.amazonaws.com"}
     if (service, operation) == ("iam", "AddRoleToInstanceProfile"):
         yield "iam:PassRole", _iam_arn(drawer, caller, "RoleName", asked["RoleName"]), {}
 
@@ -103,6 +105,8 @@ def _resources(drawer: Drawer, caller: Caller, service: str, operation: str, par
         return _keys(drawer, caller, params)
     if service == "lambda":
         return [_function_arn(here, params)]
+    if service == "cloudformation":
+        return _stacks(drawer, caller, params)
     if service == "secretsmanager" and params.get("SecretId", params.get("Name")):
         return [_secret_arn(drawer, caller, params.get("SecretId") or params["Name"])]
     return ["*"]
@@ -137,6 +141,21 @@ def _keys(drawer: Drawer, caller: Caller, params: Mapping[str, Any]) -> list[str
         found.append(key_arn(caller, alias["key_id"]) if alias else name if name.startswith("arn:") else key_arn(caller, name))
     sealed_by = key_id_in(params.get("CiphertextBlob", b"")) if not found else ""
     return found or [key_arn(caller, sealed_by) if sealed_by else "*"]
+
+
+def _stacks(drawer: Drawer, caller: Caller, params: Mapping[str, Any]) -> list[str]:
+    """The stack that a request names, as `stack/NAME/ID`, where the id is `*` while there is none; of a change set's ARN its stack."""
+    prefix = f"arn:aws:cloudformation:{caller.region}:{caller.account}:stack/"
+    there = drawer.elsewhere(drawer.place._replace(service="cloudformation", region=caller.region))
+    name = params.get("StackName")
+    if name:
+        named = there.get("name", name)
+        return [name if name.startswith("arn:") else f"{prefix}{name}/{named['id'] if named else '*'}"]
+    change_set = params.get("ChangeSetName", "")
+    if not change_set.startswith("arn:"):
+        return ["*"]
+    ids = {stack for stack, _, of_it in (key.partition("/") for key in there.names("change-set")) if of_it in change_set.split("/")[1:2]}
+    return [f"{prefix}{stack}/{known['id']}" for stack, known in there.entries("name") if known["id"] in ids] or ["*"]
 
 
 def _function_arn(here: str, params: Mapping[str, Any]) -> str:

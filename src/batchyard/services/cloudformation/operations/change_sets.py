@@ -20,7 +20,7 @@ from batchyard.services.cloudformation.operations.requests import (
     template_text,
 )
 from batchyard.services.cloudformation.planning.rendering import shown
-from batchyard.services.cloudformation.running import stacks
+from batchyard.services.cloudformation.running import roles, stacks
 from batchyard.services.cloudformation.running.book import StackBook, place_of
 from batchyard.services.cloudformation.running.change_sets import ChangeSet, ChangeSetBook
 from batchyard.services.cloudformation.running.differences import changes, is_other_outside
@@ -35,6 +35,7 @@ async def create_change_set(desk: Any, caller: Caller, params: Params) -> Params
     """CreateChangeSet: made at once, and then to be described. One without changes is FAILED, in the words that clients match."""
     name = str(params["ChangeSetName"])
     _refuse_unserved(params)
+    roles.refuse_unusable(desk, caller.account, str(params.get("RoleARN") or ""))
     stack, kind = _stack_for(desk, caller, params)
     if look(desk, caller, lambda book: ChangeSetBook(book.drawer, desk.sealer).find(stack.id, name)) is not None:
         raise Fault("AlreadyExistsException", f"ChangeSet {name} already exists for stack {stack.name}")
@@ -212,6 +213,7 @@ async def execute_change_set(desk: Any, caller: Caller, params: Params) -> Param
         raise stacks.busy(stack)
     if made.role_arn:
         stack.role_arn = made.role_arn
+    roles.refuse_unusable(desk, caller.account, stack.role_arn)
     stack.actor = stacks.actor_of(caller, stack.role_arn, stack.name)
     stack.notification_arns, stack.change_set = made.notification_arns, made.arn
     prepared = await prepare(desk, stack, made.text, made.parameters, made.tags)

@@ -15,7 +15,7 @@ from batchyard.services.cloudformation.operations.requests import (
     stack_named,
     template_text,
 )
-from batchyard.services.cloudformation.running import stacks
+from batchyard.services.cloudformation.running import roles, stacks
 from batchyard.services.cloudformation.running.book import StackBook, place_of
 from batchyard.services.cloudformation.running.differences import changes, is_other_outside
 from batchyard.services.cloudformation.running.preparing import Prepared, prepare, refuse_without_capabilities
@@ -60,6 +60,7 @@ async def begin_creation(
     root_arn: str = "",
 ) -> str:
     """Begin to create a stack; its ARN. Raises Fault for everything that can be known before anything is created."""
+    roles.refuse_unusable(desk, caller.account, str(params.get("RoleARN") or ""))
     stack = stacks.new_stack(caller, name, str(params.get("RoleARN") or ""))
     stack.parent_arn, stack.root_arn = parent_arn, root_arn
     stack.notification_arns = list(params.get("NotificationARNs", []))
@@ -146,6 +147,7 @@ async def change_stack(
     resources = look(desk, caller, lambda book: book.resources(stack.id))
     if params.get("RoleARN"):
         stack.role_arn = str(params["RoleARN"])
+    roles.refuse_unusable(desk, caller.account, stack.role_arn)
     stack.actor = stacks.actor_of(caller, stack.role_arn, stack.name)
     if "NotificationARNs" in params:
         stack.notification_arns = list(params["NotificationARNs"])
@@ -207,7 +209,9 @@ async def delete_stack(desk: Any, caller: Caller, params: Params) -> Params:
         await run.save()
         return {}
     resources = look(desk, caller, lambda book: book.resources(stack.id))
-    stack.actor = stacks.actor_of(caller, str(params.get("RoleARN") or stack.role_arn), stack.name)
+    role_arn = str(params.get("RoleARN") or stack.role_arn)
+    roles.refuse_unusable(desk, caller.account, role_arn)
+    stack.actor = stacks.actor_of(caller, role_arn, stack.name)
     operation = Operation(
         token=stacks.new_token(),
         phase="delete",

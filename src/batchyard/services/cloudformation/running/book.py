@@ -49,13 +49,12 @@ class StackBook:
     # --- stacks ---
 
     def find(self, name_or_arn: str) -> Stack | None:
-        """A stack by name (the one that is not deleted), by ARN or by the id in it."""
+        """A stack by name (the one that is not deleted), or by ARN: the whole of it, for that is what policies have allowed."""
         if name_or_arn.startswith("arn:"):
-            id = name_or_arn.rpartition("/")[2]
-        else:
-            named = self.drawer.get(NAME, name_or_arn)
-            id = named["id"] if named else ""
-        return self.stack(id) if id else None
+            found = self.stack(name_or_arn.rpartition("/")[2])
+            return found if found is not None and found.arn == name_or_arn else None
+        named = self.drawer.get(NAME, name_or_arn)
+        return self.stack(named["id"]) if named else None
 
     def require(self, name_or_arn: str) -> Stack:
         """A stack, or AWS's refusal."""

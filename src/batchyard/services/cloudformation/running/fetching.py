@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -20,28 +21,41 @@ async def fetch(desk: Any, caller: Caller, url: str) -> str:
     """The text of the template at `url`. Raises ValidationError in AWS's words."""
     for prefix, instead in desk.settings.template_urls:
         if url.startswith(prefix):
-            url = instead + url.removeprefix(prefix)
+            rest = url.removeprefix(prefix)
+            if instead.startswith("file:"):
+                return _text(await asyncio.to_thread(_file, instead.removeprefix("file://").removeprefix("file:"), rest))
+            url = instead + rest
             break
-    else:
-        if url.startswith("file:"):
-            raise Fault("ValidationError", "TemplateURL must be a supported URL. Only the operator may lead URLs to files: --template-url")
     if url.startswith("file:"):
-        return await asyncio.to_thread(_file, Path(url.removeprefix("file://").removeprefix("file:")))
+        raise Fault("ValidationError", "TemplateURL must be a supported URL. Only the operator may lead URLs to files: --template-url")
     bucket, key, version = object_of(url)
     asked = {"Bucket": bucket, "Key": key} | ({"VersionId": version} if version else {})
     try:
         answer = await desk.calls(caller, "s3", "GetObject", asked)
     except Fault as fault:
         raise Fault("ValidationError", f"S3 error: {fault.message}") from None
-    body: bytes = answer["Body"]
+    return _text(answer["Body"])
+
+
+def _text(body: bytes) -> str:
     if len(body) > LIMIT:
         raise Fault("ValidationError", f"Template may not exceed {LIMIT} bytes in size.")
-    return body.decode()
-
-
-def _file(path: Path) -> str:
     try:
-        return path.read_text()
+        return body.decode()
+    except UnicodeDecodeError as error:
+        line = body.count(b"\n", 0, error.start) + 1
+        raise Fault("ValidationError", f"Template format error: the template is not UTF-8. (line {line})") from None
+
+
+def _file(place: str, rest: str) -> bytes:
+    """The file at `place`, the operator's, or what a caller names in that folder: nothing that is written there leads out of it."""
+    path, rest = Path(place + rest.partition("?")[0]), rest.partition("?")[0]
+    is_out = Path(place).is_dir() and not Path(os.path.normpath(path)).is_relative_to(os.path.normpath(place))
+    if is_out or ".." in rest.split("/") or "\0" in rest:
+        raise Fault("ValidationError", "TemplateURL must be a supported URL.")
+    try:
+        with path.open("rb") as file:
+            return file.read(LIMIT + 1)
     except OSError as error:
         raise Fault("ValidationError", f"The template at {path.name} cannot be read: {error.strerror}") from None
 
