@@ -24,6 +24,10 @@ ACCOUNT, REGION = "123456789012", "eu-west-1"
 ROOT = Caller(ACCOUNT, REGION, "AKIA", f"arn:aws:iam::{ACCOUNT}:root", ACCOUNT, "-")
 
 
+async def _told_nobody(_events: Any) -> None:
+    """There is no bus here."""
+
+
 class Workbench:
     """The small services, S3 and Logs on a folder, in this process. `close` it; another one on the same folder is a restart."""
 
@@ -38,6 +42,7 @@ class Workbench:
             logs=self.logs,
             settings=ServerSettings("open", REGION, ACCOUNT),
             keys=KeyRing(identity, lambda _: None, self.shelf, self.sealer),
+            announcer=SimpleNamespace(tell=_told_nobody),
             now_ms=lambda: 1_700_000_000_000,
             tagging=asyncio.Lock(),
         )

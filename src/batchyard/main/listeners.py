@@ -17,6 +17,7 @@ from batchyard.services.announcing.announcer import Announcer
 from batchyard.services.announcing.listeners import Listener
 from batchyard.services.announcing.webhooks import webhook
 from batchyard.services.authorization import Authorizer
+from batchyard.services.cloudformation.running.telling import listeners_of_stacks
 from batchyard.services.events.calling import Destinations
 from batchyard.services.events.listening import Senders, listeners_of_rules, timers_of_rules
 from batchyard.services.events.submitting import Submitter
@@ -60,7 +61,8 @@ def announcing_of(settings: Settings, engine: Engine, records: Shelf, sealer: Se
     senders = Senders(logs, secret, Submitter(shelf, authorize), Destinations(records, sealer, authorize))
 
     def find() -> Mapping[str, Listener]:
-        return {**webhooks, **listeners_of_rules(records, senders), **listeners_of_archives(logs, LogDeliveries(objects).put)}
+        of_rules, of_stacks = listeners_of_rules(records, senders), listeners_of_stacks(records, secret)
+        return {**webhooks, **of_rules, **of_stacks, **listeners_of_archives(logs, LogDeliveries(objects).put)}
 
     announcer, loop = Announcer(engine, shelf, find, lambda: timers_of_rules(records)), asyncio.get_running_loop()
 

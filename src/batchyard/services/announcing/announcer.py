@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from batchyard.engine.engine import Engine
@@ -14,6 +14,7 @@ from batchyard.services.announcing.deliveries import Deliveries, Wanted
 from batchyard.services.announcing.happening import Happening
 from batchyard.services.announcing.listeners import Listener, Notice
 from batchyard.services.announcing.timers import Timer, Timers
+from batchyard.services.announcing.webhooks import json_of
 from batchyard.store.records import Changes
 from batchyard.store.shelf import Shelf
 
@@ -74,6 +75,17 @@ class Announcer:
         wanted = [one for event in events for one in self._wanted(event)]
         if wanted or told is not None:
             await self.deliveries.keep(wanted, told)
+
+    async def tell(self, events: Iterable[tuple[Happening, Collection[str]]]) -> None:
+        """As `publish`; each event goes to the listeners of these keys as well, who want what is meant for them alone."""
+        events = list(events)
+        if not {key for _, keys in events for key in keys} <= self._listeners.keys():
+            self.refresh()
+        now_ms = self._engine.world.now_ms()
+        wanted = [one for event, _ in events for one in self._wanted(event)]
+        wanted += [Wanted(key, Notice(event["id"], now_ms, json_of(event))) for event, keys in events for key in keys]
+        if wanted:
+            await self.deliveries.keep(wanted)
 
     def _wanted(self, event: Happening) -> list[Wanted]:
         """The deliveries of an event: one for each listener that wants it."""

@@ -11,6 +11,7 @@ from batchyard.services.cloudformation.operations import changing
 from batchyard.services.cloudformation.operations.requests import (
     HIDDEN,
     check_name,
+    given_notifications,
     given_parameters,
     given_tags,
     invalid,
@@ -43,7 +44,8 @@ async def create_change_set(desk: Any, caller: Caller, params: Params) -> Params
     previous = "" if is_new else look(desk, caller, lambda book: book.template(stack.id, stack.template))
     text = await template_text(desk, caller, params, previous)
     tags = given_tags(params) if "Tags" in params or is_new else dict(stack.tags)
-    stack.notification_arns = list(params.get("NotificationARNs", stack.notification_arns))
+    if "NotificationARNs" in params:
+        stack.notification_arns = given_notifications(params)
     stack.actor = stacks.actor_of(caller, str(params.get("RoleARN") or stack.role_arn), stack.name)
     given = given_parameters(params, None if is_new else stack.parameters)
     prepared = await prepare(desk, stack, text, given, tags)

@@ -8,6 +8,7 @@ from batchyard.model.fault import Fault
 from batchyard.services import Caller, Params
 from batchyard.services.cloudformation.operations.requests import (
     check_name,
+    given_notifications,
     given_parameters,
     given_tags,
     invalid,
@@ -63,7 +64,7 @@ async def begin_creation(
     roles.refuse_unusable(desk, caller.account, str(params.get("RoleARN") or ""))
     stack = stacks.new_stack(caller, name, str(params.get("RoleARN") or ""))
     stack.parent_arn, stack.root_arn = parent_arn, root_arn
-    stack.notification_arns = list(params.get("NotificationARNs", []))
+    stack.notification_arns = given_notifications(params)
     prepared = await prepare(desk, stack, text, given, tags)
     refuse_without_capabilities(prepared.template, params.get("Capabilities", []))
     settle_options(stack, params)
@@ -150,7 +151,7 @@ async def change_stack(
     roles.refuse_unusable(desk, caller.account, stack.role_arn)
     stack.actor = stacks.actor_of(caller, stack.role_arn, stack.name)
     if "NotificationARNs" in params:
-        stack.notification_arns = list(params["NotificationARNs"])
+        stack.notification_arns = given_notifications(params)
     prepared = await prepare(desk, stack, text, given, tags)
     refuse_without_capabilities(prepared.template, params.get("Capabilities", []))
     found = changes(prepared.target, stack, resources, await desk.stacks.target_now(stack), hidden=prepared.hidden)

@@ -11,6 +11,7 @@ from batchyard.services import Caller, Params
 from batchyard.services.cloudformation.running.book import StackBook, place_of
 from batchyard.services.cloudformation.running.fetching import fetch
 from batchyard.services.cloudformation.running.records import Stack
+from batchyard.services.events.names import is_url
 from batchyard.services.paging import page_of
 
 NAME = re.compile(r"[a-zA-Z][-a-zA-Z0-9]{0,127}")
@@ -79,6 +80,18 @@ def given_tags(params: Params) -> dict[str, str]:
     if len(tags) > 50:
         raise invalid(f"Too many tags: {len(tags)}, at most 50")
     return tags
+
+
+def given_notifications(params: Params) -> list[str]:
+    """Where the events of a stack are to be sent. On AWS topics of SNS, which is not there: here URLs, which get each event by POST."""
+    given = [str(one) for one in params.get("NotificationARNs") or ()]
+    for one in given:
+        if not is_url(one):
+            raise invalid(
+                f"NotificationARNs: {one} cannot be notified: there is no SNS in Batchyard. Give a URL (http, https), which gets each event"
+                " by POST, or leave it out and make a rule of EventBridge for the source aws.cloudformation."
+            )
+    return given
 
 
 def paged(items: Sequence[Params], params: Params) -> tuple[list[Params], str]:

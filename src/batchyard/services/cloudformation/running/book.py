@@ -22,6 +22,8 @@ STACK, NAME, RESOURCE, EVENT, TEMPLATE, EXPORT, IMPORT, CHANGE_SET = (
     "change-set",
 )
 SERVICE = "cloudformation"
+UNTOLD = "untold"  # stack id -> which of its events are still to be told
+NOTIFIED, URL = Place("cloudformation-notified", "", ""), "url"  # the URLs that NotificationARNs have named
 
 
 class Sealing(Protocol):
@@ -79,6 +81,10 @@ class StackBook:
                 self.drawer.delete(NAME, stack.name)
         else:
             self.drawer.put(NAME, stack.name, {"id": stack.id})
+        notified = self.drawer.elsewhere(NOTIFIED)
+        for url in stack.notification_arns:
+            if notified.get(URL, url) is None:
+                notified.put(URL, url, {})
 
     # --- resources ---
 
@@ -98,9 +104,11 @@ class StackBook:
     # --- events ---
 
     def add_event(self, stack: Stack, event: Document) -> None:
-        """The next event; counts on the stack's record being written in the same transaction."""
+        """The next event, to be told; counts on the stack's record being written in the same transaction."""
         stack.events += 1
         self.drawer.put(EVENT, f"{stack.id}/{stack.events:08d}", event)
+        note = self.drawer.get(UNTOLD, stack.id) or {"after": stack.events - 1}
+        self.drawer.put(UNTOLD, stack.id, {**note, "last": stack.events})
 
     def events(self, stack_id: str) -> list[Document]:
         """The newest first."""

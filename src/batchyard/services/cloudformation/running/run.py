@@ -129,8 +129,7 @@ class Run:
 
     async def change(self, change: Callable[[StackBook], Any]) -> Any:
         """One transaction on the stack's records, durable when it returns. Not part of a step: it is made again when it must be."""
-        sealer = self.desk.sealer
-        return await asyncio.wrap_future(self.desk.shelf.change(self.place, lambda drawer: change(StackBook(drawer, sealer))))
+        return await self.desk.stacks.change(self.place, change)
 
     def _event(self, logical_id: str, physical_id: str, type_name: str, status: str, reason: str) -> dict[str, Any]:
         operation = self.stack.operation

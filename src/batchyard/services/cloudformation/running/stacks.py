@@ -11,12 +11,13 @@ from typing import Any
 
 from batchyard.model.fault import Fault
 from batchyard.services import Caller
-from batchyard.services.cloudformation.running import ending, phases
+from batchyard.services.cloudformation.running import phases
 from batchyard.services.cloudformation.running.book import SERVICE, StackBook, place_of
 from batchyard.services.cloudformation.running.preparing import read, target_of
 from batchyard.services.cloudformation.running.records import Actor, Failure, Operation, Resource, Stack
 from batchyard.services.cloudformation.running.run import Run
 from batchyard.services.cloudformation.running.target import Target
+from batchyard.services.cloudformation.running.telling import Teller
 from batchyard.store.shelf import Place
 
 GRACE_S = 3.0
@@ -31,9 +32,11 @@ class Stacks:
         self._desk = desk
         self.runs: dict[str, Run] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._teller = Teller(desk)
 
     async def start(self) -> None:
         """Take up what a stop or a crash has interrupted, in every region."""
+        self._teller.start()
         for place in self._desk.shelf.places(SERVICE):
             for stack, resources in self.look(place, _interrupted):
                 self.launch(stack, resources)
@@ -44,6 +47,7 @@ class Stacks:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self._teller.close()
 
     def launch(self, stack: Stack, resources: dict[str, Resource]) -> Run:
         """Drive a stack's operation from where it is."""
@@ -72,13 +76,14 @@ class Stacks:
     async def change(self, place: Place, change: Callable[[StackBook], Any]) -> Any:
         """One transaction on a place's stacks."""
         sealer = self._desk.sealer
-        return await asyncio.wrap_future(self._desk.shelf.change(place, lambda drawer: change(StackBook(drawer, sealer))))
+        answer = await asyncio.wrap_future(self._desk.shelf.change(place, lambda drawer: change(StackBook(drawer, sealer))))
+        self._teller.wake(place)
+        return answer
 
     async def _drive(self, run: Run) -> None:
         id = run.stack.id
         try:
             await phases.drive(run)
-            await ending.announce(self._desk, run.stack)
         except asyncio.CancelledError:
             raise
         except Exception:
