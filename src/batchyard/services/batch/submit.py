@@ -191,7 +191,7 @@ def _share(queue: Queue, prepared: Prepared, params: Params) -> tuple[str, int]:
 
 
 def _check_members(params: Params) -> None:
-    check_retry_strategy(params.get("retryStrategy"), may_be_empty=True)
+    check_retry_strategy(params.get("retryStrategy"))
     check_timeout(params.get("timeout"))
     check_consumables("consumableResourcePropertiesOverride", params.get("consumableResourcePropertiesOverride"))
     check_tags(KIND, params.get("tags") or {})

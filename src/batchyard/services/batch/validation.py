@@ -37,13 +37,15 @@ def one_of(member: str, value: str | None, legal: Sequence[str]) -> str | None:
     return upper
 
 
-def check_retry_strategy(strategy: Mapping[str, Any] | None, *, may_be_empty: bool = False) -> None:
-    """Refuse a retryStrategy that AWS refuses. An empty one of a submission (`may_be_empty`) is none at all."""
-    if strategy is None or (may_be_empty and not strategy):
+def check_retry_strategy(strategy: Mapping[str, Any] | None) -> None:
+    """Refuse a retryStrategy that AWS refuses. An empty one, which the AWS CDK writes and clients send, is none at all."""
+    if not strategy:
         return
     attempts, rules = strategy.get("attempts"), strategy.get("evaluateOnExit") or ()
     if attempts is None:
-        raise executing("RetryAttempts must be provided with retry strategy")
+        if rules:
+            raise executing("RetryAttempts must be provided with retry strategy")
+        return
     if not 1 <= attempts <= MAX_ATTEMPTS:
         raise client_fault(f"retryStrategy.attempts must be between 1 and {MAX_ATTEMPTS}, not {attempts}.")
     if len(rules) > MAX_RULES:

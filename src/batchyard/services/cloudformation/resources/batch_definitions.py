@@ -63,8 +63,7 @@ async def read(hands: Hands, kept: Kept) -> Properties | None:
 
 
 def _request(asked: Asked, name: str) -> dict[str, Any]:
-    # the AWS CDK writes empty objects for what it does not say, as RetryStrategy, which the API refuses
-    properties = {key: value for key, value in asked.properties.items() if key != RETENTION and value not in ({}, [])}
+    properties = {key: value for key, value in asked.properties.items() if key != RETENTION}
     return sent("batch", "RegisterJobDefinition", {**properties, "JobDefinitionName": name, "Tags": tags_for(DEFINITION, asked)})
 
 
