@@ -1,4 +1,5 @@
-"""Writes what the documentation takes from the program itself: operations, tags, settings, the command line, the states of a job.
+"""Writes what the documentation takes from the program itself: operations, resource types, tags, settings, the command
+line, the states of a job.
 
     make docs    all of it, into docs/ and ARCHITECTURE.md
 
@@ -19,6 +20,7 @@ from typing import Any, NamedTuple
 
 import click
 import draw_states
+import resource_types
 import wire_tests
 
 from batchyard.compute.local.containers import mapping
@@ -208,6 +210,9 @@ PARTS: dict[str, Callable[[], str]] = {
     "s3-recorded-only": recorded_only,
     "settings": settings,
     "own-routes": own_routes,
+    "resource-types": partial(resource_types.overview, table),
+    "resource-types-absent": partial(resource_types.absent, table),
+    "resource-types-each": resource_types.sections,
     **{one: partial(told, one) for one in scenario.names() if scenario.load(one).story is not None},
 }
 

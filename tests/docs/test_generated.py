@@ -82,3 +82,13 @@ def test_every_reason_is_on_its_page() -> None:
     ]
     assert len(texts) >= 10
     assert not [text for text in [*texts, lifecycle.host_lost("i-...")] if f"`{text}`" not in page]
+
+
+def test_types_are_shown_with_what_they_refuse(make_docs: Any) -> None:
+    """A property that is refused whatever it is, one that is taken with one value alone, and what then cannot be asked for."""
+    by_name = dict(make_docs.resource_types.types())
+    function, bucket = (make_docs.resource_types.section(by_name[f"AWS::{name}"]) for name in ("Lambda::Function", "S3::Bucket"))
+    acted_on, refused = (next(line for line in function.splitlines() if line.startswith(f"- {part}")) for part in ("acted on", "refused"))
+    assert "`Layers`" not in acted_on and "`Layers` (there are no layers" in refused
+    assert '`SnapStart` but for `{"ApplyOn": "None"}`' in refused
+    assert "MetadataConfiguration.Destination" not in bucket and "`RegionalDomainName`" in bucket

@@ -29,7 +29,7 @@ _POLICY = "scheduling policy"
 
 
 async def create_queue(hands: Hands, asked: Asked) -> Made:
-    """Makes it and waits until it is VALID."""
+    """Makes it and waits until it is VALID. Ref is its ARN."""
     name = given_name(asked, "JobQueueName")
     await refuse_taken(hands, asked, name, await _queue(hands, name) is not None)
     if await _queue(hands, name) is None:
@@ -120,7 +120,7 @@ def _of_queue(queue: dict[str, Any]) -> Made:
 
 
 async def create_policy(hands: Hands, asked: Asked) -> Made:
-    """Makes it."""
+    """Makes it. Ref is its ARN."""
     name = given_name(asked, "Name")
     arn = f"arn:{hands.partition}:batch:{hands.region}:{hands.account}:scheduling-policy/{name}"
     await refuse_taken(hands, asked, name, await _policy(hands, arn) is not None)
@@ -162,7 +162,7 @@ async def _policy(hands: Hands, arn: str) -> dict[str, Any] | None:
 
 
 async def create_consumable(hands: Hands, asked: Asked) -> Made:
-    """Makes it."""
+    """Makes it. Ref is its ARN."""
     name = given_name(asked, "ConsumableResourceName")
     await refuse_taken(hands, asked, name, await _consumable(hands, name) is not None)
     if await _consumable(hands, name) is None:

@@ -27,7 +27,7 @@ RETENTION = "ResourceRetentionPolicy"
 
 
 async def create(hands: Hands, asked: Asked) -> Made:
-    """Registers a revision; of a repeated step only one."""
+    """Registers a revision; of a repeated step only one. Ref is the ARN of the revision."""
     return await _registered(hands, asked, given_name(asked, "JobDefinitionName"))
 
 

@@ -52,7 +52,7 @@ _NOT_INFRASTRUCTURE = frozenset(("MinvCpus", "MaxvCpus", "DesiredvCpus", "Scalin
 
 
 async def create(hands: Hands, asked: Asked) -> Made:
-    """Makes it and waits until it is VALID. One that is INVALID is taken away again, and its reason is the refusal."""
+    """Makes it and waits until it is VALID. Ref is its ARN. One that is INVALID is taken away again, and its reason is the refusal."""
     name = given_name(asked, "ComputeEnvironmentName")
     await refuse_taken(hands, asked, name, await found(hands, name) is not None)
     if await found(hands, name) is None:

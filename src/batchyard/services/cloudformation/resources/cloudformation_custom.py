@@ -21,7 +21,7 @@ _OWN = ("ServiceToken", "ServiceTimeout")
 
 
 async def create(hands: Hands, asked: Asked) -> Made:
-    """Sends RequestType Create."""
+    """Sends RequestType Create. Ref is the `PhysicalResourceId` that the function answers, or else a name of its own."""
     said = await _request(hands, asked, asked.properties, {"RequestType": "Create"}, asked.token)
     return _made(said, f"{asked.stack_name}-{asked.logical_id}-{asked.token[:12].upper()}")
 

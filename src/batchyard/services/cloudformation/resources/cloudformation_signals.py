@@ -13,7 +13,7 @@ _UNITS = {"H": 3600, "M": 60, "S": 1}
 
 
 async def create_handle(hands: Hands, asked: Asked) -> Made:
-    """A URL to send signals to."""
+    """A URL to send signals to. Ref is that URL."""
     return Made(signals.url_of(hands.desk, hands.account, asked.token))
 
 
@@ -28,7 +28,7 @@ async def delete_handle(hands: Hands, kept: Kept) -> None:
 
 
 async def create(hands: Hands, asked: Asked) -> Made:
-    """Waits for Count signals of success at the handle's URL, or, with a CreationPolicy, by SignalResource."""
+    """Waits for Count signals of success at the handle's URL, or, with a CreationPolicy, by SignalResource. Ref is a name of its own."""
     policy = asked.creation_policy.get("ResourceSignal", {}) if asked.creation_policy else {}
     handle = str(asked.properties.get("Handle") or "")
     token = signals.token_in(handle) if handle else resource_token(asked.stack_id, asked.logical_id)

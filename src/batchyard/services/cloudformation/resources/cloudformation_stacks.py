@@ -14,7 +14,7 @@ CAPABILITIES = ["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAN
 
 
 async def create(hands: Hands, asked: Asked) -> Made:
-    """Creates the inner stack and waits for it. One that fails is taken away again."""
+    """Creates the inner stack and waits for it. Ref is its ARN. One that fails is taken away again."""
     stack = _find(hands, asked.name)
     if stack is None:
         parent = _find(hands, asked.stack_id)

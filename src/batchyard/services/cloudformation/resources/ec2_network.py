@@ -214,7 +214,7 @@ def _attachment(asked: Asked) -> Properties:
 
 
 async def attach(hands: Hands, asked: Asked) -> Made:
-    """A gateway attached to a VPC. Ref is the kind of attachment and the VPC: IGW|vpc-..."""
+    """A gateway attached to a VPC. Ref is the kind of attachment and the VPC, `IGW|VPC-ID`."""
     params = _attachment(asked)
     await hands.call(SERVICE, "AttachInternetGateway", params)
     return Made(f"IGW|{params['VpcId']}", {"AttachmentType": "IGW"})

@@ -55,7 +55,7 @@ def _way(properties: Properties) -> Properties:
 
 
 async def create_route(hands: Hands, asked: Asked) -> Made:
-    """A route. Ref is its table and its destination: rtb-...|0.0.0.0/0."""
+    """A route. Ref is its table and its destination, `TABLE-ID|0.0.0.0/0`."""
     params = _route(asked)
     await hands.call(SERVICE, "CreateRoute", params)
     destination = next((params[name] for name in _DESTINATIONS if name in params), "")

@@ -158,6 +158,7 @@ def _single(side: str, known: tuple[str, ...], prefix_list: str, peer_group: str
         return given(properties, "GroupId") or given(properties, "GroupName")
 
     async def create(hands: Hands, asked: Asked) -> Made:
+        """A rule of a group. Ref is the id of the rule."""
         require_known(asked, (*known, "GroupId", "GroupName"))
         rule = {name: value for name, value in asked.properties.items() if name not in ("GroupId", "GroupName")}
         one = permission(hands, type_name, rule, known)

@@ -18,6 +18,7 @@ from batchyard.services.cloudformation.resources.acts import (
     is_gone,
     listed,
     own_tags,
+    require_known,
     tag_changes,
     tags_of,
 )
@@ -34,7 +35,7 @@ _ECS = {"PlacementStrategies": "PlacementStrategy", "TagList": "Tags"}
 
 
 async def create_rule(hands: Hands, asked: Asked) -> Made:
-    """Makes it with its targets; if one of these is refused, it is not left."""
+    """Makes it with its targets; if one of these is refused, it is not left. Ref is its name, on another bus `BUS|NAME`."""
     name = given_name(asked, "Name")
     await refuse_taken(hands, asked, name, await _rule(hands, name, _bus(asked.properties)) is not None)
     arn = await _put_rule(hands, asked, name, tags_of(asked))
@@ -154,9 +155,16 @@ def _of_rule(properties: Properties, name: str, arn: str) -> Made:
 
 # ---- connections and API destinations ---------------------------------------------------------------------------------------
 
+_CONNECTION = ("AuthParameters", "AuthorizationType", "Description", "Name")
+_REFUSALS = {
+    "InvocationConnectivityParameters": "requests go out over the server's own network",
+    "KmsKeyIdentifier": "what is secret is sealed in the store",
+}
+
 
 async def create_connection(hands: Hands, asked: Asked) -> Made:
-    """Makes it."""
+    """Makes it. Ref is its name."""
+    require_known(asked, _CONNECTION, _REFUSALS)
     name = given_name(asked, "Name")
     params = sent("events", "CreateConnection", {**asked.properties, "Name": name})
     return _with_arn(name, (await _created(hands, asked, name, "CreateConnection", params))["ConnectionArn"])
@@ -164,6 +172,7 @@ async def create_connection(hands: Hands, asked: Asked) -> Made:
 
 async def update_connection(hands: Hands, asked: Asked, kept: Kept) -> Made:
     """Changes it; it is authorized anew."""
+    require_known(asked, _CONNECTION, _REFUSALS)
     name = kept.physical_id
     params = sent("events", "UpdateConnection", {"Description": "", **asked.properties, "Name": name})
     return _with_arn(name, (await hands.call("events", "UpdateConnection", params))["ConnectionArn"])
@@ -186,7 +195,7 @@ async def read_connection(hands: Hands, kept: Kept) -> Properties | None:
 
 
 async def create_destination(hands: Hands, asked: Asked) -> Made:
-    """Makes it."""
+    """Makes it. Ref is its name."""
     name = given_name(asked, "Name")
     params = sent("events", "CreateApiDestination", {**asked.properties, "Name": name})
     return _with_arn(name, (await _created(hands, asked, name, "CreateApiDestination", params))["ApiDestinationArn"])

@@ -115,6 +115,7 @@ def _single(title: str) -> ResourceType:
         return _put(title, properties[member], properties)
 
     async def create(hands: Hands, asked: Asked) -> Made:
+        """The policy put on its bearer. Ref is `POLICY|BEARER`."""
         require_known(asked, known)
         params = put(asked.properties)
         name, policy = params[member], params["PolicyName"]

@@ -25,7 +25,8 @@ WINDOW_DAYS = 30  # KMS's own default
 
 # --- keys ---
 
-_FIXED = ("KeySpec", "KeyUsage", "MultiRegion", "Origin")
+_FIXED = ("KeySpec", "KeyUsage", "Origin")
+_REFUSALS = {"MultiRegion": "keys are of one region"}
 _KEY = (
     "BypassPolicyLockoutSafetyCheck",
     "Description",
@@ -41,7 +42,7 @@ _KEY = (
 
 async def create_key(hands: Hands, asked: Asked) -> Made:
     """A key. Ref is its id."""
-    require_known(asked, _KEY)
+    require_known(asked, _KEY, _REFUSALS)
     properties, tags = asked.properties, tags_of(asked)
     params = given(properties, "Description", "BypassPolicyLockoutSafetyCheck", *_FIXED)
     if properties.get("KeyPolicy"):
@@ -86,7 +87,7 @@ async def _switch(steps: Steps, id: str, before: Properties, after: Properties) 
 
 async def update_key(hands: Hands, asked: Asked, kept: Kept) -> Made:
     """All but what kind of key it is, each where it differs."""
-    require_known(asked, _KEY)
+    require_known(asked, _KEY, _REFUSALS)
     id, before, after = kept.physical_id, kept.properties, asked.properties
     for name in _FIXED:
         if changed(before, after, name):
@@ -147,7 +148,7 @@ async def read_key(hands: Hands, kept: Kept) -> Properties | None:
     policy = (await hands.call(SERVICE, "GetKeyPolicy", {**asked, "PolicyName": "default"}))["Policy"]
     tags = (await hands.call(SERVICE, "ListResourceTags", asked))["Tags"]
     found: Properties = {
-        **given(key, "Description", *_FIXED),
+        **given(key, "Description", "MultiRegion", *_FIXED),
         "Enabled": key["Enabled"],
         "EnableKeyRotation": rotation["KeyRotationEnabled"],
         "KeyPolicy": document_of(policy),

@@ -37,7 +37,7 @@ _REFUSED = {
 
 
 async def create_group(hands: Hands, asked: Asked) -> Made:
-    """Makes it; if its retention or policy is refused, it is not left."""
+    """Makes it; if its retention or policy is refused, it is not left. Ref is its name."""
     require_known(asked, _GROUP, _REFUSED)
     name = given_name(asked, "LogGroupName")
     group = await _group(hands, name)
@@ -168,7 +168,7 @@ def _of_group(hands: Hands, name: str) -> Made:
 
 
 async def create_stream(hands: Hands, asked: Asked) -> Made:
-    """Makes it. The physical id has the group's name before the stream's; Ref is the stream's alone."""
+    """Makes it. The physical id has the group's name before the stream's. Ref is the stream's name."""
     group, name = asked.properties["LogGroupName"], given_name(asked, "LogStreamName")
     is_there = await _stream_is_there(hands, group, name)
     await refuse_taken(hands, asked, f"{group}|{name}", is_there)
@@ -203,7 +203,7 @@ async def _stream_is_there(hands: Hands, group: str, name: str) -> bool:
 
 
 async def create_policy(hands: Hands, asked: Asked) -> Made:
-    """Sets it under its name."""
+    """Sets it under its name. Ref is its name."""
     name = asked.properties["PolicyName"]
     await refuse_taken(hands, asked, name, await _policy(hands, name) is not None)
     return await _put_policy(hands, asked)
@@ -241,7 +241,7 @@ async def _policy(hands: Hands, name: str) -> dict[str, Any] | None:
 
 
 async def create_query(hands: Hands, asked: Asked) -> Made:
-    """Saves it; its id is the service's."""
+    """Saves it. Ref is its id, which the service makes."""
     return _of_query(await hands.call("logs", "PutQueryDefinition", sent("logs", "PutQueryDefinition", asked.properties)))
 
 

@@ -31,7 +31,7 @@ _DASHED = frozenset(
 
 
 async def create(hands: Hands, asked: Asked) -> Made:
-    """Makes it with all its settings; if one of them is refused, it is not left."""
+    """Makes it with all its settings; if one of them is refused, it is not left. Ref is its name."""
     _check(asked)
     name = given_name(asked, "BucketName")
     is_there = await _exists(hands, name)
@@ -187,7 +187,7 @@ def _made(hands: Hands, name: str) -> Made:
 
 
 async def create_policy(hands: Hands, asked: Asked) -> Made:
-    """Sets it. A bucket that has one already is not this resource's."""
+    """Sets it. A bucket that has one already is not this resource's. Ref is the name of the bucket."""
     bucket = asked.properties["Bucket"]
     if await noted(hands, await _policy(hands, bucket) is not None):
         raise Fault("AlreadyExists", f"The bucket policy already exists on bucket {bucket}.")

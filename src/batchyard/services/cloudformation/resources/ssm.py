@@ -19,22 +19,23 @@ from batchyard.services.cloudformation.resources.type import Asked, Hands, Kept,
 
 SERVICE = "ssm"
 _VALUES = ("DataType", "Description", "Tier", "Type", "Value")
-_KNOWN = ("AllowedPattern", "Name", "Policies", "Tags", *_VALUES)
+_KNOWN = ("Name", "Tags", *_VALUES)
+_REFUSALS = {"AllowedPattern": "values are held against no pattern", "Policies": "parameters have no policies"}
 
 
 def _put(asked: Asked, name: str) -> Properties:
-    """What PutParameter is told. AllowedPattern and Policies are passed on, for Parameter Store to judge."""
-    require_known(asked, _KNOWN)
+    """What PutParameter is told."""
+    require_known(asked, _KNOWN, _REFUSALS)
     if asked.properties.get("Type") not in ("String", "StringList"):
         raise Fault(
             "InvalidRequest", f"Type: a stack makes parameters of type String and StringList, not {asked.properties.get('Type')!r}."
         )
-    return {"Name": name, **given(asked.properties, "AllowedPattern", "Policies", *_VALUES)}
+    return {"Name": name, **given(asked.properties, *_VALUES)}
 
 
 def _made(hands: Hands, name: str, properties: Properties) -> Made:
     arn = f"arn:{hands.partition}:ssm:{hands.region}:{hands.account}:parameter/{name.removeprefix('/')}"
-    rest = {"DataType": "text", "Tier": "Standard", "Description": "", **given(properties, "AllowedPattern", "Policies", *_VALUES)}
+    rest = {"DataType": "text", "Tier": "Standard", "Description": "", **given(properties, *_VALUES)}
     return Made(name, {"Name": name, "Arn": arn, **rest})
 
 
