@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import click
+import draw_phases
 import draw_states
 import resource_types
 import wire_tests
@@ -210,6 +211,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "s3-recorded-only": recorded_only,
     "settings": settings,
     "own-routes": own_routes,
+    "stack-phases": draw_phases.block,
     "resource-types": partial(resource_types.overview, table),
     "resource-types-absent": partial(resource_types.absent, table),
     "resource-types-each": resource_types.sections,

@@ -87,6 +87,8 @@ def test_commands_and_options_exist(page: Path) -> None:
             assert name in COMMANDS, f"batchyard {name}: there is no such command"
             command = batchyard.get_command(top, name)
             assert command is not None
+            if isinstance(command, click.Group) and (found := command.get_command(top, (rest.split() or [""])[0])) is not None:
+                command = found
             known = {option for parameter in command.params for option in parameter.opts} | {"--help", "-h"}
             given = re.findall(r"(?<![\w-])(-{1,2}[a-z][a-z-]*)", rest.partition(" -- ")[0])
             assert not set(given) - known, f"batchyard {name} has no {sorted(set(given) - known)}: {line}"

@@ -1,12 +1,13 @@
 """What an operation on a stack goes through, each phase a function that ends by naming the next one.
 
-    build (create, update)      -> settle     | undo_create, undo_update, stay
-    settle                      -> done                            the old ones and the removed ones go
-    undo_create                 -> done                            all that was created goes
-    undo_update                 -> settle_undo | stay              changed ones back to what they were
-    settle_undo                 -> done                            the new ones go
-    delete                      -> done | stay
+    build (create, update)   -> done, settle | undo_create, undo_update, delete, stay   all is made and changed, side by side
+    settle                   -> done                                                    the old ones and the removed ones go
+    undo_create              -> done | stay                                             all that was created goes
+    undo_update (rollback)   -> settle_undo | stay                                      changed ones back to what they were
+    settle_undo              -> done                                                    the new ones go
+    delete (delete)          -> done | stay                                             all goes, what needs others first
 
+After the bar: when something failed. Who stays has a status that says so, and waits for somebody to decide.
 A phase may be entered anew after a crash: what it has done is noted in the resources, and steps under way are repeated.
 """
 
