@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import uuid
 from typing import Any
 
@@ -39,7 +40,7 @@ async def create_change_set(desk: Any, caller: Caller, params: Params) -> Params
     roles.refuse_unusable(desk, caller.account, str(params.get("RoleARN") or ""))
     stack, kind = _stack_for(desk, caller, params)
     if look(desk, caller, lambda book: ChangeSetBook(book.drawer, desk.sealer).find(stack.id, name)) is not None:
-        raise Fault("AlreadyExistsException", f"ChangeSet {name} already exists for stack {stack.name}")
+        raise _taken(name, stack)
     is_new = stack.status == REVIEW
     previous = "" if is_new else look(desk, caller, lambda book: book.template(stack.id, stack.template))
     text = await template_text(desk, caller, params, previous)
@@ -78,16 +79,27 @@ async def create_change_set(desk: Any, caller: Caller, params: Params) -> Params
     )
     await _fill(desk, caller, stack, made, prepared)
 
-    def change(book: StackBook) -> None:
-        now = book.find(stack.name)
-        if now is None:
-            stack.created_ms = desk.now_ms()
-            stack.change_set = made.arn
-            book.put_stack(stack)
-        ChangeSetBook(book.drawer, desk.sealer).put(made)
-
-    await desk.stacks.change(place_of(caller.account, caller.region), change)
+    await desk.stacks.change(place_of(caller.account, caller.region), lambda book: _keep(desk, book, stack, made))
     return {"Id": made.arn, "StackId": stack.arn}
+
+
+def _keep(desk: Any, book: StackBook, stack: Stack, made: ChangeSet) -> None:
+    """Write a change set down, and the stack that comes into being with it. Raises Fault when somebody else was quicker."""
+    now, sets = book.find(stack.name), ChangeSetBook(book.drawer, desk.sealer)
+    is_new = stack.created_ms == 0
+    if now is None and is_new:
+        stack.created_ms = desk.now_ms()
+        stack.change_set = made.arn
+        book.put_stack(stack)
+    elif now is None or now.id != stack.id or now.operation is not None or now.templates != stack.templates:
+        raise stacks.busy(now) if now is not None else invalid(f"Stack [{stack.name}] does not exist")
+    elif sets.find(stack.id, made.name) is not None:
+        raise _taken(made.name, stack)
+    sets.put(made)
+
+
+def _taken(name: str, stack: Stack) -> Fault:
+    return Fault("AlreadyExistsException", f"ChangeSet {name} already exists for stack {stack.name}")
 
 
 def _refuse_unserved(params: Params) -> None:
@@ -210,7 +222,7 @@ async def execute_change_set(desk: Any, caller: Caller, params: Params) -> Param
         status = made.execution if made.execution != "AVAILABLE" else "OBSOLETE"
         words = f"ChangeSet [{made.arn}] cannot be executed in its current execution status of [{status}]"
         raise Fault("InvalidChangeSetStatus", words)
-    is_create = stack.status == REVIEW
+    is_create, as_read = stack.status == REVIEW, copy.deepcopy(stack)
     if not is_create and stack.status not in changing.UPDATABLE:
         raise stacks.busy(stack)
     if made.role_arn:
@@ -230,16 +242,14 @@ async def execute_change_set(desk: Any, caller: Caller, params: Params) -> Param
         stack.disable_rollback = bool(params.get("DisableRollback"))
 
         def change(book: StackBook) -> None:
-            now = book.stack(stack.id)
-            if now is None or now.status != REVIEW:
-                raise stacks.busy(now or stack)
+            stacks.refuse_other(book, as_read)
             changing.begin_build(book, stack, operation, prepared, "CREATE_IN_PROGRESS", desk.now_ms())
             _forget_all(desk, book, stack)
 
-        await desk.stacks.change(place_of(caller.account, caller.region), change)
-        await desk.stacks.under_way(stack, resources)
+        await desk.stacks.begin(stack, resources, change)
+        await desk.stacks.ended(stack.id, stacks.GRACE_S)
         return {}
-    await changing.begin_update(desk, caller, stack, resources, prepared, options, made.tags)
+    await changing.begin_update(desk, caller, as_read, stack, resources, prepared, options, made.tags)
     await desk.stacks.ended(stack.id, stacks.GRACE_S)
     await desk.stacks.change(place_of(caller.account, caller.region), lambda book: _forget_all(desk, book, stack))
     return {}

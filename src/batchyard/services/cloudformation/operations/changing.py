@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import copy
 from typing import Any
 
 from batchyard.model.fault import Fault
@@ -69,11 +71,7 @@ async def begin_creation(
     refuse_without_capabilities(prepared.template, params.get("Capabilities", []))
     settle_options(stack, params)
     operation = building(stack, prepared, params, tags)
-    taken: str | None = await desk.stacks.change(
-        place_of(caller.account, caller.region), lambda book: _begin_create(book, stack, operation, prepared, desk.now_ms())
-    )
-    if taken is None:
-        desk.stacks.launch(stack, {})
+    taken: str | None = await desk.stacks.begin(stack, {}, lambda book: _begin_create(book, stack, operation, prepared, desk.now_ms()))
     return taken or stack.arn
 
 
@@ -133,18 +131,20 @@ async def update_stack(desk: Any, caller: Caller, params: Params) -> Params:
     previous = look(desk, caller, lambda book: book.template(stack.id, stack.template))
     text = await template_text(desk, caller, params, previous)
     tags = given_tags(params) if "Tags" in params else dict(stack.tags)
-    await change_stack(desk, caller, stack.arn, text, given_parameters(params, stack.parameters), tags, params)
+    await change_stack(desk, caller, stack.arn, text, given_parameters(params, stack.parameters), tags, params, templates=stack.templates)
     await desk.stacks.ended(stack.id, stacks.GRACE_S)
     return {"StackId": stack.arn}
 
 
 async def change_stack(
-    desk: Any, caller: Caller, name: str, text: str, given: dict[str, str], tags: dict[str, str], params: Params
+    desk: Any, caller: Caller, name: str, text: str, given: dict[str, str], tags: dict[str, str], params: Params, *, templates: int = 0
 ) -> None:
-    """Begin to update a stack. Raises Fault, as when there is nothing to change."""
+    """Begin to update a stack. Raises Fault, as when there is nothing to change. `templates`: how many it had when what is wanted of it
+    was put together, if that was before."""
     stack = stack_named(desk, caller, name)
-    if stack.status not in UPDATABLE:
+    if stack.status not in UPDATABLE or (templates and stack.templates != templates):
         raise stacks.busy(stack)
+    as_read = copy.deepcopy(stack)
     resources = look(desk, caller, lambda book: book.resources(stack.id))
     if params.get("RoleARN"):
         stack.role_arn = str(params["RoleARN"])
@@ -158,14 +158,21 @@ async def change_stack(
     if stack.stuck is None and not found and not is_other_outside(prepared.target, stack, resources):
         raise invalid(NO_UPDATES)
     stack.capabilities = list(params.get("Capabilities", []))
-    await begin_update(desk, caller, stack, resources, prepared, params, tags)
+    await begin_update(desk, caller, as_read, stack, resources, prepared, params, tags)
 
 
 async def begin_update(
-    desk: Any, caller: Caller, stack: Stack, resources: dict[str, Resource], prepared: Prepared, params: Params, tags: dict[str, str]
+    desk: Any,
+    caller: Caller,
+    as_read: Stack,
+    stack: Stack,
+    resources: dict[str, Resource],
+    prepared: Prepared,
+    params: Params,
+    tags: dict[str, str],
 ) -> None:
-    """Write down that a stack is being updated, and drive it. Raises Fault when something else was quicker."""
-    status, old_looked_up = stack.status, stack.looked_up
+    """Write down that a stack, which was `as_read`, is being updated, and drive it. Raises Fault when something else was quicker."""
+    old_looked_up = stack.looked_up
     operation = building(stack, prepared, params, tags)
     stuck = stack.stuck
     operation.old_template = stuck.old_template if stuck is not None and stuck.old_template else stack.template
@@ -179,15 +186,12 @@ async def begin_update(
     stack.stuck = None
 
     def change(book: StackBook) -> None:
-        now = book.stack(stack.id)
-        if now is None or now.status != status or now.operation is not None:
-            raise stacks.busy(now or stack)
+        stacks.refuse_other(book, as_read)
         for resource in resources.values():
             book.put_resource(stack.id, resource)
         begin_build(book, stack, operation, prepared, "UPDATE_IN_PROGRESS", desk.now_ms())
 
-    await desk.stacks.change(place_of(caller.account, caller.region), change)
-    desk.stacks.launch(stack, resources)
+    await desk.stacks.begin(stack, resources, change)
 
 
 async def delete_stack(desk: Any, caller: Caller, params: Params) -> Params:
@@ -210,6 +214,7 @@ async def delete_stack(desk: Any, caller: Caller, params: Params) -> Params:
         await run.save()
         return {}
     resources = look(desk, caller, lambda book: book.resources(stack.id))
+    as_read = copy.deepcopy(stack)
     role_arn = str(params.get("RoleARN") or stack.role_arn)
     roles.refuse_unusable(desk, caller.account, role_arn)
     stack.actor = stacks.actor_of(caller, role_arn, stack.name)
@@ -223,17 +228,14 @@ async def delete_stack(desk: Any, caller: Caller, params: Params) -> Params:
         tags=stack.tags,
         retain=list(params.get("RetainResources", [])),
     )
-    status = stack.status
 
     def change(book: StackBook) -> None:
-        now = book.stack(stack.id)
-        if now is None or now.status != status or now.operation is not None:
-            raise stacks.busy(now or stack)
+        stacks.refuse_other(book, as_read)
         _refuse_imported(book, stack.arn)
         stacks.began(stack, operation, book, "DELETE_IN_PROGRESS", "User Initiated", now_ms=desk.now_ms())
 
-    await desk.stacks.change(place_of(caller.account, caller.region), change)
-    await desk.stacks.under_way(stack, resources)
+    await desk.stacks.begin(stack, resources, change)
+    await desk.stacks.ended(stack.id, stacks.GRACE_S)
     return {}
 
 
@@ -274,7 +276,6 @@ async def rollback_stack(desk: Any, caller: Caller, params: Params) -> Params:
     if stack.status not in ("CREATE_FAILED", "UPDATE_FAILED") or stack.stuck is None:
         raise invalid(f"Stack:{stack.arn} is in {stack.status} state and can not be rolled back.")
     resources = look(desk, caller, lambda book: book.resources(stack.id))
-    stack.retain_except_on_create = bool(params.get("RetainExceptOnCreate"))
     is_create = stack.status == "CREATE_FAILED"
     phase, status = ("undo_create", "ROLLBACK_IN_PROGRESS") if is_create else ("undo_update", "UPDATE_ROLLBACK_IN_PROGRESS")
     await _go_back(desk, caller, stack, resources, [], params, phase, status)
@@ -284,36 +285,45 @@ async def rollback_stack(desk: Any, caller: Caller, params: Params) -> Params:
 async def _go_back(
     desk: Any, caller: Caller, stack: Stack, resources: dict[str, Resource], skip: list[str], params: Params, phase: str, status: str
 ) -> None:
-    operation, before = stack.stuck, stack.status
+    as_read, operation, before = copy.deepcopy(stack), stack.stuck, stack.status
     assert operation is not None
+    stack.role_arn = str(params.get("RoleARN") or stack.role_arn)
+    roles.refuse_unusable(desk, caller.account, stack.role_arn)
+    stack.actor = stacks.actor_of(caller, stack.role_arn, stack.name)
     operation.phase, operation.skip = phase, skip
+    if before != "UPDATE_ROLLBACK_FAILED":  # RollbackStack says it anew
+        stack.retain_except_on_create = bool(params.get("RetainExceptOnCreate"))
     operation.client_token = str(params.get("ClientRequestToken") or "")
     stack.stuck = None
 
     def change(book: StackBook) -> None:
-        now = book.stack(stack.id)
-        if now is None or now.status != before:
-            raise stacks.busy(now or stack)
+        stacks.refuse_other(book, as_read)
         stacks.began(stack, operation, book, status, "User Initiated", now_ms=desk.now_ms())
 
-    await desk.stacks.change(place_of(caller.account, caller.region), change)
-    await desk.stacks.under_way(stack, resources)
+    await desk.stacks.begin(stack, resources, change)
+    await desk.stacks.ended(stack.id, stacks.GRACE_S)
 
 
 async def update_termination_protection(desk: Any, caller: Caller, params: Params) -> Params:
     """UpdateTerminationProtection."""
     stack = stack_named(desk, caller, str(params["StackName"]))
     wanted = bool(params["EnableTerminationProtection"])
-    run = desk.stacks.runs.get(stack.id)
-    if run is not None:
-        run.stack.is_protected = wanted
-        await run.save()
-        return {"StackId": stack.arn}
 
-    def change(book: StackBook) -> None:
+    def change(book: StackBook) -> bool:
         now = book.require(stack.arn)
-        now.is_protected = wanted
-        book.put_stack(now)
+        if now.operation is None:
+            now.is_protected = wanted
+            book.put_stack(now)
+        return now.operation is None
 
-    await desk.stacks.change(place_of(caller.account, caller.region), change)
-    return {"StackId": stack.arn}
+    # What is being done to a stack writes its record as it knows it: then it must be told.
+    for _ in range(10):
+        run = desk.stacks.runs.get(stack.id)
+        if run is not None:
+            run.stack.is_protected = wanted
+            await run.save()
+            return {"StackId": stack.arn}
+        if await desk.stacks.change(place_of(caller.account, caller.region), change):
+            return {"StackId": stack.arn}
+        await asyncio.sleep(0.01)  # begun in the meantime
+    raise stacks.busy(stack_named(desk, caller, stack.arn))

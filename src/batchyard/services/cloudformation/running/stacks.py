@@ -21,6 +21,7 @@ from batchyard.services.cloudformation.running.telling import Teller
 from batchyard.store.shelf import Place
 
 GRACE_S = 3.0
+BEGINNING_S = 0.5  # what the shelf may still need for an operation's first record when the server ends
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +34,7 @@ class Stacks:
         self.runs: dict[str, Run] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._teller = Teller(desk)
+        self._beginnings: set[asyncio.Task[str | None]] = set()
 
     async def start(self) -> None:
         """Take up what a stop or a crash has interrupted, in every region."""
@@ -43,7 +45,9 @@ class Stacks:
 
     async def close(self) -> None:
         """Let go; what is under way is taken up at the next start."""
-        tasks = list(self._tasks.values())
+        if self._beginnings:
+            await asyncio.wait(self._beginnings, timeout=BEGINNING_S)
+        tasks: list[asyncio.Task[Any]] = [*self._beginnings, *self._tasks.values()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -57,16 +61,31 @@ class Stacks:
         return run
 
     async def ended(self, stack_id: str, patience_s: float | None = None) -> None:
-        """Until nothing is being done to a stack, or `patience_s` has passed."""
+        """Until nothing is being done to a stack, or `patience_s` has passed.
+
+        Handlers answer `GRACE_S` later than they must: clients look at once, and then only every thirty seconds, and most stacks are done
+        in a moment.
+        """
         task = self._tasks.get(stack_id)
         if task is not None:
             await asyncio.wait([task], timeout=patience_s)
 
-    async def under_way(self, stack: Stack, resources: dict[str, Resource]) -> None:
-        """Drive an operation that was just written down. Answers a moment later than it must: clients look at once, and then only every
-        thirty seconds, and most stacks are done in a moment."""
-        self.launch(stack, resources)
-        await self.ended(stack.id, GRACE_S)
+    async def begin(self, stack: Stack, resources: dict[str, Resource], change: Callable[[StackBook], str | None]) -> str | None:
+        """Write an operation down with `change`, and drive it, unless `change` answers which stack it is already. Who asked for it may
+        go away in between: what is written down is driven."""
+        assert stack.actor is not None
+        place = place_of(stack.actor.account, stack.actor.region)
+
+        async def both() -> str | None:
+            there: str | None = await self.change(place, change)
+            if there is None:
+                self.launch(stack, resources)
+            return there
+
+        beginning = asyncio.create_task(both())
+        self._beginnings.add(beginning)
+        beginning.add_done_callback(self._beginnings.discard)
+        return await asyncio.shield(beginning)
 
     def look(self, place: Place, ask: Callable[[StackBook], Any]) -> Any:
         """On a snapshot of a place's stacks."""
@@ -143,6 +162,18 @@ def new_token() -> str:
 def busy(stack: Stack) -> Fault:
     """AWS's refusal of an operation on a stack that is not in a state for it."""
     return Fault("ValidationError", f"Stack:{stack.arn} is in {stack.status} state and can not be updated.")
+
+
+def refuse_other(book: StackBook, as_read: Stack) -> None:
+    """Raises Fault unless a stack is still as a request has read it. What was decided of another state (its resources, its parameters,
+    its protection) must not be written over what somebody has made of it meanwhile."""
+    now = book.stack(as_read.id)
+    if now is None:
+        raise Fault("ValidationError", f"Stack with id {as_read.arn} does not exist")
+    if now.operation is not None or now.status != as_read.status:
+        raise busy(now)
+    if now != as_read:
+        raise Fault("ValidationError", f"Stack:{now.arn} was changed while this request was looking at it: try again.")
 
 
 def began(stack: Stack, operation: Operation, book: StackBook, status: str, reason: str = "", *, now_ms: int) -> None:
