@@ -1,10 +1,10 @@
-"""What the examples begin from: the genomics environment, a reference genome and reads in its bucket, and tools that jobs can call.
+"""What the examples begin from: the genomics environment's names, a reference genome and reads in its bucket, and tools that jobs can call.
 
     eval "$(python examples/begin.py)"
 
-on a service that `batchyard env` has pointed this shell at. Prints `export` lines: QUEUE and URGENT_QUEUE (names), BUCKET, TOOLS (a
-folder with `aws`, `bwa`, `samtools` and `bcftools` that jobs on this machine can start), EXAMPLES (this folder), and REFERENCE, READS_1,
-READS_2 (S3 URLs).
+on a service that `batchyard up` has made and `batchyard env` has pointed this shell at. Prints `export` lines: QUEUE and URGENT_QUEUE
+(names), BUCKET, TOOLS (a folder with `aws`, `bwa`, `samtools` and `bcftools` that jobs on this machine can start), EXAMPLES (this
+folder), and REFERENCE, READS_1, READS_2 (S3 URLs).
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def main() -> None:
             os.environ["AWS_SECRET_ACCESS_KEY"],
         )
     )
-    place = environment.create(clients)
+    place = environment.find(clients)
     urls = {key: f"s3://{place.results_bucket}/{key}" for key in (workflow.REFERENCE, *workflow.READS)}
     with tempfile.TemporaryDirectory() as folder:
         for key, path in workflow.write_inputs(pathlib.Path(folder), SEED).items():

@@ -94,14 +94,13 @@ def run_demo(
 ) -> Result:
     """Run the workflow on the service whose state is in `data_dir`, which may be killed and started again meanwhile.
 
-    Creates what is missing of the environment, makes the reads for the seed, submits all jobs at once, reclaims the Spot
-    instance under one shard, waits, and collects everything in `out`. WorkflowFailed when there is no VCF to judge.
+    Finds the environment that `batchyard up` has made, makes the reads for the seed, submits all jobs at once, reclaims the
+    Spot instance under one shard, waits, and collects everything in `out`. WorkflowFailed when there is no VCF to judge.
     """
     began = time.monotonic()
     console = console or rich.console.Console(quiet=True)
     clients = endpoint.connect(endpoint.read_endpoint(data_dir))
-    place = environment.create(clients)
-    console.print(f"six things created: buckets, compute environments, queues  [bright_black]{time.monotonic() - began:.1f} s[/]")
+    place = environment.find(clients)
     cores = os.cpu_count() or 1
     width = min(MOST_SHARDS, max(FEWEST_SHARDS, cores))
     held = random.Random(seed).randrange(shards or width) if reclaim else -1
@@ -259,7 +258,7 @@ def main(arguments: list[str] | None = None) -> int:
         with _taken_down(yard, console, keep=options.keep):
             url = yard.start(*serving)
             took_s = (datetime.datetime.now(datetime.UTC) - began).total_seconds()
-            console.print(f"service ready at {url}  [bright_black]{took_s:.1f} s[/]")
+            console.print(f"batchyard up: service at {url}, stack {environment.STACK} with the six things  [bright_black]{took_s:.1f} s[/]")
             result = run_demo(yard.folder, seed, out=out, reclaim=not options.no_reclaim, console=console, python=python)
             report(result, console, yard.folder)
     except (WorkflowFailed, service.ServiceError, TimeoutError, subprocess.CalledProcessError, sockets.NoDaemon) as problem:
@@ -283,7 +282,7 @@ def _taken_down(yard: service.Service, console: rich.console.Console, *, keep: b
     try:
         yield
     finally:
-        if yard.process is not None and yard.process.poll() is None:
+        if yard.is_running:
             if keep:
                 folder = _shown(yard.folder)
                 console.print(f'\nthe service stays: eval "$(batchyard env --data {folder})"')

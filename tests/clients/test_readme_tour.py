@@ -1,7 +1,8 @@
-"""The tour of the README, run as it stands: the AWS CLI against a service that a reader has started."""
+"""The tour of the README, run as it stands: the AWS CLI against the service that it starts."""
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -16,11 +17,11 @@ pytestmark = pytest.mark.timeout(pages.COMMAND_LIMIT_S + 200)  # the commands ha
 def test_the_tour_of_the_readme(tmp_path: Path) -> None:
     tour = pages.section(README.read_text(), "## The tour")
     start, *_ = pages.blocks(tour)
-    assert (start.text, start.runs) == ("batchyard serve --runtime process\n", False)
+    assert start.text == "batchyard up --runtime process\n"
     environment = reader.environment()
-    with reader.started(tmp_path, environment) as yard:
-        everything = pages.run(pages.steps(tour), tmp_path, environment)
-        assert yard.process is not None
-        assert yard.process.wait(90) == 0  # the tour ends it
-    for said in everything:
-        pages.check(said)
+    try:
+        for said in pages.run(pages.steps(tour), tmp_path, environment):
+            pages.check(said)
+    finally:  # the tour itself ends what it has started; a tour that failed half-way does not
+        down = subprocess.run(["batchyard", "down"], cwd=tmp_path, env=environment, capture_output=True, timeout=120, check=False)
+    assert down.returncode == 3, "nothing was left to end"

@@ -32,7 +32,7 @@ def yard(tmp_path: Path) -> Iterator[service.Service]:
     made = service.Service(tmp_path / "out" / "yard")
     made.start("--port", str(quiet_port()))
     yield made
-    if made.process is not None and made.process.poll() is not None:
+    if not made.is_running:
         made.start()
     made.stop()
 

@@ -48,7 +48,7 @@ RUN = submission.Run("r1", "results", shards=4, regions=5, held_shard=2)
 
 
 def submitted(batch: Batch) -> dict[str, dict]:
-    clients = endpoint.Clients(batch=batch, s3=None, logs=None)
+    clients = endpoint.Clients(batch=batch, s3=None, logs=None, cloudformation=None)
     submission.submit(clients, RUN, "default", "urgent")
     return {job["jobName"].removeprefix("r1-"): job for job in batch.jobs}
 

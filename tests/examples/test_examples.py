@@ -28,6 +28,7 @@ def begun(tmp_path: Path) -> Iterator[dict[str, str]]:
     """The environment of a shell that has done what all examples begin from."""
     shell = reader.environment()
     with reader.started(tmp_path, shell, "--vcpus", "8", "--memory-mib", "8192") as yard:
+        yard.cli("up", "--data", str(yard.data))
         shell |= json.loads(yard.cli("env", "--data", str(yard.data), "--json").stdout)
         told = subprocess.run(BEGIN, env=shell, capture_output=True, text=True, timeout=120, check=True).stdout
         for line in told.splitlines():

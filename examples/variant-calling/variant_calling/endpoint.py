@@ -30,6 +30,7 @@ class Clients:
     batch: typing.Any
     s3: typing.Any
     logs: typing.Any
+    cloudformation: typing.Any
 
 
 def read_endpoint(service_folder: pathlib.Path) -> Endpoint:
@@ -53,4 +54,4 @@ def connect(where: Endpoint) -> Clients:
             config=direct,
         )
 
-    return Clients(batch=client("batch"), s3=client("s3"), logs=client("logs"))
+    return Clients(batch=client("batch"), s3=client("s3"), logs=client("logs"), cloudformation=client("cloudformation"))

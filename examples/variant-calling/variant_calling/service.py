@@ -1,17 +1,18 @@
-"""A Batchyard service for the time of the demo, by its own command line: serve, reclaim, job, down."""
+"""A Batchyard service for the time of the demo, by its own command line: up, reclaim, job, down."""
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import time
 
 from variant_calling import patience
 
-READY_WITHIN_S = 90.0
 COMMAND_WITHIN_S = 90.0
 NO_SERVICE = 3
 """The exit status by which `batchyard` says that nobody answers."""
@@ -35,50 +36,44 @@ def without_aws_settings() -> dict[str, str]:
 
 
 class Service:
-    """A running `batchyard serve` with its state in `folder` and its output in `folder/../serve.log`."""
+    """A service with the genomics environment on it, as `batchyard up` makes it, with its state in `folder`."""
 
     def __init__(self, folder: pathlib.Path) -> None:
         self.folder = folder
-        self.log = folder.parent / "serve.log"
-        self.process: subprocess.Popen[bytes] | None = None
+        self.pid = 0
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a server holds the folder."""
+        try:
+            with open(self.folder / "server.lock") as lock:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except BlockingIOError:
+            return True
+        return False
 
     def start(self, *options: str) -> str:
-        """Start it and wait until it is ready: its URL. ServiceError with its last words when it does not get ready."""
+        """Start it, with the environment, or take it up again as it is: its URL. ServiceError with its last words when that fails."""
         self.folder.parent.mkdir(parents=True, exist_ok=True)
-        with self.log.open("ab") as output:
-            began_at = output.tell()
-            # a session of its own: Ctrl-C stops the demo, which then takes the service down in good order
-            self.process = subprocess.Popen(
-                [*command(), "serve", "--data", str(self.folder), *options],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                env=without_aws_settings() | {"PYTHONUNBUFFERED": "1"},
-                start_new_session=True,
-            )
-        deadline = time.monotonic() + READY_WITHIN_S
-        while time.monotonic() < deadline:
-            said = self.log.read_bytes()[began_at:].decode("utf-8", "replace")
-            for line in said.splitlines():
-                if line.startswith("ready "):
-                    return line.split()[1]
-            if self.process.poll() is not None:
-                raise ServiceError(f"batchyard serve ended with status {self.process.returncode}:\n{said[-2_000:]}")
-            time.sleep(0.02)
-        self.process.kill()
-        raise ServiceError(f"batchyard serve was not ready within {READY_WITHIN_S:.0f} s; see {self.log}")
+        most = str(os.cpu_count() or 1)
+        limits = [word for kind in ("Spot", "OnDemand") for word in ("--parameter", f"{kind}MaxvCpus={most}")]
+        found = json.loads(_run("up", "--data", str(self.folder), "--json", *limits, *options))
+        self.pid = found["pid"] or self.pid
+        return str(found["endpoint"])
 
     def stop(self) -> None:
         """`batchyard down`: jobs, node and server end; what is stored stays."""
-        if self.process is not None and self.process.poll() is None:
+        if self.is_running:
             _run("down", "--data", str(self.folder))
-            self.process.wait(timeout=COMMAND_WITHIN_S)
 
     def kill(self) -> None:
         """Kill the server alone with SIGKILL, as a crash would; its jobs go on."""
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait()
+        os.kill(self.pid, signal.SIGKILL)
+        deadline = time.monotonic() + COMMAND_WITHIN_S
+        while self.is_running and time.monotonic() < deadline:
+            time.sleep(0.01)
 
 
 def reclaim(folder: pathlib.Path, instance: str, notice_s: float) -> None:

@@ -69,7 +69,7 @@ def up(
     outcome = carry_out(account, proposed, is_quiet=as_json)
     if not outcome.is_good and outcome.has_changed:
         raise failed(stack_name, outcome)
-    found = _found(account, folder, outcome) | {"started": process is not None, "changed": outcome.has_changed}
+    found = _found(account, folder, outcome) | {"pid": process.pid if process else None, "changed": outcome.has_changed}
     if as_json:
         emit(found)
     else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -124,7 +125,9 @@ def of_place(place: Place) -> Account:
         from botocore.session import Session
 
         keys = place.keys()
-        return Session().create_client(
+        nothing = {"profile": None, "config_file": os.devnull, "credentials_file": os.devnull}  # the user's own settings of AWS
+        session = Session(session_vars={name: (None, None, value, None) for name, value in nothing.items()})
+        return session.create_client(
             service,
             region_name=place.region,
             endpoint_url=place.endpoint_of(service),

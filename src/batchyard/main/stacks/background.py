@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from batchyard.main.client import EXIT_NO_SERVICE, Trouble
+from batchyard.main.client import Trouble
 from batchyard.store.folders import make_folder
 
 LOG = "server.log"
@@ -37,11 +37,11 @@ def start(folder: Path, options: Sequence[str]) -> subprocess.Popen[bytes]:
         if any(line.startswith("ready ") for line in said.splitlines()):
             return process
         if process.poll() is not None:
-            raise Trouble(said[-LAST_WORDS:].strip() or f"batchyard serve ended with {process.returncode}", exit_code=EXIT_NO_SERVICE)
+            raise Trouble(said[-LAST_WORDS:].strip() or f"batchyard serve ended with {process.returncode}")
         if time.monotonic() > deadline:
             process.kill()
             process.wait()
-            raise Trouble(f"The service was not ready in {READY_WITHIN_S:.0f} s.", f"Look into {path}.", exit_code=EXIT_NO_SERVICE)
+            raise Trouble(f"The service was not ready in {READY_WITHIN_S:.0f} s.", f"Look into {path}.")
         time.sleep(0.02)
 
 

@@ -52,6 +52,7 @@ def read(account: Account, proposed: ChangeSet) -> Plan:
     }
     before = {each.logical_id: (each.type, each.before["Properties"]) for each in changes if each.before is not None}
     known, undecided = _environments(account, proposed, changes)
+    known.sort(key=lambda each: each.name)
     definitions, misfits = 0, []
     if known and not undecided and any(each.type == ENVIRONMENT for each in changes):
         registered = list(account.pages("batch", "describe_job_definitions", "jobDefinitions", status="ACTIVE"))
