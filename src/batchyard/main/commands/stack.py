@@ -335,6 +335,41 @@ def show(account: Account, *, name: str, as_json: bool) -> None:
     tree((name, [_branch(each) for each in resources]))
 
 
+@stack.command()
+@click.argument("what", metavar="NAME|TEMPLATE")
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The picture to write: .svg or .png")
+@click.option("--parameter", "parameters", multiple=True, metavar="K=V", callback=keyed, help="Of a template; may be given again")
+@click.option("--stack-name", default="", help="How the stack of a template would be called  [the name of its file]")
+@click.option("--json", "as_json", is_flag=True, help="Print what is drawn as one JSON document.")
+@click.option("--target", type=click.Choice(["local", "aws"]), default="local", help="A service here, or AWS itself  [local]")
+@click.option("--data", type=click.Path(path_type=Path, file_okay=False), help="The folder of the service to talk to.")
+def graph(
+    *, what: str, output: Path, parameters: Mapping[str, str], stack_name: str, as_json: bool, target: str, data: Path | None
+) -> None:
+    """Draw the environment of a stack, or of a template before there is one.
+
+    Queues with the order of their compute environments, what instances are, roles, buckets and logs, and who writes where. A PNG
+    needs matplotlib (the extra "demo"); an SVG needs nothing.
+    """
+    from batchyard.main.graph import reading, writing
+
+    writing.check(output)
+    if Path(what).is_file():
+        name = stack_name or (Path(what).parent.name if Path(what).stem == "root" else Path(what).stem)
+        found = reading.of_file(Path(what), name, parameters)
+    else:
+        from batchyard.main.stacks.account import account_of
+
+        if parameters or stack_name:
+            raise click.UsageError(f"There is no file {what}, and a stack has its parameters and its name already.")
+        found, name = reading.of_stack(account_of(target, data), what), what
+    writing.write(found, name, output)
+    if as_json:
+        emit(writing.told(found, output))
+    else:
+        say(f"{output}: {len(found.nodes)} things and {len(found.edges)} arrows between them")
+
+
 def _branch(each: Mapping[str, Any]) -> Branch:
     text = f"{each['LogicalResourceId']}  {each['ResourceType']}  {each['ResourceStatus']}  {each.get('PhysicalResourceId') or ''}"
     return text.rstrip(), [_branch(below) for below in each.get("Resources", [])]
