@@ -93,7 +93,7 @@ def _about_template(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @click.group()
 def stack() -> None:
-    """Stacks of CloudFormation: deploy, plan, follow, show, delete.
+    """Stacks of CloudFormation: deploy, plan, follow, show, draw, delete.
 
     The same commands work on a service here and, with --target aws, on AWS with the credentials of the usual AWS configuration.
     """
@@ -355,7 +355,7 @@ def graph(
 
     writing.check(output)
     if Path(what).is_file():
-        name = stack_name or (Path(what).parent.name if Path(what).stem == "root" else Path(what).stem)
+        name = stack_name or (Path(what).parent.name if Path(what).stem == "root" else Path(what).stem.removesuffix(".template"))
         found = reading.of_file(Path(what), name, parameters)
     else:
         from batchyard.main.stacks.account import account_of
