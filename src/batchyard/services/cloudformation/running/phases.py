@@ -39,13 +39,37 @@ async def drive(run: Run) -> None:
         await PHASES[run.stack.operation.phase](run)
 
 
+_GIVEN_UP = {
+    "undo_create": "ROLLBACK_FAILED",
+    "undo_update": "UPDATE_ROLLBACK_FAILED",
+    "settle": "UPDATE_COMPLETE",
+    "settle_undo": "UPDATE_ROLLBACK_COMPLETE",
+    "delete": "DELETE_FAILED",
+}
+
+
+async def give_up(run: Run, reason: str) -> None:
+    """What cannot go on: what is being built turns back; what was on its way back already, or out, ends as failed."""
+    operation = operation_of(run)
+    if operation.phase != "build":
+        await finish(run, _GIVEN_UP[operation.phase], reason, keep=operation.phase == "undo_update")
+    elif operation.failure is None:
+        await run.fail(reason)
+    else:
+        await finish(run, "CREATE_FAILED" if operation.old_template == 0 else "UPDATE_FAILED", reason, keep=True)
+
+
 # --- forward ---
 
 
 async def build(run: Run) -> None:
     """Create and update resources side by side, in the order of their needs, until the stack is as its template says."""
     operation = operation_of(run)
-    target = await run.target(operation.template)
+    try:
+        target = await run.target(operation.template)
+    except Fault as fault:  # an export that is gone since, a right that was taken away
+        await _fail_without_target(run, operation, fault.message)
+        return
 
     def is_settled(logical_id: str) -> bool:
         resource = run.resources.get(logical_id)
@@ -67,6 +91,15 @@ async def build(run: Run) -> None:
     if operation.failure is None:
         await _outputs(run, target)
     await _after_build(run, operation, target)
+
+
+async def _fail_without_target(run: Run, operation: Operation, reason: str) -> None:
+    """Turn back from a template that cannot be read any more; steps under way come to their end first."""
+    await run.fail(reason)
+    for resource in list(run.resources.values()):
+        if resource.doing is not None:
+            await _let_end(run, resource)
+    await _after_build(run, operation, None)
 
 
 def _late(run: Run) -> Failure:
@@ -186,9 +219,10 @@ async def _outputs(run: Run, target: Target) -> None:
         assert operation.failure is not None
 
 
-async def _after_build(run: Run, operation: Operation, target: Target) -> None:
+async def _after_build(run: Run, operation: Operation, target: Target | None) -> None:
     is_create, failure = operation.old_template == 0, operation.failure
     if failure is None:
+        assert target is not None
         _take_over(run, operation, target)
         if is_create:
             await finish(run, "CREATE_COMPLETE")

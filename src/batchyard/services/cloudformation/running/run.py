@@ -184,6 +184,7 @@ class Run:
         finally:
             for task in under_way:
                 task.cancel()
+            await asyncio.gather(*under_way, return_exceptions=True)  # what is repeated must not go on beside its repetition
 
     async def fail(self, reason: str) -> None:
         """Note that the operation turns back, for a reason that is none of its resources."""

@@ -9,6 +9,8 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
+import apsw
+
 from batchyard.model.fault import Fault
 from batchyard.services import Caller
 from batchyard.services.cloudformation.running import phases
@@ -18,9 +20,12 @@ from batchyard.services.cloudformation.running.records import Actor, Failure, Op
 from batchyard.services.cloudformation.running.run import Run
 from batchyard.services.cloudformation.running.target import Target
 from batchyard.services.cloudformation.running.telling import Teller
+from batchyard.store.objects_ledger import LedgerClosed
 from batchyard.store.shelf import Place
 
 GRACE_S = 3.0
+TRIES = 3  # of an operation that a mistake of ours interrupts again and again at one place
+RETRY_FIRST_S, RETRY_LAST_S = 0.1, 30.0
 BEGINNING_S = 0.5  # what the shelf may still need for an operation's first record when the server ends
 
 log = logging.getLogger(__name__)
@@ -100,17 +105,40 @@ class Stacks:
         return answer
 
     async def _drive(self, run: Run) -> None:
-        id = run.stack.id
+        """Drive an operation to its end. What keeps it from going on is waited for when it may go away (a full disk); from anything else
+        the operation turns back, and ends as failed when it cannot: no stack hangs in progress."""
+        id, tries, pause_s, is_known = run.stack.id, 0, RETRY_FIRST_S, True
         try:
-            await phases.drive(run)
-        except asyncio.CancelledError:
-            raise
-        except Exception:
-            # Its records are as of the last step: the next start goes on from there.
-            log.exception("the operation on stack %s stopped", run.stack.name)
+            while not is_known or run.stack.operation is not None:
+                events = run.stack.events
+                try:
+                    if not is_known:
+                        run, is_known = await self._anew(run), True
+                    if tries > TRIES:
+                        await phases.give_up(run, "Internal Failure: the log of the service has more about it")
+                        tries = 0
+                    await phases.drive(run)
+                except LedgerClosed:
+                    return  # the server ends: the next start goes on
+                except Exception as error:
+                    log.exception("the operation on stack %s was interrupted, and is taken up again in %.1f s", run.stack.name, pause_s)
+                    may_pass = run.stack.events != events or isinstance(error, apsw.Error | OSError)
+                    tries, is_known = 0 if may_pass else tries + 1, False
+                    await asyncio.sleep(pause_s)
+                    pause_s = min(pause_s * 2, RETRY_LAST_S)
         finally:
             self.runs.pop(id, None)
             self._tasks.pop(id, None)
+
+    async def _anew(self, run: Run) -> Run:
+        """The run as its records are, whatever of it was not written down; read as a change, after all that was on its way there."""
+
+        def records(book: StackBook) -> tuple[Stack | None, dict[str, Resource]]:
+            return book.stack(run.stack.id), book.resources(run.stack.id)
+
+        stack, resources = await self.change(run.place, records)
+        self.runs[stack.id] = again = Run(self._desk, stack, resources, self._target_of)
+        return again
 
     async def target_now(self, stack: Stack) -> Target:
         """The template and parameters that a stack, to which nothing is being done, was last made from."""
