@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from batchyard.services.cloudformation.template import patterns
+from batchyard.services.cloudformation.template import matching, patterns
 from batchyard.services.cloudformation.template.model import Template, TemplateFault
 
 MAX_LENGTH = 4096  # of a value, in bytes
@@ -153,8 +153,11 @@ def _refusal(name: str, parts: Mapping[str, Any], declared: str, text: str) -> s
             expression = patterns.compiled(pattern)
         except ValueError:
             return f"Parameter '{name}' AllowedPattern must be a valid regular expression."
-        if expression is not None and not expression.match(text):
-            return f"Parameter '{name}' must match pattern {pattern}"
+        try:
+            if expression is not None and not matching.matches(expression, text):
+                return f"Parameter '{name}' must match pattern {pattern}"
+        except matching.TooHard as error:
+            return f"Parameter '{name}' cannot be held against its AllowedPattern, {error}: write it without repetitions in repetitions."
     return None
 
 
