@@ -23,6 +23,8 @@ from pages import ROOT
 EXAMPLES = ROOT / "examples"
 INSTALLED = ROOT / ".clients"
 INSTALL_S = 900  # for the largest of them on a slow line
+# Where Terraform looks for providers by itself, and where system images put them
+MIRRORS = ("~/.terraform.d/plugins", "/usr/local/share/terraform/plugins", "/usr/share/terraform/plugins", "/opt/tf-plugins")
 
 
 def python_tools(name: str) -> Path:
@@ -53,14 +55,14 @@ def node_tools(name: str) -> Path:
 def terraform(folder: Path) -> dict[str, str] | str:
     """The environment in which `terraform init` finds the AWS provider without the network, or why there is none.
 
-    Either TF_CLI_CONFIG_FILE names a file that says where providers are, or a mirror of providers lies at TF_PLUGINS or where Terraform
-    looks itself. The provider is 700 MB: no test fetches it.
+    Either TF_CLI_CONFIG_FILE names a file that says where providers are, or a mirror of providers lies at TF_PLUGINS or in one of
+    MIRRORS. The provider is 700 MB: no test fetches it.
     """
     if not shutil.which("terraform"):
         return "needs terraform"
     if Path(os.environ.get("TF_CLI_CONFIG_FILE", "")).is_file():
         return {}
-    looked = [os.environ.get("TF_PLUGINS"), "~/.terraform.d/plugins", "/usr/local/share/terraform/plugins", "/usr/share/terraform/plugins"]
+    looked = [os.environ.get("TF_PLUGINS"), *MIRRORS]
     for mirror in (Path(place).expanduser() for place in looked if place):
         if any(mirror.glob("*/hashicorp/aws")):
             settings = folder / "terraform.rc"

@@ -51,7 +51,9 @@ def test_the_example_does_what_its_page_says(name: str, begun: dict[str, str], p
     if name in NODE:
         if not shutil.which("npm"):
             pytest.skip("needs node and npm")
-        shutil.copytree(client_tools.node_tools(name), place, symlinks=True, dirs_exist_ok=True)
+        tools = client_tools.node_tools(name)
+        shutil.copytree(tools, place, dirs_exist_ok=True, ignore=shutil.ignore_patterns("node_modules"))
+        (place / "node_modules").symlink_to(tools / "node_modules")
     elif (client_tools.EXAMPLES / name / "requirements.txt").exists():
         begun["PATH"] = f"{client_tools.python_tools(name)}{os.pathsep}{begun['PATH']}"
     elif name == "terraform":

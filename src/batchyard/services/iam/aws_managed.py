@@ -57,6 +57,8 @@ _ALLOWED: dict[str, str] = {
     "ecs:List* eks:DescribeCluster eks:ListClusters logs:Describe* logs:Get* logs:TestMetricFilter logs:FilterLogEvents "
     "iam:ListInstanceProfiles iam:ListRoles iam:PassRole iam:CreateServiceLinkedRole",
     "/AWSCloudFormationFullAccess": "cloudformation:*",
+    "/AWSCloudFormationReadOnlyAccess": "cloudformation:Describe* cloudformation:EstimateTemplateCost cloudformation:Get* "
+    "cloudformation:List* cloudformation:ValidateTemplate cloudformation:Detect*",
     "/AWSLambda_FullAccess": "lambda:* cloudformation:DescribeStacks cloudformation:ListStackResources cloudwatch:ListMetrics "
     "cloudwatch:GetMetricData ec2:DescribeSecurityGroups ec2:DescribeSubnets ec2:DescribeVpcs kms:ListAliases iam:GetPolicy "
     "iam:GetPolicyVersion iam:GetRole iam:GetRolePolicy iam:ListAttachedRolePolicies iam:ListRolePolicies iam:ListRoles iam:PassRole "

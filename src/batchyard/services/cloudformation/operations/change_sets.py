@@ -9,6 +9,7 @@ from typing import Any
 from batchyard.model.fault import Fault
 from batchyard.services import Caller, Params
 from batchyard.services.cloudformation.operations import changing
+from batchyard.services.cloudformation.operations.existing import refuse_existing
 from batchyard.services.cloudformation.operations.requests import (
     HIDDEN,
     check_name,
@@ -76,6 +77,7 @@ async def create_change_set(desk: Any, caller: Caller, params: Params) -> Params
         stack_templates=stack.templates,
         client_token=str(params.get("ClientToken") or ""),
         includes_nested=bool(params.get("IncludeNestedStacks")),
+        imports_existing=bool(params.get("ImportExistingResources")),
     )
     await _fill(desk, caller, stack, made, prepared)
 
@@ -103,9 +105,8 @@ def _taken(name: str, stack: Stack) -> Fault:
 
 
 def _refuse_unserved(params: Params) -> None:
-    for member in ("ResourcesToImport", "ImportExistingResources"):
-        if params.get(member):
-            raise invalid(f"{member} is not available in this version of Batchyard: leave it out.")
+    if params.get("ResourcesToImport"):
+        raise invalid("ResourcesToImport is not available in this version of Batchyard: leave it out.")
 
 
 def _stack_for(desk: Any, caller: Caller, params: Params) -> tuple[Stack, str]:
@@ -131,6 +132,8 @@ async def _fill(desk: Any, caller: Caller, stack: Stack, made: ChangeSet, prepar
     resources: dict[str, Resource] = look(desk, caller, lambda book: book.resources(stack.id)) if stack.template else {}
     old = await desk.stacks.target_now(stack) if stack.template and stack.status != REVIEW else None
     found = changes(prepared.target, stack, resources, old, hidden=prepared.hidden)
+    if made.imports_existing:
+        await refuse_existing(desk, caller, stack.name, found)
     made.changes, made.changes_in_full = shown(found, with_values=False), shown(found, with_values=True)
     if not found and stack.status != REVIEW and not is_other_outside(prepared.target, stack, resources):
         made.status, made.reason, made.execution = "FAILED", NO_CHANGES, "UNAVAILABLE"
@@ -187,6 +190,7 @@ def _summary(made: ChangeSet) -> Params:
         "Status": made.status,
         "CreationTime": made.created_ms / 1000,
         "IncludeNestedStacks": made.includes_nested,
+        "ImportExistingResources": made.imports_existing,
     }
     for member, value in (("StatusReason", made.reason), ("Description", made.description)):
         if value:

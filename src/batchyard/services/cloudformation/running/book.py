@@ -104,8 +104,13 @@ class StackBook:
     # --- events ---
 
     def add_event(self, stack: Stack, event: Document) -> None:
-        """The next event, to be told; counts on the stack's record being written in the same transaction."""
+        """The next event, to be told; counts on the stack's record being written in the same transaction.
+
+        No two of a stack bear the same time: clients (CDK) put them in order by it.
+        """
         stack.events += 1
+        stack.last_event_ms = max(event["TimestampMs"], stack.last_event_ms + 1)
+        event = {**event, "TimestampMs": stack.last_event_ms}
         self.drawer.put(EVENT, f"{stack.id}/{stack.events:08d}", event)
         note = self.drawer.get(UNTOLD, stack.id) or {"after": stack.events - 1}
         self.drawer.put(UNTOLD, stack.id, {**note, "last": stack.events})

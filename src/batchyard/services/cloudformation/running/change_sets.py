@@ -39,6 +39,7 @@ class ChangeSet(msgspec.Struct, omit_defaults=True, kw_only=True):
     stack_templates: int = 0  # of the stack, when it was made: it is out of date once there are more
     client_token: str = ""
     includes_nested: bool = False
+    imports_existing: bool = False
 
 
 class ChangeSetBook:

@@ -147,6 +147,7 @@ class Stack(msgspec.Struct, omit_defaults=True, kw_only=True):
     template: int = 0
     templates: int = 0  # how many there have been
     events: int = 0
+    last_event_ms: int = 0
     change_set: str = ""
     retain_except_on_create: bool = False
     actor: Actor | None = None
