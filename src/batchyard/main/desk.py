@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from batchyard.compute.catalogue import Catalogue
 from batchyard.core.quotas import Bucket
@@ -18,7 +18,6 @@ from batchyard.model.requests import Request
 from batchyard.server.inner import InnerDoor
 from batchyard.services import Caller, foundations
 from batchyard.services.announcing.announcer import Announcer
-from batchyard.services.cloudformation.running.stacks import Stacks
 from batchyard.services.lambda_functions.events import Functions
 from batchyard.services.s3.deliveries import LogDeliveries
 from batchyard.store.logs_store import LogStore
@@ -26,6 +25,10 @@ from batchyard.store.objects import ObjectStore
 from batchyard.store.sealing import Sealer
 from batchyard.store.shelf import Shelf
 
+if TYPE_CHECKING:  # yaml and fifty modules, which a server without stacks never needs
+    from batchyard.services.cloudformation.running.stacks import Stacks
+
+CLOUDFORMATION = "cloudformation"  # what the shelf calls the places of stacks
 TASK_KEPT_MS = 3_600_000  # for how long ECS tells of a task that has ended, about
 
 
@@ -64,14 +67,32 @@ class ServerDesk:
     encoded: dict[str, Any] = field(default_factory=dict)
     tagging: asyncio.Lock = field(default_factory=asyncio.Lock)
     calls: InnerDoor | None = None  # set once the services are wired
-    stacks: Stacks = field(init=False)
     log_deliveries: LogDeliveries = field(init=False)
+    _stacks: Stacks | None = None
     _ended: Mapping[str, str] = field(default_factory=dict)
     _ended_of: Any = None  # the yard beside which they were looked up
 
     def __post_init__(self) -> None:
-        self.stacks = Stacks(self)
         self.log_deliveries = LogDeliveries(self.objects)
+
+    @property
+    def stacks(self) -> Stacks:
+        """The stacks under way, from the first request about any."""
+        if self._stacks is None:
+            from batchyard.services.cloudformation.running.stacks import Stacks
+
+            self._stacks = Stacks(self)
+        return self._stacks
+
+    async def start_stacks(self) -> None:
+        """Take up what an earlier server left, if it had stacks at all."""
+        if self.shelf.places(CLOUDFORMATION):
+            await self.stacks.start()
+
+    async def close_stacks(self) -> None:
+        """Let go of what is under way; the next server takes it up."""
+        if self._stacks is not None:
+            await self._stacks.close()
 
     def ask(self, request: Request) -> Awaitable[Any]:
         return self.driver.ask(request)

@@ -62,7 +62,6 @@ from batchyard.services.authorization import Authorizer
 from batchyard.services.cloudformation.running import forgetting as stacks_forgetting
 from batchyard.services.job_secrets import SecretResolver
 from batchyard.services.lambda_functions import events as function_events
-from batchyard.services.lambda_functions.sandbox import Sandbox
 from batchyard.store import logs_retention
 from batchyard.store.folders import make_folder
 from batchyard.store.logs_store import LogStore
@@ -198,7 +197,7 @@ async def _serve(settings: Settings, identity: Identity, listener: socket.socket
         stop=stop,
         announcer=announcing.announcer,
         waiters=waiters,
-        functions=function_events.Functions(Sandbox(settings.data), url),
+        functions=function_events.Functions(settings.data, url),
     )
     access_logs = s3.AccessLogs(objects, settings.data / "access-logs", settings.log_delivery_s)
     app = _app(desk, settings, identity, functools.partial(_health, provider), access_logs)
@@ -217,7 +216,7 @@ async def _serve(settings: Settings, identity: Identity, listener: socket.socket
         await _jobs_ended(driver)
         await provider.shut_down()
     waiters.close()
-    desk.functions.sandbox.close()
+    desk.functions.stop()
     server.should_exit = True
     await serving
     await desk.functions.close()
@@ -230,13 +229,14 @@ async def _serve(settings: Settings, identity: Identity, listener: socket.socket
 @asynccontextmanager
 async def _beside_the_answers(desk: ServerDesk, kept: retention.Retention, access_logs: s3.AccessLogs) -> AsyncIterator[None]:
     """What goes on by itself while requests are answered: stacks under way, and chores."""
-    await desk.stacks.start()
+    await desk.start_stacks()
     gc.collect()
     gc.freeze()
+    gc.enable()
     chores = _chores(desk, kept, access_logs)
     yield
     await _end(chores)
-    await desk.stacks.close()
+    await desk.close_stacks()
 
 
 def _app(

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import random
 import time
@@ -216,7 +217,8 @@ class App:
         """The steps that every request takes."""
         request = visit.request
         service, form = await self._route(visit)
-        visit.service, visit.codec = service, self._codec(service)
+        visit.service = service
+        visit.codec = self._codecs.get(service) or await asyncio.to_thread(self._open, service)
         if service == "s3":
             return await self._walk_s3(visit)
         # 1 read
@@ -288,14 +290,15 @@ class App:
         verified: Verified = sigv4.verify(visit.request, self._credentials, self._clock(), body)
         return caller_of(verified, self._settings.region, visit.request_id)
 
-    def _codec(self, service: str) -> Codec:
-        codec = self._codecs.get(service)
-        if codec is None:
-            if service == routes.OWN:
-                codec = OwnService(self._services[service].OPERATIONS)
-            else:
-                codec = shapes.load(service)
-            self._codecs[service] = codec
+    def _open(self, service: str) -> Codec:
+        """The codec of a service at its first request. Botocore's model and the modules of the service take tenths of a second to read."""
+        if service == routes.OWN:
+            codec: Codec = OwnService(self._services[service].OPERATIONS)
+        else:
+            codec = shapes.load(service)
+            if service != "s3":
+                _ = self._services[service].OPERATIONS
+        self._codecs[service] = codec
         return codec
 
     def _refusal(self, visit: _Visit, fault: Fault) -> HttpResponse:

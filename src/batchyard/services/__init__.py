@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 
@@ -30,6 +32,20 @@ class Caller:
 def module_of(service: str) -> str:
     """The name in this package of a service that botocore calls `service`."""
     return {"lambda": "lambda_functions"}.get(service, service)  # a word of Python's own cannot be imported
+
+
+def later(package: str) -> Callable[[str], Any]:
+    """A package's `__getattr__`, which imports its OPERATIONS and NOT_YET out of its `table` when somebody asks for them: what is imported
+    before the server is ready is waited for at every start, and takes memory, whether anybody asks this service or not."""
+
+    def read(name: str) -> Any:
+        if name not in ("OPERATIONS", "NOT_YET"):
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        found = getattr(import_module(f"{package}.table"), name)
+        setattr(sys.modules[package], name, found)
+        return found
+
+    return read
 
 
 Params = dict[str, Any]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import http.client
 import os
 import shlex
@@ -94,6 +95,7 @@ def serve(
 
     Jobs go on when it stops (Ctrl-C, SIGTERM, a crash) and are found again at the next start; `batchyard down` ends them.
     """
+    gc.disable()  # until the server is ready: what is imported and read at the start stays
     from batchyard.main.serve import serve as run
     from batchyard.main.settings import Settings
 

@@ -2,17 +2,8 @@
 
 from __future__ import annotations
 
-from batchyard.services import Handler
-from batchyard.services.ecs import clusters, tasks
-from batchyard.services.ecs.not_yet import NOT_YET
+from batchyard.services import Handler, later
 
-OPERATIONS: dict[str, Handler] = {
-    "DescribeClusters": clusters.describe_clusters,
-    "DescribeContainerInstances": clusters.describe_container_instances,
-    "DescribeTasks": tasks.describe_tasks,
-    "ListClusters": clusters.list_clusters,
-    "ListContainerInstances": clusters.list_container_instances,
-    "ListTasks": tasks.list_tasks,
-}
-
-__all__ = ["NOT_YET", "OPERATIONS"]
+OPERATIONS: dict[str, Handler]
+NOT_YET: dict[str, str]
+__getattr__ = later(__name__)

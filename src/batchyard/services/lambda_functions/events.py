@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from batchyard.model.fault import Fault
 from batchyard.services import Caller
 from batchyard.services.lambda_functions.names import Named
-from batchyard.services.lambda_functions.running import outcome_of
-from batchyard.services.lambda_functions.sandbox import Sandbox
 from batchyard.services.shelved import changed
 from batchyard.store.shelf import Document, Place
+
+if TYPE_CHECKING:
+    from batchyard.services.lambda_functions.sandbox import Sandbox
 
 log = logging.getLogger(__name__)
 
@@ -26,17 +28,37 @@ LOOK_S = 5.0
 class Functions:
     """What the server holds for functions: where they run, how they reach it, and which asynchronous invocations are under way."""
 
-    def __init__(self, sandbox: Sandbox, endpoint_url: str) -> None:
-        self.sandbox = sandbox
+    def __init__(self, folder: Path, endpoint_url: str) -> None:
+        self._folder = folder
+        self._sandbox: Sandbox | None = None
         self.endpoint_url = endpoint_url
         self.under_way: dict[str, asyncio.Task[None]] = {}
+        self.is_stopped = False
+
+    @property
+    def sandbox(self) -> Sandbox:
+        """Where they run; made, and its modules imported, for the first of them."""
+        if self._sandbox is None:
+            from batchyard.services.lambda_functions.sandbox import Sandbox
+
+            self._sandbox = Sandbox(self._folder)
+            if self.is_stopped:
+                self._sandbox.close()
+        return self._sandbox
+
+    def stop(self) -> None:
+        """End what runs, and begin nothing more. Asynchronous invocations among it are begun again by the next server."""
+        self.is_stopped = True
+        if self._sandbox is not None:
+            self._sandbox.close()
 
     async def close(self) -> None:
-        """End what runs. Asynchronous invocations among it are begun again by the next server."""
-        self.sandbox.close()
+        """Stop, and let go once all have come to their end."""
+        self.stop()
         if self.under_way:
             await asyncio.wait(self.under_way.values())
-        self.sandbox.leave()
+        if self._sandbox is not None:
+            self._sandbox.leave()
 
 
 async def accept(desk: Any, caller: Caller, name: str, payload: str, client_context: Any) -> None:
@@ -58,7 +80,7 @@ async def accept(desk: Any, caller: Caller, name: str, payload: str, client_cont
 async def run_once(desk: Any, now_ms: int) -> float:
     """Begin with what is due and not under way: further attempts, and what an earlier server left. Seconds until the next look."""
     functions: Functions = desk.functions
-    if functions.sandbox.is_closed:
+    if functions.is_stopped:
         return LOOK_S
     for event in desk.shelf.look(PLACE, lambda drawer: drawer.all(EVENT)):
         if event["due_at_ms"] <= now_ms and event["id"] not in functions.under_way:
@@ -74,6 +96,8 @@ def _begin(desk: Any, event: Document) -> None:
 
 
 async def _run(desk: Any, event: Document) -> None:
+    from batchyard.services.lambda_functions.running import outcome_of
+
     caller = Caller(event["account"], event["region"], "", f"arn:aws:iam::{event['account']}:root", event["account"], event["id"])
     try:
         outcome = await outcome_of(
@@ -81,7 +105,7 @@ async def _run(desk: Any, event: Document) -> None:
         )
         has_failed = bool(outcome.function_error)
     except Fault as fault:
-        if desk.functions.sandbox.is_closed:
+        if desk.functions.is_stopped:
             return
         log.warning("an asynchronous invocation of %s was not run: %s", event["name"], fault.message)
         has_failed = fault.code != "ResourceNotFoundException"
