@@ -218,7 +218,10 @@ class App:
         request = visit.request
         service, form = await self._route(visit)
         visit.service = service
-        visit.codec = self._codecs.get(service) or await asyncio.to_thread(self._open, service)
+        codec = self._codecs.get(service)
+        if codec is None:
+            codec = await asyncio.to_thread(self._open, service)
+        visit.codec = codec
         if service == "s3":
             return await self._walk_s3(visit)
         # 1 read
@@ -228,19 +231,19 @@ class App:
         caller = self._identify(visit, body)
         # 3 match
         module = self._services[service]
-        operation, _ = visit.codec.match(request, body)
+        operation, _ = codec.match(request, body)
         visit.operation = operation
         handler = module.OPERATIONS.get(operation)
         if handler is None:
             raise errors.not_available(service, operation, module.NOT_YET.get(operation, ""))
         # 4 parse
-        params = visit.codec.decode(operation, request, body)
+        params = codec.decode(operation, request, body)
         # 5 authorize
         self._authorize(caller, service, operation, params)
         # 6 call
         result = await handler(self._desk, caller, params)
         # 7 serialize
-        return visit.codec.encode(operation, result, visit.request_id)
+        return codec.encode(operation, result, visit.request_id)
 
     async def _walk_s3(self, visit: _Visit) -> HttpResponse:
         """The same steps for S3, whose bodies stream through the last of them; it parses and serializes by itself."""
