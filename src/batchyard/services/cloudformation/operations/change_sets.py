@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import uuid
 from typing import Any
@@ -19,11 +20,13 @@ from batchyard.services.cloudformation.operations.requests import (
     invalid,
     look,
     paged,
+    resources_of,
     stack_named,
     template_text,
 )
 from batchyard.services.cloudformation.planning.rendering import shown
 from batchyard.services.cloudformation.running import roles, stacks
+from batchyard.services.cloudformation.running.aside import aside
 from batchyard.services.cloudformation.running.book import StackBook, place_of
 from batchyard.services.cloudformation.running.change_sets import ChangeSet, ChangeSetBook
 from batchyard.services.cloudformation.running.differences import changes, is_other_outside
@@ -129,12 +132,13 @@ def _stack_for(desk: Any, caller: Caller, params: Params) -> tuple[Stack, str]:
 
 async def _fill(desk: Any, caller: Caller, stack: Stack, made: ChangeSet, prepared: Prepared) -> None:
     """What would change; FAILED where that is nothing."""
-    resources: dict[str, Resource] = look(desk, caller, lambda book: book.resources(stack.id)) if stack.template else {}
+    resources: dict[str, Resource] = await resources_of(desk, caller, stack) if stack.template else {}
     old = await desk.stacks.target_now(stack) if stack.template and stack.status != REVIEW else None
-    found = changes(prepared.target, stack, resources, old, hidden=prepared.hidden)
+    found = await aside(made.text, changes, prepared.target, stack, resources, old, hidden=prepared.hidden)
     if made.imports_existing:
         await refuse_existing(desk, caller, stack.name, found)
-    made.changes, made.changes_in_full = shown(found, with_values=False), shown(found, with_values=True)
+    made.changes = await aside(made.text, shown, found, with_values=False)
+    made.changes_in_full = await aside(made.text, shown, found, with_values=True)
     if not found and stack.status != REVIEW and not is_other_outside(prepared.target, stack, resources):
         made.status, made.reason, made.execution = "FAILED", NO_CHANGES, "UNAVAILABLE"
 
@@ -159,7 +163,7 @@ def _named(desk: Any, caller: Caller, params: Params) -> ChangeSet:
 
 async def describe_change_set(desk: Any, caller: Caller, params: Params) -> Params:
     """DescribeChangeSet, with the values of properties where they are asked for."""
-    made = _named(desk, caller, params)
+    made = await asyncio.to_thread(_named, desk, caller, params)  # it may hold all properties of five hundred resources twice
     entries = made.changes_in_full if params.get("IncludePropertyValues") else made.changes
     changes_shown, token = paged(entries, params)
     answer = _summary(made) | {
@@ -240,7 +244,7 @@ async def execute_change_set(desk: Any, caller: Caller, params: Params) -> Param
         options["OnFailure"] = made.on_failure
     stack.retain_except_on_create = bool(params.get("RetainExceptOnCreate"))
     stack.capabilities = made.capabilities
-    resources = {} if is_create else look(desk, caller, lambda book: book.resources(stack.id))
+    resources = {} if is_create else await resources_of(desk, caller, stack)
     if is_create:
         operation = changing.building(stack, prepared, options, made.tags)
         stack.disable_rollback = bool(params.get("DisableRollback"))

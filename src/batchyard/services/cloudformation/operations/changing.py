@@ -15,10 +15,12 @@ from batchyard.services.cloudformation.operations.requests import (
     given_tags,
     invalid,
     look,
+    resources_of,
     stack_named,
     template_text,
 )
 from batchyard.services.cloudformation.running import roles, stacks
+from batchyard.services.cloudformation.running.aside import aside
 from batchyard.services.cloudformation.running.book import StackBook, place_of
 from batchyard.services.cloudformation.running.differences import changes, is_other_outside
 from batchyard.services.cloudformation.running.preparing import Prepared, prepare, refuse_without_capabilities
@@ -145,7 +147,7 @@ async def change_stack(
     if stack.status not in UPDATABLE or (templates and stack.templates != templates):
         raise stacks.busy(stack)
     as_read = copy.deepcopy(stack)
-    resources = look(desk, caller, lambda book: book.resources(stack.id))
+    resources = await resources_of(desk, caller, stack)
     if params.get("RoleARN"):
         stack.role_arn = str(params["RoleARN"])
     roles.refuse_unusable(desk, caller.account, stack.role_arn)
@@ -154,7 +156,8 @@ async def change_stack(
         stack.notification_arns = given_notifications(params)
     prepared = await prepare(desk, stack, text, given, tags)
     refuse_without_capabilities(prepared.template, params.get("Capabilities", []))
-    found = changes(prepared.target, stack, resources, await desk.stacks.target_now(stack), hidden=prepared.hidden)
+    old = await desk.stacks.target_now(stack)
+    found = await aside(text, changes, prepared.target, stack, resources, old, hidden=prepared.hidden)
     if stack.stuck is None and not found and not is_other_outside(prepared.target, stack, resources):
         raise invalid(NO_UPDATES)
     stack.capabilities = list(params.get("Capabilities", []))
@@ -213,7 +216,7 @@ async def delete_stack(desk: Any, caller: Caller, params: Params) -> Params:
         stacks.cancel(run, "User Initiated")
         await run.save()
         return {}
-    resources = look(desk, caller, lambda book: book.resources(stack.id))
+    resources = await resources_of(desk, caller, stack)
     as_read = copy.deepcopy(stack)
     role_arn = str(params.get("RoleARN") or stack.role_arn)
     roles.refuse_unusable(desk, caller.account, role_arn)
@@ -261,7 +264,7 @@ async def continue_update_rollback(desk: Any, caller: Caller, params: Params) ->
     stack = stack_named(desk, caller, str(params["StackName"]))
     if stack.status != "UPDATE_ROLLBACK_FAILED" or stack.stuck is None:
         raise invalid(f"Stack:{stack.arn} is in {stack.status} state and can not continue update rollback.")
-    resources = look(desk, caller, lambda book: book.resources(stack.id))
+    resources = await resources_of(desk, caller, stack)
     skip = list(params.get("ResourcesToSkip", []))
     unknown = [id for id in skip if id not in resources]
     if unknown:
@@ -275,7 +278,7 @@ async def rollback_stack(desk: Any, caller: Caller, params: Params) -> Params:
     stack = stack_named(desk, caller, str(params["StackName"]))
     if stack.status not in ("CREATE_FAILED", "UPDATE_FAILED") or stack.stuck is None:
         raise invalid(f"Stack:{stack.arn} is in {stack.status} state and can not be rolled back.")
-    resources = look(desk, caller, lambda book: book.resources(stack.id))
+    resources = await resources_of(desk, caller, stack)
     is_create = stack.status == "CREATE_FAILED"
     phase, status = ("undo_create", "ROLLBACK_IN_PROGRESS") if is_create else ("undo_update", "UPDATE_ROLLBACK_IN_PROGRESS")
     await _go_back(desk, caller, stack, resources, [], params, phase, status)

@@ -9,7 +9,8 @@ import msgspec
 from batchyard.model.fault import Fault
 from batchyard.services import Caller, Params
 from batchyard.services.cloudformation.operations import change_sets
-from batchyard.services.cloudformation.operations.requests import HIDDEN, invalid, look, paged, stack_named, template_text
+from batchyard.services.cloudformation.operations.requests import HIDDEN, invalid, look, paged, resources_of, stack_named, template_text
+from batchyard.services.cloudformation.running.aside import aside
 from batchyard.services.cloudformation.running.book import StackBook
 from batchyard.services.cloudformation.running.preparing import read
 from batchyard.services.cloudformation.running.records import Resource, Stack
@@ -137,7 +138,7 @@ async def describe_stack_resources(desk: Any, caller: Caller, params: Params) ->
         stack = look(desk, caller, lambda book: _stack_of(book, str(params["PhysicalResourceId"])))
     else:
         raise invalid("Either StackName or PhysicalResourceId must be specified.")
-    found = _resources(desk, caller, stack)
+    found = await _resources(desk, caller, stack)
     if logical:
         found = [resource for resource in found if resource.logical_id == logical]
     return {"StackResources": [_shown_resource(stack, resource) | {"Timestamp": resource.updated_ms / 1000} for resource in found]}
@@ -150,8 +151,8 @@ def _stack_of(book: StackBook, physical_id: str) -> Stack:
     raise invalid(f"Stack for {physical_id} does not exist")
 
 
-def _resources(desk: Any, caller: Caller, stack: Stack) -> list[Resource]:
-    found = look(desk, caller, lambda book: book.resources(stack.id))
+async def _resources(desk: Any, caller: Caller, stack: Stack) -> list[Resource]:
+    found = await resources_of(desk, caller, stack)
     return sorted((resource for resource in found.values() if resource.status), key=lambda resource: resource.logical_id)
 
 
@@ -175,7 +176,7 @@ async def describe_stack_resource(desk: Any, caller: Caller, params: Params) -> 
     """DescribeStackResource."""
     stack = stack_named(desk, caller, str(params["StackName"]))
     logical = str(params["LogicalResourceId"])
-    found = next((resource for resource in _resources(desk, caller, stack) if resource.logical_id == logical), None)
+    found = next((resource for resource in await _resources(desk, caller, stack) if resource.logical_id == logical), None)
     if found is None:
         raise invalid(f"Resource {logical} does not exist for stack {stack.name}")
     shown = _shown_resource(stack, found) | {"LastUpdatedTimestamp": found.updated_ms / 1000}
@@ -187,7 +188,7 @@ async def list_stack_resources(desk: Any, caller: Caller, params: Params) -> Par
     stack = stack_named(desk, caller, str(params["StackName"]))
     members = ("LogicalResourceId", "PhysicalResourceId", "ResourceType", "ResourceStatus", "ResourceStatusReason", "DriftInformation")
     summaries = []
-    for resource in _resources(desk, caller, stack):
+    for resource in await _resources(desk, caller, stack):
         whole = _shown_resource(stack, resource)
         summaries.append({m: whole[m] for m in members if m in whole} | {"LastUpdatedTimestamp": resource.updated_ms / 1000})
     shown, token = paged(summaries, params)
@@ -205,7 +206,7 @@ async def get_template(desk: Any, caller: Caller, params: Params) -> Params:
         stack = stack_named(desk, caller, str(params.get("StackName") or ""))
         text, given = look(desk, caller, lambda book: book.template(stack.id, stack.template)), stack.parameters
     if params.get("TemplateStage") == "Processed":
-        text = msgspec.json.encode(read(text, given).content).decode()
+        text = await aside(text, lambda: msgspec.json.encode(read(text, given).content).decode())
     return {"TemplateBody": text, "StagesAvailable": ["Original", "Processed"]}
 
 
@@ -216,21 +217,25 @@ async def get_template_summary(desk: Any, caller: Caller, params: Params) -> Par
         text = look(desk, caller, lambda book: book.template(stack.id, stack.template))
     else:
         text = await template_text(desk, caller, params)
-    return summary.summary(reading.read(text))
+    return await aside(text, lambda: summary.summary(reading.read(text)))
 
 
 async def validate_template(desk: Any, caller: Caller, params: Params) -> Params:
     """ValidateTemplate: what can be known without parameters, with the line of what is wrong."""
     text = await template_text(desk, caller, params)
-    template = reading.read(text)
-    checking.check(loops.expanded(template, parameters.placeholders(template)))
-    found = summary.summary(template)
+    found = await aside(text, _validated, text)
     declared = [
         {name: value for name, value in parameter.items() if name in ("ParameterKey", "DefaultValue", "NoEcho", "Description")}
         for parameter in found.get("Parameters", [])
     ]
     kept = ("Description", "Capabilities", "CapabilitiesReason", "DeclaredTransforms")
     return {"Parameters": declared} | {name: found[name] for name in kept if name in found}
+
+
+def _validated(text: str) -> Params:
+    template = reading.read(text)
+    checking.check(loops.expanded(template, parameters.placeholders(template)))
+    return summary.summary(template)
 
 
 # --- exports ---

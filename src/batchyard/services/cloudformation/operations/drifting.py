@@ -9,7 +9,7 @@ from typing import Any
 
 from batchyard.model.fault import Fault
 from batchyard.services import Caller, Params
-from batchyard.services.cloudformation.operations.requests import invalid, look, paged, stack_named
+from batchyard.services.cloudformation.operations.requests import invalid, look, paged, resources_of, stack_named
 from batchyard.services.cloudformation.planning import drift
 from batchyard.services.cloudformation.planning.secrets import hidden, looked_up, whole_lists
 from batchyard.services.cloudformation.resources import types
@@ -27,7 +27,7 @@ _OVER = ("CREATE_COMPLETE", "UPDATE_COMPLETE", "ROLLBACK_FAILED", "UPDATE_ROLLBA
 
 async def detect_stack_drift(desk: Any, caller: Caller, params: Params) -> Params:
     """DetectStackDrift: reads every resource that can be read, as the caller. It is over when this answers; AWS's goes on meanwhile."""
-    stack, resources = _checkable(desk, caller, params)
+    stack, resources = await _checkable(desk, caller, params)
     asked = set(params.get("LogicalResourceIds") or resources)
     if unknown := sorted(asked - resources.keys()):
         raise invalid(f"Resource {unknown[0]} does not exist for stack {stack.name}")
@@ -55,7 +55,7 @@ async def describe_stack_drift_detection_status(desk: Any, caller: Caller, param
 
 async def detect_stack_resource_drift(desk: Any, caller: Caller, params: Params) -> Params:
     """DetectStackResourceDrift: one resource, at once."""
-    stack, resources = _checkable(desk, caller, params)
+    stack, resources = await _checkable(desk, caller, params)
     id = str(params["LogicalResourceId"])
     if id not in resources:
         raise invalid(f"Resource {id} does not exist for stack {stack.name}")
@@ -71,18 +71,18 @@ async def describe_stack_resource_drifts(desk: Any, caller: Caller, params: Para
     """DescribeStackResourceDrifts: the resources that were checked, as they were found last."""
     stack = stack_named(desk, caller, str(params["StackName"]))
     wanted = params.get("StackResourceDriftStatusFilters") or ()
-    resources = look(desk, caller, lambda book: book.resources(stack.id))
+    resources = await resources_of(desk, caller, stack)
     entries = [_shown(stack, resource) for _, resource in sorted(resources.items()) if resource.drift]
     shown, token = paged([one for one in entries if not wanted or one["StackResourceDriftStatus"] in wanted], params)
     return {"StackResourceDrifts": shown} | ({"NextToken": token} if token else {})
 
 
-def _checkable(desk: Any, caller: Caller, params: Params) -> tuple[Stack, dict[str, Resource]]:
+async def _checkable(desk: Any, caller: Caller, params: Params) -> tuple[Stack, dict[str, Resource]]:
     """The stack and its resources that are there. Raises ValidationError where something is being done to it."""
     stack = stack_named(desk, caller, str(params["StackName"]))
     if stack.operation is not None or stack.status not in _OVER:
         raise invalid(f"Drift detection cannot be performed on stack [{stack.arn}] while it is in {stack.status} state")
-    resources: dict[str, Resource] = look(desk, caller, lambda book: book.resources(stack.id))
+    resources: dict[str, Resource] = await resources_of(desk, caller, stack)
     return stack, {id: resource for id, resource in resources.items() if resource.current is not None}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -10,7 +11,7 @@ from batchyard.model.fault import Fault
 from batchyard.services import Caller, Params
 from batchyard.services.cloudformation.running.book import StackBook, place_of
 from batchyard.services.cloudformation.running.fetching import fetch
-from batchyard.services.cloudformation.running.records import Stack
+from batchyard.services.cloudformation.running.records import Resource, Stack
 from batchyard.services.events.names import is_url
 from batchyard.services.paging import page_of
 
@@ -115,3 +116,8 @@ def stack_named(desk: Any, caller: Caller, name: str) -> Stack:
     """The stack of a request. Raises AWS's refusal."""
     found: Stack = look(desk, caller, lambda book: book.require(name))
     return found
+
+
+async def resources_of(desk: Any, caller: Caller, stack: Stack) -> dict[str, Resource]:
+    """A stack's resources by logical id; hundreds of them take a while to unseal, beside the event loop."""
+    return await asyncio.to_thread(look, desk, caller, lambda book: book.resources(stack.id))

@@ -9,6 +9,7 @@ from typing import Any
 from batchyard.model.fault import Fault
 from batchyard.services import Caller
 from batchyard.services.cloudformation.resources import types
+from batchyard.services.cloudformation.running.aside import aside
 from batchyard.services.cloudformation.running.book import StackBook, place_of
 from batchyard.services.cloudformation.running.lookups import Lookups
 from batchyard.services.cloudformation.running.records import Stack
@@ -44,18 +45,27 @@ async def prepare(desk: Any, stack: Stack, text: str, given: Mapping[str, str], 
     """What `stack` (its name, ARN and actor) would become. Raises Fault for everything that can be known before anything is created."""
     assert stack.actor is not None
     caller = stack.actor.caller()
-    template = read(text, given)
-    checking.check(template, has_attribute=has_attribute)
-    settled = parameters.settle(template, given)
+    template, settled = await aside(text, _read_and_settled, text, given)
     lookups = Lookups(desk, caller)
     looked_up = {name: await lookups.parameter(key) for name, key in parameters.looked_up(template, settled).items()}
     await _exist(desk, caller, parameters.existing(template, settled))
     target = await target_of(desk, stack, template, settled | looked_up, tags)
-    rules.check(target.scope({}), await facts_of(desk, caller, template))
-    _refuse_unknown(target, template)
-    _refuse_misfits(target, template)
+    facts = await facts_of(desk, caller, template)
+    await aside(text, _refuse_what_cannot_be, target, template, facts)
     hidden = [name for name, parameter in template.section("Parameters").items() if str(parameter.get("NoEcho")).lower() == "true"]
     return Prepared(text, template, target, settled, looked_up, hidden)
+
+
+def _read_and_settled(text: str, given: Mapping[str, str]) -> tuple[Template, dict[str, str]]:
+    template = read(text, given)
+    checking.check(template, has_attribute=has_attribute)
+    return template, parameters.settle(template, given)
+
+
+def _refuse_what_cannot_be(target: Target, template: Template, facts: Mapping[str, list[dict[str, Any]]]) -> None:
+    rules.check(target.scope({}), facts)
+    _refuse_unknown(target, template)
+    _refuse_misfits(target, template)
 
 
 async def target_of(desk: Any, stack: Stack, template: Template, values: Mapping[str, str], tags: Mapping[str, str]) -> Target:
@@ -73,7 +83,9 @@ async def target_of(desk: Any, stack: Stack, template: Template, values: Mapping
     is_inert_allowed = tags.get(INERT_TAG) == "allow"
     named = {str(resource.get("Type")) for resource in template.section("Resources").values()}
     unknown = {name for name in named if not is_known(name)}
-    return Target.of(
+    return await aside(
+        template.text,
+        Target.of,
         template,
         values,
         {

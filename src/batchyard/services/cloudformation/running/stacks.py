@@ -14,6 +14,7 @@ import apsw
 from batchyard.model.fault import Fault
 from batchyard.services import Caller
 from batchyard.services.cloudformation.running import phases
+from batchyard.services.cloudformation.running.aside import aside
 from batchyard.services.cloudformation.running.book import SERVICE, StackBook, place_of
 from batchyard.services.cloudformation.running.preparing import read, target_of
 from batchyard.services.cloudformation.running.records import Actor, Failure, Operation, Resource, Stack
@@ -157,7 +158,8 @@ class Stacks:
             )
         else:
             parameters, tags = operation.old_parameters | operation.old_looked_up, operation.old_tags
-        template = read(self.look(place, lambda book: book.template(stack.id, number)), parameters)
+        text = self.look(place, lambda book: book.template(stack.id, number))
+        template = await aside(text, read, text, parameters)
         return await target_of(self._desk, stack, template, parameters, tags)
 
 

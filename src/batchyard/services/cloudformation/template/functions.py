@@ -11,7 +11,7 @@ from typing import Any
 from batchyard.services.cloudformation.template import addresses, parameters, syntax, words
 from batchyard.services.cloudformation.template.model import Path, Template, TemplateFault
 from batchyard.services.cloudformation.template.scope import LATER as LATER
-from batchyard.services.cloudformation.template.scope import NO_VALUE
+from batchyard.services.cloudformation.template.scope import MAX_MADE, NO_VALUE
 from batchyard.services.cloudformation.template.scope import Scope as Scope
 from batchyard.services.cloudformation.template.scope import as_text as as_text
 from batchyard.services.cloudformation.template.scope import is_later as is_later
@@ -22,13 +22,13 @@ def resolve(value: Any, scope: Scope, path: Path) -> Any:
 
     AWS::NoValue leaves no trace: the member or element goes. Raises TemplateFault with AWS's words where they are known.
     """
-    found = _value(value, scope, path)
+    found = _value(value, replace(scope, room=[MAX_MADE]), path)
     return None if found is NO_VALUE else found
 
 
 def output(value: Any, scope: Scope, path: Path) -> str:
     """What an output's Value comes to, a text. Raises TemplateFault with AWS's words when it is none."""
-    found = _value(value, scope, path)
+    found = _value(value, replace(scope, room=[MAX_MADE]), path)
     text = as_text(found)
     if text is None:
         raise TemplateFault(
@@ -55,7 +55,7 @@ def imported(value: Any, scope: Scope, path: Path) -> frozenset[str]:
         def __contains__(self, name: object) -> bool:
             return True
 
-    _value(value, replace(scope, exports=Asked(), is_plan=True), path)
+    _value(value, replace(scope, exports=Asked(), is_plan=True, room=[MAX_MADE]), path)
     return frozenset(names)
 
 
@@ -65,7 +65,12 @@ def _value(value: Any, scope: Scope, path: Path) -> Any:
         name, argument = call
         if name not in _TABLE:
             raise _fault(words.UNSUPPORTED.format(name), scope, path)
-        return _TABLE[name](argument, scope, (*path, name))
+        found = _TABLE[name](argument, scope, (*path, name))
+        if isinstance(found, str):
+            _spend(len(found), scope, path)
+        elif isinstance(found, list):
+            _spend(sum(len(each) + 1 if isinstance(each, str) else 1 for each in found), scope, path)
+        return found
     if isinstance(value, Mapping):
         members = ((key, _value(inner, scope, (*path, key))) for key, inner in value.items())
         return {key: inner for key, inner in members if inner is not NO_VALUE}
@@ -73,6 +78,13 @@ def _value(value: Any, scope: Scope, path: Path) -> Any:
         elements = (_value(inner, scope, (*path, index)) for index, inner in enumerate(value))
         return [inner for inner in elements if inner is not NO_VALUE]
     return value
+
+
+def _spend(count: int, scope: Scope, path: Path) -> None:
+    """Take what a function makes off what may still be made. Raises TemplateFault when it is more."""
+    scope.room[0] -= count
+    if scope.room[0] < 0:
+        raise _fault(f"functions may not make more than {MAX_MADE} characters of one value", scope, path)
 
 
 def _fault(message: str, scope: Scope, path: Path) -> TemplateFault:
@@ -143,7 +155,11 @@ def _sub(argument: Any, scope: Scope, path: Path) -> Any:
             (*path, 1, key),
             words.SUB_VALUES,
         )
-    return "".join(_variable(part.text, given, scope, path) if part.is_name else part.text for part in parts)
+    texts = []
+    for part in parts:
+        texts.append(_variable(part.text, given, scope, path) if part.is_name else part.text)
+        _spend(len(texts[-1]), scope, path)
+    return "".join(texts)
 
 
 def _variable(name: str, given: Mapping[str, str], scope: Scope, path: Path) -> str:
@@ -195,6 +211,7 @@ def _join(argument: Any, scope: Scope, path: Path) -> Any:
     texts = [as_text(element) for element in elements]
     if None in texts:
         raise _fault(words.JOIN, scope, path)
+    _spend(len(delimiter) * len(texts) + sum(len(text) for text in texts if text is not None), scope, path)
     return delimiter.join(text for text in texts if text is not None)
 
 

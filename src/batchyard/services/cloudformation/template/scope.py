@@ -8,6 +8,7 @@ from typing import Any
 
 from batchyard.services.cloudformation.template.model import Template
 
+MAX_MADE = 4_000_000  # characters, on the way to one value; a template has a million, and functions within functions could make any number
 LATER = "{{changeSet:KNOWN_AFTER_APPLY}}"  # stands for what only exists after the change (AWS's own marker)
 
 
@@ -33,6 +34,7 @@ class Scope:
     outputs: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # name or id of a stack -> its outputs
     zones: Mapping[str, Sequence[str]] = field(default_factory=dict)  # region -> its zones; "" is the stack's region too
     is_plan: bool = False  # then what a resource has that is not there yet is LATER instead of an error
+    room: list[int] = field(default_factory=lambda: [MAX_MADE])  # characters that functions may still make of one value
 
 
 def as_text(value: Any) -> str | None:
