@@ -6,7 +6,7 @@ import http.client
 import json
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -173,12 +173,10 @@ def _is_batchyard(url: str) -> bool:
     """Whether what answers there says of itself what our services say at /healthz."""
     parts = urlsplit(url)
     connection_type = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    connection = connection_type(parts.netloc, timeout=3.0)
     try:
-        connection.request("GET", "/healthz")
-        said = json.loads(connection.getresponse().read() or b"null")
+        with closing(connection_type(parts.netloc, timeout=3.0)) as connection:
+            connection.request("GET", "/healthz")
+            said = json.loads(connection.getresponse().read() or b"null")
     except (OSError, http.client.HTTPException, ValueError):
         return False
-    finally:
-        connection.close()
     return isinstance(said, dict) and {"ready", "version"} <= said.keys()

@@ -33,7 +33,7 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class ChangeSet:
-    """A change set that can be executed. Without `changes` there is nothing to do; `before` is the stack as it stands, {} for a new one."""
+    """A change set that can be executed, if it has changes (else `arn` may be ""); `before` is the stack as it stands, {} for a new one."""
 
     stack: str
     stack_arn: str
@@ -99,6 +99,8 @@ def propose(account: Account, wanted: Wanted) -> ChangeSet:
     try:
         made = account.ask("cloudformation", "create_change_set", **request)
     except Trouble as trouble:
+        if before is not None and any(words in trouble.message for words in _NOTHING):  # said at once, instead of by a failed change set
+            return ChangeSet(wanted.name, str(before["StackId"]), "", is_new, (), False, before)
         raise _advised(trouble) from trouble
     proposed = ChangeSet(wanted.name, made["StackId"], made["Id"], is_new, (), False, before or {})
     try:
@@ -135,7 +137,7 @@ def _read(account: Account, proposed: ChangeSet) -> ChangeSet:
         time.sleep(account.look_s)
     if status == "FAILED" and not any(words in reason for words in _NOTHING):
         raise Trouble(f"The change set of {proposed.stack} has failed: {reason or 'no reason given'}")
-    changes = tuple(change for page in pages for change in _changes(account, page, ""))
+    changes = tuple(change for page in pages for change in changes_of(account, page))
     return ChangeSet(proposed.stack, proposed.stack_arn, proposed.arn, proposed.is_new, changes, status != "FAILED", proposed.before)
 
 
@@ -150,7 +152,7 @@ def _pages(account: Account, arn: str) -> list[dict[str, Any]]:
         more = {"NextToken": page["NextToken"]}
 
 
-def _changes(account: Account, page: dict[str, Any], within: str) -> list[dict[str, Any]]:
+def changes_of(account: Account, page: dict[str, Any], within: str = "") -> list[dict[str, Any]]:
     """The changes of a page; those of a nested stack's own change set come after it, named "Network/Subnet"."""
     found: list[dict[str, Any]] = []
     for entry in page.get("Changes") or []:
@@ -159,7 +161,7 @@ def _changes(account: Account, page: dict[str, Any], within: str) -> list[dict[s
         found.append(change)
         if change.get("ChangeSetId"):
             for nested in _pages(account, change["ChangeSetId"]):
-                found += _changes(account, nested, f"{change['LogicalResourceId']}/")
+                found += changes_of(account, nested, f"{change['LogicalResourceId']}/")
     return found
 
 
@@ -170,6 +172,8 @@ def execute(account: Account, proposed: ChangeSet) -> None:
 
 def discard(account: Account, proposed: ChangeSet) -> None:
     """Throw the change set away, and the stack that only waits for one, if it was made with it."""
+    if not proposed.arn:
+        return
     account.ask("cloudformation", "delete_change_set", ChangeSetName=proposed.arn)
     if proposed.is_new and not proposed.before:
         account.ask("cloudformation", "delete_stack", StackName=proposed.stack_arn)
