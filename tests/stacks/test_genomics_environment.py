@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -204,3 +205,37 @@ def test_the_environment_in_parts_with_a_network_of_its_own(yard: Yard) -> None:
     assert len(ec2.describe_vpcs()["Vpcs"]) == vpcs
     names = {bucket["Name"] for bucket in s3.list_buckets()["Buckets"]}
     assert {made["GenomicsEnvS3Bucket"], made["GenomicsEnvLogBucket"]} <= names
+
+
+def test_the_parts_packaged_by_the_aws_cli(yard: Yard, tmp_path: Path) -> None:
+    """`aws cloudformation package` puts the parts into a bucket, and `deploy` takes what it writes."""
+    yard.client("s3").create_bucket(Bucket="parts-of-templates")
+    packaged = str(tmp_path / "packaged.yaml")
+
+    def aws(*words: str) -> None:
+        command = [str(Path(sys.executable).with_name("aws")), "cloudformation", *words]
+        done = subprocess.run(command, capture_output=True, text=True, env=yard.environment, timeout=120, check=False)
+        assert done.returncode == 0, done.stderr
+
+    root = str(TEMPLATES / "genomics" / "root.yaml")
+    aws("package", "--template-file", root, "--s3-bucket", "parts-of-templates", "--output-template-file", packaged)
+    assert "TemplateURL: ./" not in Path(packaged).read_text()
+    assert len(yard.client("s3").list_objects_v2(Bucket="parts-of-templates")["Contents"]) == 4
+    given = ["RequireTls=false", "BaselinevCpus=1", "InterfaceEndpoints=true", "NatGateways=0"]
+    aws(
+        "deploy",
+        "--template-file",
+        packaged,
+        "--stack-name",
+        "packaged",
+        "--capabilities",
+        "CAPABILITY_IAM",
+        "--parameter-overrides",
+        *given,
+    )
+    (stack,) = yard.client("cloudformation").describe_stacks(StackName="packaged")["Stacks"]
+    made = {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
+    (queue,) = yard.batch.describe_job_queues(jobQueues=["packaged-high-priority"])["jobQueues"]
+    assert queue["computeEnvironmentOrder"][0]["computeEnvironment"] == made["GenomicsEnvBaselineComputeEnvironmentArn"]
+    private = yard.client("ec2").describe_subnets(SubnetIds=made["GenomicsEnvSubnetIds"].split(","))["Subnets"]
+    assert not any(subnet["MapPublicIpOnLaunch"] for subnet in private), "which reach AWS by endpoints"
