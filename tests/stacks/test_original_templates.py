@@ -15,6 +15,7 @@ from yard import Yard
 ROOT = Path(__file__).parents[2]
 ORIGINALS = ROOT.parent / "shared" / "templates"
 HOST = "https://aws-genomics-workflows.s3.amazonaws.com/templates/"
+PARTS = "https://parts.example/"
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ1mD1yk2V3Jt6lq0Xm7cXgkN7s2tq0c0P5l7cXkqQ0m someone"
 PATIENCE_S = 60.0
 
@@ -26,7 +27,8 @@ def wish(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def yard(tmp_path_factory: pytest.TempPathFactory, wish: Path) -> Iterator[Yard]:
-    made = Yard(tmp_path_factory.mktemp("originals") / "data", "--template-url", f"{HOST}=file:{ORIGINALS}/")
+    urls = ("--template-url", f"{HOST}=file:{ORIGINALS}/", "--template-url", f"{PARTS}=file:{ROOT}/templates/genomics/")
+    made = Yard(tmp_path_factory.mktemp("originals") / "data", *urls)
     made.program = (str(Path(__file__).with_name("failing_serve.py")),)
     os.environ["FAILING_RESOURCE"] = str(wish)
     try:
@@ -67,6 +69,8 @@ def parameters(yard: Yard, name: str) -> dict[str, str]:
 
 
 def body(name: str) -> str:
+    if name == "root.yaml":
+        return (ROOT / "templates" / "genomics" / name).read_text().replace("TemplateURL: ./", f"TemplateURL: {PARTS}")
     return (ROOT / "templates" / name if name == "genomics.yaml" else ORIGINALS / name).read_text()
 
 
@@ -175,3 +179,19 @@ def test_whatever_fails_leaves_nothing_behind(yard: Yard, name: str, wish: Path)
         assert failed["StackStatus"] == "ROLLBACK_COMPLETE", f"{logical_id}: {failed['StackStatus']} {failed.get('StackStatusReason')}"
         assert residue(yard) == before, logical_id
         delete(yard, failed["StackId"])
+
+
+@pytest.mark.parametrize("logical_id", ["S3Endpoint", "JobLogGroup", "JobRole", "HighPriorityJobQueue", "DefaultJobQueueParameter"])
+def test_whatever_fails_in_the_environment_in_parts_leaves_nothing_behind(yard: Yard, wish: Path, logical_id: str) -> None:
+    """One of each part, and of the root: parts that were complete go too, with their buckets."""
+    before = residue(yard)
+    wish.write_text(logical_id)
+    try:
+        capabilities = ["CAPABILITY_IAM"]
+        yard.client("cloudformation").create_stack(StackName="parts", TemplateBody=body("root.yaml"), Capabilities=capabilities)
+        failed = ended(yard, "parts")
+    finally:
+        wish.unlink()
+    assert failed["StackStatus"] == "ROLLBACK_COMPLETE", failed.get("StackStatusReason")
+    assert residue(yard) == before
+    delete(yard, failed["StackId"])

@@ -80,8 +80,11 @@ def test_the_aws_cli_knows_every_command_and_option(commands: list[list[str]]) -
 
 
 def test_deploy_commands_name_the_template_and_its_parameters(commands: list[list[str]]) -> None:
-    deployments = [arguments(words)[1] for words in commands if words[1:3] == ["cloudformation", "deploy"]]
-    assert len(deployments) == 2
+    asked = [arguments(words)[1] for words in commands if words[1:3] == ["cloudformation", "deploy"]]
+    (package,) = (arguments(words)[1] for words in commands if words[1:3] == ["cloudformation", "package"])
+    assert (ROOT / package["template-file"][0]).is_file()
+    deployments = [options for options in asked if options["template-file"] != package["output-template-file"]]
+    assert len(deployments) == 2 and len(asked) == 3
     for options in deployments:
         assert (ROOT / options["template-file"][0]).is_file()
         assert options["capabilities"] == ["CAPABILITY_IAM"]
