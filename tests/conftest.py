@@ -10,6 +10,7 @@ import tempfile
 from collections import defaultdict
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 import wire_watch
@@ -17,6 +18,10 @@ from wire_counts import Counts
 
 # Most tests are about anything but containers, and run the same where a daemon happens to answer.
 os.environ.setdefault("BATCHYARD_RUNTIME", "process")
+
+# How long an example takes says how busy the machine is, and nothing of the program.
+hypothesis.settings.register_profile("untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("untimed")
 
 # A runner in the background may have been started with Ctrl-C ignored, and whoever is started by it inherits that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
