@@ -4,8 +4,6 @@ from __future__ import annotations
 
 _REASONS: dict[str, str] = {
     "events stand in DescribeStackEvents": "DescribeEvents",
-    "signals are not there yet": "SignalResource",
-    "stack policies are not there yet": "GetStackPolicy SetStackPolicy",
     "limits of accounts and estimates of cost are not there yet": "DescribeAccountLimits EstimateTemplateCost",
     "there are no stack sets: a service has the stacks of its own account": """
         ActivateOrganizationsAccess CreateStackInstances CreateStackSet DeactivateOrganizationsAccess DeleteStackInstances DeleteStackSet

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from batchyard.services import Handler
 from batchyard.services.cloudformation.not_yet import NOT_YET
-from batchyard.services.cloudformation.operations import change_sets, changing, describing, drifting
+from batchyard.services.cloudformation.operations import change_sets, changing, describing, drifting, guarding
 
 OPERATIONS: dict[str, Handler] = {
     "CancelUpdateStack": changing.cancel_update_stack,
@@ -23,6 +23,7 @@ OPERATIONS: dict[str, Handler] = {
     "DetectStackDrift": drifting.detect_stack_drift,
     "DetectStackResourceDrift": drifting.detect_stack_resource_drift,
     "ExecuteChangeSet": change_sets.execute_change_set,
+    "GetStackPolicy": guarding.get_stack_policy,
     "GetTemplate": describing.get_template,
     "GetTemplateSummary": describing.get_template_summary,
     "ListChangeSets": change_sets.list_change_sets,
@@ -31,6 +32,8 @@ OPERATIONS: dict[str, Handler] = {
     "ListStackResources": describing.list_stack_resources,
     "ListStacks": describing.list_stacks,
     "RollbackStack": changing.rollback_stack,
+    "SetStackPolicy": guarding.set_stack_policy,
+    "SignalResource": guarding.signal_resource,
     "UpdateStack": changing.update_stack,
     "UpdateTerminationProtection": changing.update_termination_protection,
     "ValidateTemplate": describing.validate_template,

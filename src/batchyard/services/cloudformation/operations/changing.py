@@ -8,6 +8,7 @@ from typing import Any
 
 from batchyard.model.fault import Fault
 from batchyard.services import Caller, Params
+from batchyard.services.cloudformation.operations.guarding import given_policy
 from batchyard.services.cloudformation.operations.requests import (
     check_name,
     given_notifications,
@@ -72,6 +73,7 @@ async def begin_creation(
     prepared = await prepare(desk, stack, text, given, tags)
     refuse_without_capabilities(prepared.template, params.get("Capabilities", []))
     settle_options(stack, params)
+    stack.policy = await given_policy(desk, caller, params)
     operation = building(stack, prepared, params, tags)
     taken: str | None = await desk.stacks.begin(stack, {}, lambda book: _begin_create(book, stack, operation, prepared, desk.now_ms()))
     return taken or stack.arn
@@ -84,7 +86,6 @@ def settle_options(stack: Stack, params: Params) -> None:
     stack.timeout_min = int(params.get("TimeoutInMinutes") or 0)
     stack.is_protected = bool(params.get("EnableTerminationProtection"))
     stack.retain_except_on_create = bool(params.get("RetainExceptOnCreate"))
-    stack.policy = str(params.get("StackPolicyBody") or "")
 
 
 def building(stack: Stack, prepared: Prepared, params: Params, tags: dict[str, str]) -> Operation:
@@ -156,12 +157,14 @@ async def change_stack(
         stack.notification_arns = given_notifications(params)
     prepared = await prepare(desk, stack, text, given, tags)
     refuse_without_capabilities(prepared.template, params.get("Capabilities", []))
+    stack.policy = await given_policy(desk, caller, params) or stack.policy
+    during = await given_policy(desk, caller, params, "StackPolicyDuringUpdate")
     old = await desk.stacks.target_now(stack)
     found = await aside(text, changes, prepared.target, stack, resources, old, hidden=prepared.hidden)
     if stack.stuck is None and not found and not is_other_outside(prepared.target, stack, resources):
         raise invalid(NO_UPDATES)
     stack.capabilities = list(params.get("Capabilities", []))
-    await begin_update(desk, caller, as_read, stack, resources, prepared, params, tags)
+    await begin_update(desk, caller, as_read, stack, resources, prepared, params, tags, policy=during)
 
 
 async def begin_update(
@@ -173,11 +176,14 @@ async def begin_update(
     prepared: Prepared,
     params: Params,
     tags: dict[str, str],
+    *,
+    policy: str = "",
 ) -> None:
     """Write down that a stack, which was `as_read`, is being updated, and drive it. Raises Fault when something else was quicker."""
     old_looked_up = stack.looked_up
     operation = building(stack, prepared, params, tags)
     stuck = stack.stuck
+    operation.policy = policy
     operation.old_template = stuck.old_template if stuck is not None and stuck.old_template else stack.template
     operation.old_parameters, operation.old_tags = stack.parameters, stack.tags
     operation.old_looked_up = old_looked_up

@@ -31,7 +31,7 @@ async def create(hands: Hands, asked: Asked) -> Made:
     """Waits for Count signals of success at the handle's URL, or, with a CreationPolicy, by SignalResource. Ref is a name of its own."""
     policy = asked.creation_policy.get("ResourceSignal", {}) if asked.creation_policy else {}
     handle = str(asked.properties.get("Handle") or "")
-    token = signals.token_in(handle) if handle else resource_token(asked.stack_id, asked.logical_id)
+    token = signals.token_in(handle) if handle else signals.resource_token(asked.stack_id, asked.logical_id)
     count = int(policy.get("Count", 1) if policy else asked.properties.get("Count", 1))
     timeout_s = _duration_s(str(policy.get("Timeout", "PT5M"))) if policy else int(asked.properties.get("Timeout") or DEFAULT_TIMEOUT_S)
 
@@ -46,18 +46,15 @@ async def create(hands: Hands, asked: Asked) -> Made:
     try:
         data = await hands.until(enough, patience_s=timeout_s, what="signals") if count else {}
     except Fault as fault:
+        got = len(signals.taken(hands.desk, hands.account, token))
+        if not handle:  # the next one of this name must not find them
+            await signals.forget(hands.desk, hands.account, token)
         if not fault.message.startswith("Exceeded"):
             raise
-        got = len(signals.taken(hands.desk, hands.account, token))
         raise Fault("NotStabilized", f"WaitCondition timed out. Received {got} conditions when expecting {count}") from None
     if not handle:
         await signals.forget(hands.desk, hands.account, token)
     return Made(f"{asked.stack_id}/{asked.logical_id}", {"Data": json.dumps(data)})
-
-
-def resource_token(stack_id: str, logical_id: str) -> str:
-    """Under what SignalResource leaves its signals."""
-    return f"{stack_id.rpartition('/')[2]}.{logical_id}"
 
 
 def _duration_s(text: str) -> int:

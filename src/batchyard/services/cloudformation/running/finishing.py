@@ -46,8 +46,8 @@ def operation_of(run: Run) -> Operation:
 
 
 def failure_words(resources: list[str], reason: str, verb: str) -> str:
-    """The reason of a stack whose resources failed."""
-    if not resources:
+    """Why a stack turns back: a reason of its own, or the resources that failed."""
+    if reason:
         return reason
     return f"The following resource(s) failed to {verb}: [{', '.join(resources)}]."
 

@@ -17,6 +17,7 @@ import copy
 from collections.abc import Awaitable, Callable
 
 from batchyard.model.fault import Fault
+from batchyard.services.cloudformation.planning import policies
 from batchyard.services.cloudformation.running import steps, undoing
 from batchyard.services.cloudformation.running.book import StackBook
 from batchyard.services.cloudformation.running.doubt import in_doubt
@@ -77,7 +78,7 @@ async def build(run: Run) -> None:
 
     def ready() -> list[str]:
         if run.is_late() and operation.failure is None:
-            operation.failure = _late(run)
+            operation.failure = Failure([], run.late_words())
         begun = [id for id, resource in run.resources.items() if resource.doing is not None]
         if operation.failure is not None:
             return begun
@@ -88,6 +89,8 @@ async def build(run: Run) -> None:
         await _settle_one(run, target, operation, logical_id)
 
     await run.each(ready, act)
+    if operation.failure is None:
+        await _refuse_removals(run, target)
     if operation.failure is None:
         await _outputs(run, target)
     await _after_build(run, operation, target)
@@ -100,11 +103,6 @@ async def _fail_without_target(run: Run, operation: Operation, reason: str) -> N
         if resource.doing is not None:
             await _let_end(run, resource)
     await _after_build(run, operation, None)
-
-
-def _late(run: Run) -> Failure:
-    verb = "creation" if run.stack.status.startswith("CREATE") else "update"
-    return Failure([], f"Stack {verb} time exceeded the specified timeout.")
 
 
 async def _settle_one(run: Run, target: Target, operation: Operation, logical_id: str) -> None:
@@ -140,6 +138,7 @@ async def _settle_one(run: Run, target: Target, operation: Operation, logical_id
             return
         is_replacing = how in ("replace", "retype")
         reason = {"replace": REPLACES, "retype": RETYPES}.get(how, "")
+        await _refuse_guarded(run, resource, wanted, policies.REPLACE if is_replacing else policies.MODIFY)
         if is_replacing:
             await _refuse_named(run, resource, wanted)
     if resource.current is None or is_replacing:
@@ -157,6 +156,29 @@ def _doubt(resource: Resource, wanted: Physical) -> None:
         return
     current.properties = in_doubt(former.properties, current.properties, wanted.properties)
     current.tags = former.tags if current.tags == wanted.tags else current.tags
+
+
+async def _refuse_guarded(run: Run, resource: Resource, wanted: Physical, action: str) -> None:
+    """The stack policy says what an update may do to a resource that is there. A stack within, of which nothing changes, is not touched."""
+    current, operation = resource.current, operation_of(run)
+    assert current is not None
+    if wanted.type == NESTED and (current.properties, current.inner_template) == (wanted.properties, wanted.inner_template):
+        return
+    message = policies.refusal(operation.policy or run.stack.policy, action, resource.logical_id, current.type)
+    if message and operation.old_template:
+        await run.note(resource, ("UPDATE_FAILED", message), fails=True)
+        raise StepFailed(message)
+
+
+async def _refuse_removals(run: Run, target: Target) -> None:
+    """As `_refuse_guarded`, of what the new template has no longer."""
+    operation = operation_of(run)
+    for id, resource in run.resources.items():
+        if id not in target.needs and resource.current is not None and operation.old_template:
+            message = policies.refusal(operation.policy or run.stack.policy, policies.DELETE, id, resource.type)
+            if message:
+                await run.fail(message)
+                return
 
 
 async def _refuse_named(run: Run, resource: Resource, wanted: Physical) -> None:

@@ -92,6 +92,7 @@ class Operation(msgspec.Struct, omit_defaults=True, kw_only=True):
     failure: Failure | None = None
     then_delete: bool = False
     change_set: str = ""
+    policy: str = ""  # the stack policy that holds for this update, where it is another one
 
 
 class Actor(msgspec.Struct, omit_defaults=True):

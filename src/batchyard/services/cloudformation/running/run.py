@@ -63,6 +63,11 @@ class Run:
         operation = self.stack.operation
         return operation is not None and 0 < operation.deadline_ms < self.desk.now_ms()
 
+    def late_words(self) -> str:
+        """Why an operation turns back that is late."""
+        verb = "creation" if self.stack.status.startswith("CREATE") else "update"
+        return f"Stack {verb} time exceeded the specified timeout."
+
     # --- noting ---
 
     async def note(
@@ -197,7 +202,7 @@ class Run:
     def _failed(self, logical_id: str) -> None:
         operation = self.stack.operation
         if operation is not None and operation.phase == "build":
-            operation.failure = operation.failure or Failure()
+            operation.failure = operation.failure or Failure([], self.late_words() if self.is_late() else "")
             operation.failure.resources = [*operation.failure.resources, logical_id]
 
 

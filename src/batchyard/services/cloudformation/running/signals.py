@@ -31,6 +31,11 @@ def token_in(url: str) -> str:
     return parts[1] if len(parts) == 3 else ""
 
 
+def resource_token(stack_arn: str, logical_id: str) -> str:
+    """Under what SignalResource leaves its signals."""
+    return f"{stack_arn.rpartition('/')[2]}.{logical_id}"
+
+
 async def take(desk: Any, path: str, body: bytes) -> None:
     """Keep the answer that was put to `path`. Raises Fault when it is not one, or the path is none of ours."""
     parts = path.removeprefix(PATH).split("/")

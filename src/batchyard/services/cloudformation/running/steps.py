@@ -114,7 +114,9 @@ async def update(run: Noting, resource: Resource, wanted: Physical, *, undoes: b
     try:
         made = await _act(run, doing, act, resource, is_repeat)
     except StepFailed as failed:
-        before.properties, before.tags, resource.doing = doing.wanted.properties, doing.wanted.tags, None
+        resource.doing = None
+        if not doing.undoes:  # a way back that failed is still to be gone
+            before.properties, before.tags = doing.wanted.properties, doing.wanted.tags
         await run.note(resource, ("UPDATE_FAILED", failed.reason), forget=doing.token, fails=True)
         raise
     resource.current, resource.doing, resource.drift = _made(doing.wanted, made), None, {}

@@ -51,6 +51,18 @@ _POLICIES = {
     "DeletionPolicy": ("Delete", "Retain", "Snapshot", "RetainExceptOnCreate"),
     "UpdateReplacePolicy": ("Delete", "Retain", "Snapshot"),
 }
+_WITH_SNAPSHOTS = frozenset(  # user guide, "DeletionPolicy attribute"
+    (
+        "AWS::DocDB::DBCluster",
+        "AWS::EC2::Volume",
+        "AWS::ElastiCache::CacheCluster",
+        "AWS::ElastiCache::ReplicationGroup",
+        "AWS::Neptune::DBCluster",
+        "AWS::RDS::DBCluster",
+        "AWS::RDS::DBInstance",
+        "AWS::Redshift::Cluster",
+    )
+)
 _TYPE = re.compile(r"[A-Za-z0-9]+(::[A-Za-z0-9]+){2,}(::MODULE)?\Z|Custom::[A-Za-z0-9_@-]{1,60}\Z")
 _EXPORT = re.compile(r"[A-Za-z0-9:_/.-]+\Z")
 
@@ -151,6 +163,9 @@ def _check_resource(resource: Mapping[str, Any], template: Template, path: Path)
         is_function = syntax.has_extensions(template) and syntax.function(chosen) is not None
         if not is_function and chosen not in allowed:
             raise refusal(f"Unrecognized {key} {chosen} for resource {path[1]}", template, (*path, key))
+        if chosen == "Snapshot" and resource.get("Type") not in _WITH_SNAPSHOTS:
+            words = f"resource type {resource.get('Type')} does not support deletion policy Snapshot"
+            raise refusal(words, template, (*path, key))
 
 
 def _check_outputs(template: Template) -> None:
