@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 from batchyard.model.fault import Fault
+from batchyard.server.whole import sent_whole
 from batchyard.wire.http import HttpRequest, HttpResponse
 
 Scope = dict[str, Any]
@@ -166,6 +167,8 @@ async def send_response(response: HttpResponse, is_head: bool, receive: Receive,
             body = b""
         else:
             headers["content-length"] = str(len(body))
+            if sent_whole(response, body, send):
+                return len(body)
         await send({"type": "http.response.start", "status": response.status, "headers": _raw(headers)})
         await send({"type": "http.response.body", "body": body})
         return len(body)
