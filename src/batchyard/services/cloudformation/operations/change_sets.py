@@ -176,7 +176,7 @@ async def describe_change_set(desk: Any, caller: Caller, params: Params) -> Para
     if made.parameters:
         answer["Parameters"] = [
             {"ParameterKey": name, "ParameterValue": HIDDEN if name in made.hidden else value}
-            | ({"ResolvedValue": made.looked_up[name]} if name in made.looked_up else {})
+            | ({"ResolvedValue": HIDDEN if name in made.hidden else made.looked_up[name]} if name in made.looked_up else {})
             for name, value in made.parameters.items()
         ]
     if made.on_failure:

@@ -91,8 +91,8 @@ def settle_options(stack: Stack, params: Params) -> None:
 def building(stack: Stack, prepared: Prepared, params: Params, tags: dict[str, str]) -> Operation:
     """The operation that makes `stack` what was prepared."""
     stack.templates += 1
-    stack.hidden, stack.looked_up = prepared.hidden, prepared.looked_up
     if not stack.template:
+        stack.hidden, stack.looked_up = prepared.hidden, prepared.looked_up
         stack.parameters, stack.tags, stack.template = prepared.parameters, tags, stack.templates
         stack.description = str(prepared.template.content.get("Description") or "")
     failure = "DO_NOTHING" if params.get("DisableRollback") else str(params.get("OnFailure") or "ROLLBACK")
@@ -104,6 +104,7 @@ def building(stack: Stack, prepared: Prepared, params: Params, tags: dict[str, s
         template=stack.templates,
         parameters=prepared.parameters,
         looked_up=prepared.looked_up,
+        hidden=prepared.hidden,
         tags=tags,
     )
 

@@ -53,7 +53,7 @@ def shown_stack(stack: Stack) -> Params:
     if parameters:
         shown["Parameters"] = [
             {"ParameterKey": name, "ParameterValue": HIDDEN if name in stack.hidden else value}
-            | ({"ResolvedValue": looked_up[name]} if name in looked_up else {})
+            | ({"ResolvedValue": HIDDEN if name in stack.hidden else looked_up[name]} if name in looked_up else {})
             for name, value in parameters.items()
         ]
     if stack.outputs and not stack.status.startswith("DELETE"):

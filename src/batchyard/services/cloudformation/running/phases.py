@@ -273,6 +273,7 @@ async def _after_build(run: Run, operation: Operation, target: Target | None) ->
 def _take_over(run: Run, operation: Operation, target: Target) -> None:
     stack = run.stack
     stack.template, stack.parameters, stack.tags = operation.template, operation.parameters, operation.tags
+    stack.hidden, stack.looked_up = operation.hidden, operation.looked_up
     stack.description = str(target.template.content.get("Description") or "")
 
 

@@ -12,6 +12,7 @@ from batchyard.model.fault import Fault
 from batchyard.services.cloudformation.resources import types
 from batchyard.services.cloudformation.resources.inert import inert
 from batchyard.services.cloudformation.resources.type import ResourceType
+from batchyard.services.cloudformation.running import masking
 from batchyard.services.cloudformation.running.book import StackBook, place_of
 from batchyard.services.cloudformation.running.lookups import Lookups
 from batchyard.services.cloudformation.running.records import Failure, Physical, Resource, Stack
@@ -84,16 +85,20 @@ class Run:
         `about` is what the events are about, where that is not what is made or what there is now."""
         if fails:
             self._failed(resource.logical_id)
+        secrets = masking.secrets_of(self.stack, self.resources.values()) if events else []
+        events = tuple((status, masking.without(reason, secrets)) for status, reason in events)
         now_ms = self.desk.now_ms()
         if events:
             resource.status, resource.reason = events[-1]
             resource.updated_ms = now_ms
         shown = about or (resource.doing.wanted if resource.doing is not None else resource.current)
         physical_id = (shown.physical_id if shown else "") or resource.physical_id
-        text = json.dumps(shown.properties) if shown is not None and events else ""
+        text = ""
+        if shown is not None and events:
+            text = json.dumps(masking.properties_shown(resource.logical_id, shown, self.stack, self._targets.values(), secrets))
         told = [
             self._event(resource.logical_id, physical_id if status != "CREATE_IN_PROGRESS" or reason else "", resource.type, status, reason)
-            | ({"ResourceProperties": self._hidden(text)} if text else {})
+            | ({"ResourceProperties": text} if text else {})
             for status, reason in events
         ]
 
@@ -114,6 +119,7 @@ class Run:
     async def turn(self, status: str, reason: str = "", also: Callable[[StackBook], None] | None = None) -> None:
         """The stack's new status, with its event; `also` in the same transaction."""
         now_ms = self.desk.now_ms()
+        reason = masking.without(reason, masking.secrets_of(self.stack, self.resources.values()))
         self.stack.status, self.stack.reason = status, reason
         if status.endswith("_IN_PROGRESS") and not status.startswith(("CREATE_", "REVIEW_")):
             self.stack.updated_ms = now_ms
@@ -150,16 +156,6 @@ class Run:
         if operation is not None and operation.client_token:
             event["ClientRequestToken"] = operation.client_token
         return event
-
-    def _hidden(self, text: str) -> str:
-        """Properties as events show them: the values of NoEcho parameters are no one's business."""
-        operation = self.stack.operation
-        for name in self.stack.hidden:
-            for parameters in (self.stack.parameters, operation.parameters if operation else {}):
-                secret = parameters.get(name)
-                if secret:
-                    text = text.replace(json.dumps(secret)[1:-1], "****")
-        return text
 
     # --- doing things side by side ---
 
