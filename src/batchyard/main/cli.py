@@ -32,6 +32,7 @@ COMMANDS = {
     "doctor": "doctor",
     "simulate": "simulate",
     "node": "node",
+    "scratch": "scratch",
 }
 EPILOG = """\b
 Where commands talk to, the first that is there:

@@ -1,0 +1,326 @@
+"""The loop that keeps scratch space ahead of its writers: look, decide, act; one turn is one look."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from batchyard.scratch import policy
+from batchyard.scratch.freezer import Freezer
+from batchyard.scratch.policy import Freeze, Grow, Limits, Refuse, Shrink, State, Wait
+from batchyard.scratch.provision import Backend, ScratchError, Usage
+from batchyard.scratch.rates import Meter
+
+STATUS = "status.json"
+log = logging.getLogger(__name__)
+
+_REMEMBERED_GROWS = 8
+_PROBE_EVERY_S = 30.0
+_STATUS_EVERY_S = 1.0
+_RETRY_FIRST_S, _RETRY_LAST_S = 0.25, 60.0
+
+
+@dataclass(slots=True)
+class Counters:
+    """What has happened since the daemon was started; they only rise."""
+
+    looks: int = 0
+    grows: int = 0
+    grown_bytes: int = 0
+    grow_failures: int = 0
+    shrinks: int = 0
+    shrink_failures: int = 0
+    freezes: int = 0
+    frozen_s: float = 0.0
+    probes_failed: int = 0
+
+
+class Status(Struct, frozen=True):
+    """The file `status.json`, for people, nodes and metrics. Times are seconds since 1970, sizes bytes."""
+
+    at_s: float
+    is_healthy: bool
+    why_not: str
+    refusal: str
+    capacity_bytes: int
+    cap_bytes: int
+    used_bytes: int
+    free_bytes: int
+    metadata_free_bytes: int | None
+    inodes: int
+    inodes_free: int
+    volumes: tuple[int, ...]
+    rate_bytes_s: float
+    grow_s: float
+    used_peak_bytes: int
+    is_growing: bool
+    is_frozen: bool
+    counters: dict[str, float]
+
+
+class Work:
+    """Something beside the looking, in a thread (whatever touches a disk may have to wait for it): looking goes on, since writers do."""
+
+    def __init__(self, verb: str, act: Callable[[], None], clock: Callable[[], float]) -> None:
+        self.verb, self.failure = verb, ""
+        self.began_s = clock()
+        self.took_s = 0.0
+        self._act, self._clock = act, clock
+        self._thread = threading.Thread(target=self._run, name=f"scratch-{verb}", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self._act()
+        except (ScratchError, OSError) as error:
+            self.failure = str(error)
+        self.took_s = self._clock() - self.began_s
+
+    @property
+    def is_done(self) -> bool:
+        return not self._thread.is_alive()
+
+    def join(self, timeout_s: float) -> None:
+        """Wait for its end, at most so long."""
+        self._thread.join(timeout_s)
+
+
+class Daemon:
+    """One place, its back end, its writers."""
+
+    def __init__(
+        self,
+        backend: Backend,
+        limits: Limits,
+        *,
+        status: Path | None = None,
+        freezer: Freezer | None = None,
+        assumed_grow_s: float = 0.5,
+        freeze_limit_s: float = 60.0,
+        meter: Meter | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`assumed_grow_s` holds until a grow was measured; writers are never held longer than `freeze_limit_s` at a time."""
+        self._backend, self._status, self._freezer, self._clock = backend, status, freezer, clock
+        self._limits = replace(
+            limits,
+            can_shrink=limits.can_shrink and backend.can_shrink,
+            volumes_max=None if backend.volumes_max is None else min(limits.volumes_max or backend.volumes_max, backend.volumes_max),
+            smallest_bytes=max(limits.smallest_bytes, backend.smallest_bytes),
+        )
+        self.counters = Counters()
+        self._meter = meter or Meter()
+        self._grows: deque[float] = deque([assumed_grow_s], maxlen=_REMEMBERED_GROWS)
+        self._freeze_limit_s = freeze_limit_s
+        self._work: Work | None = None
+        self._probing: Work | None = None
+        self._telling: Work | None = None
+        self._told: State | None = None
+        self._growing_bytes = 0
+        self._frozen_at_s: float | None = None
+        self._may_freeze = True
+        self._looked_s: float | None = None
+        self._failures = 0
+        self._retry_at_s = 0.0
+        self._refusal = self._why_not = ""
+        self._used_peak = 0
+        self._probed_s = self._told_s = float("-inf")
+
+    def start(self) -> None:
+        """Thaw, bring up what is recorded, see that it is healthy."""
+        if self._freezer is not None:
+            self._freezer.open()
+        self._backend.ensure()
+        self._backend.probe()
+
+    def turn(self) -> float:
+        """Look once, decide, act. Returns how many seconds until the next look."""
+        now_s = self._clock()
+        self._take_in(now_s)
+        try:
+            usage = self._backend.usage()
+        except (ScratchError, OSError) as error:
+            return self._lost(now_s, error)
+        self.counters.looks += 1
+        self._meter.add(now_s, usage.used_bytes)
+        self._used_peak = max(self._used_peak, usage.used_bytes)
+        state = self._state(now_s, usage)
+        self._looked_s = now_s
+        self._act(state)
+        self._check(now_s)
+        if now_s - self._told_s >= _STATUS_EVERY_S and (self._telling is None or self._telling.is_done):
+            self._told_s, self._told = now_s, state
+            self._telling = Work("status", lambda: self._tell(state), self._clock)
+        pause_s = policy.look_again_s(state, self._limits)
+        return min(pause_s, 0.01) if self._work is not None or self._frozen_at_s is not None else pause_s
+
+    def run(self, stop: threading.Event) -> None:
+        """Turns until `stop`; then what is under way comes to its end, the writers go on, and everything stays where it is."""
+        try:
+            while not stop.is_set():
+                stop.wait(self.turn())
+            if self._work is not None:
+                self._work.join(60)
+                self._take_in(self._clock())
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Thaw; let go of the record. What is there stays."""
+        if self._freezer is not None:
+            self._freezer.close()
+        self._backend.close()
+
+    def _state(self, now_s: float, usage: Usage) -> State:
+        """What the policy is told. The volume that is being made has its bytes already, and gives no room yet."""
+        return State(
+            now_s=now_s,
+            volumes=self._backend.volumes(),
+            free_bytes=usage.free_bytes,
+            metadata_free_bytes=usage.metadata_free_bytes,
+            inodes=usage.inodes,
+            inodes_free=usage.inodes_free,
+            rate_bytes_s=self._meter.rate_bytes_s(now_s),
+            grow_s=max(self._grows),
+            look_s=0.0 if self._looked_s is None else now_s - self._looked_s,
+            quiet_s=self._meter.quiet_s(now_s),
+            is_growing=self._work is not None,
+            retry_at_s=self._retry_at_s,
+        )
+
+    def _act(self, state: State) -> None:
+        decision = policy.decide(state, self._limits)
+        self._refusal = decision.reason if isinstance(decision, Refuse) else ""
+        match decision:
+            case Freeze():
+                self._hold(state.now_s)
+            case Wait(freeze=True):
+                self._hold(state.now_s)
+            case Grow(size, freeze, why):
+                if freeze:
+                    self._hold(state.now_s)
+                log.info("growing by %d bytes: %s", size, why)
+                self._growing_bytes = size
+                self._work = Work("grow", lambda: self._backend.grow(size), self._clock)
+            case Shrink(index):
+                log.info("giving back %d bytes", state.volumes[index])
+                self._work = Work("shrink", lambda: self._backend.shrink(index), self._clock)
+            case _:
+                if self._work is None:
+                    self._let_go(state.now_s)
+        if self._frozen_at_s is not None and state.now_s - self._frozen_at_s > self._freeze_limit_s:
+            log.error("writers were held for %g s, and are let go: no room came", self._freeze_limit_s)
+            self._may_freeze = False
+            self._let_go(state.now_s)
+
+    def _take_in(self, now_s: float) -> None:
+        """What became of the work beside. Counted, and remembered, only if it succeeded."""
+        work = self._work
+        if work is None or not work.is_done:
+            return
+        self._work = None
+        if work.failure:
+            self._failures += 1
+            self._retry_at_s = now_s + min(_RETRY_LAST_S, _RETRY_FIRST_S * 2 ** (self._failures - 1))
+            log.error("%s failed, again in %.2f s: %s", work.verb, self._retry_at_s - now_s, work.failure)
+            if work.verb == "grow":
+                self.counters.grow_failures += 1
+            else:
+                self.counters.shrink_failures += 1
+            self._why_not = work.failure
+            return
+        self._failures, self._retry_at_s, self._may_freeze = 0, 0.0, True
+        if work.verb == "grow":
+            if len(self._grows) == 1 and not self.counters.grows:
+                self._grows.clear()  # what was assumed
+            self._grows.append(work.took_s)
+            self.counters.grows += 1
+            self.counters.grown_bytes += self._growing_bytes
+        else:
+            self.counters.shrinks += 1
+        self._told_s = float("-inf")  # let the status tell of it at once
+
+    def _hold(self, now_s: float) -> None:
+        if self._freezer is None or not self._may_freeze or self._frozen_at_s is not None:
+            return
+        self._frozen_at_s = now_s
+        self.counters.freezes += 1
+        with contextlib.suppress(ScratchError):  # the cgroup went with its job: nobody to be held
+            self._freezer.freeze()
+
+    def _let_go(self, now_s: float) -> None:
+        if self._freezer is None or self._frozen_at_s is None:
+            return
+        with contextlib.suppress(ScratchError):
+            self._freezer.thaw()
+        self.counters.frozen_s += now_s - self._frozen_at_s
+        self._frozen_at_s = None
+
+    def _check(self, now_s: float) -> None:
+        """The health gate: whether a job may be given this place."""
+        if self._probing is not None:
+            if self._probing.is_done:
+                self._why_not = self._probing.failure
+                self.counters.probes_failed += 1 if self._why_not else 0
+                self._probing = None
+        elif now_s - self._probed_s >= _PROBE_EVERY_S:
+            self._probed_s = now_s
+            self._probing = Work("probe", self._backend.probe, self._clock)
+
+    def _lost(self, now_s: float, error: Exception) -> float:
+        """The place cannot even be looked at: say so, hold nobody, try again."""
+        self._let_go(now_s)
+        if str(error) != self._why_not:
+            log.error("the scratch space cannot be looked at: %s", error)
+        self._why_not = str(error)
+        if self._told is not None:
+            self._tell(self._told)
+        return 1.0
+
+    def _tell(self, state: State) -> None:
+        """Write the status; a reader sees a whole one."""
+        if self._status is None:
+            return
+        told = Status(
+            at_s=time.time(),
+            is_healthy=not self._why_not,
+            why_not=self._why_not,
+            refusal=self._refusal,
+            capacity_bytes=state.capacity_bytes,
+            cap_bytes=self._limits.cap_bytes,
+            used_bytes=max(0, state.capacity_bytes - state.free_bytes),
+            free_bytes=state.free_bytes,
+            metadata_free_bytes=state.metadata_free_bytes,
+            inodes=state.inodes,
+            inodes_free=state.inodes_free,
+            volumes=state.volumes,
+            rate_bytes_s=state.rate_bytes_s,
+            grow_s=state.grow_s,
+            used_peak_bytes=self._used_peak,
+            is_growing=state.is_growing,
+            is_frozen=self._frozen_at_s is not None,
+            counters={name: getattr(self.counters, name) for name in Counters.__slots__},
+        )
+        partial = self._status.with_suffix(".new")
+        with contextlib.suppress(OSError):  # a full disk below is told of by the grow that fails
+            partial.write_bytes(msgspec.json.format(msgspec.json.encode(told), indent=1) + b"\n")
+            partial.replace(self._status)
+
+
+def hurry() -> None:
+    """Be woken before the writers, where that is allowed: a daemon that waits for its turn on a busy machine is late."""
+    try:
+        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.nice(-20)

@@ -1,0 +1,57 @@
+"""What the daemon asks of a back end: a handful of verbs, each of them safe to repeat."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+class ScratchError(Exception):
+    """Something could not be done; the message names it and what to do."""
+
+
+class NoRoom(ScratchError):
+    """What is below the scratch space has no room for more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What is used and free at a look, in bytes; read from the kernel, without a process or a call to anybody."""
+
+    used_bytes: int
+    free_bytes: int
+    metadata_free_bytes: int | None = None
+    inodes: int = 0
+    inodes_free: int = 0
+
+
+class Backend(Protocol):
+    """Volumes that make up one place to write to."""
+
+    can_shrink: bool
+    volumes_max: int | None
+    smallest_bytes: int
+
+    def ensure(self) -> None:
+        """Bring up what is recorded, or make it; finish or undo what a crash left half-way. Idempotent."""
+
+    def usage(self) -> Usage:
+        """Look. Cheap: it is called up to hundreds of times a second."""
+
+    def volumes(self) -> tuple[int, ...]:
+        """Sizes in bytes of what is there, the first one first."""
+
+    def grow(self, size_bytes: int) -> None:
+        """Get `size_bytes` more. When it raises, all is as before."""
+
+    def shrink(self, index: int) -> None:
+        """Give the volume at `index` back, with what it holds moved to the others. When it raises, all is as before."""
+
+    def probe(self) -> None:
+        """Write, sync and read back. Raises when the place is not healthy."""
+
+    def retire(self) -> None:
+        """Unmount and remove everything, and all that was written there."""
+
+    def close(self) -> None:
+        """Let go of the record; what is there stays."""

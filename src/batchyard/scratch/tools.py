@@ -1,0 +1,111 @@
+"""System commands with an end: none may take longer than it is given, and whatever fails says what and why."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from batchyard.scratch.provision import NoRoom, ScratchError
+
+_PROBE = ".batchyard-probe"
+_ENVIRONMENT = {"LC_ALL": "C", "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
+
+
+def run(argv: list[str], *, timeout_s: float, holding: int | None = None) -> str:
+    """Run a command and return what it printed.
+
+    `holding` is a descriptor that it inherits: the lock of the record, so that nobody takes over while a command of a dead
+    daemon still works.
+    """
+    keep = () if holding is None else (holding,)
+    try:
+        process = subprocess.Popen(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            pass_fds=keep,
+            env=_ENVIRONMENT,
+            start_new_session=True,
+        )
+    except FileNotFoundError:
+        raise ScratchError(
+            f"{argv[0]} is not installed: the packages btrfs-progs, xfsprogs and util-linux have what loop volumes need"
+        ) from None
+    try:
+        said, _ = process.communicate(timeout=timeout_s)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(2)  # one that the kernel does not let go of is left behind, with the lock
+        raise ScratchError(f"{' '.join(argv)} took longer than {timeout_s:g} s and was ended") from None
+    text = said.decode(errors="replace").strip()
+    if process.returncode:
+        kind = NoRoom if "No space left" in text else ScratchError
+        raise kind(f"{' '.join(argv)} failed ({process.returncode}): {text[-400:]}")
+    return text
+
+
+def until(is_so: Callable[[], bool], what: str, timeout_s: float) -> None:
+    """Wait until `is_so`, at most `timeout_s`."""
+    deadline = time.monotonic() + timeout_s
+    while not is_so():
+        if time.monotonic() > deadline:
+            raise ScratchError(f"{what}: not within {timeout_s:g} s")
+        time.sleep(0.005)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make names in `folder` durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def allocate(path: Path, size_bytes: int, from_bytes: int = 0) -> None:
+    """Make the file `size_bytes` long, with its blocks reserved: a file system on a file with holes breaks when the disk below is full."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        os.posix_fallocate(descriptor, from_bytes, size_bytes - from_bytes)
+        os.fsync(descriptor)
+    except OSError as error:
+        raise NoRoom(f"{path.parent} has no room for {size_bytes - from_bytes} bytes more: {error.strerror}") from error
+    finally:
+        os.close(descriptor)
+    sync_folder(path.parent)
+
+
+def probe(place: Path, timeout_s: float) -> None:
+    """Write, sync, read back and remove a small file in `place`, within `timeout_s`."""
+    wrong: list[str] = []
+    word = os.urandom(4096)
+
+    def attempt() -> None:
+        path = place / _PROBE
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
+            try:
+                os.write(descriptor, word)
+                os.fsync(descriptor)
+                if os.pread(descriptor, len(word), 0) != word:
+                    wrong.append("what was written is not what is read")
+            finally:
+                os.close(descriptor)
+                path.unlink()
+        except OSError as error:
+            wrong.append(error.strerror or str(error))
+
+    worker = threading.Thread(target=attempt, daemon=True)
+    worker.start()
+    worker.join(timeout_s)
+    if worker.is_alive():
+        raise ScratchError(f"{place} did not take and sync 4 KiB within {timeout_s:g} s")
+    if wrong:
+        raise ScratchError(f"{place} is not healthy: {wrong[0]}")

@@ -1,0 +1,203 @@
+"""A back end of numbers, a place for loop volumes that is always cleaned up, and a writer as a job is one."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from batchyard.scratch import loop
+from batchyard.scratch.policy import MIB
+from batchyard.scratch.provision import ScratchError, Usage
+
+FREEZER = Path("/sys/fs/cgroup/freezer")
+UNIFIED = [Path("/sys/fs/cgroup/unified"), Path("/sys/fs/cgroup")]
+
+WRITER = """
+import os, sys
+place, total, ready = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+block = os.urandom(1 << 20)
+open(ready, "w").close()
+sys.stdin.readline()
+written = 0
+number = 0
+while written < total:
+    with open(f"{place}/part-{number}", "wb", buffering=0) as out:
+        for _ in range(64):
+            done = 0
+            while done < len(block):
+                done += out.write(block[done:])
+            written += done
+            if written >= total:
+                break
+    number += 1
+print("written", written)
+"""
+
+
+class Numbers:
+    """A back end that keeps what it was asked, and does as it is told."""
+
+    def __init__(self, *volumes: int, can_shrink: bool = True) -> None:
+        self.sizes = list(volumes)
+        self.used = 0
+        self.metadata_free: int | None = None
+        self.inodes, self.inodes_free = 0, 0
+        self.can_shrink = can_shrink
+        self.volumes_max: int | None = 16
+        self.smallest_bytes = 1 * MIB
+        self.calls: list[str] = []
+        self.failure = ""
+        self.sick = ""
+        self.during: Callable[[], None] = lambda: None
+
+    def ensure(self) -> None:
+        self.calls.append("ensure")
+
+    def usage(self) -> Usage:
+        return Usage(self.used, max(0, sum(self.sizes) - self.used), self.metadata_free, self.inodes, self.inodes_free)
+
+    def volumes(self) -> tuple[int, ...]:
+        return tuple(self.sizes)
+
+    def grow(self, size_bytes: int) -> None:
+        self.calls.append(f"grow {size_bytes}")
+        self.during()
+        if self.failure:
+            raise ScratchError(self.failure)
+        self.sizes.append(size_bytes)
+
+    def shrink(self, index: int) -> None:
+        self.calls.append(f"shrink {index}")
+        if self.failure:
+            raise ScratchError(self.failure)
+        del self.sizes[index]
+
+    def probe(self) -> None:
+        if self.sick:
+            raise ScratchError(self.sick)
+
+    def retire(self) -> None:
+        self.calls.append("retire")
+
+    def close(self) -> None:
+        self.calls.append("close")
+
+
+class Plot:
+    """A folder for backing files and a place to mount at."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.store = root / "store"
+        self.mount = root / "scratch"
+
+    def files(self) -> list[str]:
+        return sorted(path.name for path in self.store.glob("volume*.img"))
+
+    def devices(self) -> list[str]:
+        """What the loop devices of this plot stand on."""
+        return sorted(Path(backing).name for backing in loop.attached().values() if backing.startswith(f"{self.root.resolve()}/"))
+
+
+@contextlib.contextmanager
+def plot() -> Iterator[Plot]:
+    """Whatever happens within, no mount, loop device or file is left."""
+    root = Path(tempfile.mkdtemp(prefix="scratch-test-"))
+    made = Plot(root)
+    try:
+        yield made
+    finally:
+        while loop.mounted_from(made.mount) is not None:
+            if subprocess.run(["umount", str(made.mount)], capture_output=True, timeout=120).returncode:
+                subprocess.run(["umount", "-l", str(made.mount)], check=True, timeout=60)
+        for device, backing in loop.attached().items():
+            if backing.startswith(f"{root.resolve()}/"):
+                subprocess.run(["losetup", "-d", device], check=False, timeout=60)
+        shutil.rmtree(root, ignore_errors=True)
+
+
+def why_no_loop(mkfs: str) -> str:
+    """Why volumes of loop devices cannot be made here; empty if they can."""
+    try:
+        loop.must_be_root()
+    except ScratchError as error:
+        return str(error)
+    if shutil.which(mkfs) is None:
+        return f"{mkfs} is not installed (make test-systems)"
+    kind = mkfs.removeprefix("mkfs.")
+    if f"\t{kind}\n" not in Path("/proc/filesystems").read_text():
+        return f"this kernel does not know {kind}"
+    with tempfile.NamedTemporaryFile() as file:
+        file.truncate(MIB)
+        tried = subprocess.run(["losetup", "--find", "--show", file.name], capture_output=True, text=True, timeout=60)
+        if tried.returncode:
+            return f"loop devices do not work here: {tried.stderr.strip()}"
+        subprocess.run(["losetup", "-d", tried.stdout.strip()], check=True, timeout=60)
+    return ""
+
+
+def needs(mkfs: str, package: str) -> list[pytest.MarkDecorator]:
+    why = why_no_loop(mkfs)
+    return [pytest.mark.system(package), pytest.mark.skipif(bool(why), reason=why)]
+
+
+@contextlib.contextmanager
+def cgroup(name: str, version: int = 1) -> Iterator[Path]:
+    """A cgroup of our own with a freezer."""
+    if version == 1:
+        parent = FREEZER if (FREEZER / "cgroup.procs").exists() else None
+    else:
+        parent = next((place for place in UNIFIED if (place / "cgroup.controllers").exists()), None)
+    if parent is None:
+        pytest.skip(f"there is no cgroup freezer of version {version} here")
+    path = parent / name
+    try:
+        path.mkdir()
+    except OSError as error:
+        pytest.skip(f"no cgroup can be made here: {error.strerror}")
+    try:
+        yield path
+    finally:
+        for knob, word in (("freezer.state", "THAWED"), ("cgroup.freeze", "0")):
+            if (path / knob).exists():
+                (path / knob).write_text(word)
+        deadline = time.monotonic() + 20
+        while (path / "cgroup.procs").read_text().split() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        path.rmdir()
+
+
+@contextlib.contextmanager
+def writer(place: Path, total_bytes: int, group: Path | None = None) -> Iterator[subprocess.Popen[str]]:
+    """A process that writes so much, as fast as it can, once a line comes in; in `group` from the beginning."""
+    with tempfile.TemporaryDirectory() as folder:
+        ready = Path(folder) / "ready"
+        process = subprocess.Popen(
+            [sys.executable, "-c", WRITER, str(place), str(total_bytes), str(ready)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            deadline = time.monotonic() + 60
+            while not ready.exists():
+                assert time.monotonic() < deadline, "the writer did not start"
+                time.sleep(0.01)
+            if group is not None:
+                (group / "cgroup.procs").write_text(str(process.pid))
+            yield process
+        finally:
+            process.kill()
+            process.wait(60)
+            for pipe in (process.stdin, process.stdout, process.stderr):
+                if pipe is not None:
+                    pipe.close()

@@ -1,0 +1,227 @@
+"""The daemon of scratch space: what it calls and what it leaves alone, holding writers, failures, the status file."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+from ground import Numbers, cgroup
+
+from batchyard.scratch.daemon import Daemon, Status
+from batchyard.scratch.freezer import Freezer
+from batchyard.scratch.policy import MIB, Limits
+from batchyard.scratch.provision import ScratchError
+
+CAP = 10_000 * MIB
+
+
+class Watch:
+    """A clock that goes on when it is told to."""
+
+    def __init__(self) -> None:
+        self.now_s = 1000.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def daemon_of(ground: Numbers, watch: Watch, *, freezer: Freezer | None = None, status: Path | None = None, **limits: float) -> Daemon:
+    allowed = Limits(cap_bytes=CAP, step_bytes=100 * MIB, calm_s=limits.get("calm_s", 60.0))
+    made = Daemon(
+        ground, allowed, freezer=freezer, status=status, freeze_limit_s=limits.get("freeze_limit_s", 30.0), assumed_grow_s=0.1, clock=watch
+    )
+    made.start()
+    return made
+
+
+def turns(daemon: Daemon, watch: Watch, count: int, seconds: float = 0.1) -> None:
+    for _ in range(count):
+        daemon.turn()
+        watch.now_s += seconds
+
+
+def until(daemon: Daemon, watch: Watch, is_so: Callable[[], bool]) -> None:
+    """Turns, with a moment for what works beside them, until it is so."""
+    deadline = time.monotonic() + 20
+    while not is_so():
+        assert time.monotonic() < deadline
+        turns(daemon, watch, 1)
+        time.sleep(0.002)
+
+
+def test_nothing_is_called_while_nothing_is_to_be_done() -> None:
+    ground, watch = Numbers(1000 * MIB), Watch()
+    daemon = daemon_of(ground, watch)
+    ground.used = 100 * MIB
+    turns(daemon, watch, 500, seconds=1.0)
+    assert ground.calls == ["ensure"]
+    assert daemon.turn() > 0.01
+
+
+def test_it_grows_to_the_cap_and_says_why_no_further() -> None:
+    ground, watch = Numbers(1000 * MIB), Watch()
+    daemon = daemon_of(ground, watch)
+    while sum(ground.sizes) < CAP:
+        before = len(ground.sizes)
+        ground.used = sum(ground.sizes) - 50 * MIB
+        until(daemon, watch, lambda before=before: len(ground.sizes) > before)  # type: ignore[misc]
+    assert sum(ground.sizes) == CAP
+    calls = len(ground.calls)
+    ground.used = CAP
+    turns(daemon, watch, 50)
+    assert len(ground.calls) == calls
+    assert daemon.counters.grows == len(ground.sizes) - 1
+    assert daemon.counters.grown_bytes == CAP - 1000 * MIB
+
+
+@pytest.mark.parametrize("what", ["metadata", "inodes"])
+def test_metadata_and_inodes_make_it_grow_too(what: str) -> None:
+    ground, watch = Numbers(1000 * MIB), Watch()
+    daemon = daemon_of(ground, watch)
+    turns(daemon, watch, 5)
+    assert ground.calls == ["ensure"]
+    if what == "metadata":
+        ground.metadata_free = 50 * MIB
+    else:
+        ground.inodes, ground.inodes_free = 1000, 10
+    until(daemon, watch, lambda: len(ground.sizes) > 1)
+
+
+def test_a_failed_grow_changes_nothing_and_is_tried_again_later_and_later() -> None:
+    ground, watch = Numbers(1000 * MIB), Watch()
+    daemon = daemon_of(ground, watch)
+    ground.failure, ground.used = "no volume today", 900 * MIB
+    until(daemon, watch, lambda: daemon.counters.grow_failures == 3)
+    first = ground.calls[1]
+    assert set(ground.calls[1:]) == {first}, "the same is asked for: nothing was counted"
+    asked = len(ground.calls)
+    turns(daemon, watch, 3)
+    assert len(ground.calls) == asked, "not at once"
+    ground.failure = ""
+    until(daemon, watch, lambda: daemon.counters.grows == 1)
+    assert ground.calls[-1] == first
+
+
+def test_what_is_not_used_is_given_back_when_all_is_quiet() -> None:
+    ground, watch = Numbers(1000 * MIB, 1000 * MIB, 2000 * MIB), Watch()
+    daemon = daemon_of(ground, watch)
+    ground.used = 100 * MIB
+    turns(daemon, watch, 300)
+    assert ground.calls == ["ensure"], "not before it is calm"
+    until(daemon, watch, lambda: len(ground.sizes) == 1)
+    assert ground.calls[1:] == ["shrink 2", "shrink 1"]
+
+
+def test_the_status_tells(tmp_path: Path) -> None:
+    ground, watch = Numbers(1000 * MIB), Watch()
+    path = tmp_path / "status.json"
+    ground.used = 300 * MIB
+    daemon = daemon_of(ground, watch, status=path)
+
+    def told() -> Status | None:
+        return msgspec.json.decode(path.read_bytes(), type=Status) if path.exists() else None
+
+    until(daemon, watch, lambda: told() is not None)
+    ground.sick = "the disk is gone"
+    until(daemon, watch, lambda: (one := told()) is not None and not one.is_healthy)
+    seen = told()
+    assert seen is not None
+    assert (seen.why_not, seen.used_bytes, seen.cap_bytes, seen.volumes) == ("the disk is gone", 300 * MIB, CAP, (1000 * MIB,))
+    assert seen.counters["probes_failed"] >= 1
+    ground.sick = ""
+    until(daemon, watch, lambda: (one := told()) is not None and one.is_healthy)
+
+
+def is_frozen(group: Path) -> bool:
+    if (group / "freezer.state").exists():
+        return (group / "freezer.state").read_text().strip() == "FROZEN"
+    return "frozen 1" in (group / "cgroup.events").read_text()
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_writers_are_held_while_it_grows_and_go_on(version: int) -> None:
+    ground, watch = Numbers(1000 * MIB), Watch()
+    with cgroup(f"batchyard-test-{os.getpid()}-held", version) as group:
+        sleeper = subprocess.Popen(["sleep", "600"])
+        try:
+            (group / "cgroup.procs").write_text(str(sleeper.pid))
+            daemon = daemon_of(ground, watch, freezer=Freezer(group))
+            seen: list[bool] = []
+            ground.during = lambda: (seen.append(is_frozen(group)), None)[1]
+            turns(daemon, watch, 3)
+            assert not is_frozen(group)
+            ground.used = 995 * MIB
+            until(daemon, watch, lambda: len(ground.sizes) == 2)
+            assert seen == [True]
+            until(daemon, watch, lambda: not is_frozen(group))
+            assert daemon.counters.freezes == 1
+            assert daemon.counters.frozen_s > 0
+            daemon.close()
+        finally:
+            sleeper.kill()
+            sleeper.wait(20)
+
+
+def test_writers_are_not_held_for_ever_when_no_room_comes() -> None:
+    ground, watch = Numbers(1000 * MIB), Watch()
+    with cgroup(f"batchyard-test-{os.getpid()}-limit") as group:
+        daemon = daemon_of(ground, watch, freezer=Freezer(group), freeze_limit_s=5.0)
+        ground.failure, ground.used = "no volume today", 995 * MIB
+        until(daemon, watch, lambda: is_frozen(group))
+        until(daemon, watch, lambda: daemon.counters.grow_failures >= 2)
+        assert is_frozen(group), "it is tried again meanwhile"
+        until(daemon, watch, lambda: not is_frozen(group))
+        turns(daemon, watch, 20)
+        assert not is_frozen(group)
+        daemon.close()
+
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from batchyard.scratch.freezer import Freezer
+held = Freezer(Path(sys.argv[1]))
+held.open()
+held.freeze()
+print("held", flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_killed_daemon_leaves_nobody_frozen(version: int) -> None:
+    with cgroup(f"batchyard-test-{os.getpid()}-killed", version) as group:
+        holder = subprocess.Popen([sys.executable, "-c", HOLDER, str(group)], stdout=subprocess.PIPE, text=True)
+        try:
+            assert holder.stdout is not None
+            assert holder.stdout.readline() == "held\n"
+            assert is_frozen(group)
+        finally:
+            holder.send_signal(signal.SIGKILL)
+            holder.communicate(timeout=20)
+        deadline = time.monotonic() + 20
+        while is_frozen(group) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert not is_frozen(group)
+
+
+def test_a_start_thaws_what_was_left_frozen() -> None:
+    with cgroup(f"batchyard-test-{os.getpid()}-left") as group:
+        Freezer(group).freeze()
+        assert is_frozen(group)
+        again = Freezer(group)
+        again.open()
+        assert not is_frozen(group)
+        again.close()
+
+
+def test_a_folder_without_a_freezer_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ScratchError, match="no cgroup whose processes can be held"):
+        Freezer(tmp_path)

@@ -1,0 +1,247 @@
+"""Scratch space over loop devices, for real: it grows under writers, shrinks, and comes back after a restart."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from ground import Plot, cgroup, needs, plot, writer
+
+from batchyard.scratch import loop
+from batchyard.scratch.btrfs import BtrfsLoop
+from batchyard.scratch.daemon import Daemon
+from batchyard.scratch.freezer import Freezer
+from batchyard.scratch.ledger import read
+from batchyard.scratch.policy import MIB, Limits
+from batchyard.scratch.provision import NoRoom, ScratchError
+from batchyard.scratch.rates import Meter
+from batchyard.scratch.xfs import XfsLoop
+
+BTRFS = needs("mkfs.btrfs", "btrfs-progs")
+XFS = needs("mkfs.xfs", "xfsprogs")
+KINDS = [pytest.param("btrfs", marks=BTRFS), pytest.param("xfs", marks=XFS)]
+INITIAL = {"btrfs": 128 * MIB, "xfs": 300 * MIB}
+
+
+def backend(kind: str, place: Plot) -> BtrfsLoop | XfsLoop:
+    if kind == "btrfs":
+        return BtrfsLoop(place.store, place.mount, INITIAL[kind], patience_s=5)
+    return XfsLoop(place.store, place.mount, INITIAL[kind], patience_s=5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_is_made_grows_survives_and_goes(kind: str) -> None:
+    with plot() as place:
+        ground = backend(kind, place)
+        ground.ensure()
+        ground.ensure()
+        ground.probe()
+        before = os.statvfs(place.mount)
+        (place.mount / "kept").write_bytes(b"kept" * 1000)
+        ground.grow(128 * MIB)
+        after = os.statvfs(place.mount)
+        assert sum(ground.volumes()) == INITIAL[kind] + 128 * MIB
+        assert after.f_blocks * after.f_frsize > before.f_blocks * before.f_frsize + 100 * MIB
+        assert ground.usage().free_bytes > 150 * MIB
+        ground.close()
+
+        again = backend(kind, place)  # another daemon, all mounted
+        again.ensure()
+        assert sum(again.volumes()) == INITIAL[kind] + 128 * MIB
+        again.close()
+
+        subprocess.run(["umount", str(place.mount)], check=True, timeout=60)  # what a restart of the machine leaves
+        for device, backing in loop.attached().items():
+            if backing.startswith(str(place.root.resolve())):
+                subprocess.run(["losetup", "-d", device], check=True, timeout=60)
+        after_boot = backend(kind, place)
+        after_boot.ensure()
+        assert (place.mount / "kept").read_bytes() == b"kept" * 1000
+        after_boot.retire()
+        after_boot.close()
+        assert place.files() == []
+        assert place.devices() == []
+        assert loop.mounted_from(place.mount) is None
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_promised_is_had_on_the_disk_below(kind: str) -> None:
+    """No holes: a file system on a file breaks if somebody else takes the room. And what cannot be had is refused, with all as before."""
+    with plot() as place:
+        ground = backend(kind, place)
+        ground.ensure()
+        ground.grow(64 * MIB)
+        on_disk = sum((place.store / name).stat().st_blocks * 512 for name in place.files())
+        assert on_disk >= sum(ground.volumes())
+        volumes = ground.volumes()
+        with pytest.raises(NoRoom, match="has no room for"):
+            ground.grow(1 << 50)
+        assert ground.volumes() == volumes
+        assert len(place.files()) == len(place.devices()) == len(volumes)
+        ground.grow(64 * MIB)
+        ground.probe()
+        ground.close()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_one_folder_has_one_daemon_and_one_purpose(kind: str) -> None:
+    with plot() as place:
+        ground = backend(kind, place)
+        ground.ensure()
+        other: type[BtrfsLoop] | type[XfsLoop] = BtrfsLoop if kind == "btrfs" else XfsLoop
+        with pytest.raises(ScratchError, match="held by another daemon"):
+            other(place.store, place.mount, INITIAL[kind], patience_s=0.1)
+        ground.close()
+        elsewhere = other(place.store, place.root / "elsewhere", INITIAL[kind])
+        with pytest.raises(ScratchError, match="a --store of its own"):
+            elsewhere.ensure()
+        elsewhere.close()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_place_with_something_in_it_is_not_hidden(kind: str) -> None:
+    with plot() as place:
+        place.mount.mkdir()
+        (place.mount / "mine").touch()
+        ground = backend(kind, place)
+        with pytest.raises(ScratchError, match="is not empty"):
+            ground.ensure()
+        (place.mount / "mine").unlink()
+        ground.ensure()
+        ground.probe()
+        ground.close()
+
+
+@pytest.mark.parametrize("kind", [pytest.param("btrfs", marks=BTRFS)])
+def test_room_is_given_back_with_nothing_lost(kind: str) -> None:
+    with plot() as place:
+        ground = BtrfsLoop(place.store, place.mount, 128 * MIB)
+        ground.ensure()
+        ground.grow(128 * MIB)
+        ground.grow(256 * MIB)
+        content = {}
+        for number in range(6):
+            content[number] = os.urandom(20 * MIB)
+            (place.mount / str(number)).write_bytes(content[number])
+        os.sync()
+        with pytest.raises(ScratchError, match="never given back"):
+            ground.shrink(0)
+        ground.shrink(2)
+        assert ground.volumes() == (128 * MIB, 128 * MIB)
+        assert len(place.files()) == len(place.devices()) == 2
+        for number, text in content.items():
+            assert (place.mount / str(number)).read_bytes() == text
+        with pytest.raises(ScratchError, match="No space left"):
+            ground.shrink(1)  # the data has no other place
+        assert ground.volumes() == (128 * MIB, 128 * MIB)
+        record = read(place.store)
+        assert record is not None
+        assert {volume.state for volume in record.volumes} == {"member"}
+        ground.probe()
+        ground.close()
+
+
+@pytest.mark.parametrize("kind", [pytest.param("btrfs", marks=BTRFS)])
+def test_what_writers_promised_to_the_page_cache_counts_as_used(kind: str) -> None:
+    with plot() as place:
+        ground = backend(kind, place)
+        ground.ensure()
+        before = ground.usage()
+        (place.mount / "fresh").write_bytes(bytes(30 * MIB))
+        assert ground.usage().used_bytes >= before.used_bytes + 30 * MIB
+        assert ground.usage().free_bytes <= before.free_bytes - 30 * MIB
+        ground.close()
+
+
+def watched(kind: str, place: Plot, cap: int, group: Path | None, **limits: float) -> tuple[Daemon, BtrfsLoop | XfsLoop]:
+    ground = backend(kind, place)
+    allowed = Limits(cap_bytes=cap, step_bytes=INITIAL[kind] // 2, calm_s=limits.get("calm_s", 600.0))
+    daemon = Daemon(ground, allowed, status=place.store / "status.json", freezer=Freezer(group) if group else None, meter=Meter(1.0))
+    daemon.start()
+    return daemon, ground
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_job_writes_twenty_times_the_initial_size_at_full_speed(kind: str) -> None:
+    """The writer is never told to wait by anybody but the disk, and the freezer; it never sees ENOSPC."""
+    total = 20 * INITIAL[kind]
+    cap = total + INITIAL[kind] * 4
+    with plot() as place, cgroup(f"batchyard-test-{os.getpid()}-{kind}") as group:
+        needed = os.statvfs(place.root)
+        if needed.f_bavail * needed.f_frsize < 2 * cap:
+            pytest.skip(f"{place.root} has no room for {2 * cap // MIB} MiB")
+        watching = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "batchyard.main", "scratch", "watch", "--mount", str(place.mount), "--backend", f"loop-{kind}"),
+                *("--store", str(place.store), "--initial-gib", str(INITIAL[kind] / 2**30), "--max-gib", str(cap / 2**30)),
+                *("--cgroup", str(group)),
+            ],
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            assert watching.stderr is not None
+            for line in watching.stderr:
+                if line.startswith("ready"):
+                    break
+            else:
+                raise AssertionError("not ready")
+            with writer(place.mount, total, group) as process:
+                said, wrong = process.communicate("\n", timeout=200)
+            assert process.returncode == 0, wrong
+            assert said.split() == ["written", str(total)]
+            record = read(place.store)
+            assert record is not None
+            assert total < sum(one.size_bytes for one in record.volumes) <= cap
+            assert sum(path.stat().st_size for path in place.mount.glob("part-*")) == total
+        finally:
+            watching.terminate()
+            try:
+                _, rest = watching.communicate(timeout=60)
+            except subprocess.TimeoutExpired:
+                watching.kill()
+                watching.wait(60)
+        print(rest)  # noqa: T201
+        assert watching.returncode == 0
+
+
+@pytest.mark.parametrize("kind", [pytest.param("btrfs", marks=BTRFS)])
+def test_room_comes_back_by_itself_when_the_job_has_ended(kind: str) -> None:
+    with plot() as place:
+        daemon, ground = watched(kind, place, 2048 * MIB, None, calm_s=1.0)
+        stop = threading.Event()
+        thread = threading.Thread(target=daemon.run, args=(stop,))
+        thread.start()
+        try:
+            for number in range(10):
+                (place.mount / str(number)).write_bytes(bytes(20 * MIB))
+                time.sleep(0.05)
+            assert len(ground.volumes()) > 1
+            for number in range(10):
+                (place.mount / str(number)).unlink()
+            os.sync()
+            deadline = time.monotonic() + 90
+            while len(place.files()) > 1 and time.monotonic() < deadline:
+                time.sleep(0.1)
+            assert len(place.files()) == len(place.devices()) == 1
+        finally:
+            stop.set()
+            thread.join(60)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_idle_path_runs_no_command(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with plot() as place:
+        daemon, _ = watched(kind, place, 2048 * MIB, None)
+        started = []
+        real = subprocess.Popen
+        monkeypatch.setattr(subprocess, "Popen", lambda *a, **k: (started.append(a), real(*a, **k))[1])
+        for _ in range(200):
+            daemon.turn()
+        assert started == []
+        daemon.close()
