@@ -23,7 +23,8 @@ def check(file: Path) -> None:
 def write(environment: Environment, title: str, file: Path) -> None:
     """Write the picture of an environment. Raises `Trouble` where there is nothing to draw, no matplotlib, or no place to write to."""
     if not environment.nodes:
-        raise Trouble(f"Nothing of {title} is part of a batch environment: no queues, compute environments, roles, buckets, log groups.")
+        fix = "Templates that it nests at other addresses are not read: deploy it, and draw the stack by its name."
+        raise Trouble(f"Nothing of {title} is part of a batch environment: no queue, compute environment, role, bucket, log group.", fix)
     picture = drawn(environment, title)
     try:
         if file.suffix.lower() == ".png":
