@@ -5,8 +5,9 @@ from __future__ import annotations
 from batchyard.services import Handler
 from batchyard.services.cloudformation.not_yet import NOT_YET
 from batchyard.services.cloudformation.operations import change_sets, changing, describing, drifting, guarding
+from batchyard.services.cloudformation.operations.unserved import refusing
 
-OPERATIONS: dict[str, Handler] = {
+_HANDLERS: dict[str, Handler] = {
     "CancelUpdateStack": changing.cancel_update_stack,
     "ContinueUpdateRollback": changing.continue_update_rollback,
     "CreateChangeSet": change_sets.create_change_set,
@@ -38,5 +39,7 @@ OPERATIONS: dict[str, Handler] = {
     "UpdateTerminationProtection": changing.update_termination_protection,
     "ValidateTemplate": describing.validate_template,
 }
+
+OPERATIONS: dict[str, Handler] = {name: refusing(name, handler) for name, handler in _HANDLERS.items()}
 
 __all__ = ["NOT_YET", "OPERATIONS"]

@@ -1,0 +1,54 @@
+"""Members of CloudFormation's requests that nothing here acts on are refused by name, and harmless while they say nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from batchyard.services.cloudformation.operations.unserved import MEMBERS
+from batchyard.services.cloudformation.table import OPERATIONS
+from batchyard.wire import shapes
+from yard import Yard
+
+TEMPLATE = '{"Resources": {"Parameter": {"Type": "AWS::SSM::Parameter", "Properties": {"Type": "String", "Value": "x"}}}}'
+SAID: dict[str, Any] = {
+    "ResourceTypes": ["AWS::IAM::*"],
+    "RollbackConfiguration": {"MonitoringTimeInMinutes": 5},
+    "DisableValidation": True,
+}
+
+
+@pytest.fixture(scope="module")
+def yard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
+    service = Yard(tmp_path_factory.mktemp("unserved") / "yard").start()
+    try:
+        yield service
+    finally:
+        service.down()
+
+
+@pytest.mark.parametrize("member", SAID)
+def test_members_are_refused_before_anything_is_made(yard: Yard, member: str) -> None:
+    client = yard.client("cloudformation")
+    with pytest.raises(ClientError, match=f"{member} is not available in this version of Batchyard"):
+        client.create_stack(StackName="refused", TemplateBody=TEMPLATE, **{member: SAID[member]})
+    assert "refused" not in [stack["StackName"] for stack in client.describe_stacks()["Stacks"]]
+
+
+def test_what_says_nothing_is_taken(yard: Yard) -> None:
+    client = yard.client("cloudformation")
+    nothing: Any = {"ResourceTypes": [], "RollbackConfiguration": {"RollbackTriggers": []}, "DisableValidation": False}
+    client.create_stack(StackName="plain", TemplateBody=TEMPLATE, **nothing)
+    client.get_waiter("stack_create_complete").wait(StackName="plain", WaiterConfig={"Delay": 1, "MaxAttempts": 20})
+    with pytest.raises(ClientError, match="DeletionMode FORCE_DELETE_STACK is not available"):
+        client.delete_stack(StackName="plain", DeletionMode="FORCE_DELETE_STACK")
+    client.delete_stack(StackName="plain", DeletionMode="STANDARD")
+
+
+def test_the_members_are_those_of_the_model() -> None:
+    for operation, members in MEMBERS.items():
+        assert operation in OPERATIONS
+        assert set(members) <= set(shapes.load("cloudformation").model.input_shape(operation).members), operation
