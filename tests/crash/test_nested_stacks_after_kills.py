@@ -1,0 +1,104 @@
+"""kill -9 at random moments of a stack with Batch's resources in an inner one and a function that makes a third: it ends as if nothing
+had been."""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from pathlib import Path
+from typing import Any
+
+from yard import Yard, until
+
+KILLS = 12
+CODE = """
+import cfnresponse, time
+
+def handler(event, context):
+    time.sleep(0.3)
+    cfnresponse.send(event, context, cfnresponse.SUCCESS, {"Word": event["ResourceProperties"]["Queue"]}, "made-by-hand")
+"""
+TRUST = {"Statement": [{"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}]}
+
+
+def inner() -> str:
+    resources = {
+        "Type": "EC2",
+        "AllocationStrategy": "BEST_FIT_PROGRESSIVE",
+        "MinvCpus": 0,
+        "MaxvCpus": 4,
+        "InstanceTypes": ["optimal"],
+        "Subnets": ["subnet-12345678"],
+        "SecurityGroupIds": ["sg-12345678"],
+        "InstanceRole": "ecsInstanceRole",
+    }
+    order = [{"Order": 1, "ComputeEnvironment": {"Ref": "Environment"}}]
+    made = {
+        "Environment": {"Type": "AWS::Batch::ComputeEnvironment", "Properties": {"Type": "MANAGED", "ComputeResources": resources}},
+        "Queue": {"Type": "AWS::Batch::JobQueue", "Properties": {"Priority": 1, "ComputeEnvironmentOrder": order}},
+    }
+    return json.dumps({"Resources": made, "Outputs": {"Queue": {"Value": {"Ref": "Queue"}}}})
+
+
+def outer() -> str:
+    function = {
+        "Runtime": "python3.12",
+        "Handler": "index.handler",
+        "Role": {"Fn::GetAtt": ["Role", "Arn"]},
+        "Code": {"ZipFile": CODE},
+        "Timeout": 30,
+    }
+    queue, arn = {"Fn::GetAtt": ["Inner", "Outputs.Queue"]}, {"Fn::GetAtt": ["Function", "Arn"]}
+    made: dict[str, dict[str, Any]] = {
+        "Role": {"Type": "AWS::IAM::Role", "Properties": {"AssumeRolePolicyDocument": TRUST}},
+        "Function": {"Type": "AWS::Lambda::Function", "Properties": function},
+        "Inner": {"Type": "AWS::CloudFormation::Stack", "Properties": {"TemplateURL": "https://templates.s3.amazonaws.com/inner.json"}},
+        "Made": {"Type": "Custom::Hand", "Properties": {"ServiceToken": arn, "Queue": queue, "ServiceTimeout": 60}},
+    }
+    return json.dumps({"Resources": made, "Outputs": {"Word": {"Value": {"Fn::GetAtt": ["Made", "Word"]}}, "Queue": {"Value": queue}}})
+
+
+def rest(yard: Yard, arn: str) -> dict[str, Any]:
+    def over() -> dict[str, Any] | None:
+        (stack,) = yard.client("cloudformation").describe_stacks(StackName=arn)["Stacks"]
+        return None if stack["StackStatus"].endswith("_IN_PROGRESS") else stack
+
+    return until(over, "the stack to come to rest", 120)
+
+
+def test_stacks_within_stacks_survive_kills_at_any_time(tmp_path: Path) -> None:
+    chance = random.Random(12)
+    yard = Yard(tmp_path / "yard").start()
+    try:
+        region = yard.endpoint["region"]
+        yard.client("s3").create_bucket(Bucket="templates", CreateBucketConfiguration={"LocationConstraint": region})
+        yard.client("s3").put_object(Bucket="templates", Key="inner.json", Body=inner().encode())
+        killed = 0
+        while killed < KILLS:
+            name = f"killed-{killed}"
+            client = yard.client("cloudformation")
+            arn = client.create_stack(StackName=name, TemplateBody=outer(), Capabilities=["CAPABILITY_IAM"])["StackId"]
+            for _ in range(3):
+                time.sleep(chance.uniform(0, 0.5))
+                yard.kill()
+                yard.start()
+                killed += 1
+            stack = rest(yard, arn)
+            events = yard.client("cloudformation").describe_stack_events(StackName=arn)["StackEvents"]
+            assert stack["StackStatus"] == "CREATE_COMPLETE", [one.get("ResourceStatusReason") for one in events]
+            said = {one["OutputKey"]: one["OutputValue"] for one in stack["Outputs"]}
+            assert said["Word"] == said["Queue"]
+            (queue,) = yard.batch.describe_job_queues()["jobQueues"]
+            assert queue["jobQueueArn"] == said["Queue"] and queue["status"] == "VALID"
+            assert len(yard.batch.describe_compute_environments()["computeEnvironments"]) == 1
+            assert len(yard.client("cloudformation").describe_stacks()["Stacks"]) == 2
+
+            yard.client("cloudformation").delete_stack(StackName=name)
+            assert rest(yard, arn)["StackStatus"] == "DELETE_COMPLETE"
+            assert yard.client("cloudformation").describe_stacks()["Stacks"] == []
+            assert yard.batch.describe_compute_environments()["computeEnvironments"] == []
+            assert yard.batch.describe_job_queues()["jobQueues"] == []
+            assert yard.client("lambda").list_functions()["Functions"] == []
+    finally:
+        yard.down()
