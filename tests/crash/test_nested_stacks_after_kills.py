@@ -3,11 +3,15 @@ had been."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
+import threading
 import time
 from pathlib import Path
 from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
 
 from yard import Yard, until
 
@@ -59,6 +63,21 @@ def outer() -> str:
     return json.dumps({"Resources": made, "Outputs": {"Word": {"Value": {"Fn::GetAtt": ["Made", "Word"]}}, "Queue": {"Value": queue}}})
 
 
+def ask(yard: Yard, name: str) -> None:
+    """Create the stack; the answer comes when it is there, so the server is killed before."""
+    with contextlib.suppress(BotoCoreError, ClientError):
+        yard.client("cloudformation").create_stack(StackName=name, TemplateBody=outer(), Capabilities=["CAPABILITY_IAM"])
+
+
+def begun(yard: Yard, name: str) -> str:
+    """The stack's ARN; it is asked for again where the request was cut off before anything of it was written down."""
+    client = yard.client("cloudformation")
+    found = [stack["StackId"] for stack in client.describe_stacks()["Stacks"] if stack["StackName"] == name]
+    if found:
+        return str(found[0])
+    return str(client.create_stack(StackName=name, TemplateBody=outer(), Capabilities=["CAPABILITY_IAM"])["StackId"])
+
+
 def rest(yard: Yard, arn: str) -> dict[str, Any]:
     def over() -> dict[str, Any] | None:
         (stack,) = yard.client("cloudformation").describe_stacks(StackName=arn)["Stacks"]
@@ -71,19 +90,20 @@ def test_stacks_within_stacks_survive_kills_at_any_time(tmp_path: Path) -> None:
     chance = random.Random(12)
     yard = Yard(tmp_path / "yard").start()
     try:
-        region = yard.endpoint["region"]
-        yard.client("s3").create_bucket(Bucket="templates", CreateBucketConfiguration={"LocationConstraint": region})
+        yard.client("s3").create_bucket(Bucket="templates")
         yard.client("s3").put_object(Bucket="templates", Key="inner.json", Body=inner().encode())
         killed = 0
         while killed < KILLS:
             name = f"killed-{killed}"
-            client = yard.client("cloudformation")
-            arn = client.create_stack(StackName=name, TemplateBody=outer(), Capabilities=["CAPABILITY_IAM"])["StackId"]
+            asking = threading.Thread(target=ask, args=(yard, name))
+            asking.start()
             for _ in range(3):
-                time.sleep(chance.uniform(0, 0.5))
+                time.sleep(chance.uniform(0.02, 0.6))
                 yard.kill()
                 yard.start()
                 killed += 1
+            asking.join(60)
+            arn = begun(yard, name)
             stack = rest(yard, arn)
             events = yard.client("cloudformation").describe_stack_events(StackName=arn)["StackEvents"]
             assert stack["StackStatus"] == "CREATE_COMPLETE", [one.get("ResourceStatusReason") for one in events]
