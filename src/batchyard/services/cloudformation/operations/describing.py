@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 import msgspec
@@ -9,7 +10,16 @@ import msgspec
 from batchyard.model.fault import Fault
 from batchyard.services import Caller, Params
 from batchyard.services.cloudformation.operations import change_sets
-from batchyard.services.cloudformation.operations.requests import HIDDEN, invalid, look, paged, resources_of, stack_named, template_text
+from batchyard.services.cloudformation.operations.requests import (
+    HIDDEN,
+    PAGE,
+    invalid,
+    look,
+    paged,
+    resources_of,
+    stack_named,
+    template_text,
+)
 from batchyard.services.cloudformation.running.aside import aside
 from batchyard.services.cloudformation.running.book import StackBook
 from batchyard.services.cloudformation.running.preparing import read
@@ -113,9 +123,25 @@ async def describe_stack_events(desk: Any, caller: Caller, params: Params) -> Pa
     if not params.get("StackName"):
         raise invalid("StackName is required")
     stack = stack_named(desk, caller, str(params["StackName"]))
-    events = look(desk, caller, lambda book: book.events(stack.id))
-    shown, token = paged([_shown_event(stack, event, len(events) - n) for n, event in enumerate(events)], params)
-    return {"StackEvents": shown} | ({"NextToken": token} if token else {})
+    # A page goes on below the last event of the one before: what happens meanwhile moves nothing.
+    below = _number_in(stack, params.get("NextToken"))
+    page: list[tuple[int, Params]] = look(desk, caller, lambda book: book.events_below(stack.id, below, PAGE))
+    lowest = max(below - PAGE, 1)
+    token = base64.urlsafe_b64encode(f"{stack.id}/{lowest}".encode()).decode()
+    return {"StackEvents": [_shown_event(stack, event, n) for n, event in page]} | ({"NextToken": token} if lowest > 1 else {})
+
+
+def _number_in(stack: Stack, token: str | None) -> int:
+    """The number that a page of events stays below. Raises ValidationError for a token of another list."""
+    if not token:
+        return stack.events + 1
+    try:
+        id, _, number = base64.b64decode(token, altchars=b"-_", validate=True).decode().partition("/")
+    except ValueError:
+        id, number = "", ""
+    if id != stack.id or not number.isdecimal() or not 1 < int(number) <= stack.events:
+        raise invalid("The NextToken is not one of this list")
+    return int(number)
 
 
 def _shown_event(stack: Stack, event: dict[str, Any], number: int) -> Params:

@@ -115,6 +115,13 @@ class StackBook:
         note = self.drawer.get(UNTOLD, stack.id) or {"after": stack.events - 1}
         self.drawer.put(UNTOLD, stack.id, {**note, "last": stack.events})
 
+    def events_below(self, stack_id: str, number: int, count: int) -> list[tuple[int, Document]]:
+        """(number, event) of the newest `count` numbers below `number`, the newest first: a page of many without reading the others."""
+        lowest = max(number - count, 1)
+        found = self.drawer.entries(EVENT, prefix=f"{stack_id}/", after=f"{stack_id}/{lowest - 1:08d}", limit=count)
+        numbered = [(int(name.rpartition("/")[2]), event) for name, event in reversed(found)]
+        return [(n, event) for n, event in numbered if n < number]
+
     def events(self, stack_id: str) -> list[Document]:
         """The newest first."""
         return [event for _, event in reversed(self.drawer.entries(EVENT, prefix=f"{stack_id}/"))]

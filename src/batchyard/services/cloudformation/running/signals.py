@@ -17,6 +17,7 @@ from batchyard.store.shelf import NO_REGION, Drawer, Place
 
 PATH = "/_cloudformation/response/"
 SIGNAL = "signal"
+MOST = 1000  # answers under one URL: whoever was given it may not fill the disk
 BODY_LIMIT = 4096  # what CloudFormation takes of a custom resource's response
 
 
@@ -59,6 +60,8 @@ async def put(desk: Any, account: str, token: str, unique_id: str, said: dict[st
     def change(drawer: Drawer) -> None:
         name = f"{token}/{unique_id}"
         if drawer.get(SIGNAL, name) is None:
+            if len(drawer.entries(SIGNAL, prefix=f"{token}/", limit=MOST)) == MOST:
+                raise Fault("SlowDown", f"At most {MOST} answers are kept for one step.")
             drawer.put(SIGNAL, name, {"sealed": sealed})
 
     await asyncio.wrap_future(desk.shelf.change(_place(account), change))
