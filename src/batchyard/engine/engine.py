@@ -152,7 +152,8 @@ class Engine:
 
     def move(self, job: Job, event: lifecycle.Event, now_ms: int) -> Job:
         """Advance a job by the table, keep the record, and note what follows from its end."""
-        spec = self.yard.specifications[job.spec_id]
+        specifications = self.yard.specifications
+        spec = specifications.awake.get(job.spec_id) or specifications[job.spec_id]  # the quick way first
         moved = lifecycle.advance(job, spec, event, now_ms)
         if moved is job:
             return job

@@ -149,7 +149,11 @@ class Lanes:
         return spec.needs, spec.consumables
 
     def _line_up(self, spec: Specification, key: Key) -> None:
-        self._lanes.setdefault(spec.queue, {}).setdefault(spec.share, Lane(self._sort_of)).add(key)
+        lanes = self._lanes.setdefault(spec.queue, {})
+        lane = lanes.get(spec.share)
+        if lane is None:
+            lane = lanes[spec.share] = Lane(self._sort_of)
+        lane.add(key)
 
     def _leave(self, spec: Specification, key: Key) -> bool:
         """Whether the key was in its lane. Lanes without jobs go, so that who looks for the next one does not look at them."""

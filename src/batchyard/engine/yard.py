@@ -202,7 +202,7 @@ class Yard:
         old = self.jobs.get(job.id)
         if job.id in self.resting.asleep:
             self.specifications.awake.setdefault(job.id, self.resting.wake(job.id))
-        spec = self.specifications[job.spec_id]
+        spec = self.specifications.awake.get(job.spec_id) or self.specifications[job.spec_id]
         if self.noting.is_wanted:
             self.noting.note(self.changes, old, job, self.now_ms)
         if old is None:

@@ -30,6 +30,8 @@ def leftover(reader: apsw.Connection) -> str | None:
 def delete(writer: apsw.Connection, ids: Iterable[str]) -> None:
     """Delete jobs, their specifications, and what refers to them."""
     keys = [(id,) for id in ids]
+    if not keys:
+        return
     writer.executemany("INSERT OR IGNORE INTO leftovers SELECT ?1 WHERE EXISTS (SELECT 1 FROM jobs WHERE parent = ?1)", keys)
     writer.executemany("DELETE FROM jobs WHERE id = ?", keys)
     writer.executemany("DELETE FROM specifications WHERE id = ?", keys)

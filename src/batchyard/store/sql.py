@@ -98,8 +98,10 @@ class Store:
                 rows = [(s.id, _encode(s).decode()) for s in changes.specifications.values()]
                 run.executemany("INSERT INTO specifications VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET body = excluded.body", rows)
                 wants = [(want.resource, s.id) for s in changes.specifications.values() for want in s.consumables]
-                run.executemany("INSERT INTO consumers VALUES (?, ?) ON CONFLICT DO NOTHING", wants)
-                run.executemany("INSERT INTO followers VALUES (?, ?) ON CONFLICT DO NOTHING", _followed(changes.specifications.values()))
+                if wants:
+                    run.executemany("INSERT INTO consumers VALUES (?, ?) ON CONFLICT DO NOTHING", wants)
+                if followed := list(_followed(changes.specifications.values())):
+                    run.executemany("INSERT INTO followers VALUES (?, ?) ON CONFLICT DO NOTHING", followed)
             if changes.jobs:
                 resting = changes.resting
                 specs = changes.specifications

@@ -83,6 +83,8 @@ def refuse_not_yet(operation: str, params: Mapping[str, Any]) -> None:
 
 def is_empty(value: Any) -> bool:
     """Whether a value says nothing: null, false, "", and maps and lists that hold nothing else."""
+    if value is None:
+        return True
     if isinstance(value, Mapping):
         return all(is_empty(inner) for inner in value.values())
     if isinstance(value, list):

@@ -220,7 +220,8 @@ def _check_overrides(prepared: Prepared, params: Params) -> None:
 def _check_orchestration(desk: Desk, queue: Queue, prepared: Prepared) -> None:
     """A Kubernetes job runs on an EKS environment, all others on ECS ones; the environments of a queue are all of one kind."""
     is_eks = prepared.form == pods.FORM
-    if any(bool(desk.read.environments[arn].eks) is not is_eks for arn in queue.environments if arn in desk.read.environments):
+    environments = desk.read.environments
+    if any(bool(environments[arn].eks) is not is_eks for arn in queue.environments if arn in environments):
         raise client_fault(
             f"Job Queue is attached to Compute Environment that can not run Jobs with capability {'EKS' if is_eks else 'EC2'}."
         )
