@@ -121,6 +121,8 @@ def test_nested_templates_beside_the_template_are_packaged(yard: Yard, tmp_path:
     assert [each["OutputValue"] for each in changed["Outputs"]] == ["/inner/2"]
     assert "Group  /inner/2" in done(yard, "deploy", outer, "--stack-name", "outer").stdout, "a parameter keeps its value"
 
+    planned = done(yard, "plan", outer, "--stack-name", "outer", "--parameter", "Size=3").stdout
+    assert "The change set does not look into nested stacks: what Inner would change is not in what follows." in planned
     listed = done(yard, "list").stdout.splitlines()
     assert listed[1].startswith("outer  ")
     assert listed[2].startswith("  outer-Inner-"), "nested ones stand below"

@@ -13,6 +13,7 @@ from batchyard.main.commands.draw import is_terminal
 from batchyard.main.stacks import asking, fitting
 from batchyard.main.stacks.account import Account
 from batchyard.main.stacks.asking import ChangeSet
+from batchyard.main.stacks.packaging import NESTED
 from batchyard.model.capacity import Environment, Resources
 from batchyard.services.cloudformation.planning.changes import Change
 from batchyard.services.cloudformation.planning.cost import Estimate, estimate, priced, said
@@ -40,6 +41,13 @@ class Plan:
     misfits: tuple[fitting.Misfit, ...]
     definitions: int  # that were held against the environments
     has_values: bool  # whether the change set tells properties: without them neither permissions nor cost are known
+
+    @property
+    def closed(self) -> list[str]:
+        """Nested stacks that the change set does not look into, as those of a service here do not (on AWS they do)."""
+        ids = [str(each["LogicalResourceId"]) for each in self.proposed.changes]
+        nested = [str(each["LogicalResourceId"]) for each in self.proposed.changes if each.get("ResourceType") == NESTED]
+        return [name for name in nested if not any(other.startswith(f"{name}/") for other in ids)]
 
 
 def read(account: Account, proposed: ChangeSet) -> Plan:
@@ -142,6 +150,8 @@ def told(plan: Plan) -> Iterator[str]:
     yield f"{proposed.stack}: {_counts(proposed)}"
     for change in proposed.changes:
         yield from _told(change)
+    if plan.closed:
+        yield f"\nThe change set does not look into nested stacks: what {', '.join(plan.closed)} would change is not in what follows."
     yield from _section("Permissions", (_permission(each) for each in plan.permissions))
     if not plan.has_values:
         yield "\nThe change set does not tell properties: what it does to permissions and what it costs is not known."
@@ -179,7 +189,7 @@ def _told(change: Mapping[str, Any]) -> Iterator[str]:
 def _detail(detail: Mapping[str, Any]) -> Iterator[str]:
     target = detail.get("Target") or {}
     if detail.get("ChangeSource") == "Automatic":
-        yield "      a nested stack: what is different in it is found when the change is made"
+        yield "      its own template may have changed"
         return
     place = str(target.get("Path") or "").removeprefix("/Properties/").strip("/").replace("/", ".")
     place = place or ".".join(part for part in (target.get("Attribute"), target.get("Name")) if part)
@@ -246,6 +256,7 @@ def as_document(plan: Plan) -> dict[str, Any]:
         "isNew": plan.proposed.is_new,
         "hasChanges": plan.proposed.has_changes,
         "changes": list(plan.proposed.changes),
+        "notLookedInto": plan.closed,
         "permissions": [
             {"logicalId": each.logical_id, "sign": each.sign, "text": each.text, "isWider": each.is_wider} for each in plan.permissions
         ],
