@@ -375,3 +375,16 @@ def test_what_is_not_there_is_refused_by_name_or_recorded(stacks: Stacks) -> Non
     stack = stacks.create("unknown", template, Tags=[{"Key": "batchyard:inert", "Value": "allow"}])
     assert stack["StackStatus"] == "CREATE_COMPLETE"
     assert "Recorded without effect" in stacks.reason("unknown", "Machine", "CREATE_COMPLETE")
+
+
+def test_the_types_that_are_real_can_be_read(stacks: Stacks) -> None:
+    pages = stacks.client.get_paginator("list_types").paginate(Visibility="PUBLIC", Filters={"TypeNamePrefix": "AWS::Batch::"})
+    found = {one["TypeName"]: one["TypeArn"] for page in pages for one in page["TypeSummaries"]}
+    assert {"AWS::Batch::ComputeEnvironment", "AWS::Batch::JobQueue", "AWS::Batch::JobDefinition"} <= found.keys()
+    assert stacks.client.list_types()["TypeSummaries"] == []
+    queue = stacks.client.describe_type(Type="RESOURCE", TypeName="AWS::Batch::JobQueue")
+    assert "ComputeEnvironmentOrder" in json.loads(queue["Schema"])["properties"] and queue["ProvisioningType"] == "FULLY_MUTABLE"
+    assert stacks.client.describe_type(Arn=found["AWS::Batch::JobQueue"])["TypeName"] == "AWS::Batch::JobQueue"
+    with pytest.raises(ClientError, match="cannot be found") as refused:
+        stacks.client.describe_type(Type="RESOURCE", TypeName="AWS::StepFunctions::StateMachine")
+    assert refused.value.response["Error"]["Code"] == "TypeNotFoundException"

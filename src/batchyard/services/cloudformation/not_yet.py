@@ -4,16 +4,17 @@ from __future__ import annotations
 
 _REASONS: dict[str, str] = {
     "events stand in DescribeStackEvents": "DescribeEvents",
-    "limits of accounts and estimates of cost are not there yet": "DescribeAccountLimits EstimateTemplateCost",
+    "there is no limit to the stacks of an account": "DescribeAccountLimits",
+    "there is no page of AWS's calculator to lead to: `batchyard stack plan` tells the range of cost": "EstimateTemplateCost",
     "there are no stack sets: a service has the stacks of its own account": """
         ActivateOrganizationsAccess CreateStackInstances CreateStackSet DeactivateOrganizationsAccess DeleteStackInstances DeleteStackSet
         DescribeOrganizationsAccess DescribeStackInstance DescribeStackSet DescribeStackSetOperation DetectStackSetDrift
         ImportStacksToStackSet ListStackInstanceResourceDrifts ListStackInstances ListStackSetAutoDeploymentTargets
         ListStackSetOperationResults ListStackSetOperations ListStackSets StopStackSetOperation UpdateStackInstances UpdateStackSet
     """,
-    "there is no registry of types: the types are those that come with the service": """
-        ActivateType BatchDescribeTypeConfigurations DeactivateType DeregisterType DescribePublisher DescribeType DescribeTypeRegistration
-        ListTypeRegistrations ListTypeVersions ListTypes PublishType RecordHandlerProgress RegisterPublisher RegisterType
+    "nothing is registered: the types are those that come with the service": """
+        ActivateType BatchDescribeTypeConfigurations DeactivateType DeregisterType DescribePublisher DescribeTypeRegistration
+        ListTypeRegistrations ListTypeVersions PublishType RecordHandlerProgress RegisterPublisher RegisterType
         SetTypeConfiguration SetTypeDefaultVersion TestType
     """,
     "templates are not made from what is there": """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from batchyard.services import Handler
 from batchyard.services.cloudformation.not_yet import NOT_YET
-from batchyard.services.cloudformation.operations import change_sets, changing, describing, drifting, guarding
+from batchyard.services.cloudformation.operations import change_sets, changing, describing, drifting, guarding, registry
 from batchyard.services.cloudformation.operations.unserved import refusing
 
 _HANDLERS: dict[str, Handler] = {
@@ -21,6 +21,7 @@ _HANDLERS: dict[str, Handler] = {
     "DescribeStackResourceDrifts": drifting.describe_stack_resource_drifts,
     "DescribeStackResources": describing.describe_stack_resources,
     "DescribeStacks": describing.describe_stacks,
+    "DescribeType": registry.describe_type,
     "DetectStackDrift": drifting.detect_stack_drift,
     "DetectStackResourceDrift": drifting.detect_stack_resource_drift,
     "ExecuteChangeSet": change_sets.execute_change_set,
@@ -32,6 +33,7 @@ _HANDLERS: dict[str, Handler] = {
     "ListImports": describing.list_imports,
     "ListStackResources": describing.list_stack_resources,
     "ListStacks": describing.list_stacks,
+    "ListTypes": registry.list_types,
     "RollbackStack": changing.rollback_stack,
     "SetStackPolicy": guarding.set_stack_policy,
     "SignalResource": guarding.signal_resource,
