@@ -27,15 +27,16 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
 
 
 class Gate:
-    """Holds the first look into SSM back: a request that has read its stack, and is not done with preparing."""
+    """Holds the first look into SSM back: a request that has read its stack, and is not done with preparing. Or another operation."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, operation: str = "GetParameter") -> None:
+        self._operation = operation
         self.reached, self.opened = asyncio.Event(), asyncio.Event()
         self._calls, self._is_passed = world.desk.calls, False
         world.desk.calls = self
 
     async def __call__(self, caller: Any, service: str, operation: str, params: Any) -> Any:
-        if operation == "GetParameter" and not self._is_passed:
+        if operation == self._operation and not self._is_passed:
             self._is_passed = True
             self.reached.set()
             await asyncio.wait_for(self.opened.wait(), PATIENCE_S)
@@ -150,3 +151,22 @@ async def test_who_asked_may_go_away(world: World) -> None:
     async with asyncio.timeout(PATIENCE_S):
         while (found := await world.stack("s")) is None or found["StackStatus"] != "CREATE_COMPLETE":
             await asyncio.sleep(0.01)
+
+
+async def test_an_export_that_goes_while_somebody_builds_with_it(world: World) -> None:
+    note = {"Type": "AWS::SSM::Parameter", "Properties": {"Type": "String", "Value": "x"}}
+    exporting = template({"Note": note}, Outputs={"Word": {"Value": "reads", "Export": {"Name": "word"}}})
+    assert await world.do("CreateStack", StackName="giver", TemplateBody=exporting)
+    gate = Gate(world, "PutParameter")
+    taking = {"Type": "AWS::SSM::Parameter", "Properties": {"Type": "String", "Value": {"Fn::ImportValue": "word"}}}
+    slow = asyncio.create_task(world.ask("CreateStack", StackName="s", TemplateBody=template({"Note": taking})))
+    await asyncio.wait_for(gate.reached.wait(), PATIENCE_S)
+    await asyncio.wait_for(world.ask("DeleteStack", StackName="giver"), PATIENCE_S)
+    gate.opened.set()
+    await of_many(slow)
+    async with asyncio.timeout(PATIENCE_S):
+        while world.desk.stacks.runs:
+            await asyncio.sleep(0.01)
+    assert await status(world, "s") == "ROLLBACK_COMPLETE"
+    reasons = [event.get("ResourceStatusReason") for event in (await world.ask("DescribeStackEvents", StackName="s"))["StackEvents"]]
+    assert "No export named word found" in reasons

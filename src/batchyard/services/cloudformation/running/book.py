@@ -178,6 +178,16 @@ class StackBook:
             names = sorted(stack.name for stack in map(self.stack, users) if stack is not None)
             raise Fault("ValidationError", f"Export {export} cannot be {verb} as it is in use by {', '.join(names)}")
 
+    def refuse_if_gone(self, stack: Stack, used: dict[str, str]) -> None:
+        """Raises Fault when an export of another stack that `stack` was built with (name -> value) is not there any more, or another one:
+        until the import is noted nothing keeps it."""
+        kept = self.exports()
+        for name, value in sorted(used.items()):
+            if name not in kept:
+                raise Fault("ValidationError", f"No export named {name} found")
+            if kept[name]["value"] != value and kept[name]["stack"] != stack.arn:
+                raise Fault("ValidationError", f"Export {name} was updated while this stack was built with it")
+
     def set_imports(self, stack_id: str, names: set[str]) -> None:
         """Note which exports a stack imports."""
         for name, _ in self.drawer.entries(IMPORT):

@@ -230,6 +230,7 @@ async def _outputs(run: Run, target: Target) -> None:
         imported = target.imported(scope)
 
         def change(book: StackBook) -> None:
+            book.refuse_if_gone(run.stack, {name: target.exports.get(name, "") for name in imported})
             book.set_exports(run.stack, exported)
             book.set_imports(run.stack.id, imported)
             run.stack.outputs = outputs
