@@ -139,6 +139,16 @@ def test_the_status_tells(tmp_path: Path) -> None:
     until(daemon, watch, lambda: (one := told()) is not None and one.is_healthy)
 
 
+def test_a_place_that_is_full_at_the_start_is_made_larger(tmp_path: Path) -> None:
+    ground, watch = Numbers(1000 * MIB), Watch()
+    path = tmp_path / "status.json"
+    ground.sick, ground.used = "No space left on device", 1000 * MIB
+    daemon = daemon_of(ground, watch, status=path)
+    until(daemon, watch, lambda: len(ground.sizes) == 2)
+    ground.sick = ""
+    until(daemon, watch, lambda: path.exists() and msgspec.json.decode(path.read_bytes(), type=Status).is_healthy)
+
+
 def is_frozen(group: Path) -> bool:
     if (group / "freezer.state").exists():
         return (group / "freezer.state").read_text().strip() == "FROZEN"

@@ -25,7 +25,7 @@ STATUS = "status.json"
 log = logging.getLogger(__name__)
 
 _REMEMBERED_GROWS = 8
-_PROBE_EVERY_S = 30.0
+_PROBE_EVERY_S, _PROBE_SICK_EVERY_S = 30.0, 2.0
 _STATUS_EVERY_S = 1.0
 _RETRY_FIRST_S, _RETRY_LAST_S = 0.25, 60.0
 
@@ -137,11 +137,15 @@ class Daemon:
         self._probed_s = self._told_s = float("-inf")
 
     def start(self) -> None:
-        """Thaw, bring up what is recorded, see that it is healthy."""
+        """Thaw, bring up what is recorded, see whether it is healthy. A full one is not, and growing heals it."""
         if self._freezer is not None:
             self._freezer.open()
         self._backend.ensure()
-        self._backend.probe()
+        try:
+            self._backend.probe()
+        except (ScratchError, OSError) as error:
+            self._why_not = str(error)
+            log.error("not healthy at the start: %s", error)
 
     def turn(self) -> float:
         """Look once, decide, act. Returns how many seconds until the next look."""
@@ -273,7 +277,7 @@ class Daemon:
                 self._why_not = self._probing.failure
                 self.counters.probes_failed += 1 if self._why_not else 0
                 self._probing = None
-        elif now_s - self._probed_s >= _PROBE_EVERY_S:
+        elif now_s - self._probed_s >= (_PROBE_SICK_EVERY_S if self._why_not else _PROBE_EVERY_S):
             self._probed_s = now_s
             self._probing = Work("probe", self._backend.probe, self._clock)
 
