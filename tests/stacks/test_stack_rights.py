@@ -132,3 +132,31 @@ async def test_the_steps_have_no_more_rights_than_who_asked(world: World) -> Non
     await ask(world, narrowed, "CreateStack", StackName="t", TemplateBody=NOTE)
     (shown,) = (await ask(world, ROOT, "DescribeStacks", StackName="t"))["Stacks"]
     assert shown["StackStatus"] == "ROLLBACK_COMPLETE"
+
+
+async def test_who_deletes_a_stack_under_construction_does_it_with_rights_of_their_own(world: World) -> None:
+    weak = await user(world, "weak", ("cloudformation:*", "*"))
+    reached, opened, calls = asyncio.Event(), asyncio.Event(), world.desk.calls
+
+    async def held(caller: Caller, service: str, operation: str, params: Any) -> Any:
+        if operation == "PutParameter":
+            reached.set()
+            await asyncio.wait_for(opened.wait(), PATIENCE_S)
+        return await calls(caller, service, operation, params)
+
+    world.desk.calls = held
+    creating = asyncio.create_task(ask(world, ROOT, "CreateStack", StackName="s", TemplateBody=NOTE))
+    await asyncio.wait_for(reached.wait(), PATIENCE_S)
+    deleting = asyncio.create_task(ask(world, weak, "DeleteStack", StackName="s"))
+    while not world.desk.stacks.runs or not next(iter(world.desk.stacks.runs.values())).is_cancelled():
+        await asyncio.sleep(0.005)
+    opened.set()
+    await asyncio.gather(creating, deleting)
+    async with asyncio.timeout(PATIENCE_S):
+        while world.desk.stacks.runs:
+            await asyncio.sleep(0.005)
+    world.desk.calls = calls
+    (shown,) = (await ask(world, ROOT, "DescribeStacks", StackName="s"))["Stacks"]
+    assert shown["StackStatus"] == "DELETE_FAILED"
+    await ask(world, ROOT, "DeleteStack", StackName="s")
+    assert (await ask(world, ROOT, "DescribeStacks"))["Stacks"] == []

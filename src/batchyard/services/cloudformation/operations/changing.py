@@ -216,10 +216,16 @@ async def delete_stack(desk: Any, caller: Caller, params: Params) -> Params:
     look(desk, caller, lambda book: _refuse_imported(book, stack.arn))
     run = desk.stacks.runs.get(stack.id)
     if run is not None:
+        if not run.stack.status.endswith("_IN_PROGRESS"):  # it is over, but for its last record
+            await desk.stacks.ended(stack.id, stacks.GRACE_S)
+            if desk.stacks.runs.get(stack.id) is not run:
+                return await delete_stack(desk, caller, params)
         operation = run.stack.operation
         if run.stack.status != "CREATE_IN_PROGRESS" or operation is None:
             raise invalid(f"Stack [{stack.name}] cannot be deleted while in status {run.stack.status}")
-        operation.then_delete = True
+        role_arn = str(params.get("RoleARN") or run.stack.role_arn)
+        roles.refuse_unusable(desk, caller.account, role_arn)
+        operation.then_delete, operation.deleter = True, stacks.actor_of(caller, role_arn, stack.name)
         stacks.cancel(run, "User Initiated")
         await run.save()
         return {}

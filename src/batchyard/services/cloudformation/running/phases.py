@@ -257,6 +257,7 @@ async def _after_build(run: Run, operation: Operation, target: Target | None) ->
     reason = failure_words(failure.resources, failure.reason, "create" if is_create else "update")
     if operation.then_delete:
         operation.phase = "delete"
+        run.act_as(operation.deleter)
         await run.turn("DELETE_IN_PROGRESS", "User Initiated")
     elif operation.on_failure == "DO_NOTHING":
         await finish(run, "CREATE_FAILED" if is_create else "UPDATE_FAILED", reason, keep=True)

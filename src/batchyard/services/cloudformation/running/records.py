@@ -91,6 +91,7 @@ class Operation(msgspec.Struct, omit_defaults=True, kw_only=True):
     skip: list[str] = []
     failure: Failure | None = None
     then_delete: bool = False
+    deleter: Actor | None = None  # who asked for that: what is deleted, is deleted with their rights
     change_set: str = ""
     policy: str = ""  # the stack policy that holds for this update, where it is another one
 

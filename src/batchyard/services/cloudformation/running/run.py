@@ -15,7 +15,7 @@ from batchyard.services.cloudformation.resources.type import ResourceType
 from batchyard.services.cloudformation.running import masking
 from batchyard.services.cloudformation.running.book import StackBook, place_of
 from batchyard.services.cloudformation.running.lookups import Lookups
-from batchyard.services.cloudformation.running.records import Failure, Physical, Resource, Stack
+from batchyard.services.cloudformation.running.records import Actor, Failure, Physical, Resource, Stack
 from batchyard.services.cloudformation.running.steps import StepFailed
 from batchyard.services.cloudformation.running.target import Target
 
@@ -40,6 +40,11 @@ class Run:
         assert actor is not None
         self.place = place_of(actor.account, actor.region)
         self.lookups = Lookups(desk, actor.caller())
+
+    def act_as(self, actor: Actor | None) -> None:
+        """From here on the steps have the rights of `actor`."""
+        if actor is not None:
+            self.stack.actor, self.lookups = actor, Lookups(self.desk, actor.caller())
 
     # --- what phases ask ---
 
