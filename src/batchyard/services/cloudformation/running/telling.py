@@ -27,6 +27,7 @@ SOURCE = "aws.cloudformation"
 STACK_CHANGE = "CloudFormation Stack Status Change"
 RESOURCE_CHANGE = "CloudFormation Resource Status Change"
 AT_ONCE = 200
+PAUSE_S = 0.05  # between rounds: a stack of many resources writes hundreds of events in a second
 AGAIN_S = 2.0
 
 
@@ -59,6 +60,7 @@ class Teller:
     async def _follow(self) -> None:
         while True:
             await self._news.wait()
+            await asyncio.sleep(PAUSE_S)
             self._news.clear()
             places, self._places = self._places, set()
             for place in places:
