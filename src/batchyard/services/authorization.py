@@ -68,7 +68,8 @@ class Authorizer:
         }
 
         def judge(action: str, resource: str, extra: Mapping[str, Any]) -> Verdict:
-            question = Question(action, resource, {**context, **context_of(extra)} if extra else context)
+            of_resource = {"aws:ResourceAccount": account_in(resource) or caller.account, **extra}
+            question = Question(action, resource, {**context, **context_of(of_resource)})
             return decide_within(rights.standing.identity, question, rights.standing.boundary, session)
 
         if service == "s3":
@@ -89,6 +90,12 @@ class Authorizer:
             rights = self._shelf.look(Place("iam", caller.account, NO_REGION), lambda drawer: _rights(drawer, caller))
             self._rights[caller.arn] = rights
         return rights
+
+
+def account_in(arn: str) -> str:
+    """The account that an ARN names; "" for one without (a bucket, say) and for "*"."""
+    parts = arn.split(":", 5)
+    return parts[4] if len(parts) == 6 else ""
 
 
 def _rights(drawer: Drawer, caller: Caller) -> Rights:
