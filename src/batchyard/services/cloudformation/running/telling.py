@@ -44,10 +44,11 @@ class Teller:
         """Take up what an earlier server left untold."""
         for place in self._desk.shelf.places(SERVICE):
             self.wake(place)
-        self._task = asyncio.create_task(self._follow())
 
     def wake(self, place: Place) -> None:
         """Something was written at `place`."""
+        if self._task is None:  # a server that had no stacks when it started
+            self._task = asyncio.create_task(self._follow())
         self._places.add(place)
         self._news.set()
 
