@@ -23,8 +23,9 @@ from pages import ROOT
 EXAMPLES = ROOT / "examples"
 INSTALLED = ROOT / ".clients"
 INSTALL_S = 900  # for the largest of them on a slow line
-# Where Terraform looks for providers by itself, and where system images put them
-MIRRORS = ("~/.terraform.d/plugins", "/usr/local/share/terraform/plugins", "/usr/share/terraform/plugins", "/opt/tf-plugins")
+# Where Terraform looks for providers by itself, and what was added to the system beside its packages
+MIRRORS = ("~/.terraform.d/plugins", "/usr/local/share/terraform/plugins", "/usr/share/terraform/plugins")
+ADDED = Path("/opt")
 
 
 def python_tools(name: str) -> Path:
@@ -56,13 +57,13 @@ def terraform(folder: Path) -> dict[str, str] | str:
     """The environment in which `terraform init` finds the AWS provider without the network, or why there is none.
 
     Either TF_CLI_CONFIG_FILE names a file that says where providers are, or a mirror of providers lies at TF_PLUGINS or in one of
-    MIRRORS. The provider is 700 MB: no test fetches it.
+    MIRRORS, or in a folder of ADDED. The provider is 700 MB: no test fetches it.
     """
     if not shutil.which("terraform"):
         return "needs terraform"
     if Path(os.environ.get("TF_CLI_CONFIG_FILE", "")).is_file():
         return {}
-    looked = [os.environ.get("TF_PLUGINS"), *MIRRORS]
+    looked = [os.environ.get("TF_PLUGINS"), *MIRRORS, *sorted(str(place) for place in ADDED.glob("*"))]
     for mirror in (Path(place).expanduser() for place in looked if place):
         if any(mirror.glob("*/hashicorp/aws")):
             settings = folder / "terraform.rc"
