@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import hmac
 from typing import Any
 
 import msgspec
@@ -40,7 +41,7 @@ def resource_token(stack_arn: str, logical_id: str) -> str:
 async def take(desk: Any, path: str, body: bytes) -> None:
     """Keep the answer that was put to `path`. Raises Fault when it is not one, or the path is none of ours."""
     parts = path.removeprefix(PATH).split("/")
-    if len(parts) != 3 or parts[2] != _mark(desk, parts[0], parts[1]):
+    if len(parts) != 3 or not hmac.compare_digest(parts[2].encode(), _mark(desk, parts[0], parts[1]).encode()):
         raise Fault("AccessDenied", "This is not a URL that a response is waited for at.")
     if len(body) > BODY_LIMIT:
         raise Fault("EntityTooLarge", f"Response object is too long: at most {BODY_LIMIT} bytes.")
