@@ -16,12 +16,22 @@ if __name__ == "__main__":
     WISH = Path(os.environ["KILL_AT"])
     real, count = Shelf.change, 0
 
+    def wish() -> str:
+        """What stands in the file; "" when there is none (any more)."""
+        try:
+            return WISH.read_text()
+        except FileNotFoundError:
+            return ""
+
     def change(self: Shelf, place: Any, act: Any) -> Any:
         global count
-        if WISH.exists():
+        number = wish()
+        if number:
             count += 1
-            WISH.with_suffix(".count").write_text(str(count))
-            if count == int(WISH.read_text() or 0):
+            draft = WISH.with_suffix(".draft")
+            draft.write_text(str(count))
+            draft.replace(WISH.with_suffix(".count"))  # whole, whenever it is looked at
+            if count == int(number):
                 os.kill(os.getpid(), signal.SIGKILL)
         return real(self, place, act)
 
