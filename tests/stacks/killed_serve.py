@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ if __name__ == "__main__":
         number = wish()
         if number:
             count += 1
-            draft = WISH.with_suffix(".draft")
+            draft = WISH.with_suffix(f".{threading.get_ident()}")
             draft.write_text(str(count))
             draft.replace(WISH.with_suffix(".count"))  # whole, whenever it is looked at
             if count == int(number):
