@@ -52,3 +52,25 @@ def test_the_members_are_those_of_the_model() -> None:
     for operation, members in MEMBERS.items():
         assert operation in OPERATIONS
         assert set(members) <= set(shapes.load("cloudformation").model.input_shape(operation).members), operation
+
+
+def test_the_one_way_to_deploy_may_be_named_and_another_is_refused(yard: Yard) -> None:
+    """The CDK names it."""
+    body = {"StackName": "named", "TemplateBody": TEMPLATE}
+    client = yard.client("cloudformation")
+    client.create_stack(**body, DeploymentConfig={"Mode": "STANDARD"})
+    with pytest.raises(ClientError, match="DeploymentConfig is not available in this version of Batchyard"):
+        client.create_stack(**(body | {"StackName": "express"}), DeploymentConfig={"Mode": "EXPRESS"})
+
+
+def test_a_change_set_that_failed_gives_its_name_free(yard: Yard) -> None:
+    client = yard.client("cloudformation")
+    client.create_stack(StackName="same", TemplateBody=TEMPLATE)
+    client.get_waiter("stack_create_complete").wait(StackName="same", WaiterConfig={"Delay": 1, "MaxAttempts": 20})
+    for _ in range(2):  # as the AWS CLI's deploy does, twice in a second
+        client.create_change_set(StackName="same", ChangeSetName="of-this-second", TemplateBody=TEMPLATE)
+        assert client.describe_change_set(StackName="same", ChangeSetName="of-this-second")["Status"] == "FAILED"
+    changed = TEMPLATE.replace('"x"', '"y"')
+    client.create_change_set(StackName="same", ChangeSetName="of-this-second", TemplateBody=changed)
+    with pytest.raises(client.exceptions.AlreadyExistsException):
+        client.create_change_set(StackName="same", ChangeSetName="of-this-second", TemplateBody=changed)

@@ -43,7 +43,7 @@ async def create_change_set(desk: Any, caller: Caller, params: Params) -> Params
     _refuse_unserved(params)
     roles.refuse_unusable(desk, caller.account, str(params.get("RoleARN") or ""))
     stack, kind = _stack_for(desk, caller, params)
-    if look(desk, caller, lambda book: ChangeSetBook(book.drawer, desk.sealer).find(stack.id, name)) is not None:
+    if look(desk, caller, lambda book: _is_taken(ChangeSetBook(book.drawer, desk.sealer), stack.id, name)):
         raise _taken(name, stack)
     is_new = stack.status == REVIEW
     previous = "" if is_new else look(desk, caller, lambda book: book.template(stack.id, stack.template))
@@ -98,9 +98,16 @@ def _keep(desk: Any, book: StackBook, stack: Stack, made: ChangeSet) -> None:
         book.put_stack(stack)
     elif now is None or now.id != stack.id or now.operation is not None or now.templates != stack.templates:
         raise stacks.busy(now) if now is not None else invalid(f"Stack [{stack.name}] does not exist")
-    elif sets.find(stack.id, made.name) is not None:
+    elif _is_taken(sets, stack.id, made.name):
         raise _taken(made.name, stack)
     sets.put(made)
+
+
+def _is_taken(sets: ChangeSetBook, stack_id: str, name: str) -> bool:
+    """Whether a change set stands in the way of another of its name. One that failed does not: the AWS CLI names them by the second, and
+    here two deployments of one second are possible."""
+    found = sets.find(stack_id, name)
+    return found is not None and found.status != "FAILED"
 
 
 def _taken(name: str, stack: Stack) -> Fault:

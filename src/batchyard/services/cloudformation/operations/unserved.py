@@ -10,7 +10,9 @@ from batchyard.services.cloudformation.operations.requests import invalid
 
 _TYPES = "resource types cannot be restricted by a request: let IAM policies do it"
 _CANARIES = "there are no alarms that could take a deployment back"
-_STRATEGIES = "stacks are deployed in one way"
+_STRATEGIES = "stacks are deployed in one way, STANDARD"
+
+STANDARD = {"Mode": "STANDARD"}  # what the CDK asks for, and what is done
 
 # By operation: member -> why. Empty values ask for nothing.
 MEMBERS: dict[str, dict[str, str]] = {
@@ -49,7 +51,7 @@ def refusing(operation: str, handler: Handler) -> Handler:
     @wraps(handler)
     async def checked(desk: Any, caller: Caller, params: Params) -> Params:
         for member, why in members.items():
-            if _says_something(params.get(member)):
+            if params.get(member) != STANDARD and _says_something(params.get(member)):
                 raise invalid(f"{member} is not available in this version of Batchyard ({why}): leave it out.")
         if params.get("DeletionMode") == "FORCE_DELETE_STACK":
             raise invalid(
