@@ -70,15 +70,19 @@ class Steps:
         return True
 
 
+async def answer_if_there(hands: Hands, service: str, operation: str, params: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What a call answers; None when what it names is not there."""
+    try:
+        return await hands.call(service, operation, params)
+    except Fault as fault:
+        if is_gone(fault):
+            return None
+        raise
+
+
 async def call_if_there(hands: Hands, service: str, operation: str, params: Mapping[str, Any]) -> bool:
     """Call what takes something away; whether it was there."""
-    try:
-        await hands.call(service, operation, params)
-    except Fault as fault:
-        if not is_gone(fault):
-            raise
-        return False
-    return True
+    return await answer_if_there(hands, service, operation, params) is not None
 
 
 def refused(type_name: str, property: str, why: str = "") -> Fault:

@@ -8,6 +8,7 @@ from urllib.parse import unquote
 from batchyard.model.fault import Fault
 from batchyard.services.cloudformation.resources.acts import (
     Steps,
+    answer_if_there,
     call_if_there,
     changed,
     document_of,
@@ -232,12 +233,10 @@ async def delete_managed(hands: Hands, kept: Kept) -> None:
 async def read_managed(hands: Hands, kept: Kept) -> Properties | None:
     """The policy as IAM has it."""
     arn = kept.physical_id
-    try:
-        policy = (await hands.call(SERVICE, "GetPolicy", {"PolicyArn": arn}))["Policy"]
-    except Fault as fault:
-        if is_gone(fault):
-            return None
-        raise
+    answer = await answer_if_there(hands, SERVICE, "GetPolicy", {"PolicyArn": arn})
+    if answer is None:
+        return None
+    policy = answer["Policy"]
     asked = {"PolicyArn": arn, "VersionId": policy["DefaultVersionId"]}
     version = (await hands.call(SERVICE, "GetPolicyVersion", asked))["PolicyVersion"]
     on = await hands.call(SERVICE, "ListEntitiesForPolicy", {"PolicyArn": arn, "PolicyUsageFilter": "PermissionsPolicy"})

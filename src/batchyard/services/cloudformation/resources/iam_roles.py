@@ -7,6 +7,7 @@ from urllib.parse import unquote
 from batchyard.model.fault import Fault
 from batchyard.services.cloudformation.resources.acts import (
     Steps,
+    answer_if_there,
     call_if_there,
     changed,
     document_of,
@@ -101,12 +102,10 @@ async def delete_role(hands: Hands, kept: Kept) -> None:
 
 async def read_role(hands: Hands, kept: Kept) -> Properties | None:
     """The role as IAM has it."""
-    try:
-        role = (await hands.call(SERVICE, "GetRole", {"RoleName": kept.physical_id}))["Role"]
-    except Fault as fault:
-        if is_gone(fault):
-            return None
-        raise
+    answer = await answer_if_there(hands, SERVICE, "GetRole", {"RoleName": kept.physical_id})
+    if answer is None:
+        return None
+    role = answer["Role"]
     found: Properties = {
         "RoleName": role["RoleName"],
         "Path": role["Path"],
@@ -176,12 +175,10 @@ async def delete_profile(hands: Hands, kept: Kept) -> None:
 
 async def read_profile(hands: Hands, kept: Kept) -> Properties | None:
     """The profile as IAM has it."""
-    try:
-        profile = (await hands.call(SERVICE, "GetInstanceProfile", {"InstanceProfileName": kept.physical_id}))["InstanceProfile"]
-    except Fault as fault:
-        if is_gone(fault):
-            return None
-        raise
+    answer = await answer_if_there(hands, SERVICE, "GetInstanceProfile", {"InstanceProfileName": kept.physical_id})
+    if answer is None:
+        return None
+    profile = answer["InstanceProfile"]
     return {
         "InstanceProfileName": profile["InstanceProfileName"],
         "Path": profile["Path"],
@@ -232,12 +229,10 @@ async def delete_linked(hands: Hands, kept: Kept) -> None:
 
 async def read_linked(hands: Hands, kept: Kept) -> Properties | None:
     """The role as IAM has it; of which service it is stands in its path."""
-    try:
-        role = (await hands.call(SERVICE, "GetRole", {"RoleName": kept.physical_id}))["Role"]
-    except Fault as fault:
-        if is_gone(fault):
-            return None
-        raise
+    answer = await answer_if_there(hands, SERVICE, "GetRole", {"RoleName": kept.physical_id})
+    if answer is None:
+        return None
+    role = answer["Role"]
     return {"RoleName": role["RoleName"], **given(role, "Description")}
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from batchyard.model.fault import Fault
 from batchyard.services.cloudformation.resources.acts import (
     Steps,
+    answer_if_there,
     call_if_there,
     changed,
     given,
-    is_gone,
     listed,
     own_tags,
     require_known,
@@ -82,12 +81,10 @@ async def delete_user(hands: Hands, kept: Kept) -> None:
 
 async def read_user(hands: Hands, kept: Kept) -> Properties | None:
     """The user as IAM has it."""
-    try:
-        user = (await hands.call(SERVICE, "GetUser", {"UserName": kept.physical_id}))["User"]
-    except Fault as fault:
-        if is_gone(fault):
-            return None
-        raise
+    answer = await answer_if_there(hands, SERVICE, "GetUser", {"UserName": kept.physical_id})
+    if answer is None:
+        return None
+    user = answer["User"]
     found: Properties = {"UserName": user["UserName"], "Path": user["Path"]}
     if user.get("PermissionsBoundary"):
         found["PermissionsBoundary"] = user["PermissionsBoundary"]["PermissionsBoundaryArn"]
@@ -137,12 +134,10 @@ async def delete_group(hands: Hands, kept: Kept) -> None:
 
 async def read_group(hands: Hands, kept: Kept) -> Properties | None:
     """The group as IAM has it."""
-    try:
-        group = (await hands.call(SERVICE, "GetGroup", {"GroupName": kept.physical_id}))["Group"]
-    except Fault as fault:
-        if is_gone(fault):
-            return None
-        raise
+    answer = await answer_if_there(hands, SERVICE, "GetGroup", {"GroupName": kept.physical_id})
+    if answer is None:
+        return None
+    group = answer["Group"]
     return {"GroupName": group["GroupName"], "Path": group["Path"], **await GROUP.read(hands, kept)}
 
 
@@ -189,12 +184,10 @@ async def delete_addition(hands: Hands, kept: Kept) -> None:
 async def read_addition(hands: Hands, kept: Kept) -> Properties | None:
     """Who of them is in the group."""
     group = kept.properties["GroupName"]
-    try:
-        users = (await hands.call(SERVICE, "GetGroup", {"GroupName": group}))["Users"]
-    except Fault as fault:
-        if is_gone(fault):
-            return None
-        raise
+    answer = await answer_if_there(hands, SERVICE, "GetGroup", {"GroupName": group})
+    if answer is None:
+        return None
+    users = answer["Users"]
     names = [user["UserName"] for user in users]
     there = [user for user in kept.properties["Users"] if user in names]
     return {"GroupName": group, "Users": there} if there else None
@@ -234,12 +227,10 @@ async def delete_key(hands: Hands, kept: Kept) -> None:
 
 async def read_key(hands: Hands, kept: Kept) -> Properties | None:
     """Whose it is, and whether it signs."""
-    try:
-        keys = (await hands.call(SERVICE, "ListAccessKeys", {"UserName": kept.properties["UserName"]}))["AccessKeyMetadata"]
-    except Fault as fault:
-        if is_gone(fault):
-            return None
-        raise
+    answer = await answer_if_there(hands, SERVICE, "ListAccessKeys", {"UserName": kept.properties["UserName"]})
+    if answer is None:
+        return None
+    keys = answer["AccessKeyMetadata"]
     for key in keys:
         if key["AccessKeyId"] == kept.physical_id:
             return {"UserName": key["UserName"], "Status": key["Status"]}

@@ -7,13 +7,13 @@ from typing import Any
 from batchyard.model.fault import Fault
 from batchyard.services.cloudformation.resources.acts import (
     Steps,
+    answer_if_there,
     call_if_there,
     change_tags,
     changed,
     document_of,
     document_text,
     given,
-    is_gone,
     own_tags,
     require_known,
     tags_of,
@@ -136,12 +136,10 @@ async def delete_key(hands: Hands, kept: Kept) -> None:
 async def read_key(hands: Hands, kept: Kept) -> Properties | None:
     """The key as KMS has it; one that waits to be deleted is gone."""
     asked = {"KeyId": kept.physical_id}
-    try:
-        key = (await hands.call(SERVICE, "DescribeKey", asked))["KeyMetadata"]
-    except Fault as fault:
-        if is_gone(fault):
-            return None
-        raise
+    answer = await answer_if_there(hands, SERVICE, "DescribeKey", asked)
+    if answer is None:
+        return None
+    key = answer["KeyMetadata"]
     if key["KeyState"] == "PendingDeletion":
         return None
     rotation = await hands.call(SERVICE, "GetKeyRotationStatus", asked)
@@ -182,12 +180,10 @@ async def delete_alias(hands: Hands, kept: Kept) -> None:
 
 async def read_alias(hands: Hands, kept: Kept) -> Properties | None:
     """Which key it names; as the template calls the key, if it is still that one."""
-    try:
-        key = (await hands.call(SERVICE, "DescribeKey", {"KeyId": kept.physical_id}))["KeyMetadata"]
-    except Fault as fault:
-        if is_gone(fault):
-            return None
-        raise
+    answer = await answer_if_there(hands, SERVICE, "DescribeKey", {"KeyId": kept.physical_id})
+    if answer is None:
+        return None
+    key = answer["KeyMetadata"]
     target = kept.properties["TargetKeyId"]
     return {"AliasName": kept.physical_id, "TargetKeyId": target if target in (key["KeyId"], key["Arn"]) else key["KeyId"]}
 

@@ -7,14 +7,13 @@ import json
 import zipfile
 from typing import Any
 
-from batchyard.model.fault import Fault
 from batchyard.services.cloudformation.resources.acts import (
     Steps,
+    answer_if_there,
     call_if_there,
     change_tags,
     changed,
     given,
-    is_gone,
     listed,
     own_tags,
     refused,
@@ -152,12 +151,9 @@ async def delete_function(hands: Hands, kept: Kept) -> None:
 
 async def read_function(hands: Hands, kept: Kept) -> Properties | None:
     """The function as Lambda has it; its code is not told."""
-    try:
-        answer = await hands.call(SERVICE, "GetFunction", {"FunctionName": kept.physical_id})
-    except Fault as fault:
-        if is_gone(fault):
-            return None
-        raise
+    answer = await answer_if_there(hands, SERVICE, "GetFunction", {"FunctionName": kept.physical_id})
+    if answer is None:
+        return None
     shown = answer["Configuration"]
     found = given(shown, "FunctionName", "Architectures", "PackageType", *_DEFAULTS)
     if not any(found.get("VpcConfig", {}).values()) and "VpcConfig" not in kept.properties:
@@ -198,12 +194,10 @@ async def delete_permission(hands: Hands, kept: Kept) -> None:
 
 async def read_permission(hands: Hands, kept: Kept) -> Properties | None:
     """Whether the statement is there still; nobody can change one."""
-    try:
-        policy = (await hands.call(SERVICE, "GetPolicy", {"FunctionName": kept.properties["FunctionName"]}))["Policy"]
-    except Fault as fault:
-        if is_gone(fault):
-            return None
-        raise
+    answer = await answer_if_there(hands, SERVICE, "GetPolicy", {"FunctionName": kept.properties["FunctionName"]})
+    if answer is None:
+        return None
+    policy = answer["Policy"]
     is_there = any(statement["Sid"] == kept.physical_id for statement in json.loads(policy)["Statement"])
     return given(kept.properties, *_STATEMENT) if is_there else None
 

@@ -7,13 +7,13 @@ import json
 from batchyard.model.fault import Fault
 from batchyard.services.cloudformation.resources.acts import (
     Steps,
+    answer_if_there,
     call_if_there,
     change_tags,
     changed,
     document_of,
     document_text,
     given,
-    is_gone,
     listed,
     own_tags,
     refused,
@@ -130,12 +130,9 @@ async def delete_secret(hands: Hands, kept: Kept) -> None:
 
 async def read_secret(hands: Hands, kept: Kept) -> Properties | None:
     """The secret without its value, which is nobody's business here."""
-    try:
-        secret = await hands.call(SERVICE, "DescribeSecret", {"SecretId": kept.physical_id})
-    except Fault as fault:
-        if is_gone(fault):
-            return None
-        raise
+    secret = await answer_if_there(hands, SERVICE, "DescribeSecret", {"SecretId": kept.physical_id})
+    if secret is None:
+        return None
     if secret.get("DeletedDate"):
         return None
     properties = given(secret, "Name", "Description", "KmsKeyId")
@@ -172,12 +169,9 @@ async def delete_policy(hands: Hands, kept: Kept) -> None:
 
 async def read_policy(hands: Hands, kept: Kept) -> Properties | None:
     """The policy as the secret has it."""
-    try:
-        answer = await hands.call(SERVICE, "GetResourcePolicy", {"SecretId": kept.physical_id})
-    except Fault as fault:
-        if is_gone(fault):
-            return None
-        raise
+    answer = await answer_if_there(hands, SERVICE, "GetResourcePolicy", {"SecretId": kept.physical_id})
+    if answer is None:
+        return None
     text = answer.get("ResourcePolicy")
     return {**given(kept.properties, "SecretId"), "ResourcePolicy": document_of(text)} if text else None
 
