@@ -9,11 +9,16 @@ from msgspec import Struct
 
 
 class Resources(NamedTuple):
-    """What a job needs or an instance has. `vcpus` may be a fraction (Fargate); memory in MiB; whole GPUs."""
+    """What a job needs or an instance has. `vcpus` may be a fraction (Fargate); memory in MiB; whole GPUs.
+
+    `scratch_mib` is what a job wants to be sure of on the machine's scratch space (0: a share of what is left). It belongs to the machine,
+    not to an instance, so `fits`, `plus` and `minus` leave it alone.
+    """
 
     vcpus: float
     memory_mib: int
     gpus: int = 0
+    scratch_mib: int = 0
 
     def fits(self, room: Resources) -> bool:
         """Whether this much fits into `room`, exactly: equal is enough."""

@@ -50,6 +50,9 @@ class AttemptEnded(Struct, frozen=True, tag=True):
     cpu_s: float | None = None
     started_at_ms: int | None = None
     containers: tuple[ContainerEnd, ...] = ()
+    read_mib: float | None = None  # from block devices and written to them, as far as the kernel tells
+    written_mib: float | None = None
+    disk_peak_mib: float | None = None  # the most that it held of the scratch space at a time
 
 
 class ProviderBack(Struct, frozen=True, tag=True):
@@ -65,7 +68,22 @@ class ProviderBack(Struct, frozen=True, tag=True):
     at_ms: int
 
 
-Report = InstanceUp | InstanceGone | AttemptStarted | AttemptEnded | ProviderBack
+class ScratchSeen(Struct, frozen=True, tag=True):
+    """The scratch space of a provider, said after every (re)connection and when it has changed by much.
+
+    While it is not healthy the provider's instances are given no job. `unpromised_mib` is what is taken by jobs that asked for nothing
+    (no `scratch_mib` among their needs) and by what is not cleared away yet.
+    """
+
+    provider: str
+    is_healthy: bool
+    why_not: str
+    capacity_mib: int  # as far as it can grow
+    unpromised_mib: int
+    at_ms: int
+
+
+Report = InstanceUp | InstanceGone | AttemptStarted | AttemptEnded | ProviderBack | ScratchSeen
 
 # --- effects: what providers are to do. Each may be sent again: "already so" counts as done. ---
 

@@ -59,3 +59,5 @@ class ContainerEnd(Struct, frozen=True, kw_only=True, omit_defaults=True):
     stopped_at_ms: int | None = None
     peak_memory_mib: float | None = None
     cpu_s: float | None = None
+    read_mib: float | None = None
+    written_mib: float | None = None

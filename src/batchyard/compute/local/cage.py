@@ -15,6 +15,8 @@ class Usage(NamedTuple):
     peak_memory_mib: float | None
     cpu_s: float | None
     oom: bool
+    read_mib: float | None = None  # from block devices and written to them; what the page cache answered is not among it
+    written_mib: float | None = None
 
 
 class Cage(Protocol):
