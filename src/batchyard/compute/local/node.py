@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from batchyard.compute.local import host, orphans, protocol, sweep
+from batchyard.compute.local.allotments import Allotments
 from batchyard.compute.local.door import Door
 from batchyard.compute.local.households import ProcessRooms
 from batchyard.compute.local.journal import NAME, Epoch, Journal
@@ -83,13 +84,15 @@ def _containers(options: argparse.Namespace, name: str, place: Place, gpus: Gpus
     )
 
 
-def _contained_tasks(containers: ContainerRunner | None, work: str, sweeper: Sweeper, loop: Loop) -> TaskRunner | None:
+def _contained_tasks(
+    containers: ContainerRunner | None, work: str, sweeper: Sweeper, allotments: Allotments, loop: Loop
+) -> TaskRunner | None:
     """Tasks of several containers, where they are containers."""
     if containers is None:
         return None
     from batchyard.compute.local.containers.rooms import ContainerRooms
 
-    return TaskRunner(containers, ContainerRooms(work, sweeper), loop)
+    return TaskRunner(containers, ContainerRooms(work, sweeper, allotments), loop)
 
 
 def _range(text: str) -> range:
@@ -142,18 +145,19 @@ class Node:
             allow_any_user=options.allow_any_user,
         )
         gpus = host.gpu_devices() if options.gpus is None else options.gpus
-        slots = Slots(self.tree, options.uids if isolated else None, str(work), gpus)
+        self.allotments = Allotments()
+        slots = Slots(self.tree, options.uids if isolated else None, str(work), gpus, self.allotments)
         self.processes = ProcessRunner(place, self.tree, slots, self.journal, self.sweeper, self.loop)
         self.containers = _containers(options, self.name, place, slots.gpus, self.journal, self.loop)
         runners = [self.processes, *([self.containers] if self.containers else ())]
         left = orphans.end(runners, self.journal, self.loop)
         if left:
             print(f"{left} processes or containers of an earlier node cannot be killed", flush=True)  # noqa: T201 - the node's log is its output
-        sweep.clear(work, self.sweeper)
+        sweep.clear(work, self.sweeper, self.allotments.ground)
         generation = f"local-{os.urandom(8).hex()}"
         self.door = Door(directory, self.loop, self.journal.epoch, facts, generation)
         self._tasks = TaskRunner(self.processes, ProcessRooms(self.processes, str(work), slots, self.sweeper), self.loop)
-        self._contained_tasks = _contained_tasks(self.containers, str(work), self.sweeper, self.loop)
+        self._contained_tasks = _contained_tasks(self.containers, str(work), self.sweeper, self.allotments, self.loop)
         self.supervisor = Supervisor(generation, str(work), self._runner_of, self.journal, self.loop, self.door.send)
         self._directory, self._work, self._isolated = directory, work, isolated
         self.door.on_link = self._linked

@@ -10,10 +10,10 @@ from __future__ import annotations
 import contextlib
 import os
 
+from batchyard.compute.local.allotments import Allotments
 from batchyard.compute.local.spawn import Identity
 from batchyard.compute.local.sweep import Sweeper
 
-_OURS = 0o711  # the outer directory is ours: jobs pass through it, and cannot change what lies in it
 _THEIRS = 0o700
 _PARTS = ("home", "tmp")
 
@@ -21,10 +21,11 @@ _PARTS = ("home", "tmp")
 class Quarters:
     """One slot's directories, or those of one attempt that names a user of its own."""
 
-    __slots__ = ("_idle", "_path", "_work")
+    __slots__ = ("_allotments", "_idle", "_path", "_work")
 
-    def __init__(self, work: str, number: int) -> None:
+    def __init__(self, work: str, number: int, allotments: Allotments) -> None:
         self._work = work
+        self._allotments = allotments
         self._idle = f"{work}/.slot-{number}"
         self._path = ""  # where they are now; "" if they have to be made
 
@@ -32,14 +33,14 @@ class Quarters:
         """Have them ready as WORK/`name`, owned by `who` (None: by us): the paths of home and tmp. OSError with the path in it."""
         path = f"{self._work}/{name}"
         if self._path and not (who and who.shared):
-            os.rename(self._path, path)  # noqa: PTH104 - in the path of every start
+            self._allotments.ground.move(self._path, path)
             self._path = path
         else:
             self._make(path, who)
         return f"{path}/home", f"{path}/tmp"
 
     def _make(self, path: str, who: Identity | None) -> None:
-        os.mkdir(path, _OURS)  # noqa: PTH102 - in the path of every start
+        self._allotments.ground.make(path)
         self._path = path
         for part in _PARTS:
             os.mkdir(f"{path}/{part}", _THEIRS)  # noqa: PTH102 - in the path of every start
@@ -52,10 +53,11 @@ class Quarters:
             return
         if reusable and all(_untouched(f"{self._path}/{part}") for part in _PARTS):
             with contextlib.suppress(OSError):
-                os.rename(self._path, self._idle)  # noqa: PTH104 - in the path of every end
+                self._allotments.ground.move(self._path, self._idle)
                 self._path = self._idle
                 return
-        sweeper.remove(self._path)
+        if not self._allotments.ground.remove(self._path):
+            sweeper.remove(self._path)
         self._path = ""
 
 

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from batchyard.compute.local import proc
+from batchyard.compute.local.allotments import Allotments
 from batchyard.compute.local.cage import Cage, Tree
 from batchyard.compute.local.quarters import Quarters
 
@@ -53,9 +54,10 @@ class Gpus:
 class Slots:
     """Lends slots; the one given back last goes out first, so that few of them are ever made."""
 
-    def __init__(self, tree: Tree, uids: range | None, work: str, gpus: Iterable[int] = ()) -> None:
+    def __init__(self, tree: Tree, uids: range | None, work: str, gpus: Iterable[int] = (), allotments: Allotments | None = None) -> None:
         self.gpus = Gpus(gpus)
         self._work = work
+        self.allotments = allotments or Allotments()
         self._tree = tree
         self._untried = deque(uids) if uids is not None else None
         self._free: list[Slot] = []
@@ -71,7 +73,7 @@ class Slots:
             uid = self._claimed()
             if uid is None:
                 return None
-        slot = Slot(self._made, uid, self._tree.cage(self._made), Quarters(self._work, self._made))
+        slot = Slot(self._made, uid, self._tree.cage(self._made), Quarters(self._work, self._made, self.allotments))
         self._made += 1
         return slot
 

@@ -6,14 +6,16 @@ import contextlib
 import os
 from pathlib import Path
 
+from batchyard.compute.local.ground import Ground
 
-def clear(work: Path, sweeper: Sweeper) -> None:
+
+def clear(work: Path, sweeper: Sweeper, ground: Ground) -> None:
     """Have what the attempts of an earlier node left removed, and its notices."""
     for entry in work.iterdir():
         if entry.name == "notices":
             for notice in entry.iterdir():
                 notice.unlink()
-        else:
+        elif not ground.remove(str(entry)):
             sweeper.remove(str(entry))
 
 

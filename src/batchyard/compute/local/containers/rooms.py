@@ -2,33 +2,32 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from batchyard.compute.local import volumes
+from batchyard.compute.local.allotments import Allotments
 from batchyard.compute.local.sweep import Sweeper
 from batchyard.compute.local.task import Room
 from batchyard.model.messages import Launch
 from batchyard.store.logs import file_name
 
-_OTHERS_PASS = 0o711
-
 
 class ContainerRooms:
     """Keeps them in `work`, one directory per task (see `task.Rooms`)."""
 
-    def __init__(self, work: str, sweeper: Sweeper) -> None:
-        self._work, self._sweeper = work, sweeper
+    def __init__(self, work: str, sweeper: Sweeper, allotments: Allotments) -> None:
+        self._work, self._sweeper, self._allotments = work, sweeper, allotments
 
     def open(self, launch: Launch) -> Room:
         place = self._place(launch)
-        Path(place).mkdir(mode=_OTHERS_PASS)
+        self._allotments.ground.make(place)
         return Room(volumes.make(place, launch, None))
 
     def furnish(self, launch: Launch, room: Room) -> Launch:
         return volumes.mounted(launch, room.volumes)
 
     def close(self, launch: Launch) -> None:
-        self._sweeper.remove(self._place(launch))
+        place = self._place(launch)
+        if not self._allotments.ground.remove(place):
+            self._sweeper.remove(place)
 
     def _place(self, launch: Launch) -> str:
         return f"{self._work}/{file_name(launch.attempt)}"
