@@ -25,23 +25,29 @@ def registry() -> Iterator[Registry]:
         yield running
 
 
+@pytest.fixture(scope="session")
+def private_registry() -> Iterator[Registry]:
+    with Registry(is_private=True) as running:
+        yield running
+
+
 @pytest.fixture(scope="session", params=[pytest.param(kind, marks=pytest.mark.system(kind)) for kind in KINDS])
-def shared_daemon(request: pytest.FixtureRequest, registry: Registry) -> Iterator[Daemon]:
+def shared_daemon(request: pytest.FixtureRequest, registry: Registry, private_registry: Registry) -> Iterator[Daemon]:
     """One daemon of each kind for all tests that leave it as it is, with the image busybox:latest."""
-    yield from running(request.param, registry.port)
+    yield from running(request.param, registry.port, private_registry.port)
 
 
 @pytest.fixture(params=[pytest.param(kind, marks=pytest.mark.system(kind)) for kind in KINDS])
 def own_daemon(request: pytest.FixtureRequest) -> Iterator[Daemon]:
     """A daemon for a test that ends it."""
-    yield from running(request.param, 0)
+    yield from running(request.param)
 
 
-def running(kind: str, registry_port: int) -> Iterator[Daemon]:
+def running(kind: str, *registry_ports: int) -> Iterator[Daemon]:
     missing = why_not(kind)
     if missing:
         pytest.skip(f"{kind}: {missing}")
-    daemon = Daemon(kind, registry_port)
+    daemon = Daemon(kind, *registry_ports)
     try:
         daemon.start()
         daemon.load("busybox")

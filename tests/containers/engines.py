@@ -58,12 +58,12 @@ def why_not(kind: str) -> str:
 class Daemon:
     """One daemon. `stop` and `start` again keep its folder; `remove` takes all of it away."""
 
-    def __init__(self, kind: str, registry_port: int = 0) -> None:
+    def __init__(self, kind: str, *registry_ports: int) -> None:
         self.kind = kind
         self.root = Path(tempfile.mkdtemp(prefix=f"by-{kind[0]}-", dir="/tmp"))  # short: the address of a unix socket has 107 bytes
         self.socket = str(self.root / "engine.sock")
         self.process: subprocess.Popen[bytes] | None = None
-        self._registry_port = registry_port
+        self._registry_ports = registry_ports
 
     def start(self) -> None:
         # A containerd that was killed with its dockerd stays a zombie where process 1 does not reap, and would be waited for.
@@ -100,9 +100,8 @@ class Daemon:
 
     def _registries(self) -> Path:
         path = self.root / "registries.conf"
-        path.write_text(
-            f'unqualified-search-registries = []\n[[registry]]\nlocation = "127.0.0.1:{self._registry_port}"\ninsecure = true\n'
-        )
+        entries = (f'[[registry]]\nlocation = "127.0.0.1:{port}"\ninsecure = true\n' for port in self._registry_ports)
+        path.write_text("unqualified-search-registries = []\n" + "".join(entries))
         return path
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import hashlib
 import json
@@ -14,18 +15,21 @@ from typing import Any
 from containers.engines import root_tar
 
 HELD_MOST_S = 100.0
+USER, PASSWORD = "reader", "let me in"
 MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 _MANIFEST = re.compile(r"/v2/(.+)/manifests/(.+)")
 _BLOB = re.compile(r"/v2/.+/blobs/(sha256:[0-9a-f]{64})")
 
 
 class Registry:
-    """Names that begin with `missing` are not there, names that begin with `secret` are not for us.
+    """Names that begin with `missing` are not there, names that begin with `secret` are not for us. One that `is_private` talks to nobody
+    but `USER` with `PASSWORD`.
 
     While `open` is not set, layers are held back, and `held` of them are being waited for.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_private: bool = False) -> None:
+        self._is_private = is_private
         self.open = threading.Event()
         self.open.set()
         self.held = 0
@@ -64,7 +68,10 @@ class Registry:
 
     def _answer(self, call: BaseHTTPRequestHandler) -> None:
         blob, manifest = _BLOB.fullmatch(call.path), _MANIFEST.fullmatch(call.path)
-        if manifest:
+        if self._is_private and not _is_reader(call):
+            content = json.dumps({"errors": [{"code": "UNAUTHORIZED", "message": "authentication required"}]}).encode()
+            _send(call, 401, content, "application/json", {"WWW-Authenticate": 'Basic realm="registry"'})
+        elif manifest:
             self._manifest(call, *manifest.groups())
         elif blob and blob[1] in self._blobs:
             content = self._blobs[blob[1]]
@@ -126,6 +133,11 @@ class Registry:
                 }
             ).encode()
         return self._manifests[image]
+
+
+def _is_reader(call: BaseHTTPRequestHandler) -> bool:
+    kind, _, told = call.headers.get("Authorization", "").partition(" ")
+    return kind == "Basic" and base64.b64decode(told) == f"{USER}:{PASSWORD}".encode()
 
 
 def _digest(content: bytes) -> str:

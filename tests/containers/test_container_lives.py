@@ -15,7 +15,11 @@ from containers.engines import IMAGE, Daemon
 
 def contained(rig: LocalRig, *command: str, image: str = IMAGE, **fields: object) -> Launch:
     """A Launch into a container; further members of containerProperties by keyword."""
-    plain = {name: fields.pop(name) for name in ("memory_mib", "vcpus", "environment", "timeout_s", "user", "on") if name in fields}
+    plain = {
+        name: fields.pop(name)
+        for name in ("memory_mib", "vcpus", "environment", "timeout_s", "user", "on", "registry_auth")
+        if name in fields
+    }
     return rig.launch(*command, runtime="container", container={"image": image, **fields}, **plain)  # type: ignore[arg-type]
 
 

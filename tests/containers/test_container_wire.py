@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from containers.engines import Daemon
-from containers.registry import Registry
+from containers.registry import PASSWORD, USER, Registry
 from yard import Yard
 
 
@@ -61,6 +63,34 @@ def test_3_an_image_that_is_not_there(yard: Yard, registry: Registry) -> None:
     assert attempt["container"]["reason"].startswith("CannotPullContainerError: ")
     assert "exitCode" not in attempt["container"]
     assert "startedAt" not in attempt
+
+
+def test_a_private_image_is_pulled_with_repository_credentials(yard: Yard, private_registry: Registry) -> None:
+    image = private_registry.name("tools/caller")
+    secrets = yard.client("secretsmanager")
+    good = secrets.create_secret(Name="registry", SecretString=json.dumps({"username": USER, "password": PASSWORD}))["ARN"]
+    odd = secrets.create_secret(Name="odd", SecretString="no JSON")["ARN"]
+    needs = [{"type": "VCPU", "value": "1"}, {"type": "MEMORY", "value": "64"}]
+
+    def ended(name: str, **runs: Any) -> dict[str, Any]:
+        arn = yard.batch.register_job_definition(jobDefinitionName=name, type="container", **runs)["jobDefinitionArn"]
+        return yard.until(yard.submit(arn))
+
+    def single(name: str, **credentials: Any) -> dict[str, Any]:
+        return ended(name, containerProperties={"image": image, "resourceRequirements": needs, **credentials})
+
+    assert single("without")["container"]["reason"].startswith("CannotPullContainerError: ")
+    refused = single("odd", repositoryCredentials={"credentialsParameter": odd})
+    assert refused["container"]["reason"].startswith("ResourceInitializationError: unable to pull secrets or registry auth: ")
+    assert f"{odd} must be JSON with username and password" in refused["container"]["reason"]
+    credentials = {"repositoryCredentials": {"credentialsParameter": good}}
+    member = {"name": "main", "image": private_registry.name("tools/other"), "resourceRequirements": needs, **credentials}
+    task = ended("task", ecsProperties={"taskProperties": [{"containers": [member]}]})
+    assert task["status"] == "SUCCEEDED", task
+    job = single("with", **credentials)
+    assert (job["status"], yard.logs(job)) == ("SUCCEEDED", ["I am tools/caller"])
+    assert job["container"]["repositoryCredentials"] == credentials["repositoryCredentials"]
+    assert PASSWORD not in json.dumps([job, task])
 
 
 def test_out_of_memory_in_awss_words(yard: Yard) -> None:

@@ -35,6 +35,7 @@ SECRET_OPTIONS = {"logDriver": "awslogs", "secretOptions": [{"name": "token", "v
 CREDENTIALS = {"credentialsParameter": SECRET}
 # What a container of its own and one of several have in common.
 COMMON: dict[str, Any] = {
+    "repositoryCredentials": CREDENTIALS,
     "image": "registry.example.com/tools/bwa:0.7.17",
     "command": ["bwa", "Ref::mode"],
     "environment": [{"name": "A", "value": "1"}, {"name": "EMPTY", "value": ""}],
@@ -168,7 +169,6 @@ NOT_TAKEN: list[tuple[str, str, Any, str]] = [
     ("legacy", "volumes", [{"name": "d", "s3filesVolumeConfiguration": S3_FILES}], "s3filesVolumeConfiguration is not available"),
     ("legacy", "logConfiguration", SECRET_OPTIONS, "logConfiguration.secretOptions is not available"),
     ("legacy", "enableExecuteCommand", True, "enableExecuteCommand is not available"),
-    ("legacy", "repositoryCredentials", CREDENTIALS, "repositoryCredentials is not available"),
     ("legacy", "runtimePlatform.operatingSystemFamily", "WINDOWS_SERVER_2022_FULL", "cannot run on this host"),
     ("legacy", "networkConfiguration", {"assignPublicIp": "ENABLED"}, "networkConfiguration not applicable for EC2."),
     ("legacy", "fargatePlatformConfiguration", {"platformVersion": "1.4.0"}, "fargatePlatformConfiguration not applicable for EC2."),
@@ -181,7 +181,6 @@ NOT_TAKEN: list[tuple[str, str, Any, str]] = [
     ("task", "taskProperties[0].platformVersion", "1.4.0", "platformVersion not applicable for EC2."),
     ("task", "taskProperties[0].networkConfiguration", {"assignPublicIp": "ENABLED"}, "networkConfiguration not applicable for EC2."),
     ("task", "taskProperties[0].ephemeralStorage", {"sizeInGiB": 30}, "ephemeralStorage not applicable for EC2."),
-    ("task", "taskProperties[0].containers[0].repositoryCredentials", CREDENTIALS, "containers[0].repositoryCredentials is not available"),
     ("task", "taskProperties[0].containers[0].logConfiguration", SECRET_OPTIONS, "containers[0].logConfiguration.secretOptions is not"),
     (
         *("task", "taskProperties[0].containers[0].firelensConfiguration", {"type": "fluentbit", "options": {"a": "b"}}),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -38,3 +40,22 @@ def secret_variables(container: Mapping[str, Any], resolve: Resolve, about: Want
         for entry in container.get("secrets") or ()
         if entry.get("name") and entry.get("valueFrom")
     }
+
+
+def registry_auth(container: Mapping[str, Any], image: str, resolve: Resolve, about: Wanted) -> str:
+    """What a container's `repositoryCredentials` become: the Engine API's X-Registry-Auth; "" without them.
+
+    The secret is JSON with `username` and `password`, as ECS wants it. Raises `SecretsUnavailable` if it cannot be had or is another thing.
+    """
+    arn = (container.get("repositoryCredentials") or {}).get("credentialsParameter")
+    if not arn:
+        return ""
+    text = resolve(about._replace(value_from=arn, role_arn=container.get("executionRoleArn") or about.role_arn))
+    try:
+        told = json.loads(text)
+        names = {"username": str(told["username"]), "password": str(told["password"])}
+    except (ValueError, KeyError, TypeError):
+        raise SecretsUnavailable(f"{UNABLE}secret {arn} must be JSON with username and password") from None
+    first = image.partition("/")[0]
+    host = first if "/" in image and ("." in first or ":" in first or first == "localhost") else "https://index.docker.io/v1/"
+    return base64.urlsafe_b64encode(json.dumps({**names, "serveraddress": host}).encode()).decode()

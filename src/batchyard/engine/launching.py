@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from batchyard.core import forms, loglines, pods
 from batchyard.engine.dispatch import LaunchOrder
-from batchyard.engine.job_secrets import Resolve, Wanted, no_secrets, secret_variables
+from batchyard.engine.job_secrets import Resolve, Wanted, no_secrets, registry_auth, secret_variables
 from batchyard.model.capacity import Environment, Platform, Queue
 from batchyard.model.job import Job, Specification, node_id
 from batchyard.model.messages import Launch
@@ -89,6 +89,7 @@ class Launcher:
             log_begins=loglines.begins((container.get("logConfiguration") or {}).get("options") or {}),
             container=container if runtime == "container" else {},
             runtime=runtime,
+            registry_auth=self._registry_auth(order, container, container.get("image", "")) if runtime == "container" else "",
         )
 
     def _launch_several(self, order: LaunchOrder, environment: Environment, queue: Queue, runtime: str) -> Launch:
@@ -112,15 +113,12 @@ class Launcher:
             account=spec.account,
             region=spec.region,
             timeout_s=spec.timeout_s,
-            containers=tuple(
-                self._with_variables(order, container, batch, self._base if runtime == "process" else {}) for container in containers
-            ),
+            containers=tuple(self._with_variables(order, container, batch, runtime) for container in containers),
             runtime=runtime,
         )
 
-    def _with_variables(
-        self, order: LaunchOrder, container: TaskContainer, batch: Mapping[str, str], base: Mapping[str, str]
-    ) -> TaskContainer:
+    def _with_variables(self, order: LaunchOrder, container: TaskContainer, batch: Mapping[str, str], runtime: str) -> TaskContainer:
+        base = self._base if runtime == "process" else {}
         own = container.environment
         if order.spec.form == pods.FORM:
             own = pods.expanded(own, batch)
@@ -131,17 +129,20 @@ class Launcher:
                 container=_expanded_command(container.container, known),
             )
         secrets = self._secrets(order, container.container)
+        if runtime == "container":
+            container = replace(container, registry_auth=self._registry_auth(order, container.container, container.image))
         size = {"BATCHYARD_VCPUS": f"{container.vcpus:g}", "BATCHYARD_MEMORY_MIB": str(container.memory_mib)}
         return replace(container, environment={**base, **self._aws(order, own), **own, **secrets, **batch, **size})
 
     def _secrets(self, order: LaunchOrder, container: Mapping[str, Any]) -> dict[str, str]:
         if not container.get("secrets"):
             return {}
-        role = ""
-        if order.spec.form:
-            role = msgspec.json.decode(order.spec.effective).get("taskProperties", [{}])[0].get("executionRoleArn") or ""
-        wanted = Wanted(order.spec.account, order.spec.region, "", role, order.attempt.id)
-        return secret_variables(container, self._resolve, wanted)
+        return secret_variables(container, self._resolve, _wanted(order))
+
+    def _registry_auth(self, order: LaunchOrder, container: Mapping[str, Any], image: str) -> str:
+        if not container.get("repositoryCredentials"):
+            return ""
+        return registry_auth(container, image, self._resolve, _wanted(order))
 
     def _aws(self, order: LaunchOrder, own: Mapping[str, str]) -> dict[str, str]:
         """Where the job finds us. Own keys of the job (AWS_ACCESS_KEY_ID in its definition) must not be mixed with ours."""
@@ -153,6 +154,14 @@ class Launcher:
             variables["AWS_SECRET_ACCESS_KEY"] = keys.secret_access_key
             variables["AWS_SESSION_TOKEN"] = keys.session_token
         return variables
+
+
+def _wanted(order: LaunchOrder) -> Wanted:
+    """On whose behalf secrets are looked up, where a container names no execution role of its own."""
+    role = ""
+    if order.spec.form:
+        role = msgspec.json.decode(order.spec.effective).get("taskProperties", [{}])[0].get("executionRoleArn") or ""
+    return Wanted(order.spec.account, order.spec.region, "", role, order.attempt.id)
 
 
 def _expanded_command(container: Mapping[str, Any], known: Mapping[str, str]) -> dict[str, Any]:

@@ -300,7 +300,8 @@ def _node_options(settings: Settings, choice: sockets.Choice) -> list[str]:
     if choice.daemon is None:
         return []
     told = {"socket": choice.daemon.socket, "network": settings.container_network, "cpu": settings.container_cpu}
-    return ["--pull", settings.pull, *(word for name, value in told.items() for word in (f"--container-{name}", value))]
+    cache = ["--image-cache-gib", f"{settings.image_cache_gib:g}"] if settings.image_cache_gib is not None else []
+    return ["--pull", settings.pull, *cache, *(word for name, value in told.items() for word in (f"--container-{name}", value))]
 
 
 def _warn(provider: LocalProvider, choice: sockets.Choice) -> None:

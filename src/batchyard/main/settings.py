@@ -50,6 +50,7 @@ class Settings:
     container_socket: Path | None = None
     pull: str = "missing"
     container_network: str = "host"
+    image_cache_gib: float | None = None  # None: no bound
     container_cpu: str = "shares"
     enforce_iam: bool | None = None  # None: with profile aws
     webhooks: tuple[str, ...] = ()

@@ -112,7 +112,7 @@ class Launch(Struct, frozen=True, tag=True):
     `containers` are those of a task of several, in the order in which they may start; empty means the one container that the
     fields here describe.
     `runtime` is "process" or "container"; for the latter `container` holds the effective container in AWS's spelling, and `command` may be
-    empty: the image has one.
+    empty: the image has one. `registry_auth` are credentials for the image's registry, as the Engine API's X-Registry-Auth takes them.
     """
 
     attempt: str
@@ -132,6 +132,7 @@ class Launch(Struct, frozen=True, tag=True):
     containers: tuple[TaskContainer, ...] = ()
     log_begins: str = ""  # an event of the log begins with a line in which this pattern is found; "": each line is one
     runtime: str = "process"
+    registry_auth: str = ""
 
 
 class StopAttempt(Struct, frozen=True, tag=True):

@@ -46,6 +46,7 @@ class TaskContainer(Struct, frozen=True, kw_only=True, omit_defaults=True):
     log_stream: str
     log_begins: str = ""  # see `messages.Launch`
     container: dict[str, Any] = {}
+    registry_auth: str = ""  # see `messages.Launch`
 
 
 class ContainerEnd(Struct, frozen=True, kw_only=True, omit_defaults=True):

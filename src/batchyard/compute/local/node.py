@@ -66,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--allow-any-user", action="store_true", help="let jobs ask for any host user, root included")
     parser.add_argument("--container-socket", metavar="PATH", help="run the images of jobs with the Docker or Podman daemon behind it")
     parser.add_argument("--pull", choices=POLICIES, default=POLICIES[0], help="when images are pulled (default: missing)")
+    parser.add_argument("--image-cache-gib", type=float, metavar="N", help="how much images that were pulled may take (default: no bound)")
     parser.add_argument("--container-network", default="host", metavar="NAME", help="the network of containers (default: host)")
     parser.add_argument(
         "--container-cpu", choices=("shares", "hard"), default="shares", help="hard: no container gets more than it asks for"
@@ -80,7 +81,16 @@ def _containers(options: argparse.Namespace, name: str, place: Place, gpus: Gpus
     from batchyard.compute.local.containers.build import container_runner
 
     return container_runner(
-        options.container_socket, options.pull, options.container_network, options.container_cpu == "hard", name, place, gpus, journal, loop
+        options.container_socket,
+        options.pull,
+        options.container_network,
+        options.container_cpu == "hard",
+        options.image_cache_gib,
+        name,
+        place,
+        gpus,
+        journal,
+        loop,
     )
 
 

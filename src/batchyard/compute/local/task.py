@@ -354,6 +354,7 @@ def _launch_of(launch: Launch, container: TaskContainer) -> Launch:
         user=container.user,
         container={"image": container.image, **properties},
         containers=(),
+        registry_auth=container.registry_auth,
     )
 
 

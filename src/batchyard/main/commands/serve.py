@@ -56,6 +56,9 @@ def _pair(option: click.Parameter, text: str) -> tuple[str, str]:
 )
 @click.option("--container-socket", type=click.Path(path_type=Path), help="The daemon's unix socket  [DOCKER_HOST, then the usual places]")
 @click.option("--pull", type=click.Choice(["missing", "always", "never"]), help="When images are pulled  [missing]")
+@click.option(
+    "--image-cache-gib", type=click.FloatRange(min=0, min_open=True), metavar="N", help="What images that were pulled may take  [no bound]"
+)
 @click.option("--container-network", metavar="NAME", help="The network of containers; only on the host's do they reach the service  [host]")
 @click.option("--webhook", "webhooks", multiple=True, metavar="URL", help="POST events of jobs and queues to URL; may be given again")
 @click.option("--log-delivery", type=LATER, metavar="SECONDS", help="How often the access logs of buckets become objects  [60]")
@@ -86,6 +89,7 @@ def serve(
     container_socket: Path | None,
     pull: str | None,
     container_network: str | None,
+    image_cache_gib: float | None,
     container_cpu: str | None,
     webhooks: tuple[str, ...],
     log_delivery: float | None,
@@ -117,6 +121,7 @@ def serve(
         "container_socket": container_socket,
         "pull": pull,
         "container_network": container_network,
+        "image_cache_gib": image_cache_gib,
         "container_cpu": container_cpu,
         "webhooks": webhooks,
         "log_delivery_s": log_delivery,

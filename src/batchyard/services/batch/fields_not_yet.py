@@ -12,7 +12,6 @@ from typing import Any
 from batchyard.model.fault import client_fault
 
 _EXEC = "ECS Exec: commands inside of a job that runs"
-_CREDENTIALS = "credentials of registries from a secret (log the daemon in instead)"
 
 # Any value that is not empty is refused.
 FIELDS_NOT_YET: dict[str, dict[str, str]] = {
@@ -32,8 +31,6 @@ FIELDS_NOT_YET: dict[str, dict[str, str]] = {
     },
     "RegisterJobDefinition": {
         "containerProperties.logConfiguration.secretOptions": "log drivers other than awslogs, which alone have options to keep secret",
-        "containerProperties.repositoryCredentials": _CREDENTIALS,
-        "ecsProperties.taskProperties[].containers[].repositoryCredentials": _CREDENTIALS,
         "containerProperties.enableExecuteCommand": _EXEC,
         "containerProperties.volumes[].efsVolumeConfiguration": "EFS volumes",
         "containerProperties.volumes[].s3filesVolumeConfiguration": "S3 Files volumes",

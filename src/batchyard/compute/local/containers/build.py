@@ -6,6 +6,7 @@ import resource
 from pathlib import Path
 
 from batchyard.compute.local import knobs
+from batchyard.compute.local.containers.cache import FILE, ImageCache
 from batchyard.compute.local.containers.engine import Engine
 from batchyard.compute.local.containers.images import Images
 from batchyard.compute.local.containers.mapping import Surroundings
@@ -21,10 +22,20 @@ _MODEST = 16384  # what may be granted where the limits of processes cannot be r
 
 
 def container_runner(
-    socket: str, pull: str, network: str, hard_cpus: bool, node: str, place: Place, gpus: Gpus, journal: Journal, loop: Loop
+    socket: str,
+    pull: str,
+    network: str,
+    hard_cpus: bool,
+    cache_gib: float | None,
+    node: str,
+    place: Place,
+    gpus: Gpus,
+    journal: Journal,
+    loop: Loop,
 ) -> ContainerRunner:
-    """The runtime over the daemon behind `socket`. It does not have to answer yet."""
+    """The runtime over the daemon behind `socket`. It does not have to answer yet. `cache_gib` bounds the images that it pulls."""
     engine = Engine(loop, socket)
+    cache = ImageCache(engine, cache_gib, place.logs.parent / FILE, _say)
     around = Surroundings(
         node=node,
         network=network,
@@ -33,7 +44,7 @@ def container_runner(
         default_ulimits=_modest_limits(),
         notices=f"{place.work}/notices" if Path(f"{place.work}/notices").is_dir() else "",
     )
-    return ContainerRunner(engine, Images(engine, pull), around, place.logs, place.work, gpus, journal, loop)
+    return ContainerRunner(engine, Images(engine, pull, cache), around, place.logs, place.work, gpus, journal, loop)
 
 
 def _modest_limits() -> tuple[tuple[str, int], ...]:
@@ -45,3 +56,8 @@ def _modest_limits() -> tuple[tuple[str, int], ...]:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     files = _MODEST if most == resource.RLIM_INFINITY else min(most, _MODEST)
     return (("nofile", files), ("nproc", _MODEST))
+
+
+def _say(sentence: str) -> None:
+    """Into the node's log."""
+    print(sentence, flush=True)  # noqa: T201 - its log is its output

@@ -52,13 +52,28 @@ class Engine:
         answer = await self._ask("GET", f"/images/{_path(name)}/json", refused=(404,))
         return answer.status == 200
 
-    async def pull(self, name: str) -> None:
-        """Fetch an image. EngineError with the daemon's words if it cannot be."""
+    async def image_sizes(self) -> dict[str, int]:
+        """Bytes of every image that has a name, by each of its `full_name`s. What layers share is counted in each image."""
+        answer = await self._ask("GET", "/images/json")
+        return {
+            full_name(name): int(image.get("Size") or 0)
+            for image in answer.content or ()
+            for name in (*(image.get("RepoTags") or ()), *(image.get("RepoDigests") or ()))
+        }
+
+    async def remove_image(self, name: str) -> None:
+        """Remove an image. EngineError 409 if a container uses it."""
+        await self._ask("DELETE", f"/images/{_path(name)}", refused=(404,), within_s=REMOVE_S)
+
+    async def pull(self, name: str, auth: str = "") -> None:
+        """Fetch an image, with the credentials `auth` (see `registry_auth`) if there are any. EngineError with the daemon's words if it
+        cannot be."""
         connection = Connection(self._loop, self.path)
         try:
             what = f"pull of {name}"
             connection.within(PULL_SILENCE_S, what)
-            await connection.send("POST", await self._target(f"/images/create?fromImage={quote(_with_tag(name), safe='')}"))
+            target = await self._target(f"/images/create?fromImage={quote(_with_tag(name), safe='')}")
+            await connection.send("POST", target, headers={"X-Registry-Auth": auth} if auth else {})
             head = await connection.head()
             waiting = b""
             async for piece in connection.body(head):
@@ -184,6 +199,11 @@ def _path(name: str) -> str:
 def _with_tag(name: str) -> str:
     """The name as a pull takes it: without tag and digest it would fetch every tag that there is."""
     return name if "@" in name or ":" in name.rpartition("/")[2] else f"{name}:latest"
+
+
+def full_name(name: str) -> str:
+    """An image's name as Docker shows it: with a tag or a digest; without the usual registry, which Podman names."""
+    return _with_tag(name.removeprefix("docker.io/").removeprefix("library/"))
 
 
 def _look_for_error(line: bytes) -> None:

@@ -121,6 +121,7 @@ class ContainerRunner:
         return bool(self._clearing)
 
     def close(self) -> None:
+        self._images.close()
         for meter in self._meters.values():
             meter.close()
 
@@ -163,7 +164,9 @@ class ContainerRunner:
                 if not self._orphans.done:
                     raise CannotStart(f"CannotCreateContainerError: {self._trouble}")
                 container = run.launch.container
-                image = await self._images.ready(container.get("image", ""), container.get("imagePullPolicy", ""), is_asked=is_asked)
+                image = await self._images.ready(
+                    container.get("image", ""), container.get("imagePullPolicy", ""), auth=run.launch.registry_auth, is_asked=is_asked
+                )
                 await self._entrance.enter()
                 try:
                     log = await self._started(run, meter, image)

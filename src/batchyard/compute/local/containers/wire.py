@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from batchyard.compute.local.loop import READ, WRITE, Loop, Timer, boot_s
 from batchyard.compute.local.tasks import Promise, pause
 
+NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 _READ_BYTES = 65536
 _HEAD_BYTES_MAX = 65536
 _FULL_S = 0.02  # a daemon whose queue of connections is full is asked again after so long
@@ -86,12 +88,15 @@ class Connection:
             if self._socket.fileno() >= 0:
                 self._loop.forget(descriptor)
 
-    async def send(self, method: str, target: str, body: Any = None, *, upgrade: bool = False) -> None:
+    async def send(
+        self, method: str, target: str, body: Any = None, *, upgrade: bool = False, headers: Mapping[str, str] = NO_HEADERS
+    ) -> None:
         """Connect and send a request; `body` goes as JSON."""
         content = json.dumps(body).encode() if body is not None else b""
         lines = [f"{method} {target} HTTP/1.1", "Host: engine", f"Content-Length: {len(content)}"]
         lines += ["Content-Type: application/json"] if content else []
         lines += ["Upgrade: tcp", "Connection: Upgrade"] if upgrade else ["Connection: close"]
+        lines += [f"{name}: {value}" for name, value in headers.items()]
         waiting = memoryview("\r\n".join((*lines, "", "")).encode() + content)
         try:
             await self._connect()

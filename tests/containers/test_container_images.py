@@ -1,0 +1,81 @@
+"""What images cost a node: credentials of registries, the bound of what is pulled, and what is never removed."""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+
+import pytest
+
+from compute.compute_rig import LocalRig
+from containers.engines import IMAGE, Daemon
+from containers.registry import PASSWORD, USER, Registry
+from containers.test_container_lives import contained, run
+from containers.test_container_pulls import fresh
+
+TINY = ("--image-cache-gib", "0.000001")  # less than any image: whatever can go, goes
+
+
+def auth(user: str, password: str, registry: Registry) -> str:
+    told = {"username": user, "password": password, "serveraddress": f"127.0.0.1:{registry.port}"}
+    return base64.urlsafe_b64encode(json.dumps(told).encode()).decode()
+
+
+async def test_a_private_image_is_pulled_with_the_credentials_of_its_launch(
+    local: LocalRig, private_registry: Registry, request: pytest.FixtureRequest
+) -> None:
+    registry, image = private_registry, fresh(request, "private")
+    for wrong in ("", auth(USER, "wrong", registry)):
+        launch = contained(local, image=registry.name(image), registry_auth=wrong)
+        local.provider.carry_out([launch])
+        refused = await local.ended(launch.attempt)
+        assert (refused.cause, refused.exit_code) == ("not-started", None)
+        assert refused.reason.startswith("CannotPullContainerError: Error response from daemon: ")
+    launch = contained(local, image=registry.name(image), registry_auth=auth(USER, PASSWORD, registry))
+    local.provider.carry_out([launch])
+    assert (await local.ended(launch.attempt)).exit_code == 0
+    assert local.log(launch.attempt) == [f"I am {image}"]
+
+
+def is_there(daemon: Daemon, name: str) -> bool:
+    return any(tag.endswith(name) for tag in daemon.images())
+
+
+@pytest.mark.parametrize("local", [TINY], indirect=True)
+async def test_what_was_pulled_goes_when_it_is_too_much_and_not_used(
+    local: LocalRig, shared_daemon: Daemon, registry: Registry, request: pytest.FixtureRequest
+) -> None:
+    first, held, last = (f"{registry.name(fresh(request, what))}:latest" for what in ("first", "held", "last"))
+    remembered = Path(local.directory / "images.json")
+    await run(local, image=first)
+    holder = contained(local, "sleep", "1000", image=held)
+    local.provider.carry_out([holder])
+    await local.started(holder.attempt)
+    assert set(json.loads(remembered.read_text())) == {first, held}
+    assert is_there(shared_daemon, first), "what was used a moment ago may be about to start again"
+
+    await local.provider.shut_down(0.0)  # the memory outlives the node; make all of it old
+    remembered.write_text(json.dumps({name: 1000 + number for number, name in enumerate((first, held))}))
+    await local.connect(2)
+    await local.up("i-1")
+    holder = contained(local, "sleep", "1000", image=held)
+    local.provider.carry_out([holder])
+    await local.started(holder.attempt)
+    await run(local, image=last)
+    await local.eventually(lambda: not is_there(shared_daemon, first), "the image that nobody uses is removed")
+    assert is_there(shared_daemon, held) and is_there(shared_daemon, last) and is_there(shared_daemon, IMAGE)
+    assert set(json.loads(remembered.read_text())) == {held, last}
+    assert (await run(local, image=first))[0].exit_code == 0  # pulled again
+
+
+@pytest.mark.parametrize("local", [TINY], indirect=True)
+async def test_an_image_that_the_node_did_not_pull_is_never_removed(
+    local: LocalRig, shared_daemon: Daemon, registry: Registry, request: pytest.FixtureRequest
+) -> None:
+    shared_daemon.load("built")
+    assert (await run(local, "true", image="built:latest"))[0].exit_code == 0
+    pulled = registry.name(fresh(request, "pulled"))
+    assert (await run(local, image=pulled))[0].exit_code == 0
+    assert set(json.loads((local.directory / "images.json").read_text())) == {f"{pulled}:latest"}
+    assert is_there(shared_daemon, "built:latest")
