@@ -53,6 +53,9 @@ class Numbers:
         self.can_shrink = can_shrink
         self.volumes_max: int | None = 16
         self.smallest_bytes = 1 * MIB
+        self.largest_bytes: int | None = None
+        self.unit_bytes = 4096
+        self.left: int | None = None
         self.calls: list[str] = []
         self.failure = ""
         self.sick = ""
@@ -66,6 +69,9 @@ class Numbers:
 
     def volumes(self) -> tuple[int, ...]:
         return tuple(self.sizes)
+
+    def grows_left(self) -> int | None:
+        return self.left
 
     def grow(self, size_bytes: int) -> None:
         self.calls.append(f"grow {size_bytes}")

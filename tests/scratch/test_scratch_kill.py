@@ -105,7 +105,7 @@ def scrub(kind: str, place: Plot) -> None:
         assert "no errors found" in checked.stdout
     else:
         subprocess.run(["umount", str(place.mount)], check=True, timeout=60)
-        device = loop.device_of(place.store / "volume.img")
+        device = loop.device_of(place.store / "volume-0000.img")
         assert device is not None
         checked = subprocess.run(["xfs_repair", "-n", device], capture_output=True, text=True, timeout=120)
         assert checked.returncode == 0, checked.stdout + checked.stderr

@@ -1,57 +1,60 @@
-"""A btrfs over loop devices: grows by another device, shrinks by one less, both while jobs write."""
+"""A btrfs over several disks: grows by another disk, shrinks by one less, both while jobs write."""
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import uuid
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from batchyard.scratch import loop, tools
+from batchyard.scratch.disks import Disks, opened
 from batchyard.scratch.ledger import MAKING, MEMBER, REMOVING, Book, Ledger, Volume
-from batchyard.scratch.loop import Step, no_step
+from batchyard.scratch.loop import LoopDisks, Step, no_step
 from batchyard.scratch.policy import MIB
 from batchyard.scratch.provision import ScratchError, Usage
 
 KIND = "loop-btrfs"
+_SMALLEST = 32 * MIB
 _SYSFS = Path("/sys/fs/btrfs")
 _OPTIONS = "noatime,nodiscard"  # discarding would give the blocks of the backing file back, which somebody else could take
 _LOST_PER_DEVICE = 2 * MIB  # the head of each device, and what is too little for a chunk
 _QUICK_S = 60.0
+log = logging.getLogger(__name__)
 
 
-class BtrfsLoop:
-    """Backing files in `store`, one loop device on each, one btrfs of them all at `mount`."""
+class Btrfs:
+    """One btrfs at `mount`, of all the disks that the ledger has."""
 
     can_shrink = True
-    volumes_max: int | None = 16
-    smallest_bytes = 32 * MIB
 
     def __init__(
         self,
-        store: Path,
+        ledger: Ledger,
+        disks: Disks,
         mount: Path,
         initial_bytes: int,
         *,
         step: Step = no_step,
         remove_timeout_s: float = 3600.0,
-        patience_s: float = 60.0,
     ) -> None:
         """`step` is told the name of each step that was done; `remove_timeout_s` bounds the moving of what a removed volume holds."""
-        loop.must_be_root()
-        self._ledger = Ledger(store, patience_s=patience_s)
-        self._store, self._mount, self._initial = store, mount, initial_bytes
+        self._ledger, self._disks = ledger, disks
+        self._mount, self._initial = mount, initial_bytes
         self._step = step
         self._remove_timeout_s = remove_timeout_s
+        self.volumes_max: int | None = disks.volumes_max
+        self.smallest_bytes = max(_SMALLEST, disks.smallest_bytes)
+        self.largest_bytes: int | None = disks.largest_bytes
+        self.unit_bytes = disks.unit_bytes
 
     def ensure(self) -> None:
         """See `Backend.ensure`."""
-        book = self._ledger.book
-        if book is None:
-            first = Volume(_name(0), self._initial)
-            book = Book(KIND, str(self._mount.resolve()), str(uuid.uuid4())).with_volume(first)
+        book, is_new = opened(self._ledger, self._disks, "btrfs", self._mount, self._initial)
+        if is_new:
             self._write(book, "recorded-first")
-        if (book.backend, book.mount) != (KIND, str(self._mount.resolve())):
-            raise ScratchError(f"{self._store} holds {book.backend} of {book.mount}: give this one a --store of its own")
         if loop.mounted_from(self._mount) is None:
             self._bring_up()
         elif not self._is_ours():
@@ -76,38 +79,38 @@ class BtrfsLoop:
         """See `Backend.volumes`. A volume that is being made counts: it has its bytes."""
         return tuple(one.size_bytes for one in self._book.volumes)
 
+    def grows_left(self) -> int | None:
+        """See `Backend.grows_left`: by another disk, always."""
+        return None
+
     def grow(self, size_bytes: int) -> None:
         """See `Backend.grow`."""
         if any(one.state != MEMBER for one in self._book.volumes):
             self._settle()  # what an earlier failure left
-        book = self._book
-        volume = Volume(_name(book.number), size_bytes)
-        self._write(book.with_volume(volume), "recorded")
-        path = self._store / volume.name
+        volume = Volume(self._disks.name(self._book), size_bytes)
+        self._write(self._book.with_volume(volume), "recorded")
         try:
-            tools.allocate(path, size_bytes)
-            self._step("allocated")
-            device = loop.attach(path, self._ledger.lock)
+            volume = self._made(volume, "allocated")
+            device = self._disks.attach(volume)
             self._step("attached")
-            tools.run(["btrfs", "device", "add", "-K", "-f", device, str(self._mount)], timeout_s=_QUICK_S, holding=self._ledger.lock)
+            self._run(["btrfs", "device", "add", "-K", "-f", device, str(self._mount)], _QUICK_S)
             self._step("added")
         except ScratchError:
             self._settle()
             raise
-        self._write(self._book.with_volume(Volume(volume.name, size_bytes, MEMBER)), "grown")
+        self._write(self._book.with_volume(replace(volume, state=MEMBER)), "grown")
 
     def shrink(self, index: int) -> None:
         """See `Backend.shrink`."""
         volume = self._book.volumes[index]
         if index == 0:
             raise ScratchError("the first volume is never given back")
-        path = self._store / volume.name
-        self._write(self._book.with_volume(Volume(volume.name, volume.size_bytes, REMOVING)), "recorded")
+        self._write(self._book.with_volume(replace(volume, state=REMOVING)), "recorded")
         try:
-            device = loop.device_of(path)
+            device = self._disks.device_of(volume)
             if device is None:
-                raise ScratchError(f"there is no loop device on {path}")
-            tools.run(["btrfs", "device", "remove", device, str(self._mount)], timeout_s=self._remove_timeout_s, holding=self._ledger.lock)
+                raise ScratchError(f"this machine has no device of {volume.id or volume.name}")
+            self._run(["btrfs", "device", "remove", device, str(self._mount)], self._remove_timeout_s)
             self._step("removed")
         except ScratchError:
             self._settle()
@@ -138,7 +141,7 @@ class BtrfsLoop:
     @property
     def _book(self) -> Book:
         if self._ledger.book is None:
-            raise ScratchError(f"{self._store} holds no volumes yet")
+            raise ScratchError(f"{self._ledger.folder} holds no volumes yet")
         return self._ledger.book
 
     def _write(self, book: Book, step: str) -> None:
@@ -157,67 +160,100 @@ class BtrfsLoop:
             return {f"/dev/{entry.name}" for entry in folder.iterdir()}
         return set()
 
+    def _made(self, volume: Volume, step: str) -> Volume:
+        """The disk, and what is to be known of it on record."""
+        made = self._disks.make(volume)
+        self._step(step)
+        if made != volume:
+            self._write(self._book.with_volume(made), "identified")
+        return made
+
     def _bring_up(self) -> None:
         """Mount: the first time made anew, after a restart of the machine with all its devices."""
-        book, lock = self._book, self._ledger.lock
-        first = book.volumes[0]
+        first = self._book.volumes[0]
         if first.state == MAKING:
-            path = self._store / first.name
-            loop.detach(path, lock)
-            path.unlink(missing_ok=True)
-            tools.allocate(path, first.size_bytes)
-            self._step("allocated-first")
-            argv = ["mkfs.btrfs", "-q", "-K", "-f", "-U", book.file_system, "-d", "single", "-m", "single", str(path)]
-            tools.run(argv, timeout_s=_QUICK_S, holding=lock)
+            first = self._made(first, "allocated-first")
+            device = self._disks.attach(first)
+            self._run(["wipefs", "--all", "--quiet", device], _QUICK_S)  # else a UUID of an earlier attempt counts as taken
+            argv = ["mkfs.btrfs", "-q", "-K", "-f", "-U", self._book.file_system, "-d", "single", "-m", "single", device]
+            self._run(argv, _QUICK_S)
             self._step("formatted-first")
         devices = []
-        for volume in book.volumes:
-            path = self._store / volume.name
-            if path.exists() and _file_system_on(path) == book.file_system:
-                device = loop.attach(path, lock)
-                tools.run(["btrfs", "device", "scan", device], timeout_s=_QUICK_S, holding=lock)
+        for volume in self._book.volumes:
+            found = self._disks.find(volume)
+            if found is None:
+                continue
+            device = self._disks.attach(found)
+            if _file_system_on(Path(device)) == self._book.file_system:
+                self._run(["btrfs", "device", "scan", device], _QUICK_S)
                 devices.append(device)
         self._step("attached-first")
         if not devices:
-            raise ScratchError(f"none of the volumes that {self._store} records holds its file system {book.file_system}")
+            raise ScratchError(
+                f"none of the volumes that {self._ledger.folder} records holds its file system {self._book.file_system}:"
+                " what was there is lost, and `batchyard scratch retire` takes away what is left"
+            )
         options = ",".join([_OPTIONS, *(f"device={device}" for device in devices)])
-        loop.mount("btrfs", devices[0], self._mount, options, lock)
+        loop.mount("btrfs", devices[0], self._mount, options, self._ledger.lock)
         self._step("mounted-first")
 
     def _settle(self) -> None:
-        """Make the record agree with the kernel: what it has is a member, what it has not goes, and so do devices of nobody."""
+        """Make the record agree with the kernel: what it has is a member, what it has not goes, and so do disks of nobody."""
         present = self._devices()
         for volume in self._book.volumes:
-            device = loop.device_of(self._store / volume.name)
+            device = self._disks.device_of(volume)
             if device is not None and device in present:
                 if volume.state != MEMBER:
-                    self._write(self._book.with_volume(Volume(volume.name, volume.size_bytes, MEMBER)), "settled")
+                    self._write(self._book.with_volume(replace(volume, state=MEMBER)), "settled")
             elif volume.state == MEMBER:
-                raise ScratchError(f"{volume.name} is recorded as a part of the file system at {self._mount}, which does not have it")
+                raise ScratchError(
+                    f"{volume.id or volume.name} is recorded as a part of the file system at {self._mount}, which does not have it"
+                )
             else:
-                self._drop(volume)
-        owned = {str((self._store / volume.name).resolve()) for volume in self._book.volumes}
-        inside = f"{self._store.resolve()}/"
-        for device, backing in loop.attached().items():
-            if backing.startswith(inside) and backing not in owned and device not in present:
-                tools.run(["losetup", "--detach", device], timeout_s=20, holding=self._ledger.lock)
+                self._drop_if_possible(volume)
+        self._disks.sweep(self._book.volumes, present)
+
+    def _drop_if_possible(self, volume: Volume) -> None:
+        """One that cannot be got rid of stays on record, is tried again, and does not keep others from coming."""
+        try:
+            self._drop(volume)
+        except ScratchError as error:
+            log.error("%s is not a part of the file system, and cannot be taken away for now: %s", volume.id or volume.name, error)
 
     def _drop(self, volume: Volume) -> None:
-        """The device, the file and the record, in this order: each step can be repeated."""
-        path = self._store / volume.name
-        loop.detach(path, self._ledger.lock)
-        self._step("detached")
-        path.unlink(missing_ok=True)
-        tools.sync_folder(self._store)
-        self._step("unlinked")
+        """The device, the disk and the record, in this order: each step can be repeated."""
+        found = self._disks.find(volume)
+        if found is not None:
+            self._disks.detach(found)
+            self._step("detached")
+            self._disks.delete(found)
+            self._step("unlinked")
         self._write(self._book.without(volume.name), "forgotten")
+
+    def _run(self, argv: list[str], timeout_s: float) -> None:
+        tools.run(argv, timeout_s=timeout_s, holding=self._ledger.lock)
+
+
+class BtrfsLoop(Btrfs):
+    """Backing files in `store`, one loop device on each, one btrfs of them all at `mount`."""
+
+    def __init__(
+        self,
+        store: Path,
+        mount: Path,
+        initial_bytes: int,
+        *,
+        step: Step = no_step,
+        remove_timeout_s: float = 3600.0,
+        patience_s: float = 60.0,
+    ) -> None:
+        """`patience_s`: how long to wait for the commands of a dead daemon; the others as `Btrfs` has them."""
+        loop.must_be_root()
+        ledger = Ledger(store, patience_s=patience_s)
+        super().__init__(ledger, LoopDisks(ledger, step), mount, initial_bytes, step=step, remove_timeout_s=remove_timeout_s)
 
 
 _TAKEN = ("bytes_used", "bytes_may_use", "bytes_reserved", "bytes_pinned", "bytes_readonly")
-
-
-def _name(number: int) -> str:
-    return f"volume-{number:04}.img"
 
 
 def _number(path: Path) -> int:
@@ -226,7 +262,7 @@ def _number(path: Path) -> int:
 
 
 def _file_system_on(path: Path) -> str | None:
-    """The UUID in the btrfs superblock of a file; None where there is none."""
+    """The UUID in the btrfs superblock of a device; None where there is none."""
     with open(path, "rb") as file:
         file.seek(65536)
         block = file.read(72)

@@ -117,6 +117,8 @@ class Daemon:
             can_shrink=limits.can_shrink and backend.can_shrink,
             volumes_max=None if backend.volumes_max is None else min(limits.volumes_max or backend.volumes_max, backend.volumes_max),
             smallest_bytes=max(limits.smallest_bytes, backend.smallest_bytes),
+            most_bytes=backend.largest_bytes,
+            unit_bytes=max(limits.unit_bytes, backend.unit_bytes),
         )
         self.counters = Counters()
         self._meter = meter or Meter()
@@ -198,6 +200,7 @@ class Daemon:
             grow_s=max(self._grows),
             look_s=0.0 if self._looked_s is None else now_s - self._looked_s,
             quiet_s=self._meter.quiet_s(now_s),
+            grows_left=self._backend.grows_left(),
             is_growing=self._work is not None,
             retry_at_s=self._retry_at_s,
         )

@@ -20,11 +20,12 @@ MAKING, MEMBER, REMOVING = "making", "member", "removing"
 
 
 class Volume(Struct, frozen=True, omit_defaults=True):
-    """One backing file; `state` is what was about to be done with it."""
+    """One disk; `state` is what was about to be done with it."""
 
     name: str
     size_bytes: int
     state: str = MAKING
+    id: str = ""  # what the cloud calls it, once that is known
 
 
 class Book(Struct, frozen=True, omit_defaults=True):
@@ -36,6 +37,8 @@ class Book(Struct, frozen=True, omit_defaults=True):
     volumes: tuple[Volume, ...] = ()
     number: int = 0  # of the next volume: names are not used twice
     growing_to_bytes: int = 0  # xfs, quota: the size that the one volume is about to have
+    owner: str = ""  # the instance whose volumes these are
+    enlarged_at_s: tuple[float, ...] = ()  # when a volume was last asked to be larger: a cloud does that only so often
 
     def with_volume(self, changed: Volume) -> Book:
         """The book with the volume of that name exchanged, or added."""
@@ -83,6 +86,12 @@ class Ledger:
     def forget(self) -> None:
         """Nothing is owned here any more."""
         (self.folder / NAME).unlink(missing_ok=True)
+        sync_folder(self.folder)
+        self.book = None
+
+    def set_aside(self, whose: str) -> None:
+        """The record is of somebody else's volumes: keep it under another name, and begin anew."""
+        (self.folder / NAME).replace(self.folder / f"volumes-of-{whose}.json")
         sync_folder(self.folder)
         self.book = None
 

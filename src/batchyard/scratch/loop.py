@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from batchyard.scratch import tools
+from batchyard.scratch.ledger import Book, Ledger, Volume
+from batchyard.scratch.policy import BLOCK_BYTES, MIB
 from batchyard.scratch.provision import ScratchError
 from batchyard.scratch.tools import run, until
 
@@ -99,3 +102,87 @@ def must_be_root() -> None:
         raise ScratchError("loop volumes need root; without it there is --backend quota")
     if not Path("/dev/loop-control").exists():
         raise ScratchError("this kernel has no loop devices (/dev/loop-control is missing); there is --backend quota")
+
+
+class LoopDisks:
+    """Files in the folder of a ledger, a loop device on each."""
+
+    kind = "loop"
+    unit_bytes = BLOCK_BYTES
+    smallest_bytes = 32 * MIB
+    largest_bytes = 1 << 62
+    volumes_max = 16
+
+    def __init__(self, ledger: Ledger, step: Step = no_step) -> None:
+        """Refuses where loop devices cannot be."""
+        must_be_root()
+        self._step = step
+        self._folder, self._lock = ledger.folder, ledger.lock
+
+    def owner(self) -> str:
+        """See `Disks.owner`: the files lie beside their record."""
+        return ""
+
+    def name(self, book: Book) -> str:
+        """See `Disks.name`."""
+        return f"volume-{book.number:04}.img"
+
+    def make(self, volume: Volume) -> Volume:
+        """See `Disks.make`."""
+        tools.allocate(self._path(volume), volume.size_bytes)
+        return volume
+
+    def find(self, volume: Volume) -> Volume | None:
+        """See `Disks.find`."""
+        return volume if self._path(volume).exists() else None
+
+    def attach(self, volume: Volume) -> str:
+        """See `Disks.attach`."""
+        return attach(self._path(volume), self._lock)
+
+    def device_of(self, volume: Volume) -> str | None:
+        """See `Disks.device_of`."""
+        return device_of(self._path(volume))
+
+    def detach(self, volume: Volume) -> None:
+        """See `Disks.detach`."""
+        detach(self._path(volume), self._lock)
+
+    def delete(self, volume: Volume) -> None:
+        """See `Disks.delete`."""
+        self._path(volume).unlink(missing_ok=True)
+        tools.sync_folder(self._folder)
+
+    def enlarge(self, volume: Volume, size_bytes: int) -> None:
+        """See `Disks.enlarge`."""
+        path = self._path(volume)
+        device = attach(path, self._lock)
+        if path.stat().st_size < size_bytes or size_of(device) < size_bytes:
+            tools.allocate(path, size_bytes, volume.size_bytes)
+        self._step("allocated")
+        if size_of(device) < size_bytes:
+            reread_size(device, size_bytes, self._lock)
+
+    def take_back(self, volume: Volume) -> bool:
+        """See `Disks.take_back`: what was had of the file without the device being larger is given back."""
+        path = self._path(volume)
+        device = device_of(path)
+        if device is None or size_of(device) > volume.size_bytes:
+            return False
+        os.truncate(path, volume.size_bytes)
+        return True
+
+    def grows_left(self, book: Book) -> int | None:
+        """See `Disks.grows_left`."""
+        return None
+
+    def sweep(self, known: Iterable[Volume], in_use: set[str]) -> None:
+        """See `Disks.sweep`: devices on files of the folder that are nobody's."""
+        owned = {str(self._path(volume).resolve()) for volume in known}
+        inside = f"{self._folder.resolve()}/"
+        for device, backing in attached().items():
+            if backing.startswith(inside) and backing not in owned and device not in in_use:
+                run(["losetup", "--detach", device], timeout_s=_QUICK_S, holding=self._lock)
+
+    def _path(self, volume: Volume) -> Path:
+        return self._folder / volume.name

@@ -24,8 +24,10 @@ class Limits:
 
     cap_bytes: int  # of all volumes together; holds to the byte
     step_bytes: int  # the smallest volume that is worth making, but for the last one before the cap
-    largest_bytes: int = 1024 * GIB  # of one volume
+    largest_bytes: int = 1024 * GIB  # of one volume, as long as the cap is reached with as many as there may be
+    most_bytes: int | None = None  # of one volume: there are no larger ones
     smallest_bytes: int = 16 * MIB  # what a file system can still use
+    unit_bytes: int = BLOCK_BYTES  # volumes are whole numbers of these
     volumes_max: int | None = 16  # None: one volume that is made larger
     level: float = 0.2  # less than this part free: grow, whatever the rate
     level_bytes_max: int = 32 * GIB  # ... but a large volume need not have more free than this
@@ -51,6 +53,7 @@ class State:
     grow_s: float = 1.0  # how long a grow takes, as measured
     look_s: float = 0.0  # how long ago the look before this one was
     quiet_s: float = 0.0  # for how long nothing was written
+    grows_left: int | None = None  # how often it may still grow for now, where that is counted
     is_growing: bool = False
     retry_at_s: float = 0.0  # after a failed grow: not before this
 
@@ -168,9 +171,12 @@ def _needed_for_rate(state: State, limits: Limits) -> int:
 
 def _size(state: State, limits: Limits) -> int | Refuse:
     """How many bytes to ask for: as much again, or what the rate needs; never past the cap, nor so little that the cap is out of reach."""
-    room = (limits.cap_bytes - state.capacity_bytes) // BLOCK_BYTES * BLOCK_BYTES
+    unit = limits.unit_bytes
+    room = (limits.cap_bytes - state.capacity_bytes) // unit * unit
     if room < limits.smallest_bytes:
         return Refuse(f"the cap of {limits.cap_bytes} bytes is reached")
+    if state.grows_left == 0:
+        return Refuse("it has grown as often as it may for now")
     size = max(limits.step_bytes, state.capacity_bytes, 2 * trigger_bytes(state, limits) - state.free_bytes)
     size = min(size, limits.largest_bytes)
     if limits.volumes_max is not None:
@@ -178,8 +184,12 @@ def _size(state: State, limits: Limits) -> int | Refuse:
         if left <= 0:
             return Refuse(f"there are {len(state.volumes)} volumes, as many as there may be")
         size = max(size, -(-room // left))
-    size = min(room, -(-size // BLOCK_BYTES) * BLOCK_BYTES)
-    return room if room - size < max(limits.smallest_bytes, limits.step_bytes // 4) else size
+    elif state.grows_left:
+        size = max(size, -(-room // state.grows_left))
+    size = min(room, -(-size // unit) * unit)
+    if room - size < max(limits.smallest_bytes, limits.step_bytes // 4):
+        size = room
+    return size if limits.most_bytes is None else min(size, limits.most_bytes)
 
 
 def _to_give_back(state: State, limits: Limits) -> int | None:

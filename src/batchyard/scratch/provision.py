@@ -31,6 +31,8 @@ class Backend(Protocol):
     can_shrink: bool
     volumes_max: int | None
     smallest_bytes: int
+    largest_bytes: int | None
+    unit_bytes: int
 
     def ensure(self) -> None:
         """Bring up what is recorded, or make it; finish or undo what a crash left half-way. Idempotent."""
@@ -40,6 +42,9 @@ class Backend(Protocol):
 
     def volumes(self) -> tuple[int, ...]:
         """Sizes in bytes of what is there, the first one first."""
+
+    def grows_left(self) -> int | None:
+        """How often it may still grow for now; None: as often as there are volumes to be had."""
 
     def grow(self, size_bytes: int) -> None:
         """Get `size_bytes` more. When it raises, all is as before."""

@@ -16,7 +16,7 @@ import msgspec
 from batchyard.scratch import tools
 from batchyard.scratch.ledger import MEMBER, Book, Ledger, Volume
 from batchyard.scratch.loop import Step, no_step
-from batchyard.scratch.policy import MIB
+from batchyard.scratch.policy import BLOCK_BYTES, MIB
 from batchyard.scratch.provision import NoRoom, ScratchError, Usage
 
 KIND = "quota"
@@ -31,6 +31,8 @@ class QuotaDirectory:
     can_shrink = False
     volumes_max: int | None = None
     smallest_bytes = 1 * MIB
+    largest_bytes: int | None = None
+    unit_bytes = BLOCK_BYTES
 
     def __init__(
         self,
@@ -80,6 +82,10 @@ class QuotaDirectory:
     def volumes(self) -> tuple[int, ...]:
         """See `Backend.volumes`: the limit."""
         return tuple(one.size_bytes for one in self._book.volumes)
+
+    def grows_left(self) -> int | None:
+        """See `Backend.grows_left`."""
+        return None
 
     def grow(self, size_bytes: int) -> None:
         """See `Backend.grow`. Refuses to promise what the disk below does not have."""

@@ -1,66 +1,75 @@
-"""An xfs over one loop device, whose file is made larger: it grows while jobs write, and does not shrink."""
+"""An xfs on one disk that is made larger: it grows while jobs write, and does not shrink."""
 
 from __future__ import annotations
 
+import logging
 import os
-import uuid
+import time
 from pathlib import Path
 
-import msgspec
+from msgspec.structs import replace
 
 from batchyard.scratch import loop, tools
+from batchyard.scratch.disks import Disks, opened
 from batchyard.scratch.ledger import MEMBER, Book, Ledger, Volume
-from batchyard.scratch.loop import Step, no_step
+from batchyard.scratch.loop import LoopDisks, Step, no_step
 from batchyard.scratch.policy import MIB
-from batchyard.scratch.provision import ScratchError, Usage
+from batchyard.scratch.provision import NoRoom, ScratchError, Usage
 
 KIND = "loop-xfs"
 SMALLEST_BYTES = 300 * MIB  # mkfs.xfs refuses less
-_NAME = "volume.img"
+_LEAST = 16 * MIB  # to grow by
+_REMEMBERED = 8
+log = logging.getLogger(__name__)
 _QUICK_S = 60.0
 
 
-class XfsLoop:
-    """One backing file in `store`, its loop device, one xfs at `mount`."""
+class Xfs:
+    """One disk, and an xfs on it at `mount`."""
 
     can_shrink = False
     volumes_max: int | None = None
-    smallest_bytes = 16 * MIB
 
-    def __init__(self, store: Path, mount: Path, initial_bytes: int, *, step: Step = no_step, patience_s: float = 60.0) -> None:
+    def __init__(self, ledger: Ledger, disks: Disks, mount: Path, initial_bytes: int, *, step: Step = no_step) -> None:
         """`step` is told the name of each step that was done."""
-        loop.must_be_root()
         if initial_bytes < SMALLEST_BYTES:
             raise ScratchError(f"an xfs has at least {SMALLEST_BYTES // MIB} MiB: make the initial size larger")
-        self._ledger = Ledger(store, patience_s=patience_s)
-        self._store, self._mount, self._initial = store, mount, initial_bytes
-        self._path = store / _NAME
+        self._ledger, self._disks = ledger, disks
+        self._mount, self._initial = mount, initial_bytes
         self._step = step
+        self.unit_bytes = disks.unit_bytes
+        self.smallest_bytes = max(_LEAST, disks.unit_bytes)
+        self.largest_bytes: int | None = None  # of one grow; the disk as a whole is checked when it is asked for
 
     def ensure(self) -> None:
         """See `Backend.ensure`."""
-        place = str(self._mount.resolve())
-        book = self._ledger.book
-        if book is None:
-            book = Book(KIND, place, str(uuid.uuid4()), (Volume(_NAME, self._initial),))
+        book, is_new = opened(self._ledger, self._disks, "xfs", self._mount, self._initial)
+        if is_new:
             self._write(book, "recorded-first")
-        if (book.backend, book.mount) != (KIND, place):
-            raise ScratchError(f"{self._store} holds {book.backend} of {book.mount}: give this one a --store of its own")
-        lock, volume = self._ledger.lock, book.volumes[0]
         source = loop.mounted_from(self._mount)
         if source is None:
-            if volume.state != MEMBER:
-                self._make(book)
-            device = loop.attach(self._path, lock)
+            if book.volumes[0].state != MEMBER:
+                self._make()
+            found = self._disks.find(self._volume)
+            if found is None:
+                raise ScratchError(
+                    f"{self._volume.id or self._volume.name}, on which {self._mount} was, is not there any more:"
+                    " what it held is lost, and `batchyard scratch retire` forgets it"
+                )
+            device = self._disks.attach(found)
             self._step("attached-first")
-            loop.mount("xfs", device, self._mount, "noatime", lock)
+            loop.mount("xfs", device, self._mount, "noatime", self._ledger.lock)
             self._step("mounted-first")
-        elif source != loop.device_of(self._path):
+        elif not self._is_ours():
             raise ScratchError(f"something else is mounted at {self._mount}")
-        if volume.state != MEMBER:
-            self._write(book.with_volume(Volume(_NAME, volume.size_bytes, MEMBER)), "made")
-        if book.growing_to_bytes:
-            self._finish()
+        if self._volume.state != MEMBER:
+            self._write(self._book.with_volume(replace(self._volume, state=MEMBER)), "made")
+        if self._book.growing_to_bytes:
+            try:
+                self._finish()
+            except ScratchError as error:
+                log.error("a grow that was under way cannot be finished for now: %s", error)
+        self._disks.sweep(self._book.volumes, set())
 
     def usage(self) -> Usage:
         """See `Backend.usage`. xfs takes what writers have promised off what is free at once."""
@@ -70,15 +79,21 @@ class XfsLoop:
 
     def volumes(self) -> tuple[int, ...]:
         """See `Backend.volumes`."""
-        return (self._book.volumes[0].size_bytes,)
+        return (self._volume.size_bytes,)
+
+    def grows_left(self) -> int | None:
+        """See `Backend.grows_left`. One that is under way may be carried to its end."""
+        return None if self._book.growing_to_bytes else self._disks.grows_left(self._book)
 
     def grow(self, size_bytes: int) -> None:
         """See `Backend.grow`. One that failed half-way is carried to its end instead of another on top."""
         if self._book.growing_to_bytes:
             self._finish()
             return
-        target = self._book.volumes[0].size_bytes + size_bytes
-        self._write(msgspec.structs.replace(self._book, growing_to_bytes=target), "recorded")
+        target = self._volume.size_bytes + size_bytes
+        if target > self._disks.largest_bytes:
+            raise NoRoom(f"one volume has at most {self._disks.largest_bytes} bytes, not {target}")
+        self._write(replace(self._book, growing_to_bytes=target), "recorded")
         self._finish()
 
     def shrink(self, index: int) -> None:
@@ -97,8 +112,10 @@ class XfsLoop:
             return
         if self._is_ours():
             loop.unmount(self._mount, self._ledger.lock)
-        loop.detach(self._path, self._ledger.lock)
-        self._path.unlink(missing_ok=True)
+        found = self._disks.find(self._volume)
+        if found is not None:
+            self._disks.detach(found)
+            self._disks.delete(found)
         self._ledger.forget()
 
     def close(self) -> None:
@@ -108,8 +125,12 @@ class XfsLoop:
     @property
     def _book(self) -> Book:
         if self._ledger.book is None:
-            raise ScratchError(f"{self._store} holds no volume yet")
+            raise ScratchError(f"{self._ledger.folder} holds no volume yet")
         return self._ledger.book
+
+    @property
+    def _volume(self) -> Volume:
+        return self._book.volumes[0]
 
     def _write(self, book: Book, step: str) -> None:
         self._ledger.write(book)
@@ -117,35 +138,42 @@ class XfsLoop:
 
     def _is_ours(self) -> bool:
         source = loop.mounted_from(self._mount)
-        return source is not None and source == loop.device_of(self._path)
+        return source is not None and source == self._disks.device_of(self._volume)
 
-    def _make(self, book: Book) -> None:
-        """The file and the file system on it, from the beginning: nobody has been able to write there yet."""
-        lock = self._ledger.lock
-        loop.detach(self._path, lock)
-        self._path.unlink(missing_ok=True)
-        tools.allocate(self._path, book.volumes[0].size_bytes)
+    def _make(self) -> None:
+        """The disk and the file system on it, from the beginning: nobody has been able to write there yet."""
+        made = self._disks.make(self._volume)
         self._step("allocated-first")
-        tools.run(["mkfs.xfs", "-q", "-K", "-f", "-m", f"uuid={book.file_system}", str(self._path)], timeout_s=_QUICK_S, holding=lock)
+        if made != self._volume:
+            self._write(self._book.with_volume(made), "identified")
+        device = self._disks.attach(made)
+        self._run(["mkfs.xfs", "-q", "-K", "-f", "-m", f"uuid={self._book.file_system}", device])
         self._step("formatted-first")
 
     def _finish(self) -> None:
-        """Carry the grow that is recorded to its end, from wherever it is; or back, where there is no room and the device is as it was."""
-        book, lock = self._book, self._ledger.lock
-        volume, target = book.volumes[0], book.growing_to_bytes
-        device = loop.attach(self._path, lock)
+        """Carry the grow that is recorded to its end, from wherever it is; or back, where there is no room and the disk is as it was."""
+        volume, target = self._volume, self._book.growing_to_bytes
         try:
-            if self._path.stat().st_size < target or loop.size_of(device) < target:
-                tools.allocate(self._path, target, volume.size_bytes)
-            self._step("allocated")
-            if loop.size_of(device) < target:
-                loop.reread_size(device, target, lock)
+            self._disks.enlarge(volume, target)
             self._step("resized")
-            tools.run(["xfs_growfs", str(self._mount)], timeout_s=_QUICK_S, holding=lock)
+            self._run(["xfs_growfs", str(self._mount)])
             self._step("added")
         except ScratchError:
-            if loop.size_of(device) <= volume.size_bytes:
-                os.truncate(self._path, volume.size_bytes)
-                self._write(msgspec.structs.replace(book, growing_to_bytes=0), "undone")
+            if self._disks.take_back(volume):
+                self._write(replace(self._book, growing_to_bytes=0), "undone")
             raise
-        self._write(msgspec.structs.replace(book, volumes=(Volume(_NAME, target, MEMBER),), growing_to_bytes=0), "grown")
+        grown = replace(self._book, growing_to_bytes=0, enlarged_at_s=(*self._book.enlarged_at_s, time.time())[-_REMEMBERED:])
+        self._write(grown.with_volume(replace(volume, size_bytes=target, state=MEMBER)), "grown")
+
+    def _run(self, argv: list[str]) -> None:
+        tools.run(argv, timeout_s=_QUICK_S, holding=self._ledger.lock)
+
+
+class XfsLoop(Xfs):
+    """One backing file in `store`, its loop device, one xfs at `mount`."""
+
+    def __init__(self, store: Path, mount: Path, initial_bytes: int, *, step: Step = no_step, patience_s: float = 60.0) -> None:
+        """`patience_s`: how long to wait for the commands of a dead daemon; the others as `Xfs` has them."""
+        loop.must_be_root()
+        ledger = Ledger(store, patience_s=patience_s)
+        super().__init__(ledger, LoopDisks(ledger, step), mount, initial_bytes, step=step)
