@@ -1,6 +1,6 @@
-"""The first process of a guest machine with cgroups of version 2: runs jobs by a node there, says in JSON lines what came of it.
+"""The first process of a guest machine with cgroups of version 2: plays the cases there, and says in JSON lines what came of them.
 
-Not a test module: `test_cgroup2_guest` puts it into the guest. Its output goes to the serial console.
+Not a test module: `guest_machine` puts it into the guest. Its output goes to the serial console.
 """
 
 import asyncio
@@ -9,21 +9,51 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+import traceback
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-PYTHON = os.readlink("/proc/self/exe") if os.path.exists("/proc/self/exe") else sys.executable  # noqa: PTH110, PTH115
-DATA = Path("/tmp/yard")
+if TYPE_CHECKING:
+    from compute_rig import LocalRig
+
+DATA = Path("/disk/yard")
 PATIENCE_S = 60.0
+FINIT_MODULE = 313
+MS_BIND, MS_MOVE = 0x1000, 0x2000
+LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 def be_a_machine() -> None:
     """What the first process of a machine has to do."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    for kind, place in (("proc", "/proc"), ("sysfs", "/sys"), ("devtmpfs", "/dev"), ("cgroup2", "/sys/fs/cgroup"), ("tmpfs", "/tmp")):
+    # The first root of all is not a mount that can be changed for another, which bubblewrap wants to do: stand on one of its own.
+    Path("/root-again").mkdir()
+    mount("/", "/root-again", "", MS_BIND)
+    os.chdir("/root-again")
+    mount(".", "/", "", MS_MOVE)
+    os.chroot(".")
+    for kind, place in (
+        ("proc", "/proc"),
+        ("sysfs", "/sys"),
+        ("devtmpfs", "/dev"),
+        ("tmpfs", "/dev/shm"),
+        ("cgroup2", "/sys/fs/cgroup"),
+        ("tmpfs", "/tmp"),
+    ):
         Path(place).mkdir(exist_ok=True)
-        if libc.mount(b"none", place.encode(), kind.encode(), 0, None):
-            tell("trouble", what=f"mount {kind}: {os.strerror(ctypes.get_errno())}")
+        mount("none", place, kind)
+    Path("/dev/shm").chmod(0o1777)
+    Path("/tmp").chmod(0o1777)
+    for module in Path("/modules/order").read_text().split():
+        with open(f"/modules/{module}", "rb") as file:
+            if LIBC.syscall(FINIT_MODULE, file.fileno(), b"", 0):
+                tell("trouble", what=f"module {module}: {os.strerror(ctypes.get_errno())}")
+    Path("/disk").mkdir()
+    mount("/dev/vda", "/disk", "ext4")
+
+
+def mount(what: str, place: str, kind: str, flags: int = 0) -> None:
+    if LIBC.mount(what.encode(), place.encode(), kind.encode(), flags, None):
+        tell("trouble", what=f"mount {kind or what} at {place}: {os.strerror(ctypes.get_errno())}")
 
 
 def tell(name: str, **fields: object) -> None:
@@ -32,111 +62,54 @@ def tell(name: str, **fields: object) -> None:
 
 
 async def main() -> None:
+    from cage_cases import CASES
+    from compute_rig import LocalRig
+
     from batchyard.compute.local.link import LocalProvider
-    from batchyard.model.capacity import Instance, InstanceState, Resources
-    from batchyard.model.messages import AttemptEnded, AttemptStarted, Launch, Report, StartInstance
 
-    news = asyncio.Event()
-    reports: list[Report] = []
-
-    def deliver(came: Sequence[Report]) -> None:
-        reports.extend(came)
-        news.set()
-
-    async def until(satisfied: Callable[[], object]) -> None:
-        async with asyncio.timeout(PATIENCE_S):
-            while not satisfied():
-                news.clear()
-                await news.wait()
-
-    def launch(name: str, code: str, memory_mib: int) -> Launch:
-        return Launch(name, name, 1, "i-1", (PYTHON, "-I", "-S", "-c", code), {}, Resources(2, memory_mib), "g", name, "1", "r")
-
-    def ends() -> dict[str, AttemptEnded]:
-        return {report.attempt: report for report in reports if isinstance(report, AttemptEnded)}
-
-    async def run(name: str, code: str, memory_mib: int = 100) -> None:
-        provider.carry_out([launch(name, code, memory_mib)])
-        await until(lambda: name in ends())
-        told(name)
-
-    def told(name: str) -> None:
-        end = ends()[name]
-        tell(
-            name,
-            code=end.exit_code,
-            oom=end.oom,
-            peak=end.peak_memory_mib,
-            cpu=end.cpu_s,
-            cause=end.cause,
-            reason=end.reason,
-            log=log(name),
-        )
-
-    provider = LocalProvider(DATA)
-    instance = Instance(id="i-1", environment="ce", type_name="any", room=Resources(4, 900), spot=False, state=InstanceState.PENDING)
-    await provider.start(deliver, 1)
-    await asyncio.wait_for(provider.connected(), PATIENCE_S)
-    provider.carry_out([StartInstance(instance)])
-    tell("facts", **provider.facts)
-    hog = "b = bytearray({0} << 20)\nb[::4096] = b'x' * len(b[::4096])\n"
-    await run("plain", "print('hello'); raise SystemExit(3)")
-    group = "'/sys/fs/cgroup' + open('/proc/self/cgroup').read().strip().split(':')[2]"
-    await run("limits", f"g = {group}\nfor n in ('memory.max', 'memory.swap.max', 'cpu.weight'): print(open(g + '/' + n).read().strip())")
-    await run("oom", hog.format(300) + "import time; time.sleep(600)", 60)
-    child = f"import os\nif os.fork() == 0:\n exec({hog.format(300)!r})\n os._exit(0)\nos.wait()\nprint('survived')"
-    await run("oom of a child", child, 60)
-    await run("kill", "import os; os.kill(os.getpid(), 9)")
-    await run("peak", hog.format(50), 200)
-    daemon = (
-        "import os, time\nif os.fork() == 0:\n os.setsid()\n if os.fork(): os._exit(0)\n time.sleep(601)\nos.wait()\nraise SystemExit(4)"
-    )
-    await run("daemon", daemon)
-    names = [f"burst {number}" for number in range(8)]
-    provider.carry_out([launch(name, hog.format(50), 4 if number % 2 else 200) for number, name in enumerate(names)])
-    await until(lambda: set(names) <= set(ends()))
-    for name in names:
-        told(name)
-    provider.carry_out([launch("orphan", daemon + "\nwhile True: time.sleep(602)", 64), launch("runs", "import time; time.sleep(603)", 64)])
-    await until(lambda: [report for report in reports if isinstance(report, AttemptStarted) and report.attempt == "runs"])
-    os.kill(provider.node_pid, signal.SIGKILL)
-    await until(lambda: "runs" in ends())
-    told("runs")
-    tell("left", processes=sleepers())
-    await provider.shut_down(0.0)
+    DATA.mkdir()
+    rig = LocalRig(LocalProvider(DATA), DATA)
+    await rig.connect()
+    tell("facts", **rig.provider.facts)
+    for case in CASES:
+        await rig.connect()
+        await rig.up()
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                tell(case.name, said=await case.play(rig))
+        except Exception:  # noqa: BLE001 - told, and the next case is played
+            tell(case.name, failed=traceback.format_exc())
+        await rig.clear()
+    await the_node_is_killed(rig)
+    await rig.provider.shut_down(0.0)
     for _ in range(500):
         if not list(Path("/sys/fs/cgroup").glob("batchyard-*")):
             break
         await asyncio.sleep(0.02)
-    tell("groups", left=[place.name for place in Path("/sys/fs/cgroup").glob("batchyard-*")], node=(DATA / "node.log").read_text())
+    tell("groups", left=[place.name for place in Path("/sys/fs/cgroup").glob("batchyard-*")])
 
 
-def log(name: str) -> list[str]:
-    from batchyard.store import logs
+async def the_node_is_killed(rig: "LocalRig") -> None:
+    from cage_cases import DAEMON, processes_of, python
 
-    with logs.opened(logs.segment_path(DATA / "logs", "1", "r", "g", name)) as segment:
-        return [entry.message.decode() for entry in logs.entries(segment)]
-
-
-def sleepers() -> list[str]:
-    """Jobs' processes that are still alive."""
-    found = []
-    for place in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            line = place.read_bytes()
-            ended = ") Z " in (place.parent / "stat").read_text()
-        except OSError:
-            continue
-        if b"sleep(60" in line and not ended:
-            found.append(place.parent.name)
-    return found
+    await rig.connect()
+    await rig.up()
+    jobs = [rig.launch(*python(code)) for code in ("time.sleep(603)", DAEMON.format("pass") + "time.sleep(602)")]
+    rig.provider.carry_out(jobs)
+    for job in jobs:
+        await rig.started(job.attempt)
+    os.kill(rig.provider.node_pid, signal.SIGKILL)
+    causes = [(await rig.ended(job.attempt)).cause for job in jobs]
+    tell("the node is killed", causes=causes, left=[pid for job in jobs for pid in processes_of(job.attempt)])
 
 
 if __name__ == "__main__":
     be_a_machine()
+    os.environ["CASES_PYTHON"] = os.readlink("/proc/self/exe")  # noqa: PTH115
+    os.environ["PATH"] = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
     try:
         asyncio.run(main())
     finally:
         node_log = DATA / "node.log"
         tell("end", executable=sys.executable, node=node_log.read_text() if node_log.exists() else "")
-        ctypes.CDLL(None).reboot(0x4321FEDC)  # power off
+        LIBC.reboot(0x4321FEDC)  # power off

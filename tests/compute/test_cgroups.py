@@ -12,12 +12,13 @@ from pathlib import Path
 import pytest
 
 from batchyard.compute.local import cgroup2, host, knobs, spawn
+from batchyard.compute.local.cage import storage_mib, together
 from batchyard.compute.local.cgroup2 import Tree2
 from batchyard.compute.local.watched import WatchedTree
 from batchyard.model.capacity import Resources
 
 AS_ROOT = os.geteuid() == 0
-NO_USAGE = resource.struct_rusage([0.5, 0.25] + [0] * 14)
+WAITED = resource.struct_rusage([0.5, 0.25] + [0] * 7 + [4096, 1024] + [0] * 5)
 
 
 # --- which ones ---
@@ -136,7 +137,7 @@ def test_a_child_is_in_its_group_from_its_first_moment(unified: Tree2, monkeypat
         assert cage.end_all()
         assert cage.group is not None
         assert cage.group.exists()
-        used = cage.usage(NO_USAGE)
+        used = cage.usage(WAITED)
         assert used.cpu_s is not None
         assert not used.oom
         group = cage.group
@@ -220,17 +221,24 @@ def test_while_we_are_in_a_group_it_has_no_limit(drawn: Tree2, monkeypatch: pyte
 
 def test_usage_is_read_from_the_group(drawn: Tree2) -> None:
     cage = drawn.cage(0)
-    assert cage.usage(NO_USAGE) == (None, None, False)
+    assert cage.usage(WAITED) == (None, None, False, None, None)
     asked, _ = order("true")
     cage.start(asked, Resources(1, 100))
     assert cage.group is not None
-    assert cage.usage(NO_USAGE) == (None, 0.75, False)
+    assert cage.usage(WAITED) == (None, 0.75, False, 2.0, 0.5)
     (cage.group / "memory.peak").write_text("10485760\n")
     (cage.group / "cpu.stat").write_text("usage_usec 1500000\nuser_usec 1000000\n")
     (cage.group / "memory.events").write_text("low 0\nhigh 0\nmax 31\noom 1\noom_kill 0\n")
-    assert cage.usage(NO_USAGE) == (10.0, 1.5, False)
+    assert cage.usage(WAITED) == (10.0, 1.5, False, 2.0, 0.5)
     (cage.group / "memory.events").write_text("low 0\nhigh 0\nmax 31\noom 2\noom_kill 2\noom_group_kill 0\n")
-    assert cage.usage(NO_USAGE) == (10.0, 1.5, True)
+    assert cage.usage(WAITED) == (10.0, 1.5, True, 2.0, 0.5)
+
+
+def test_usages_of_processes_are_added() -> None:
+    assert together(WAITED, WAITED).ru_utime == 1.0
+    assert storage_mib(together(WAITED, WAITED)) == (4.0, 1.0)
+    large, small = (resource.struct_rusage([0.0, 0.0, kib] + [0] * 13) for kib in (900, 500))
+    assert together(small, large).ru_maxrss == together(large, small).ru_maxrss == 900
 
 
 def test_a_kernel_without_cgroup_kill_is_helped(drawn: Tree2, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -47,6 +47,8 @@ class Attempt:
             oom=bool(usage and usage.oom) and not lost,
             peak_memory_mib=round(usage.peak_memory_mib, 2) if usage and usage.peak_memory_mib is not None else None,
             cpu_s=round(usage.cpu_s, 6) if usage and usage.cpu_s is not None else None,
+            read_mib=round(usage.read_mib, 2) if usage and usage.read_mib is not None else None,
+            written_mib=round(usage.written_mib, 2) if usage and usage.written_mib is not None else None,
             started_at_ms=self.started_at_ms,
             containers=() if lost else ending.containers,
         )

@@ -2,21 +2,45 @@
 
 from __future__ import annotations
 
+import sys
 from resource import struct_rusage
 from typing import NamedTuple, Protocol
 
 from batchyard.compute.local.spawn import Order
 from batchyard.model.capacity import Resources
 
+_BLOCKS_PER_MIB = 2048  # Linux counts what was read and written in blocks of 512 bytes
+_MAXRSS = 2  # its place in a struct_rusage
+
 
 class Usage(NamedTuple):
-    """What an attempt used. None where this cage cannot tell."""
+    """What an attempt used. None where this cage cannot tell.
+
+    `read_mib` is what storage was asked for: what the page cache answered is not among it. `written_mib` is what was given to files of
+    storage, counted when it is written into the page cache: the kernel may carry it to the device after the job's end, or never if the
+    file is removed before. Memory file systems (tmpfs), pipes and sockets are neither. Both are the kernel's own counts by process,
+    those of /proc/PID/io, which mean the same whatever the version of cgroups and however many devices lie upon one another.
+    """
 
     peak_memory_mib: float | None
     cpu_s: float | None
     oom: bool
-    read_mib: float | None = None  # from block devices and written to them; what the page cache answered is not among it
+    read_mib: float | None = None
     written_mib: float | None = None
+
+
+def storage_mib(waited: struct_rusage) -> tuple[float | None, float | None]:
+    """What ended processes had read from storage and written to it (see `Usage`); None, None where the kernel counts otherwise."""
+    if not sys.platform.startswith("linux"):  # macOS counts operations of any size
+        return None, None
+    return waited.ru_inblock / _BLOCKS_PER_MIB, waited.ru_oublock / _BLOCKS_PER_MIB
+
+
+def together(one: struct_rusage, other: struct_rusage) -> struct_rusage:
+    """What two processes used, as if one had waited for the other; the peak is the larger one's."""
+    added = [mine + others for mine, others in zip(one, other, strict=True)]
+    added[_MAXRSS] = max(one.ru_maxrss, other.ru_maxrss)
+    return struct_rusage(added)
 
 
 class Cage(Protocol):
@@ -31,7 +55,8 @@ class Cage(Protocol):
         ...
 
     def usage(self, waited: struct_rusage) -> Usage:
-        """What the attempt used, once all of it has ended; `waited` is what its first process and those that it waited for used."""
+        """What the attempt used, once all of it has ended; `waited` is what was waited for of it: its first process, whom that one
+        waited for, and whom it left behind."""
         ...
 
     def release(self) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from resource import struct_rusage
 
 from batchyard.compute.local import spawn
-from batchyard.compute.local.cage import Usage
+from batchyard.compute.local.cage import Usage, storage_mib
 from batchyard.compute.local.knobs import Knob, number_after, write
 from batchyard.compute.local.spawn import Order
 from batchyard.model.capacity import Resources
@@ -192,7 +192,7 @@ class Cage1:
             cpu_ns = int(self._cpu_used.read())
             cpu_s = (cpu_ns - self._cpu_ns) / 1e9
             self._cpu_ns = cpu_ns
-        return Usage(peak_bytes / _MIB, cpu_s, oom)
+        return Usage(peak_bytes / _MIB, cpu_s, oom, *storage_mib(waited))
 
     def release(self) -> None:
         if self._forks and self._forks_stopped:

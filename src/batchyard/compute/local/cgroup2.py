@@ -18,7 +18,7 @@ from pathlib import Path
 from resource import struct_rusage
 
 from batchyard.compute.local import knobs, spawn
-from batchyard.compute.local.cage import Usage
+from batchyard.compute.local.cage import Usage, storage_mib
 from batchyard.compute.local.cgroup1 import SHARES_PER_VCPU, Stranded, kill_all
 from batchyard.compute.local.knobs import Knob, number_after, read, write
 from batchyard.compute.local.spawn import CannotStart, Order
@@ -158,7 +158,7 @@ class Cage2:
         used_us = number_after(b"usage_usec", read(self.group / "cpu.stat").encode())
         oom_kills = number_after(b"oom_kill", read(self.group / "memory.events").encode())
         cpu_s = used_us / 1e6 if used_us else waited.ru_utime + waited.ru_stime
-        return Usage(int(peak) / _MIB if peak else None, cpu_s, oom_kills > 0)
+        return Usage(int(peak) / _MIB if peak else None, cpu_s, oom_kills > 0, *storage_mib(waited))
 
     def release(self) -> None:
         if self.group is not None:

@@ -10,7 +10,7 @@ from resource import struct_rusage
 from typing import NamedTuple
 
 from batchyard.compute.local import orphans, proc, spawn
-from batchyard.compute.local.cage import Tree, Usage
+from batchyard.compute.local.cage import Tree, Usage, together
 from batchyard.compute.local.instances import notice_path
 from batchyard.compute.local.journal import Journal
 from batchyard.compute.local.loop import Loop, boot_s, wall_ms
@@ -79,6 +79,10 @@ class ProcessRun:
             for each in (number, signal.SIGCONT):
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.killpg(self.pid, each)
+
+    def account(self, waited: struct_rusage) -> None:
+        """Count what one of its processes used that was waited for."""
+        self.waited = together(self.waited, waited) if self.waited else waited
 
     def start(self, slot: Slot, place: Place, now_ms: int, task_uid: int | None) -> None:
         """Start the process. CannotStart with the reason; the log stream is there in any case where it can be.
@@ -174,7 +178,7 @@ class ProcessRunner:
         self._place, self._tree, self._slots, self._journal, self._sweeper, self._loop = place, tree, slots, journal, sweeper, loop
         self.task_uids: dict[str, int] = {}  # the user that the containers of a task have in common, by attempt
         self._by_pid: dict[int, ProcessRun] = {}
-        self._winding_up = 0
+        self._winding_up: list[ProcessRun] = []
         self._quarantine: list[Slot] = []
         self._ticking = False
 
@@ -228,6 +232,7 @@ class ProcessRunner:
         """Take in all children that have ended; among them may be strangers that a job left behind, which we inherit."""
         for pid in proc.ended_children(self._by_pid):
             run = self._by_pid.pop(pid, None)
+            left_by = None if run else self._who_left(pid)
             if run:
                 # What it leaves in its group goes too. Before it is reaped: until then the number cannot name anybody else.
                 run.signal(signal.SIGKILL)
@@ -235,10 +240,25 @@ class ProcessRunner:
                 _, status, waited = os.wait4(pid, 0)
             except ChildProcessError:
                 continue
+            if left_by:
+                left_by.account(waited)
             if run:
-                run.pid, run.status, run.waited, run.stopped_at_s = 0, status, waited, boot_s()
-                self._winding_up += 1
+                run.pid, run.status, run.stopped_at_s = 0, status, boot_s()
+                run.account(waited)
+                self._winding_up.append(run)
                 self._wind_up(run)
+
+    def _who_left(self, pid: int) -> ProcessRun | None:
+        """Whose process it was that has ended as our child though we did not start it: by its session, or else by its user."""
+        seen = proc.process(pid)
+        if seen is None:
+            return None
+        running = self._by_pid.get(seen.session)
+        if running:
+            return running
+        uid = proc.owner(pid)
+        runs = (*self._by_pid.values(), *self._winding_up)
+        return next((run for run in runs if run.slot and run.slot.uid is not None and run.slot.uid == uid), None)
 
     def _wind_up(self, run: ProcessRun) -> None:
         """The first process has ended. Once nobody is left and the pipe is empty, the container is over."""
@@ -257,7 +277,7 @@ class ProcessRunner:
     def _close(self, run: ProcessRun, empty: bool) -> None:
         slot, waited = run.slot, run.waited
         assert slot is not None and waited is not None
-        self._winding_up -= 1
+        self._winding_up.remove(run)
         if run.reading >= 0:
             self._loop.forget(run.reading)
             run.close_pipe()

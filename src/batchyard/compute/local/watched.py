@@ -12,7 +12,7 @@ import signal
 import sys
 
 from batchyard.compute.local import proc, spawn
-from batchyard.compute.local.cage import Usage
+from batchyard.compute.local.cage import Usage, storage_mib
 from batchyard.compute.local.spawn import Order
 from batchyard.model.capacity import Resources
 
@@ -121,7 +121,8 @@ class WatchedCage:
         # Until its exec, a child counts the pages that it shares with us: a figure below our own says nothing.
         if waited.ru_maxrss > resource.getrusage(resource.RUSAGE_SELF).ru_maxrss:
             peak_bytes = max(peak_bytes, waited.ru_maxrss * _MAXRSS_BYTES)
-        return Usage(peak_bytes / _MIB if peak_bytes else None, waited.ru_utime + waited.ru_stime, self._oom)
+        cpu_s = waited.ru_utime + waited.ru_stime
+        return Usage(peak_bytes / _MIB if peak_bytes else None, cpu_s, self._oom, *storage_mib(waited))
 
     def release(self) -> None:
         self.pid = 0
