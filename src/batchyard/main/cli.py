@@ -33,6 +33,7 @@ COMMANDS = {
     "simulate": "simulate",
     "node": "node",
     "scratch": "scratch",
+    "entrypoint": "entrypoint",
 }
 EPILOG = """\b
 Where commands talk to, the first that is there:
