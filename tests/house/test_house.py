@@ -17,8 +17,8 @@ FLOOR = {
     "core": 1,
     "wire": 1,
     "store": 2,
+    "scratch": 2,
     "compute": 3,
-    "scratch": 3,
     "engine": 4,
     "services": 5,
     "server": 6,
@@ -47,7 +47,7 @@ def room(path: Path) -> str:
 def is_pure(path: Path) -> bool:
     """The law, the nouns, what of Stacks only thinks (the language of templates, the plan of an update), and when scratch space grows."""
     parts = path.relative_to(SOURCE).parts
-    if parts in (("scratch", "policy.py"), ("scratch", "rates.py")):
+    if parts in (("scratch", "policy.py"), ("scratch", "rates.py"), ("compute", "local", "scratch_shares.py")):
         return True
     return parts[0] in ("core", "model") or (parts[:2] == ("services", "cloudformation") and parts[2] in ("template", "planning"))
 

@@ -133,12 +133,15 @@ class QuotaDirectory:
         self._walk_took_s = self._walk_ended_s - began_s
 
 
-def bytes_in(place: Path) -> int:
-    """What the files below `place` take of the disk, as `du` counts: blocks, each file once, not across mounts."""
-    total = 0
+def bytes_in(place: str | Path, entries_most: int | None = None) -> int:
+    """What the files below `place` take of the disk, as `du` counts: blocks, each file once, not across mounts.
+
+    With `entries_most` no more folders are opened once so many entries were seen: it is at least so much then.
+    """
+    total = counted = 0
     seen: set[int] = set()
     try:
-        device = place.stat().st_dev
+        device = os.stat(place).st_dev  # noqa: PTH116 - a string, where it is in the path of an end
     except FileNotFoundError:
         return 0
     folders = [os.fspath(place)]
@@ -147,6 +150,9 @@ def bytes_in(place: Path) -> int:
             entries = list(os.scandir(folders.pop()))
         except OSError:
             continue  # it went, or is not ours to read
+        counted += len(entries)
+        if entries_most is not None and counted > entries_most:
+            break
         for entry in entries:
             try:
                 found = entry.stat(follow_symlinks=False)

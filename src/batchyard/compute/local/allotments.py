@@ -1,16 +1,230 @@
-"""Every attempt's part of the scratch space: the ground that its directories stand on, and how much of it the attempt may take."""
+"""Every attempt's part of the scratch space: the ground that its directories stand on, its limit there, and the most that it held.
+
+An attempt has one directory, however many containers: `open` when it is there, `close` before it is used for something else or given up.
+What each holds is looked at four times a second while it runs, and at its end. Where the ground keeps limits itself (subvolumes), a writer
+meets its own; elsewhere the directories are walked aside, and whoever holds more than its limit is ended.
+"""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
+from typing import NamedTuple
+
 from batchyard.compute.local.ground import Ground, Plain
+from batchyard.compute.local.loop import Loop, boot_s
+from batchyard.compute.local.scratch_shares import Tenant, limits, share_bytes
+from batchyard.compute.local.sweep import Sweeper
+from batchyard.compute.local.walker import Walker, bytes_at_once
+from batchyard.model.capacity import Resources
+
+TAG = "batchyard:scratch-gib"
+_MIB = 1024 * 1024
+_LOOK_S = 0.25
+_AT_LIMIT = 0.98  # a write that would go beyond the limit is refused as a whole: who was refused holds a little less
+_LATELY_S = 5.0
+_STEPS = 64  # what is still being cleared away is reckoned in these parts of all, so that limits do not change for nothing
+
+
+class Outcome(NamedTuple):
+    """What came of an attempt's part. `limit_bytes` is None where there was none."""
+
+    peak_bytes: int
+    limit_bytes: int | None = None
+    is_promised: bool = False
+    met_limit: bool = False  # it was at its limit when it ended, or just before
+    was_ended: bool = False  # by us, since it held more than its limit
+
+    @property
+    def peak_mib(self) -> float:
+        return round(self.peak_bytes / _MIB, 2)
+
+    @property
+    def reason(self) -> str:
+        """Why an attempt failed that ended with another exit code than 0; "" if its limit had no part in that."""
+        if self.limit_bytes is None or not (self.met_limit or self.was_ended):
+            return ""
+        more = f"raise its tag {TAG}" if self.is_promised else f"tag the job definition with {TAG}"
+        limit = amount(self.limit_bytes)
+        if self.was_ended:
+            held = amount(self.peak_bytes)
+            return f"OutOfScratchError: the job held {held} of scratch space, and its limit is {limit}; {more} to ask for more"
+        return f"OutOfScratchError: the job had reached its limit of scratch space, {limit}, when it ended; {more} to ask for more"
+
+
+class _Part:
+    """One attempt's."""
+
+    __slots__ = ("attempt", "held_bytes", "is_kept", "limit_bytes", "met_at_s", "path", "peak_bytes", "promise_bytes", "vcpus", "was_ended")
+
+    def __init__(self, attempt: str, needs: Resources, path: str) -> None:
+        self.attempt, self.path = attempt, path
+        self.vcpus, self.promise_bytes = needs.vcpus, needs.scratch_mib * _MIB
+        self.held_bytes = self.peak_bytes = 0
+        self.limit_bytes: int | None = None
+        self.is_kept = True  # the ground sees to its limit
+        self.met_at_s = float("-inf")
+        self.was_ended = False
+
+    def measured(self, held_bytes: int) -> None:
+        self.held_bytes = held_bytes
+        self.peak_bytes = max(self.peak_bytes, held_bytes)
+        if self.limit_bytes is not None and held_bytes >= self.limit_bytes * _AT_LIMIT:
+            self.met_at_s = boot_s()
+
+    def outcome(self) -> Outcome:
+        met = boot_s() - self.met_at_s <= _LATELY_S
+        return Outcome(self.peak_bytes, self.limit_bytes, bool(self.promise_bytes), met, self.was_ended)
 
 
 class Allotments:
     """Those of one node. Until it is told to stand on a scratch space, directories are plain and nobody has a limit."""
 
-    def __init__(self) -> None:
+    def __init__(self, loop: Loop | None = None) -> None:
+        """Without a loop (in tests of other parts) nobody is looked at while it runs."""
         self.ground: Ground = Plain()
+        self.on_excess: Callable[[str], None] = lambda attempt: None  # told of an attempt that is to be ended
+        self._loop = loop
+        self._walker = Walker()
+        self._room_bytes = 0
+        self._vcpus = 0.0
+        self._parts: dict[str, _Part] = {}  # by path
+        self._outcomes: dict[str, Outcome] = {}  # by attempt, until they are asked for
+        self._sweeping: dict[str, int] = {}  # what lies in directories that the sweeper has not removed yet, by path
+        self._looking = False
+        self._stale = False  # limits are not what they should be
+        self._elsewhere_bytes = 0
+        # As of the last sharing out, so that a share can be told without looking at everybody:
+        self._left_bytes, self._free_vcpus = 0, 0.0
+        self._given_bytes = 0  # all limits together
+        self._sharing_vcpus = 0.0
 
-    def stand_on(self, ground: Ground) -> None:
-        """From now on directories are made on this ground. Before any is made: the scratch space was mounted."""
+    def stand_on(self, ground: Ground, room_bytes: int = 0, vcpus: float = 0.0) -> None:
+        """From now on directories are made on this ground. Before any is made: the scratch space was mounted.
+
+        `room_bytes`: what attempts may hold together (0: nobody has a limit); `vcpus`: what may run at a time.
+        """
         self.ground = ground
+        self._room_bytes, self._vcpus = room_bytes, vcpus
+        self._share_out()
+
+    # --- directories ---
+
+    def open(self, attempt: str, needs: Resources, path: str) -> None:
+        """The attempt's directory is there, made or moved by the ground: from now on it counts, and its limit holds."""
+        part = self._parts[path] = _Part(attempt, needs, path)
+        if self._room_bytes:
+            self._admit(part)
+        self._look_soon()
+
+    def close(self, path: str, is_empty: bool = False) -> int:
+        """Nobody writes there any more: measured for the last time; what it holds. `is_empty`: nothing lies in it, so it need not be."""
+        part = self._parts.pop(path, None)
+        if part is None:
+            return 0
+        held = self.ground.used_bytes(path)
+        if held is None:
+            held = 0 if is_empty else max(bytes_at_once(path), self._walker.seen(path) or 0)
+            self._walker.forget(path)
+        part.measured(held)
+        self._outcomes[part.attempt] = part.outcome()
+        if part.limit_bytes is not None:
+            self._given_bytes -= part.limit_bytes
+            self._stale = self._stale or bool(part.promise_bytes) or held > self._share(part.vcpus)
+            if not part.promise_bytes:
+                self._sharing_vcpus -= part.vcpus
+        return held
+
+    def give_up(self, path: str, sweeper: Sweeper, held_bytes: int = 0) -> None:
+        """Have a directory removed with all that it holds, soon."""
+        if not self.ground.remove(path):
+            if held_bytes >= _MIB:
+                self._sweeping[path] = held_bytes
+            sweeper.remove(path)
+        self._look_soon()
+
+    def outcome(self, attempt: str) -> Outcome | None:
+        """What came of an attempt's part, once; None if it had none."""
+        return self._outcomes.pop(attempt, None)
+
+    @property
+    def promised_held_bytes(self) -> int:
+        """What those hold that were promised something."""
+        return sum(part.held_bytes for part in self._parts.values() if part.promise_bytes)
+
+    # --- limits ---
+
+    def _admit(self, part: _Part) -> None:
+        """Give a new one its limit: others get another one only if they must."""
+        if not part.promise_bytes:
+            self._sharing_vcpus += part.vcpus
+            share = self._share(part.vcpus)
+            if share <= self._room_bytes - self._elsewhere_bytes - self._given_bytes:
+                self._given_bytes += share
+                self._set(part, share)
+                return
+        self._share_out()
+
+    def _share(self, vcpus: float) -> int:
+        weight = max(self._free_vcpus, self._sharing_vcpus)
+        return share_bytes(self._left_bytes, weight, vcpus) if weight > 0 else 0
+
+    def _share_out(self) -> None:
+        """Give everybody the limit that is due, first to those who get less."""
+        self._stale = False
+        if not self._room_bytes:
+            return
+        tenants = {path: Tenant(part.vcpus, part.promise_bytes, part.held_bytes) for path, part in self._parts.items()}
+        room = max(0, self._room_bytes - self._elsewhere_bytes)
+        due = limits(room, self._vcpus, tenants)
+        promised = [tenant for tenant in tenants.values() if tenant.promise_bytes]
+        self._left_bytes = max(0, room - sum(tenant.promise_bytes for tenant in promised))
+        self._free_vcpus = max(0.0, self._vcpus - sum(tenant.vcpus for tenant in promised))
+        self._sharing_vcpus = sum(tenant.vcpus for tenant in tenants.values() if not tenant.promise_bytes)
+        self._given_bytes = sum(due.values())
+        for path in sorted(due, key=lambda path: due[path] > (self._parts[path].limit_bytes or 0)):
+            self._set(self._parts[path], due[path])
+        # Who holds more than a share may hold less at the next look: then the others get more.
+        self._stale = any(part.held_bytes and part.held_bytes == due[path] for path, part in self._parts.items())
+
+    def _set(self, part: _Part, limit_bytes: int) -> None:
+        part.limit_bytes = limit_bytes
+        part.is_kept = self.ground.limit(part.path, limit_bytes)
+
+    # --- looking ---
+
+    def _look_soon(self) -> None:
+        if not self._looking and self._loop is not None:
+            self._looking = True
+            self._loop.at(boot_s() + _LOOK_S, self._look)
+
+    def _look(self) -> None:
+        """What does each hold; does anybody hold too much; is anything due?"""
+        for part in list(self._parts.values()):
+            held = self.ground.used_bytes(part.path)
+            if held is None:
+                held = self._walker.look(part.path)
+            if held is not None:
+                part.measured(held)
+                if not part.is_kept and part.limit_bytes is not None and held > part.limit_bytes:
+                    part.was_ended = True
+                    self.on_excess(part.attempt)
+        self._sweeping = {path: held for path, held in self._sweeping.items() if os.path.lexists(path)}
+        is_due = self.ground.look()
+        elsewhere = self._in_steps(self.ground.leaving_bytes() + sum(self._sweeping.values()))
+        if elsewhere != self._elsewhere_bytes or self._stale:
+            self._elsewhere_bytes = elsewhere
+            self._share_out()
+        self._looking = False
+        if self._parts or self._sweeping or is_due:
+            self._look_soon()
+
+    def _in_steps(self, count: int) -> int:
+        step = max(1, self._room_bytes // _STEPS)
+        return -(-count // step) * step
+
+
+def amount(count: int) -> str:
+    """So many bytes, for people."""
+    mib = count / _MIB
+    return f"{mib / 1024:.3g} GiB" if mib >= 1024 else f"{mib:.3g} MiB"

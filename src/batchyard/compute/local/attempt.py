@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from batchyard.compute.local.allotments import Outcome
 from batchyard.compute.local.loop import Timer
 from batchyard.compute.local.runner import Ending, Run
 from batchyard.model.messages import AttemptEnded, Launch
@@ -29,8 +30,11 @@ class Attempt:
         """Its end was seen, though perhaps not told yet."""
         return self.started_at_ms != 0 and (self.run is None or not self.run.running)
 
-    def ended(self, ending: Ending, now_ms: int) -> AttemptEnded:
-        """The report. The end of what ran is counted from its start on the boot clock, so that durations are true."""
+    def ended(self, ending: Ending, now_ms: int, scratch: Outcome | None = None) -> AttemptEnded:
+        """The report. The end of what ran is counted from its start on the boot clock, so that durations are true.
+
+        `scratch`: what it held of the scratch space. One that failed at its limit there is told of that.
+        """
         name = self.launch.attempt
         if ending.lost:
             self.cause = "lost"
@@ -45,10 +49,12 @@ class Attempt:
             self.cause,
             exit_code=None if lost else ending.exit_code,
             oom=bool(usage and usage.oom) and not lost,
+            reason=scratch.reason[:_REASON_LENGTH] if scratch and self.cause == "exited" and ending.exit_code else "",
             peak_memory_mib=round(usage.peak_memory_mib, 2) if usage and usage.peak_memory_mib is not None else None,
             cpu_s=round(usage.cpu_s, 6) if usage and usage.cpu_s is not None else None,
             read_mib=round(usage.read_mib, 2) if usage and usage.read_mib is not None else None,
             written_mib=round(usage.written_mib, 2) if usage and usage.written_mib is not None else None,
             started_at_ms=self.started_at_ms,
+            disk_peak_mib=scratch.peak_mib if scratch else None,
             containers=() if lost else ending.containers,
         )

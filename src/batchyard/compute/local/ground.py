@@ -35,6 +35,14 @@ class Ground(Protocol):
         """What it holds, with what is not written back yet. Cheap; None: nobody can tell cheaply."""
         ...
 
+    def leaving_bytes(self) -> int:
+        """What is taken still by directories that were given up, as far as it is known here."""
+        ...
+
+    def look(self) -> bool:
+        """Do what is due from time to time; False: nothing is, until another directory is made or given up."""
+        ...
+
 
 class Plain:
     """Directories of any file system."""
@@ -54,7 +62,28 @@ class Plain:
     def used_bytes(self, path: str) -> int | None:
         return None
 
+    def leaving_bytes(self) -> int:
+        return 0
+
+    def look(self) -> bool:
+        return False
+
 
 def choose(work: str, kind: str) -> Ground:
-    """The ground at `work`, which is mounted, for a back end of scratch space by its name ("loop-btrfs", "loop-xfs", "directory")."""
-    return Plain()
+    """The ground at `work`, which is mounted, for a back end of scratch space by its name ("loop-btrfs", "loop-xfs", "directory").
+
+    On btrfs without quotas (an old kernel) it is plain: limits are watched then.
+    """
+    if not kind.endswith("btrfs"):
+        return Plain()
+    from batchyard.compute.local.subvolume_ground import Subvolumes  # only a node that needs them loads ioctls
+    from batchyard.scratch.provision import ScratchError
+    from batchyard.scratch.subvolumes import Groups
+
+    try:
+        groups = Groups(work)
+        groups.enable()
+        return Subvolumes(groups)
+    except (ScratchError, OSError) as error:
+        print(f"limits on scratch space are watched: {error}", flush=True)  # noqa: T201 - the node's log is its output
+        return Plain()

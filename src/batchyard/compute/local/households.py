@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 
 from batchyard.compute.local import volumes
-from batchyard.compute.local.process import ProcessRunner
+from batchyard.compute.local.process import Household, ProcessRunner, directory_name
 from batchyard.compute.local.slots import Slot, Slots
 from batchyard.compute.local.spawn import Identity
 from batchyard.compute.local.sweep import Sweeper
 from batchyard.compute.local.task import Room
 from batchyard.model.messages import Launch
-from batchyard.store.logs import file_name
 
 _OTHERS_PASS = 0o711
 
@@ -30,22 +29,22 @@ class ProcessRooms:
         self._held[launch.attempt] = slot
         try:
             who = Identity(slot.uid, slot.uid) if slot.uid is not None else None
-            home, _ = slot.quarters.move_in(file_name(launch.attempt), who)
+            name = directory_name(launch.attempt)
+            home, _ = slot.quarters.move_in(launch.attempt, launch.needs, name, who)
             if any(container.user for container in launch.containers):
                 os.chmod(home, _OTHERS_PASS)  # noqa: PTH101 - a string all the way
             made = volumes.make(home, launch, slot.uid)
         except OSError:
             self.close(launch)
             raise
-        if slot.uid is not None:
-            self._runner.task_uids[launch.attempt] = slot.uid
+        self._runner.households[launch.attempt] = Household(slot.uid, f"{self._work}/{name}")
         return Room(made)
 
     def furnish(self, launch: Launch, room: Room) -> Launch:
         return volumes.named(launch, room.volumes)
 
     def close(self, launch: Launch) -> None:
-        self._runner.task_uids.pop(launch.attempt, None)
+        self._runner.households.pop(launch.attempt, None)
         slot = self._held.pop(launch.attempt)
         slot.quarters.move_out(self._sweeper, reusable=False)
         if not self._runner.has_leftovers:  # else its user id may still be in use: nobody else gets it

@@ -155,7 +155,7 @@ class Node:
             allow_any_user=options.allow_any_user,
         )
         gpus = host.gpu_devices() if options.gpus is None else options.gpus
-        self.allotments = Allotments()
+        self.allotments = Allotments(self.loop)
         slots = Slots(self.tree, options.uids if isolated else None, str(work), gpus, self.allotments)
         self.processes = ProcessRunner(place, self.tree, slots, self.journal, self.sweeper, self.loop)
         self.containers = _containers(options, self.name, place, slots.gpus, self.journal, self.loop)
@@ -168,7 +168,7 @@ class Node:
         self.door = Door(directory, self.loop, self.journal.epoch, facts, generation)
         self._tasks = TaskRunner(self.processes, ProcessRooms(self.processes, str(work), slots, self.sweeper), self.loop)
         self._contained_tasks = _contained_tasks(self.containers, str(work), self.sweeper, self.allotments, self.loop)
-        self.supervisor = Supervisor(generation, str(work), self._runner_of, self.journal, self.loop, self.door.send)
+        self.supervisor = Supervisor(generation, str(work), self._runner_of, self.journal, self.loop, self.door.send, self.allotments)
         self._directory, self._work, self._isolated = directory, work, isolated
         self.door.on_link = self._linked
         self.door.on_message = self._received

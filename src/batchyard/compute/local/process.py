@@ -42,6 +42,13 @@ class Place(NamedTuple):
     allow_any_user: bool
 
 
+class Household(NamedTuple):
+    """What the containers of a task have in common where they are processes: a user, and the directory in which they all live."""
+
+    uid: int | None
+    directory: str
+
+
 class ProcessRun:
     """A process that is about to start, runs, or is being wound up."""
 
@@ -84,11 +91,12 @@ class ProcessRun:
         """Count what one of its processes used that was waited for."""
         self.waited = together(self.waited, waited) if self.waited else waited
 
-    def start(self, slot: Slot, place: Place, now_ms: int, task_uid: int | None) -> None:
+    def start(self, slot: Slot, place: Place, now_ms: int, household: Household | None) -> None:
         """Start the process. CannotStart with the reason; the log stream is there in any case where it can be.
 
-        `task_uid` is the user of all containers of its task, which share volumes.
+        `household` is what it has in common with the other containers of its task.
         """
+        task_uid = household.uid if household else None
         launch = self.launch
         try:
             self.output = Output(place.logs, launch.account, launch.region, launch.log_group, launch.log_stream, now_ms, launch.log_begins)
@@ -104,7 +112,10 @@ class ProcessRun:
                 who = who._replace(shared=True)
             self.slot = slot
             self.shared = who is not None and who.shared
-            home, temporary = slot.quarters.move_in(self._directory_name(), who)
+            if household:
+                home, temporary = slot.quarters.move_inside(f"{household.directory}/in-{file_name(self.name)}", who)
+            else:
+                home, temporary = slot.quarters.move_in(launch.attempt, launch.needs, directory_name(launch.attempt), who)
             self.reading, writing = os.pipe()
             try:
                 os.set_blocking(self.reading, False)
@@ -118,11 +129,6 @@ class ProcessRun:
         except OSError as error:
             where = f" ({error.filename})" if error.filename else ""
             raise CannotStart(f"CannotStartContainerError: {error.strerror or error}{where}") from error
-
-    def _directory_name(self) -> str:
-        name = f"{self.launch.attempt}-{self.name}" if self.name else self.launch.attempt
-        plain = name.islower() and name.isascii() and name.replace("-", "").isalnum()
-        return name if plain else file_name(name)
 
     def _environment(self, place: Place, home: str, temporary: str) -> dict[str, str]:
         """Exactly what the launch says, and what only the node knows. Nothing of our own environment."""
@@ -161,6 +167,12 @@ class ProcessRun:
             self.output = None
 
 
+def directory_name(attempt: str) -> str:
+    """What an attempt's directory is called."""
+    plain = attempt.islower() and attempt.isascii() and attempt.replace("-", "").isalnum()
+    return attempt if plain else file_name(attempt)
+
+
 def of_needs(launch: Launch) -> dict[str, str]:
     """What a job is told about the room that it has."""
     needs = launch.needs
@@ -176,7 +188,7 @@ class ProcessRunner:
 
     def __init__(self, place: Place, tree: Tree, slots: Slots, journal: Journal, sweeper: Sweeper, loop: Loop) -> None:
         self._place, self._tree, self._slots, self._journal, self._sweeper, self._loop = place, tree, slots, journal, sweeper, loop
-        self.task_uids: dict[str, int] = {}  # the user that the containers of a task have in common, by attempt
+        self.households: dict[str, Household] = {}  # of the tasks whose containers are processes, by attempt
         self._by_pid: dict[int, ProcessRun] = {}
         self._winding_up: list[ProcessRun] = []
         self._quarantine: list[Slot] = []
@@ -202,8 +214,8 @@ class ProcessRunner:
         try:
             if not self._slots.equip(slot, run.launch.needs.gpus):
                 raise CannotStart(f"CannotStartContainerError: {run.launch.needs.gpus} GPUs are wanted and fewer are free here")
-            task_uid = self.task_uids.get(run.launch.attempt)
-            run.start(slot, self._place, now_ms, task_uid)
+            household = self.households.get(run.launch.attempt)
+            run.start(slot, self._place, now_ms, household)
         except CannotStart as why:
             run.close_pipe()
             run.finish_output(now_ms, str(why))
@@ -211,7 +223,7 @@ class ProcessRunner:
             run.watcher.ended(run, Ending(None, now_s, reason=str(why)))
             return
         if not self._tree.outlives_us:
-            uid = slot.uid if task_uid is None else task_uid
+            uid = household.uid if household else slot.uid
             self._journal.note_begun(run.launch.attempt, run.pid, proc.start_ticks(run.pid), -1 if uid is None else uid, run.name)
         self._by_pid[run.pid] = run
         self._loop.watch(run.reading, lambda _: self._readable(run))

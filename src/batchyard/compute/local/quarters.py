@@ -13,7 +13,9 @@ import os
 from batchyard.compute.local.allotments import Allotments
 from batchyard.compute.local.spawn import Identity
 from batchyard.compute.local.sweep import Sweeper
+from batchyard.model.capacity import Resources
 
+_OURS = 0o711  # the outer directory is ours: jobs pass through it, and cannot change what lies in it
 _THEIRS = 0o700
 _PARTS = ("home", "tmp")
 
@@ -21,44 +23,62 @@ _PARTS = ("home", "tmp")
 class Quarters:
     """One slot's directories, or those of one attempt that names a user of its own."""
 
-    __slots__ = ("_allotments", "_idle", "_path", "_work")
+    __slots__ = ("_allotments", "_has_idle", "_idle", "_inside", "_path", "_work")
 
     def __init__(self, work: str, number: int, allotments: Allotments) -> None:
         self._work = work
         self._allotments = allotments
         self._idle = f"{work}/.slot-{number}"
-        self._path = ""  # where they are now; "" if they have to be made
+        self._has_idle = False  # there is a set of them that nobody lives in
+        self._path = ""  # where somebody lives now
+        self._inside = ""  # and where it is within a task's directory
 
-    def move_in(self, name: str, who: Identity | None) -> tuple[str, str]:
-        """Have them ready as WORK/`name`, owned by `who` (None: by us): the paths of home and tmp. OSError with the path in it."""
+    def move_in(self, attempt: str, needs: Resources, name: str, who: Identity | None) -> tuple[str, str]:
+        """Have them ready as WORK/`name`, owned by `who` (None: by us): the paths of home and tmp. OSError with the path in it.
+
+        From now on they count as the attempt's part of the scratch space.
+        """
         path = f"{self._work}/{name}"
-        if self._path and not (who and who.shared):
-            self._allotments.ground.move(self._path, path)
-            self._path = path
+        if self._has_idle and not (who and who.shared):
+            self._allotments.ground.move(self._idle, path)
+            self._path, self._has_idle = path, False
         else:
-            self._make(path, who)
+            self._allotments.ground.make(path)
+            self._path = path
+            _furnish(path, who)
+        self._allotments.open(attempt, needs, path)
         return f"{path}/home", f"{path}/tmp"
 
-    def _make(self, path: str, who: Identity | None) -> None:
-        self._allotments.ground.make(path)
-        self._path = path
-        for part in _PARTS:
-            os.mkdir(f"{path}/{part}", _THEIRS)  # noqa: PTH102 - in the path of every start
-            if who:
-                os.chown(f"{path}/{part}", who.uid, who.gid)
+    def move_inside(self, path: str, who: Identity | None) -> tuple[str, str]:
+        """Have them ready within the directory of a task, of whose part they are: `path` lies in it, and goes with it at the latest."""
+        os.mkdir(path, _OURS)  # noqa: PTH102 - in the path of every start
+        self._inside = path
+        _furnish(path, who)
+        return f"{path}/home", f"{path}/tmp"
 
     def move_out(self, sweeper: Sweeper, reusable: bool) -> None:
         """The attempt is over and, if `reusable`, nobody is left who could still write here."""
+        if self._inside:
+            sweeper.remove(self._inside)
+            self._inside = ""
         if not self._path:
             return
-        if reusable and all(_untouched(f"{self._path}/{part}") for part in _PARTS):
+        is_empty = reusable and all(_untouched(f"{self._path}/{part}") for part in _PARTS)
+        held = self._allotments.close(self._path, is_empty)
+        if is_empty and not self._has_idle:
             with contextlib.suppress(OSError):
                 self._allotments.ground.move(self._path, self._idle)
-                self._path = self._idle
+                self._path, self._has_idle = "", True
                 return
-        if not self._allotments.ground.remove(self._path):
-            sweeper.remove(self._path)
+        self._allotments.give_up(self._path, sweeper, held)
         self._path = ""
+
+
+def _furnish(path: str, who: Identity | None) -> None:
+    for part in _PARTS:
+        os.mkdir(f"{path}/{part}", _THEIRS)  # noqa: PTH102 - in the path of every start
+        if who:
+            os.chown(f"{path}/{part}", who.uid, who.gid)
 
 
 def _untouched(path: str) -> bool:

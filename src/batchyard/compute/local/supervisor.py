@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
+from batchyard.compute.local.allotments import Allotments
 from batchyard.compute.local.attempt import Attempt
 from batchyard.compute.local.instances import Instances
 from batchyard.compute.local.journal import Intent, Journal, Outcome
@@ -47,11 +48,14 @@ class Supervisor:
         journal: Journal,
         loop: Loop,
         send: Callable[[list[Report]], None],
+        allotments: Allotments,
     ) -> None:
         self.generation = generation
         self.instances = Instances(work)
         self.attempts: dict[str, Attempt] = {}
         self._runner_of, self._journal, self._loop, self._send = runner_of, journal, loop, send
+        self._allotments = allotments
+        allotments.on_excess = self._out_of_scratch
         self._to_start: deque[Attempt] = deque()
         self._by_run: dict[Run, Attempt] = {}
         self._reports: list[Report] = []
@@ -135,6 +139,7 @@ class Supervisor:
             attempt.run.kill()
             return
         self._to_start.remove(attempt)
+        self._allotments.outcome(attempt.launch.attempt)  # of a task for which there was no room, after all
         del self.attempts[attempt.launch.attempt]
         self._over(AttemptEnded(attempt.launch.attempt, wall_ms(), cause))
 
@@ -184,13 +189,19 @@ class Supervisor:
         attempt.kill_at_s = kill_at_s
         attempt.timers.append(self._loop.at(kill_at_s, attempt.run.kill))
 
+    def _out_of_scratch(self, name: str) -> None:
+        """It holds more of the scratch space than it may, and writes on: nobody else is to suffer for that."""
+        attempt = self.attempts.get(name)
+        if attempt and attempt.run and not attempt.is_over:
+            attempt.run.kill()
+
     def ended(self, run: Run, ending: Ending) -> None:
         """Told by the runner: it is over."""
         attempt = self._by_run.pop(run)
         for timer in attempt.timers:
             self._loop.cancel(timer)
         del self.attempts[attempt.launch.attempt]
-        self._over(attempt.ended(ending, wall_ms()))
+        self._over(attempt.ended(ending, wall_ms(), self._allotments.outcome(attempt.launch.attempt)))
         self._instance_gone_if_empty(attempt.launch.instance)
 
     def _over(self, ended: AttemptEnded) -> None:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from batchyard.compute.local.ground import Ground
 
+_SUBVOLUME_INODE = 256
+
 
 def clear(work: Path, sweeper: Sweeper, ground: Ground) -> None:
     """Have what the attempts of an earlier node left removed, and its notices."""
@@ -83,6 +85,8 @@ def remove_tree(directory: str) -> list[str]:
     steps go through descriptors and never through a link, so that a process that is still alive in there cannot lead us astray.
     """
     failed: list[str] = []
+    if _is_gone_as_subvolume(directory):
+        return []
     try:
         top = _opened(directory, None)
     except FileNotFoundError:
@@ -108,6 +112,18 @@ def remove_tree(directory: str) -> list[str]:
     except OSError as error:
         failed.append(f"{directory}: {error.strerror}")
     return failed
+
+
+def _is_gone_as_subvolume(directory: str) -> bool:
+    """Whether it could be taken away whole: of btrfs subvolumes the kernel clears what is in them."""
+    try:
+        if os.geteuid() or os.lstat(directory).st_ino != _SUBVOLUME_INODE:
+            return False
+    except OSError:
+        return False
+    from batchyard.scratch import subvolumes  # only where there may be one
+
+    return subvolumes.remove(directory)
 
 
 def _emptied(place: int, top: int, failed: list[str]) -> list[str]:

@@ -19,6 +19,7 @@ class ContainerRooms:
     def open(self, launch: Launch) -> Room:
         place = self._place(launch)
         self._allotments.ground.make(place)
+        self._allotments.open(launch.attempt, launch.needs, place)
         return Room(volumes.make(place, launch, None))
 
     def furnish(self, launch: Launch, room: Room) -> Launch:
@@ -26,8 +27,7 @@ class ContainerRooms:
 
     def close(self, launch: Launch) -> None:
         place = self._place(launch)
-        if not self._allotments.ground.remove(place):
-            self._sweeper.remove(place)
+        self._allotments.give_up(place, self._sweeper, self._allotments.close(place))
 
     def _place(self, launch: Launch) -> str:
         return f"{self._work}/{file_name(launch.attempt)}"
