@@ -34,6 +34,7 @@ COMMANDS = {
     "node": "node",
     "scratch": "scratch",
     "entrypoint": "entrypoint",
+    "image": "image",
 }
 EPILOG = """\b
 Where commands talk to, the first that is there:
