@@ -98,7 +98,7 @@ class Btrfs:
         except ScratchError:
             self._settle()
             raise
-        self._write(self._book.with_volume(replace(volume, state=MEMBER)), "grown")
+        self._write(self._book.with_volume(replace(self._book.volume(volume.name), state=MEMBER)), "grown")
 
     def shrink(self, index: int) -> None:
         """See `Backend.shrink`."""

@@ -26,6 +26,7 @@ class Volume(Struct, frozen=True, omit_defaults=True):
     size_bytes: int
     state: str = MAKING
     id: str = ""  # what the cloud calls it, once that is known
+    attached_as: str = ""  # the name of the device that the cloud was asked for
 
 
 class Book(Struct, frozen=True, omit_defaults=True):
@@ -46,6 +47,10 @@ class Book(Struct, frozen=True, omit_defaults=True):
             volumes = tuple(changed if one.name == changed.name else one for one in self.volumes)
             return msgspec.structs.replace(self, volumes=volumes)
         return msgspec.structs.replace(self, volumes=(*self.volumes, changed), number=self.number + 1)
+
+    def volume(self, name: str) -> Volume:
+        """The volume of that name."""
+        return next(one for one in self.volumes if one.name == name)
 
     def without(self, name: str) -> Book:
         """The book with the volume of that name forgotten."""

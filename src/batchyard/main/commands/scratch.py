@@ -13,8 +13,10 @@ import click
 
 from batchyard.main.client import EXIT_FAILED, Trouble
 from batchyard.main.commands.draw import emit, say
+from batchyard.main.commands.scratch_ebs import ebs_options, kind_of_volumes, reap
 
 if TYPE_CHECKING:
+    from batchyard.scratch.ebs_kinds import Kind
     from batchyard.scratch.provision import Backend
 
 _GIB = 1024**3
@@ -37,9 +39,9 @@ def scratch() -> None:
 @click.option(
     "--backend",
     "kind",
-    type=click.Choice(["loop-btrfs", "loop-xfs", "quota"]),
+    type=click.Choice(["loop-btrfs", "loop-xfs", "quota", "ebs-btrfs", "ebs-xfs"]),
     required=True,
-    help="Files of --store as disks (root), or a watched directory.",
+    help="Files of --store as disks (root), a watched directory, or EBS volumes of this EC2 instance (root).",
 )
 @_STORE
 @click.option("--initial-gib", type=click.FloatRange(min=0.05), required=True, help="How much there is at first.")
@@ -48,7 +50,8 @@ def scratch() -> None:
 @click.option("--level", type=click.IntRange(1, 90), default=20, show_default=True, help="Grow when less than this per cent is free.")
 @click.option("--calm-s", type=click.FloatRange(min=1), default=600, show_default=True, help="Give back what was not written to so long.")
 @click.option("--cgroup", type=click.Path(path_type=Path, file_okay=False, exists=True), help="Hold these writers if a grow comes late.")
-@click.option("--hold-limit-s", type=click.FloatRange(min=1), default=60, show_default=True, help="... but never longer than this.")
+@click.option("--hold-limit-s", type=click.FloatRange(min=1), help="... but never longer than this  [60; EBS: 300]")
+@ebs_options
 def watch(
     place: Path,
     kind: str,
@@ -59,7 +62,8 @@ def watch(
     level: int,
     calm_s: float,
     cgroup: Path | None,
-    hold_limit_s: float,
+    hold_limit_s: float | None,
+    **volumes: Any,
 ) -> None:
     """Keep a place ahead of its writers, until Ctrl-C.
 
@@ -71,20 +75,23 @@ def watch(
     from batchyard.scratch.policy import Limits
     from batchyard.scratch.provision import ScratchError
 
+    is_ebs = kind.startswith("ebs-")
+    asked = kind_of_volumes(kind, volumes)
     if max_gib < initial_gib:
         raise click.BadParameter(f"{max_gib:g} is less than --initial-gib {initial_gib:g}", param_hint="--max-gib")
     logging.basicConfig(format="%(asctime)s %(message)s", level=logging.INFO)
+    logging.getLogger("botocore").setLevel(logging.WARNING)
     step_bytes = _aligned(step_gib) if step_gib is not None else _aligned(initial_gib) // 4
     limits = Limits(cap_bytes=int(max_gib * _GIB), step_bytes=step_bytes, level=level / 100, calm_s=calm_s)
     try:
-        backend = _backend(kind, store, place, _aligned(initial_gib))
+        backend = _backend(kind, store, place, _aligned(initial_gib), asked)
         watching = daemon.Daemon(
             backend,
             limits,
             status=store / daemon.STATUS,
             freezer=Freezer(cgroup) if cgroup else None,
-            assumed_grow_s=0.1,
-            freeze_limit_s=hold_limit_s,
+            assumed_grow_s=20.0 if is_ebs else 0.1,
+            freeze_limit_s=hold_limit_s or (300.0 if is_ebs else 60.0),
         )
         watching.start()
     except ScratchError as error:
@@ -146,13 +153,20 @@ def retire(store: Path, yes: bool) -> None:
         raise Trouble(str(error), "Nobody may watch it or write there meanwhile: end those first.") from None
 
 
-def _backend(kind: str, store: Path, place: Path, initial_bytes: int, patience_s: float = 60.0) -> Backend:
+scratch.add_command(reap)
+
+
+def _backend(kind: str, store: Path, place: Path, initial_bytes: int, asked: Kind | None = None, patience_s: float = 60.0) -> Backend:
     from batchyard.scratch import btrfs, quota, xfs
 
     if kind == btrfs.KIND:
         return btrfs.BtrfsLoop(store, place, initial_bytes, patience_s=patience_s)
     if kind == xfs.KIND:
         return xfs.XfsLoop(store, place, initial_bytes, patience_s=patience_s)
+    if kind.startswith("ebs-"):
+        from batchyard.scratch import ebs
+
+        return ebs.backend(kind, store, place, initial_bytes, asked, patience_s=patience_s)
     return quota.QuotaDirectory(store, place, initial_bytes, patience_s=patience_s)
 
 
