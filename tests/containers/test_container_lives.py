@@ -135,6 +135,18 @@ async def test_processor_time_is_counted(local: LocalRig) -> None:
     assert ended.cpu_s > 0.05
 
 
+async def test_what_was_read_and_written_is_counted(local: LocalRig) -> None:
+    """Of a child that was waited for, and of one that still runs and was seen; of a container that is gone before anybody looks twice."""
+    aside = "(dd if=/dev/zero of=/b bs=1M count=8; touch /c; sleep 600) & until [ -e /c ]; do sleep 0.1; done"
+    ended, _ = await run(local, "sh", "-c", f"dd if=/dev/zero of=/a bs=1M count=24; {aside}; sleep 2.5")
+    assert 32 <= ended.written_mib <= 33
+    assert ended.read_mib is not None
+    ended, _ = await run(local, "dd", "if=/dev/zero", "of=/a", "bs=1M", "count=8")
+    assert 8 <= ended.written_mib <= 9
+    ended, _ = await run(local, "sleep", "0.5")
+    assert ended.written_mib <= 0.2
+
+
 async def test_a_stop_asks_first_and_then_kills(local: LocalRig) -> None:
     polite = contained(local, "sh", "-c", 'trap "echo bye; exit 5" TERM; echo here; while :; do sleep 0.05; done')
     deaf = contained(local, "sh", "-c", 'trap "" TERM; echo here; while :; do sleep 0.05; done')

@@ -15,11 +15,13 @@ from pathlib import Path
 
 from batchyard.compute.local import knobs, proc
 from batchyard.compute.local.cage import Usage
+from batchyard.compute.local.containers.storage import Storage
 from batchyard.compute.local.knobs import Knob, number_after
 from batchyard.compute.local.loop import Loop
 from batchyard.compute.local.tasks import Promise
 
 _MIB = 1024 * 1024
+_STORAGE_EVERY = 4  # looks
 _NOBODY = proc.Seen(0, 0, 0, 0, "", 0, 0)
 
 
@@ -80,6 +82,9 @@ class Meter:
         self._descriptor = -1
         self._peak_bytes: int | None = None
         self._cpu_s: float | None = None
+        self._storage = Storage()
+        self._members: Path | None = None
+        self._looks = 0
         self.oom = False
         self.ended: Promise[None] | None = None  # kept when the first process has ended, if that can be seen
 
@@ -87,11 +92,16 @@ class Meter:
         """While it is being started: have its cgroup's files open before the container may be gone again."""
         if None in self._knobs:
             self._open(self._groups.expected(id))
+        if self._knobs[0]:
+            self._storage.follow(self._groups.first_of(id))
         self.look()
 
     def find_first(self, id: str) -> bool:
         """The same as `find` without the daemon, which may be away the next moment: for a container that has just been started."""
-        return self.ended is not None or self.find(self._groups.first_of(id), id)
+        found = self.ended is not None or self.find(self._groups.first_of(id), id)
+        if not found:
+            self._storage.end()
+        return found
 
     def find(self, pid: int, id: str) -> bool:
         """Look at the container whose first process is `pid`; whether it is one of this machine."""
@@ -107,7 +117,10 @@ class Meter:
             return False
         ended: Promise[None] = Promise()
         self.ended = ended
-        self._open(self._groups.of(pid, id))
+        places = self._groups.of(pid, id)
+        self._members = next((place / "cgroup.procs" for place in places.values()), None)
+        self._open(places)
+        self._storage.follow(pid)
         self.look()
         self._loop.watch(self._descriptor, lambda _: self._end(ended))
         return True
@@ -127,6 +140,8 @@ class Meter:
 
     def _end(self, ended: Promise[None]) -> None:
         self._loop.forget(self._descriptor)
+        self._storage.end()  # before anything else: the daemon is about to reap it
+        self._members = None
         self.look()
         ended.keep(None)
 
@@ -139,6 +154,9 @@ class Meter:
             self._cpu_s = int(cpu) / 1e9 if self._groups.version == 1 else number_after(b"usage_usec", cpu) / 1e6
         if kills and number_after(b"oom_kill", kills):
             self.oom = True
+        if self._members and self._looks % _STORAGE_EVERY == 0:
+            self._storage.look(map(int, knobs.read(self._members).split()))
+        self._looks += 1
 
     def kill(self) -> None:
         """SIGKILL to the first process, and with it all of the container: for when the daemon is away."""
@@ -147,9 +165,12 @@ class Meter:
                 signal.pidfd_send_signal(self._descriptor, signal.SIGKILL)
 
     def usage(self) -> Usage:
-        return Usage(self._peak_bytes / _MIB if self._peak_bytes is not None else None, self._cpu_s, self.oom)
+        used = Usage(self._peak_bytes / _MIB if self._peak_bytes is not None else None, self._cpu_s, self.oom)
+        stored = self._storage.used
+        return used._replace(read_mib=stored.read / _MIB, written_mib=stored.written / _MIB) if stored else used
 
     def close(self) -> None:
+        self._storage.close()
         for knob in self._knobs:
             if knob:
                 knob.close()
