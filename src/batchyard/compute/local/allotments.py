@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from batchyard.compute.local.ground import Ground, Plain
 from batchyard.compute.local.loop import Loop, boot_s
-from batchyard.compute.local.scratch_shares import Tenant, limits, share_bytes
+from batchyard.compute.local.scratch_shares import LEAST_VCPUS, Tenant, limits, share_bytes
 from batchyard.compute.local.sweep import Sweeper
 from batchyard.compute.local.walker import Walker, bytes_at_once
 from batchyard.model.capacity import Resources
@@ -59,7 +59,7 @@ class _Part:
 
     def __init__(self, attempt: str, needs: Resources, path: str) -> None:
         self.attempt, self.path = attempt, path
-        self.vcpus, self.promise_bytes = needs.vcpus, needs.scratch_mib * _MIB
+        self.vcpus, self.promise_bytes = max(needs.vcpus, LEAST_VCPUS), needs.scratch_mib * _MIB
         self.held_bytes = self.peak_bytes = 0
         self.limit_bytes: int | None = None
         self.is_kept = True  # the ground sees to its limit

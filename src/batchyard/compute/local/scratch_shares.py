@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 GRAIN_BYTES = 1024 * 1024  # shares are whole MiB, so that they do not change for nothing
 _OVERHEAD = {"btrfs": 0.05, "xfs": 0.02}  # of their volumes: checksums, directories, what is too little for a chunk
-_LEAST_VCPUS = 0.0625  # a container of a pod may ask for none
+LEAST_VCPUS = 0.0625  # a container of a pod may ask for none
 
 
 class Tenant(NamedTuple):
@@ -52,9 +52,9 @@ def limits(room_bytes: int, vcpus: float, tenants: Mapping[str, Tenant]) -> dict
 
 def share_bytes(left_bytes: int, weight_vcpus: float, vcpus: float) -> int:
     """The part of `left_bytes` that so many of `weight_vcpus` have, in whole grains."""
-    part = int(left_bytes * (max(vcpus, _LEAST_VCPUS) / weight_vcpus))
+    part = int(left_bytes * (max(vcpus, LEAST_VCPUS) / weight_vcpus))
     return min(part, left_bytes) // GRAIN_BYTES * GRAIN_BYTES
 
 
 def _vcpus(tenant: Tenant) -> float:
-    return max(tenant.vcpus, _LEAST_VCPUS)
+    return max(tenant.vcpus, LEAST_VCPUS)
