@@ -196,9 +196,9 @@ class Allotments:
     def _look_soon(self) -> None:
         if not self._looking and self._loop is not None:
             self._looking = True
-            self._loop.at(boot_s() + _LOOK_S, self._look)
+            self._loop.at(boot_s() + _LOOK_S, self.look)
 
-    def _look(self) -> None:
+    def look(self) -> None:
         """What does each hold; does anybody hold too much; is anything due?"""
         for part in list(self._parts.values()):
             held = self.ground.used_bytes(part.path)
@@ -227,4 +227,5 @@ class Allotments:
 def amount(count: int) -> str:
     """So many bytes, for people."""
     mib = count / _MIB
-    return f"{mib / 1024:.3g} GiB" if mib >= 1024 else f"{mib:.3g} MiB"
+    number, unit = (mib / 1024, "GiB") if mib >= 1024 else (mib, "MiB")
+    return f"{number:.{0 if number >= 100 else 1}f}".removesuffix(".0") + f" {unit}"

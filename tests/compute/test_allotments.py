@@ -1,0 +1,266 @@
+"""Every attempt's part of the scratch space: limits as attempts come and go, what each held, and what who met its limit is told."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from batchyard.compute.local.allotments import Allotments, Outcome, amount
+from batchyard.compute.local.attempt import Attempt
+from batchyard.compute.local.ground import Plain
+from batchyard.compute.local.runner import Ending
+from batchyard.compute.local.sweep import Sweeper, remove_tree
+from batchyard.model.capacity import Resources
+from batchyard.model.messages import AttemptEnded, Launch
+
+MIB, GIB = 1024**2, 1024**3
+
+
+class Counted(Plain):
+    """A ground that keeps limits and knows what is held, as subvolumes do: what the test says."""
+
+    def __init__(self) -> None:
+        self.limits: dict[str, int] = {}
+        self.held: dict[str, int] = {}
+        self.leaving = 0
+        self.changes = 0
+
+    def limit(self, path: str, limit_bytes: int) -> bool:
+        self.changes += self.limits.get(path) != limit_bytes
+        self.limits[path] = limit_bytes
+        return True
+
+    def used_bytes(self, path: str) -> int | None:
+        return self.held.get(path, 0)
+
+    def leaving_bytes(self) -> int:
+        return self.leaving
+
+
+class Promises(RuleBasedStateMachine):
+    """Attempts come, write and go, as a scheduler lets them that keeps to its rule."""
+
+    @initialize(room=st.integers(1, 1000), vcpus=st.sampled_from([1, 2, 4, 8]))
+    def stand(self, room: int, vcpus: float) -> None:
+        self.room, self.vcpus = room * GIB, vcpus
+        self.ground = Counted()
+        self.allotments = Allotments()
+        self.allotments.stand_on(self.ground, self.room, vcpus)
+        self.needs: dict[str, Resources] = {}
+        self.count = 0
+
+    @rule(vcpus=st.sampled_from([0.25, 1, 2]), part=st.sampled_from([0, 0, 0.1, 0.5]))
+    def come(self, vcpus: float, part: float) -> None:
+        promise_mib = int(self.room * part) // MIB
+        taken = sum(self.needs[path].scratch_mib * MIB or self.ground.held.get(path, 0) for path in self.needs)
+        if promise_mib * MIB + taken > self.room or vcpus + sum(needs.vcpus for needs in self.needs.values()) > self.vcpus:
+            return
+        self.count += 1
+        name = f"attempt-{self.count}"
+        self.needs[name] = Resources(vcpus, 1, 0, promise_mib)
+        self.allotments.open(name, self.needs[name], name)
+
+    @rule(data=st.data(), part=st.floats(0, 1))
+    def write(self, data: st.DataObject, part: float) -> None:
+        if self.needs:
+            path = data.draw(st.sampled_from(sorted(self.needs)))
+            self.ground.held[path] = int(self.ground.limits[path] * part)  # never beyond its limit, which the ground keeps
+
+    @rule(data=st.data())
+    def go(self, data: st.DataObject) -> None:
+        if self.needs:
+            path = data.draw(st.sampled_from(sorted(self.needs)))
+            held = self.ground.held.pop(path, 0)
+            assert self.allotments.outcome(path) is None
+            self.ground.held[path] = held
+            self.allotments.close(path)
+            outcome = self.allotments.outcome(path)
+            assert outcome is not None
+            assert outcome.peak_bytes >= held
+            del self.needs[path], self.ground.limits[path], self.ground.held[path]
+
+    @rule()
+    def look(self) -> None:
+        self.allotments.look()
+
+    @invariant()
+    def all_limits_together_are_never_more_than_there_is(self) -> None:
+        if hasattr(self, "ground"):
+            assert sum(self.ground.limits.values()) <= self.room
+
+    @invariant()
+    def promises_are_kept_and_nobody_is_cut_short(self) -> None:
+        for path, needs in self.needs.items() if hasattr(self, "ground") else ():
+            if needs.scratch_mib:
+                assert self.ground.limits[path] == needs.scratch_mib * MIB
+            else:
+                assert self.ground.limits[path] >= self.ground.held.get(path, 0)
+
+
+TestPromises = Promises.TestCase
+TestPromises.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+
+
+def standing(room_bytes: int = 100 * GIB, vcpus: float = 4) -> tuple[Allotments, Counted]:
+    allotments, ground = Allotments(), Counted()
+    allotments.stand_on(ground, room_bytes, vcpus)
+    return allotments, ground
+
+
+def test_who_comes_changes_nobody_s_limit_while_there_are_vcpus() -> None:
+    allotments, ground = standing()
+    for number in range(4):
+        allotments.open(f"a{number}", Resources(1, 1), f"p{number}")
+    assert ground.limits == {f"p{number}": 25 * GIB for number in range(4)}
+    allotments.look()
+    assert ground.changes == 4
+
+
+def test_limits_follow_a_promise_that_comes_and_goes() -> None:
+    allotments, ground = standing()
+    allotments.open("a", Resources(1, 1), "p")
+    allotments.open("b", Resources(1, 1, 0, 70 * 1024), "promised")
+    assert ground.limits == {"p": 10 * GIB, "promised": 70 * GIB}
+    allotments.close("promised")
+    allotments.look()
+    assert ground.limits["p"] == 25 * GIB
+
+
+def test_what_is_still_being_cleared_away_is_nobody_s_yet() -> None:
+    allotments, ground = standing(64 * GIB, 1)
+    ground.leaving = 10 * GIB
+    allotments.open("a", Resources(1, 1), "p")
+    allotments.look()
+    assert ground.limits["p"] == 54 * GIB
+    ground.leaving = 0
+    allotments.look()
+    assert ground.limits["p"] == 64 * GIB
+
+
+def test_what_lies_with_the_sweeper_is_nobody_s_yet(tmp_path: Path) -> None:
+    class Idle(Sweeper):
+        def __init__(self) -> None:
+            self.given: list[str] = []
+
+        def remove(self, directory: str) -> None:
+            self.given.append(directory)
+
+    allotments, ground = standing(64 * GIB, 1)
+    gone, sweeper = tmp_path / "gone", Idle()
+    gone.mkdir()
+    allotments.give_up(str(gone), sweeper, held_bytes=8 * GIB)
+    assert sweeper.given == [str(gone)]
+    allotments.look()
+    allotments.open("a", Resources(1, 1), "p")
+    assert ground.limits["p"] == 56 * GIB
+    remove_tree(str(gone))
+    allotments.look()
+    assert ground.limits["p"] == 64 * GIB
+
+
+def test_the_most_that_was_held_is_remembered() -> None:
+    allotments, ground = standing()
+    allotments.open("a", Resources(1, 1), "p")
+    ground.held["p"] = 7 * GIB
+    allotments.look()
+    ground.held["p"] = 1 * GIB
+    allotments.look()
+    assert allotments.close("p") == 1 * GIB
+    outcome = allotments.outcome("a")
+    assert outcome is not None
+    assert (outcome.peak_mib, outcome.reason) == (7 * 1024, "")
+    assert allotments.outcome("a") is None, "it is told once"
+
+
+def test_without_a_scratch_space_there_is_no_limit_and_the_end_is_measured(tmp_path: Path) -> None:
+    allotments = Allotments()
+    allotments.open("a", Resources(1, 1), str(tmp_path))
+    (tmp_path / "file").write_bytes(bytes(3 * MIB))
+    allotments.close(str(tmp_path))
+    outcome = allotments.outcome("a")
+    assert outcome is not None
+    assert outcome.limit_bytes is None
+    assert outcome.peak_mib == pytest.approx(3, rel=0.1)
+
+
+def until(satisfied: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 60
+    while not satisfied():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_who_holds_more_than_its_limit_is_ended_where_nobody_keeps_it(tmp_path: Path) -> None:
+    allotments, ended = Allotments(), []
+    allotments.on_excess = ended.append
+    allotments.stand_on(Plain(), 8 * MIB, 2)
+    for name in ("bomb", "modest"):
+        (tmp_path / name).mkdir()
+        allotments.open(name, Resources(1, 1), str(tmp_path / name))
+    (tmp_path / "modest" / "file").write_bytes(os.urandom(2 * MIB))
+    (tmp_path / "bomb" / "below").mkdir()
+    for number in range(5):
+        (tmp_path / "bomb" / "below" / str(number)).write_bytes(os.urandom(MIB))
+
+    def look() -> list[str]:
+        allotments.look()
+        return ended
+
+    until(look)
+    assert set(ended) == {"bomb"}
+    (tmp_path / "bomb" / "below" / "0").unlink()
+    allotments.close(str(tmp_path / "bomb"))
+    outcome = allotments.outcome("bomb")
+    assert outcome is not None
+    assert outcome.was_ended
+    assert outcome.reason.startswith("OutOfScratchError: the job held 5")
+    assert "its limit is 4 MiB; tag the job definition with batchyard:scratch-gib to ask for more" in outcome.reason
+    allotments.close(str(tmp_path / "modest"))
+
+
+# --- what is said of it ---
+
+
+def ended(scratch: Outcome, exit_code: int = 1, cause: str = "exited") -> AttemptEnded:
+    launch = Launch("a", "j", 1, "i", (), {}, Resources(1, 1), "g", "s", "1", "r")
+    attempt = Attempt(launch)
+    attempt.started_at_ms, attempt.cause = 1, cause
+    return attempt.ended(Ending(exit_code, 1.0), 2, scratch)
+
+
+AT_LIMIT = Outcome(10 * GIB, 10 * GIB, met_limit=True)
+
+
+def test_who_failed_at_its_limit_is_told_so() -> None:
+    assert ended(AT_LIMIT).reason == (
+        "OutOfScratchError: the job had reached its limit of scratch space, 10 GiB, when it ended; "
+        "tag the job definition with batchyard:scratch-gib to ask for more"
+    )
+    assert "raise its tag batchyard:scratch-gib" in ended(AT_LIMIT._replace(is_promised=True)).reason
+    assert ended(AT_LIMIT).disk_peak_mib == 10 * 1024
+
+
+@pytest.mark.parametrize(
+    ("scratch", "exit_code", "cause"),
+    [
+        pytest.param(AT_LIMIT, 0, "exited", id="it succeeded"),
+        pytest.param(AT_LIMIT, 143, "stopped", id="it was stopped"),
+        pytest.param(AT_LIMIT, 143, "timeout", id="its time was up"),
+        pytest.param(AT_LIMIT._replace(met_limit=False), 1, "exited", id="it failed for another reason"),
+        pytest.param(Outcome(10 * GIB, None, met_limit=True), 1, "exited", id="it had no limit"),
+    ],
+)
+def test_nothing_is_said_of_scratch_space_where_it_had_no_part(scratch: Outcome, exit_code: int, cause: str) -> None:
+    assert ended(scratch, exit_code, cause).reason == ""
+
+
+def test_amounts_are_said_as_people_say_them() -> None:
+    assert [amount(count) for count in (10 * GIB, int(12.34 * GIB), 512 * MIB, MIB // 2)] == ["10 GiB", "12.3 GiB", "512 MiB", "0.5 MiB"]
+    assert amount(1500 * GIB) == "1500 GiB"
