@@ -50,7 +50,9 @@ def outputs(yard: Yard) -> dict[str, str]:
         "VpcId": ec2.describe_vpcs()["Vpcs"][0]["VpcId"],
         "SubnetIds": ",".join(subnet["SubnetId"] for subnet in ec2.describe_subnets()["Subnets"]),
     }
-    return deploy(yard, TEMPLATES / "genomics.yaml", "genomics", **network, RequireTls="false", SpotMaxvCpus="1", OnDemandMaxvCpus="1")
+    scratch = {"Scratch": "auto", "ScratchPackage": "s3://packages/batchyard.tar.gz"}  # without effect here, where the node has its own
+    sizes = {"SpotMaxvCpus": "1", "OnDemandMaxvCpus": "1"}
+    return deploy(yard, TEMPLATES / "genomics.yaml", "genomics", **network, **scratch, **sizes, RequireTls="false")
 
 
 def runs_in(yard: Yard, job_id: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import email
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +18,7 @@ OWN_BUCKET = {
 }
 KEEP_LESS = {"ResultsRetentionDays": "90", "ResultsVersioning": "Enabled", "ImageId": "ami-0123456789abcdef0"}
 WITHOUT_TLS = {"RequireTls": "false"}
+SCRATCH = {"Scratch": "auto", "ScratchPackage": "s3://our-packages/batchyard/batchyard-0.1.0.tar.gz"}
 PARAMETER_SETS = {
     "defaults": {},
     "baseline": BASELINE,
@@ -23,6 +26,8 @@ PARAMETER_SETS = {
     "keep less": KEEP_LESS,
     "without TLS": WITHOUT_TLS,
     "own bucket without TLS": OWN_BUCKET | WITHOUT_TLS,
+    "scratch": SCRATCH,
+    "scratch from the image": SCRATCH | KEEP_LESS | {"ScratchPackage": ""},
 }
 ENVIRONMENTS = ("SpotComputeEnvironment", "OnDemandComputeEnvironment", "BaselineComputeEnvironment")
 
@@ -289,6 +294,39 @@ def instances(template: Template) -> None:
         resources = stack.properties(name)["ComputeResources"]
         assert resources["SecurityGroupIds"] == [stack.reference("InstanceSecurityGroup")]
         assert resources["LaunchTemplate"]["LaunchTemplateId"] == stack.reference("InstanceLaunchTemplate")
+
+
+@promise
+def scratch_space(template: Template) -> None:
+    """If wanted, instances have scratch space that grows: their user data sets it up, and their role may make volumes of its own."""
+    stack = resolve(template, SCRATCH | {"ScratchInitialGiB": "250", "ScratchMaxGiB": "9000"})
+    told = base64.b64decode(stack.properties("InstanceLaunchTemplate")["LaunchTemplateData"]["UserData"]).decode()
+    message = email.message_from_string(told)
+    assert message.get_content_type() == "multipart/mixed", "Batch adds a part of its own"
+    (part,) = message.get_payload()
+    assert part.get_content_type() == "text/x-shellscript"
+    script = part.get_payload()
+    for line in (
+        "package='s3://our-packages/batchyard/batchyard-0.1.0.tar.gz'", "backend='auto'", "initial_gib='250'", "max_gib='9000'",
+        "volume_type='gp3'", "iops='0'", "throughput_mib='0'", "containers='true'", "Restart=always",
+        "ExecStartPre=/usr/bin/test -e /run/batchyard-scratch/ready",
+    ):  # fmt: skip
+        assert f"\n{line}\n" in script, line
+    assert "--no-block" in script and script.rstrip().endswith("exit 0"), "nothing is waited for at boot"
+    (policy,) = stack.properties("InstanceRole")["Policies"]
+    granted = [action for entry in policy["PolicyDocument"]["Statement"] for action in _as_list(entry["Action"])]
+    assert not [action for action in granted if "*" in action]
+    for entry in policy["PolicyDocument"]["Statement"]:
+        changes = not all(action.startswith(("ec2:Describe", "s3:Get")) for action in _as_list(entry["Action"]))
+        assert not changes or entry["Condition"], entry["Sid"]
+    fetch = policy["PolicyDocument"]["Statement"][-1]
+    assert (fetch["Action"], fetch["Resource"]) == ("s3:GetObject", "arn:aws:s3:::our-packages/batchyard/batchyard-0.1.0.tar.gz")
+    pinned = resolve(template, SCRATCH | {"ScratchPackage": "batchyard==0.1.0"}).properties("InstanceRole")["Policies"]
+    assert pinned[0]["PolicyDocument"]["Statement"] == policy["PolicyDocument"]["Statement"][:-1]
+
+
+def _as_list(told: Any) -> list[str]:
+    return [told] if isinstance(told, str) else list(told)
 
 
 @promise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import copy
 import re
 from dataclasses import dataclass, field
@@ -155,7 +156,7 @@ def _sub(stack: Stack, argument: Any) -> str:
             return str(stack.value(names[name]))
         return str(_get_att(stack, name.split(".", 1)) if "." in name else _ref(stack, name))
 
-    return re.sub(r"\$\{([^!}][^}]*)\}", replaced, text)
+    return re.sub(r"\$\{!([^}]*)\}", r"${\1}", re.sub(r"\$\{([^!}][^}]*)\}", replaced, text))
 
 
 def _if(stack: Stack, argument: list[Any]) -> Any:
@@ -169,6 +170,8 @@ _FUNCTIONS: dict[str, Any] = {
     "Fn::Sub": _sub,
     "Fn::If": _if,
     "Fn::Join": lambda stack, argument: argument[0].join(map(str, stack.value(argument[1]))),
+    "Fn::Base64": lambda stack, argument: base64.b64encode(str(stack.value(argument)).encode()).decode(),
+    "Fn::Select": lambda stack, argument: stack.value(argument[1])[int(argument[0])],
     "Fn::Split": lambda stack, argument: stack.value(argument[1]).split(argument[0]),
     "Fn::Equals": lambda stack, argument: str(stack.value(argument[0])) == str(stack.value(argument[1])),
     "Fn::Not": lambda stack, argument: not stack.value(argument[0]),

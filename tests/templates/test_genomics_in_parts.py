@@ -25,7 +25,10 @@ OTHERS = {
     "SpotBidPercentage": "70", "SpotMinvCpus": "2", "SpotMaxvCpus": "8",
     "OnDemandInstanceTypes": "m7i", "OnDemandMinvCpus": "4", "OnDemandMaxvCpus": "16", "BaselinevCpus": "32",
     "BaselineInstanceTypes": "m7i.xlarge",
-    "ImageId": "ami-0123456789abcdef0", "RootVolumeGiB": "500", "UpdateDrainMinutes": "5", "ProjectTag": "reads",
+    "ImageId": "ami-0123456789abcdef0", "RootVolumeGiB": "500",
+    "Scratch": "ebs-btrfs", "ScratchPackage": "batchyard==0.1.0", "ScratchInitialGiB": "50", "ScratchMaxGiB": "700",
+    "ScratchVolumeType": "io2", "ScratchIops": "4000", "ScratchThroughputMiB": "300", "ScratchForContainers": "false",
+    "UpdateDrainMinutes": "5", "ProjectTag": "reads",
 }  # fmt: skip
 SETS = {**PARAMETER_SETS, "others": OTHERS}
 
@@ -68,6 +71,10 @@ _COMPUTE = "Resources.ComputeStack.Properties.Parameters"
         ("storage", "Resources.ResultsBucket.Properties.LoggingConfiguration", GONE),
         ("identity", "Resources.JobRole.Properties.Policies.0.PolicyDocument.Statement.2.Action", "s3:*"),
         ("identity", "Resources.JobRole.Properties.Policies.0.PolicyDocument.Statement.3.Resource", "*"),
+        ("identity", "Resources.InstanceRole.Properties.Policies", GONE),
+        ("root", f"{_COMPUTE}.ScratchMaxGiB", {"Ref": "ScratchInitialGiB"}),
+        ("root", "Resources.IdentityStack.Properties.Parameters.ScratchPackage", GONE),
+        ("compute", "Resources.InstanceLaunchTemplate.Properties.LaunchTemplateData.UserData", GONE),
         ("compute", "Resources.DefaultJobQueue.Properties.Tags.batchyard:spill", "scale"),
         ("compute", "Resources.SpotComputeEnvironment.Properties.ComputeResources.LaunchTemplate.Version", "$Latest"),
         ("compute", "Resources.SpotComputeEnvironment.Properties.ComputeResources.BidPercentage", GONE),
@@ -96,6 +103,7 @@ def test_parameters_are_declared_alike_everywhere() -> None:
             if name in root and name not in ("VpcId", "SubnetIds"):
                 assert declared == root[name], (part, name)
     assert templates["compute"]["Rules"] == load_template()["Rules"]
+    assert templates["root"]["Rules"].items() <= load_template()["Rules"].items()
 
 
 @pytest.mark.parametrize("part", ["root", *PARTS])

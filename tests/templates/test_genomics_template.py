@@ -18,6 +18,7 @@ _SPOT = "Resources.SpotComputeEnvironment.Properties"
 _ON_DEMAND = "Resources.OnDemandComputeEnvironment.Properties"
 _BASELINE = "Resources.BaselineComputeEnvironment.Properties"
 _LAUNCH = "Resources.InstanceLaunchTemplate.Properties.LaunchTemplateData"
+_SCRATCH = "Resources.InstanceRole.Properties.Policies.Fn::If.1.0.PolicyDocument.Statement"
 _HIGH_ORDER = "Resources.HighPriorityJobQueue.Properties.ComputeEnvironmentOrder.Fn::If"
 _SPOT_REF = {"Ref": "SpotComputeEnvironment"}
 _ON_DEMAND_REF = {"Ref": "OnDemandComputeEnvironment"}
@@ -93,6 +94,14 @@ BREAKS: list[tuple[str, str, Any]] = [
     ("instances", f"{_LAUNCH}.MetadataOptions.HttpTokens", "optional"),
     ("instances", "Resources.InstanceSecurityGroup.Properties.SecurityGroupIngress", [{"IpProtocol": "-1", "CidrIp": "0.0.0.0/0"}]),
     ("instances", f"{_ON_DEMAND}.ComputeResources.LaunchTemplate.LaunchTemplateId", "lt-1"),
+    ("instances", "Parameters.Scratch.Default", "auto"),
+    ("scratch_space", f"{_LAUNCH}.UserData", GONE),
+    ("scratch_space", f"{_LAUNCH}.UserData.Fn::If.1", {"Fn::Base64": "#!/bin/sh\n"}),
+    ("scratch_space", f"{_SCRATCH}.1.Action", "ec2:*"),
+    ("scratch_space", f"{_SCRATCH}.1.Condition", GONE),
+    ("scratch_space", f"{_SCRATCH}.3.Condition", {}),
+    ("scratch_space", f"{_SCRATCH}.4.Condition", GONE),
+    ("scratch_space", f"{_SCRATCH}.5", GONE),
     ("job_logs", "Resources.JobLogGroup.Properties.RetentionInDays", GONE),
     ("job_logs", "Resources.JobLogGroup.Properties.Tags.1", GONE),
     ("job_logs", "Resources.JobLogGroup.Properties.Tags.1.Value", {"Fn::Sub": "s3://${LogBucket}"}),
