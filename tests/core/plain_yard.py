@@ -8,7 +8,7 @@ from typing import Any
 from batchyard.core.fairshare import in_turn
 from batchyard.core.lifecycle import host_lost
 from batchyard.core.retries import would_survive_loss
-from batchyard.model.capacity import NOTHING, Environment, Instance, InstanceState, Queue, Resources, Shape
+from batchyard.model.capacity import NOTHING, Environment, Instance, InstanceState, Queue, Resources, Scratch, Shape
 from batchyard.model.consumable import Consumable, Consumption
 from batchyard.model.fairshare import SchedulingPolicy, Sharing, Standing
 from batchyard.model.job import Specification
@@ -33,6 +33,7 @@ class PlainYard:
         self.policies: dict[str, SchedulingPolicy] = {}
         self.shares: dict[str, dict[str, Standing]] = {}
         self.running: dict[str, dict[str, tuple[Resources, bool]]] = {}
+        self.scratches: dict[str, Scratch] = {"local": Scratch(True, "", 1 << 20, 0, 0)}  # what is promised besides what `running` says
         self._shapes: dict[str, Sequence[Shape]] = {}
 
     # --- what a test writes down ---
@@ -162,6 +163,11 @@ class PlainYard:
 
     def host_room(self, provider: str) -> Resources | None:
         return self.host if provider == "local" else None
+
+    def scratch(self, provider: str) -> Scratch | None:
+        seen = self.scratches.get(provider)
+        held = sum(needs.scratch_mib for there in self.running.values() for needs, _ in there.values())
+        return seen and seen._replace(promised_mib=seen.promised_mib + held)
 
 
 def exact(name: str, vcpus: float, memory_mib: int, gpus: int = 0) -> Shape:

@@ -11,6 +11,8 @@ StartInstance), so after every (re)connection the same effects come again. Hence
 - Reports are delivered at least once, oldest first per attempt, and kept (durably) until `acknowledge` says they are recorded.
 - After a (re)connection the first report is ProviderBack with all instances and attempts that are held; attempts that have ended
   but are not acknowledged count as held, and their reports follow.
+- After each ProviderBack, once it is known, and whenever it has changed by much comes ScratchSeen, the scratch space as it is: never late,
+  for what came last holds. While it is not healthy nothing new is placed there; what was placed before may still be launched.
 - Commands carry the epoch of the engine's lease; a provider refuses an older epoch than it has seen.
 """
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Mapping
 
-from batchyard.core import gangs, packing, reasons, scheduling
+from batchyard.core import gangs, packing, reasons, scheduling, scratch_space
 from batchyard.core.reasons import amount
 from batchyard.model.capacity import Environment, Instance, InstanceState, Queue, Resources
 from batchyard.model.job import Specification
@@ -13,9 +13,9 @@ from batchyard.model.view import Reason, YardView
 
 def aws_words(view: YardView, queue: Queue, spec: Specification) -> str:
     """AWS's statusReason for a job whose nodes can never start as things are; "" if it only has to wait (section 3.7)."""
-    if gangs.environment_of(view, queue, spec) is not None:
+    usable = _usable(view, queue)
+    if any(gangs.could_seat(view, e, spec) for e in usable):
         return ""
-    usable = [e for arn in queue.environments if (e := view.environments.get(arn)) is not None and scheduling.is_open(e)]
     if not usable:
         return reasons.ACTION_REQUIRED
     if all(gangs.takes_nodes(e) and _is_over_max(view, e, spec) for e in usable):
@@ -23,11 +23,25 @@ def aws_words(view: YardView, queue: Queue, spec: Specification) -> str:
     return reasons.JOB_RESOURCE_REQUIREMENT
 
 
+def own_words(view: YardView, queue: Queue, spec: Specification) -> str:
+    """The same of what AWS does not know, in our words."""
+    usable = [e for e in _usable(view, queue) if gangs.could_seat(view, e, spec)]
+    if not usable or any(gangs.could_take(view, e, spec) for e in usable):
+        return ""
+    return scratch_space.too_much(view, usable, spec.scratch_mib)
+
+
+def _usable(view: YardView, queue: Queue) -> list[Environment]:
+    return [e for arn in queue.environments if (e := view.environments.get(arn)) is not None and scheduling.is_open(e)]
+
+
 def head_words(view: YardView, queue: Queue, spec: Specification) -> str:
     """`aws_words`; for a head for which only the host has no room left, that capacity is short."""
     environment = gangs.environment_of(view, queue, spec)
     words = aws_words(view, queue, spec)
-    if words or environment is None or any(i.state is InstanceState.PENDING for i in _launched_for(view, queue, environment)):
+    if words or environment is None or scratch_space.reason(view, environment, spec.scratch_mib) is not None:
+        return words
+    if any(i.state is InstanceState.PENDING for i in _launched_for(view, queue, environment)):
         return words
     short, shapes = _unseated(view, environment, spec, ()), gangs.shapes_for(view, environment, spec)
     taken = sum(i.room.vcpus for i in view.environment_instances(environment.arn).values())
@@ -64,10 +78,12 @@ def per_environment(view: YardView, queue: Queue, spec: Specification, kept: Map
         closed = reasons.closed(environment)
         if closed is not None:
             found.append(closed)
-        elif not gangs.could_take(view, environment, spec):
+        elif not gangs.could_seat(view, environment, spec):
             found.append(_never(view, environment, spec))
+        elif not gangs.could_take(view, environment, spec):
+            found.extend(filter(None, [scratch_space.reason(view, environment, spec.scratch_mib)]))
         else:
-            reason = _not_now(view, queue, environment, spec, kept)
+            reason = scratch_space.reason(view, environment, spec.scratch_mib) or _not_now(view, queue, environment, spec, kept)
             return (*found, reason) if reason is not None else ()
     return tuple(found)
 

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from batchyard.core import packing
 from batchyard.core.growth import Growth, is_open, scalable
 from batchyard.core.reclaiming import make_room_in
+from batchyard.core.scratch_space import could_hold
 from batchyard.model.capacity import NOTHING, Environment, Instance, Platform, Queue, Resources, Shape
 from batchyard.model.job import Specification
 from batchyard.model.view import YardView
@@ -48,7 +49,12 @@ def environment_of(view: YardView, queue: Queue, spec: Specification) -> Environ
 
 
 def could_take(view: YardView, environment: Environment, spec: Specification) -> bool:
-    """Whether all nodes would find room in the environment, were all else gone."""
+    """Whether all nodes would find room and scratch space in the environment, were all else gone."""
+    return could_hold(view, environment.provider, spec.scratch_mib) and could_seat(view, environment, spec)
+
+
+def could_seat(view: YardView, environment: Environment, spec: Specification) -> bool:
+    """The same of room alone."""
     if not takes_nodes(environment):
         return False
     limits = packing.Limits(environment.max_vcpus, view.host_room(environment.provider))

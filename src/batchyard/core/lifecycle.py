@@ -261,6 +261,9 @@ def _close(attempt: Attempt, job: Job, report: AttemptEnded) -> Attempt:
         reason=reason[:255],
         peak_memory_mib=report.peak_memory_mib,
         cpu_s=report.cpu_s,
+        read_mib=report.read_mib,
+        written_mib=report.written_mib,
+        disk_peak_mib=report.disk_peak_mib,
         containers=tuple(_container_end(end) for end in report.containers),
     )
 

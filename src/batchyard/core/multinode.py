@@ -46,7 +46,8 @@ def expand(spec: Specification, definition: Definition, submission: Mapping[str,
     types = {t for _, _, part in parts for t in _instance_types(part)}
     if len(types) > 1:
         raise client_fault(f"All nodes must use one instance type; instanceTypes name {', '.join(sorted(types))}.")
-    groups = tuple(_group(first, last, part, next(iter(types), "")) for first, last, part in parts)
+    scratch_mib = spec.needs.scratch_mib  # of each node
+    groups = tuple(_group(first, last, part, next(iter(types), ""), scratch_mib) for first, last, part in parts)
     shown = {**registered, "numNodes": num_nodes, "nodeRangeProperties": _shown(registered, parts, bool(property_overrides), values)}
     whole = replace(spec, nodes=groups, main_node=registered["mainNode"])
     return replace(
@@ -140,18 +141,18 @@ def _filled_in(container: dict[str, Any], values: Mapping[str, str]) -> dict[str
     return {**container, "command": substitute(container["command"], values)}
 
 
-def _group(first: int, last: int, part: Mapping[str, Any], instance_type: str) -> NodeGroup:
+def _group(first: int, last: int, part: Mapping[str, Any], instance_type: str, scratch_mib: int) -> NodeGroup:
     form = forms.form_of(part)
     if form:
         properties = part[_MEMBERS[form]]
-        needs = forms.needs_of(form, properties)
+        needs = forms.needs_of(form, properties)._replace(scratch_mib=scratch_mib)
         return NodeGroup(first=first, last=last, needs=needs, form=form, effective=Raw(_encode(properties)), instance_type=instance_type)
     container = part["container"]
     log_options = (container.get("logConfiguration") or {}).get("options") or {}
     return NodeGroup(
         first=first,
         last=last,
-        needs=needs_of(container),
+        needs=needs_of(container)._replace(scratch_mib=scratch_mib),
         effective=Raw(_encode(container)),
         instance_type=instance_type,
         log_group=log_options.get("awslogs-group", ""),

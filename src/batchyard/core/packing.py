@@ -24,7 +24,7 @@ def tightest(needs: Resources, rooms: Iterable[tuple[str, Resources]]) -> str | 
 
 def holds(environment: Environment, room: Resources, needs: Resources) -> bool:
     """Whether a job goes into what is free of an instance. On Fargate each task has a slice of its own, of exactly its size."""
-    return needs == room if environment.platform is Platform.FARGATE else needs.fits(room)
+    return needs.of_instance == room if environment.platform is Platform.FARGATE else needs.fits(room)
 
 
 class Limits(NamedTuple):
@@ -46,7 +46,7 @@ def choose(shapes: Sequence[Shape], demand: Sequence[Resources], limits: Limits)
     for shape in shapes:
         if not demand[0].fits(shape.room):
             continue
-        room = demand[0] if shape.single else shape.room if shape.exact else _carve(demand, shape.room, limits)
+        room = demand[0].of_instance if shape.single else shape.room if shape.exact else _carve(demand, shape.room, limits)
         if limits.allow(room):
             return shape, room
     return None
@@ -54,7 +54,7 @@ def choose(shapes: Sequence[Shape], demand: Sequence[Resources], limits: Limits)
 
 def _carve(demand: Sequence[Resources], largest: Resources, limits: Limits) -> Resources:
     """Room for as many of the first jobs as MAX_CARVED_VCPUS and the limits allow, and no more than they need."""
-    room = demand[0]
+    room = demand[0].of_instance
     ceiling = max(MAX_CARVED_VCPUS, demand[0].vcpus)
     for needs in demand[1:]:
         more = room.plus(needs)

@@ -10,7 +10,7 @@ import math
 
 from msgspec.structs import replace
 
-from batchyard.core import fairshare, growth, packing, reclaiming, scaling, scheduling
+from batchyard.core import fairshare, growth, packing, reclaiming, scaling, scheduling, scratch_space
 from batchyard.model.capacity import NOTHING, Environment, Health, Instance, InstanceState, Platform, Queue, Resources, Shape, State
 from batchyard.model.fairshare import Standing
 from batchyard.model.view import Reason, YardView
@@ -47,18 +47,29 @@ def aws_words(view: YardView, queue: Queue, needs: Resources) -> str:
     usable = [e for e in environments if scheduling.is_open(e)]
     if not usable:
         return ACTION_REQUIRED
-    if any(scaling.is_possible(view, _only(queue, e), needs) for e in usable):
+    room = needs.of_instance  # of scratch space AWS has no word: see `own_words`
+    if any(scaling.is_possible(view, _only(queue, e), room) for e in usable):
         return ""
     if all(_is_over_max(view, e, needs) for e in usable):
         return COMPUTE_ENVIRONMENT_MAX_RESOURCE
     return JOB_RESOURCE_REQUIREMENT
 
 
+def own_words(view: YardView, queue: Queue, needs: Resources) -> str:
+    """Our statusReason for a job that can never start as things are for a reason that AWS does not know; "" if there is none."""
+    usable = [e for arn in queue.environments if (e := view.environments.get(arn)) is not None and scheduling.is_open(e)]
+    usable = [e for e in usable if scaling.is_possible(view, _only(queue, e), needs.of_instance)]
+    if not usable or any(scratch_space.could_hold(view, e.provider, needs.scratch_mib) for e in usable):
+        return ""
+    return scratch_space.too_much(view, usable, needs.scratch_mib)
+
+
 def head_words(view: YardView, queue: Queue, needs: Resources) -> str:
     """AWS's statusReason for a job that is stuck at the head: as `aws_words`, and where the host has no room for one more instance,
-    which is what a lack of capacity is here. Environments that are full by their own maxvCpus are no reason to speak of."""
+    which is what a lack of capacity is here. Environments that are full by their own maxvCpus are no reason to speak of, nor is scratch
+    space."""
     words = aws_words(view, queue, needs)
-    if words or starting_instance(view, queue, needs) is not None:
+    if words or scratch_space.is_short_now(view, queue, needs.scratch_mib) or starting_instance(view, queue, needs) is not None:
         return words
     short = [_short_of_host(view, view.environments[arn], needs) for arn in growth.scalable(view, queue)]
     names = [name for name in short if name is not None]
@@ -160,7 +171,7 @@ def _reason(view: YardView, queue: Queue, order: int, arn: str, needs: Resources
     shut = closed(environment)
     if shut is not None:
         return shut
-    never = _never(view, environment, needs)
+    never = _never(view, environment, needs) or scratch_space.reason(view, environment, needs.scratch_mib)
     if never is not None:
         return never
     if order and queue.spill_idle:
@@ -246,7 +257,7 @@ def _not_now(view: YardView, queue: Queue, environment: Environment, needs: Reso
     starting = _starting(view, queue, environment, needs)
     if starting is not None:
         return Reason(environment.name, f"instance {starting.id} ({amount(starting.room)}) is starting", "wait: the job starts with it")
-    room = reclaiming.least_room(view, environment, needs) or needs
+    room = reclaiming.least_room(view, environment, needs) or needs.of_instance
     taken = sum(i.room.vcpus for i in instances)
     short = taken + room.vcpus - environment.max_vcpus
     host, left = view.host_room(environment.provider), host_left(view, environment.provider)
@@ -258,7 +269,11 @@ def _not_now(view: YardView, queue: Queue, environment: Environment, needs: Reso
             f"wait for a job to end{more}",
         )
     if host is not None and left is not None and not room.fits(left):
-        asked = f"the job needs {amount(needs)}" if room == needs else f"the smallest instance that holds the job has {amount(room)}"
+        asked = (
+            f"the job needs {amount(needs)}"
+            if room == needs.of_instance
+            else f"the smallest instance that holds the job has {amount(room)}"
+        )
         return Reason(
             environment.name,
             f"this machine has {amount(left)} left of {amount(host)}; {asked}",

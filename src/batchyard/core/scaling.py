@@ -8,6 +8,7 @@ from typing import NamedTuple
 from batchyard.core import gangs, packing
 from batchyard.core.growth import Growth, scalable
 from batchyard.core.reclaiming import is_idle, is_staying, least_room, make_room, staying_vcpus
+from batchyard.core.scratch_space import could_hold
 from batchyard.model.capacity import Environment, Health, Instance, InstanceState, Queue, Resources, Shape, State
 from batchyard.model.view import Waiting, YardView
 
@@ -20,7 +21,7 @@ class Unplaced(NamedTuple):
     queue: Queue
     head: Waiting
     behind: Iterator[Waiting]
-    is_held: bool = False  # there may be room, but it is kept for shares that are not active: no instance helps
+    is_held: bool = False  # it waits for what no instance brings: room kept for shares that are not active, or scratch space
     unseated: Sequence[Resources] = ()  # of a multi-node parallel job: what the nodes need that found no room
 
 
@@ -135,6 +136,7 @@ def is_possible(view: YardView, queue: Queue, needs: Resources) -> bool:
     """Whether some environment of the queue could ever take such a job, were all else gone. An UNMANAGED one may get any instance."""
     return any(
         (environment := view.environments.get(arn)) is not None
+        and could_hold(view, environment.provider, needs.scratch_mib)
         and (environment.kind == "UNMANAGED" or least_room(view, environment, needs) is not None)
         for arn in queue.environments
     )

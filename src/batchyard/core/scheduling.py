@@ -4,12 +4,12 @@ Order (specification, section 3): queues by priority, highest first; within a qu
 before all others; in a fair-share queue in the order of `fairshare.py`. A job at the head that finds no room *blocks* its queue, so
 that small jobs cannot starve a large one. The exceptions: a job that no environment of its queue could ever take lets others pass
 when `rules.pass_impossible` is set (profile `open`; AWS lets it block), and so does one that lacks consumable resources (see
-`consumables.py`).
+`consumables.py`). Scratch space that is short blocks like memory (see `scratch_space.py`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -18,8 +18,10 @@ from batchyard.core.consumables import Stock
 from batchyard.core.growth import StartWish
 from batchyard.core.growth import is_open as is_open
 from batchyard.core.scaling import Unplaced
+from batchyard.core.scratch_space import Promises
 from batchyard.model.capacity import Environment, Instance, InstanceState, Platform, Queue, Resources
 from batchyard.model.consumable import Wants
+from batchyard.model.job import Specification
 from batchyard.model.view import Waiting, YardView
 
 MAX_PASSED = 1000  # kinds of jobs that cannot be placed and that one cycle looks past, per queue
@@ -41,6 +43,7 @@ class Plan:
     placements: list[tuple[Waiting, str]] = field(default_factory=list)
     gangs: list[tuple[Waiting, tuple[str, ...]]] = field(default_factory=list)  # multi-node jobs, with an instance for each node
     kept: dict[str, str] = field(default_factory=dict)  # instance -> the queue whose blocked multi-node job keeps its room
+    scratch_kept: dict[str, str] = field(default_factory=dict)  # provider -> the queue whose blocked job keeps scratch space
     starts: list[StartWish] = field(default_factory=list)
     stops: list[str] = field(default_factory=list)  # idle instances: at once, without notice
     reclaims: list[str] = field(default_factory=list)  # Spot instances with work on them: with notice
@@ -56,14 +59,15 @@ def plan(view: YardView, now_ms: int, rules: Rules) -> Plan:
     rooms = _rooms(view)
     # 2. jobs into that room, queue by queue, head by head
     unplaced: list[Unplaced] = []
-    stock = Stock(view)
+    stock, promises = Stock(view), Promises(view)
     for queue in view.open_queues:
         made.served.add(queue.arn)
-        rest = _place(view, queue, rooms, stock, rules, made)
+        rest = _place(view, queue, rooms, stock, promises, rules, made)
         if rest is not None:
             made.blocked[queue.arn] = _name(rest.head)
             if not rest.is_held:
                 unplaced.append(rest)
+    made.scratch_kept = promises.kept
     # 3. instances for those that found none, and for minvCpus
     busy = {instance for _waiting, instance in made.placements}.union(*(instances for _waiting, instances in made.gangs))
     growth = scaling.grow(view, unplaced, busy, made.kept)
@@ -100,7 +104,7 @@ def takes_jobs(instance: Instance, environment: Environment) -> bool:
     )
 
 
-def _place(view: YardView, queue: Queue, rooms: Rooms, stock: Stock, rules: Rules, made: Plan) -> Unplaced | None:
+def _place(view: YardView, queue: Queue, rooms: Rooms, stock: Stock, promises: Promises, rules: Rules, made: Plan) -> Unplaced | None:
     """Place from the head of `queue` until one finds no room; that one and some behind it are returned."""
     passing: set[Resources | Wants | str] = set()  # their jobs stay where they are, and so do all that need the same
     waiting = view.ready(queue.arn, passing)
@@ -114,38 +118,64 @@ def _place(view: YardView, queue: Queue, rooms: Rooms, stock: Stock, rules: Rule
             continue
         vcpus = job.spec.vcpus
         if job.spec.nodes:
-            unseated = _place_gang(view, queue, job, rooms, rules, made) if vcpus <= left else gangs.needs_of_nodes(job.spec)
+            unseated = _place_gang(view, queue, job, rooms, promises, rules, made) if vcpus <= left else gangs.needs_of_nodes(job.spec)
             if unseated and (vcpus <= most or not rules.pass_impossible):
-                return Unplaced(queue, job, _behind(waiting, stock, left - vcpus), is_held=vcpus > left, unseated=unseated)
+                return _stop_at(view, queue, job, waiting, stock, promises, left, unseated)
             if made.gangs and made.gangs[-1][0] is job:
                 left -= vcpus
             else:
                 stock.give_back(wants)
                 passing.add(job.job_id)
             continue
-        instance = _find(view, queue, needs, rooms, made) if vcpus <= left else None
+        instance = _find(view, queue, needs, rooms, promises, made) if vcpus <= left else None
         if instance is not None:
             left -= needs.vcpus
             made.placements.append((job, instance))
         elif not rules.pass_impossible or (needs.vcpus <= most and scaling.is_possible(view, queue, needs)):
-            return Unplaced(queue, job, _behind(waiting, stock, left - needs.vcpus), is_held=needs.vcpus > left)
+            return _stop_at(view, queue, job, waiting, stock, promises, left)
         else:
             stock.give_back(wants)
             passing.add(needs)
     return None
 
 
-def _behind(waiting: Iterator[Waiting], stock: Stock, left: float) -> Iterator[Waiting]:
+def _stop_at(
+    view: YardView,
+    queue: Queue,
+    head: Waiting,
+    behind: Iterator[Waiting],
+    stock: Stock,
+    promises: Promises,
+    left: float,
+    unseated: Sequence[Resources] = (),
+) -> Unplaced:
+    """The head finds no room. `left`: vCPUs that are not kept from the queue."""
+    is_held = head.spec.vcpus > left
+    is_short = promises.is_short(queue, head.spec.scratch_mib)
+    if not is_held and _could_start(view, queue, head.spec):
+        promises.keep(queue, head.spec.scratch_mib)
+    return Unplaced(queue, head, _behind(queue, behind, stock, promises, left - head.spec.vcpus), is_held or is_short, unseated)
+
+
+def _could_start(view: YardView, queue: Queue, spec: Specification) -> bool:
+    """Whether it could, if nothing else ran."""
+    return gangs.environment_of(view, queue, spec) is not None if spec.nodes else scaling.is_possible(view, queue, spec.needs)
+
+
+def _behind(queue: Queue, waiting: Iterator[Waiting], stock: Stock, promises: Promises, left: float) -> Iterator[Waiting]:
     """Those behind a blocked head that count as demand: they lack nothing but room, and `left` vCPUs are not kept from them."""
     served = (other for other in waiting if not other.spec.consumables or stock.take(other.spec.consumables))
-    return islice(fairshare.within(served, left), LOOK_AHEAD)
+    covered = (other for other in served if promises.reserve(queue, other.spec.scratch_mib))
+    return islice(fairshare.within(covered, left), LOOK_AHEAD)
 
 
-def _place_gang(view: YardView, queue: Queue, job: Waiting, rooms: Rooms, rules: Rules, made: Plan) -> list[Resources]:
+def _place_gang(view: YardView, queue: Queue, job: Waiting, rooms: Rooms, promises: Promises, rules: Rules, made: Plan) -> list[Resources]:
     """All nodes at once; else those that find no room are returned, and what the others found is kept. None are: placed, or passed."""
     environment, needs = gangs.environment_of(view, queue, job.spec), gangs.needs_of_nodes(job.spec)
     if environment is None:
         return [] if rules.pass_impossible else needs
+    if not promises.offers(environment, job.spec.scratch_mib):
+        return needs
     is_lent = queue.spill_idle and environment.arn != queue.environments[0]
     there = rooms.get(environment.arn, {})
     usable = {
@@ -156,6 +186,7 @@ def _place_gang(view: YardView, queue: Queue, job: Waiting, rooms: Rooms, rules:
     seats, left = gangs.seat(needs, usable)
     if all(seats):
         there.update(left)
+        promises.take(environment, job.spec.scratch_mib)
         made.gangs.append((job, tuple(seats)))
         return []
     if not is_lent:  # room that is only lent is not kept from those whose it is
@@ -165,20 +196,24 @@ def _place_gang(view: YardView, queue: Queue, job: Waiting, rooms: Rooms, rules:
     return [one for one, id in zip(needs, seats, strict=True) if not id]
 
 
-def _find(view: YardView, queue: Queue, needs: Resources, rooms: Rooms, made: Plan) -> str | None:
-    """The instance to run on, tried in the order of the queue's environments; takes the room."""
-    for order, environment in enumerate(queue.environments):
-        there = rooms.get(environment)
+def _find(view: YardView, queue: Queue, needs: Resources, rooms: Rooms, promises: Promises, made: Plan) -> str | None:
+    """The instance to run on, tried in the order of the queue's environments; takes the room and the scratch space."""
+    for order, arn in enumerate(queue.environments):
+        there = rooms.get(arn)
         if not there:
             continue
+        environment = view.environments[arn]
+        if not promises.offers(environment, needs.scratch_mib):
+            continue
         candidates: Iterable[tuple[str, Resources]] = there.items()
-        if view.environments[environment].platform is Platform.FARGATE:
-            candidates = [(i, room) for i, room in candidates if room == needs]
+        if environment.platform is Platform.FARGATE:
+            candidates = [(i, room) for i, room in candidates if packing.holds(environment, room, needs)]
         if order and queue.spill_idle:
             candidates = [(i, room) for i, room in candidates if is_spare(view, view.instances[i], queue, made)]
         instance = packing.tightest(needs, candidates)
         if instance is not None:
             there[instance] = there[instance].minus(needs)
+            promises.take(environment, needs.scratch_mib)
             return instance
     return None
 

@@ -29,6 +29,7 @@ from batchyard.model.consumable import Consumption, Wants
 from batchyard.model.definition import Definition
 from batchyard.model.fault import client_fault
 from batchyard.model.job import Dependency, DependencyKind, RetryRule, Specification
+from batchyard.model.tags import scratch_mib_of
 
 _encode = msgspec.json.Encoder().encode
 
@@ -71,6 +72,7 @@ class Prepared(Struct, frozen=True, kw_only=True):
     log_prefix: str
     effective: Raw | None
     extras: Raw
+    scratch_mib: int
     form: str = ""
     resolve: Resolve | None = None
 
@@ -110,6 +112,7 @@ def common(definition: Definition) -> dict[str, Any]:
         "timeout_s": _timeout_s(definition.properties),
         "consumables": _wants(definition, definition.properties.get("consumableResourceProperties")),
         "extras": Raw(_encode(_extras(definition, {}))),
+        "scratch_mib": scratch_mib_of(definition.tags, {}),
     }
 
 
@@ -143,7 +146,8 @@ def specify(
     consumables = prepared.consumables
     if submission.get("consumableResourcePropertiesOverride"):
         consumables = _wants(definition, submission["consumableResourcePropertiesOverride"])
-    array = submission.get("arrayProperties")
+    array, tags = submission.get("arrayProperties"), submission.get("tags") or {}
+    scratch_mib = scratch_mib_of({}, tags) or prepared.scratch_mib
     return Specification(
         id=job_id,
         account=definition.account,
@@ -151,7 +155,7 @@ def specify(
         name=submission["jobName"],
         queue=queue,
         definition=definition.arn,
-        needs=needs,
+        needs=needs._replace(scratch_mib=scratch_mib) if scratch_mib else needs,
         attempts=attempts,
         retry_rules=rules,
         timeout_s=timeout_s,
@@ -162,7 +166,7 @@ def specify(
         log_group=prepared.log_group,
         log_prefix=prepared.log_prefix,
         created_at_ms=now_ms,
-        tags=submission.get("tags") or {},
+        tags=tags,
         form=prepared.form,
         effective=effective,
         extras=extras,

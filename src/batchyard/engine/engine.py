@@ -32,7 +32,7 @@ from batchyard.model.definition import Definition
 from batchyard.model.fairshare import SchedulingPolicy
 from batchyard.model.fault import Fault
 from batchyard.model.job import Attempt, Job, Specification, Status, split_child
-from batchyard.model.messages import Report
+from batchyard.model.messages import Report, ScratchSeen
 from batchyard.model.requests import Cancel, Edit, EndAll, Forget, Reclaim, Request, Submit, TagJob, Terminate
 from batchyard.model.view import Waiting
 from batchyard.store.records import Changes
@@ -71,13 +71,14 @@ class Engine:
         self.options = options or Options()
         self.turns = 0
         self.noting = Noting()
+        self.scratch_seen: dict[str, ScratchSeen] = {}  # by provider; never stored: each says it again after it has connected
         self.rebuild()
 
     def rebuild(self) -> None:
         """Read the working set anew: at start, and after a write that failed."""
         live = self.store.load(with_resting=False)
         resting = Resting(self.store)
-        self.yard = Yard(self.world, resting, self.noting)
+        self.yard = Yard(self.world, resting, self.noting, self.scratch_seen)
         self.ledger = Ledger(resting)
         self.observer = Observer(self)
         self.finished: list[Job] = []  # in this turn, not yet followed up
@@ -86,6 +87,7 @@ class Engine:
         self.touched_gangs: set[str] = set()
         self.blocked: dict[str, str] = {}
         self.kept: dict[str, str] = {}  # instance -> queue: see `scheduling.Plan`
+        self.scratch_kept: dict[str, str] = {}  # provider -> queue: the same
         self.last_left_ms: dict[str, int] = {}  # queue -> when a job last left its front
         self.dirty = True
         self._wake_at_ms: int | None = None
@@ -352,7 +354,7 @@ class Engine:
         self.dirty = False
         made = scheduling.plan(self.yard, now_ms, self.options.rules)
         self.blocked = made.blocked
-        self.kept = made.kept
+        self.kept, self.scratch_kept = made.kept, made.scratch_kept
         self._wake_at_ms = made.wake_at_ms
         for waiting, id in made.placements:
             self._place(waiting, self.yard.instances[id], now_ms)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
-from batchyard.core import consumables, gang_reasons, gangs, reasons, time_limits
+from batchyard.core import consumables, gang_reasons, gangs, reasons, scratch_space, time_limits
 from batchyard.core.dependencies import is_sequential
 from batchyard.engine.engine import Engine
 from batchyard.model.capacity import Queue
@@ -101,7 +101,8 @@ class Explainer:
         kept = reasons.kept_for_others(yard, queue, needs.vcpus)
         if kept is not None and reasons.is_possible(yard, queue, needs):
             return kept.shortfall, (kept,)
-        starting = reasons.starting_instance(yard, queue, needs)
+        is_short = scratch_space.is_short_now(yard, queue, needs.scratch_mib)
+        starting = None if is_short else reasons.starting_instance(yard, queue, needs)
         if starting is not None:
             return f"waits for instance {starting.id}, which is starting", ()
         head = self._engine.blocked.get(queue.arn)
@@ -115,6 +116,8 @@ class Explainer:
         if not why and spec.consumables:
             names = ", ".join(want.resource.rpartition("/")[2] for want in spec.consumables)
             return f"waits its turn: what is free of {names} is kept for jobs before it", ()
+        if not why and needs.scratch_mib and self._engine.scratch_kept:
+            return f"waits its turn: {self._kept_scratch()}", ()
         if not why:
             is_kept = any(yard.instances[id].environment in queue.environments for id in self._engine.kept if id in yard.instances)
             return "waits: the room that is free is kept for the nodes of a job that comes first" if is_kept else "is about to start", ()
@@ -133,9 +136,15 @@ class Explainer:
                 return kept.shortfall, (kept,)
             if head is not None and head != job_id:
                 return self._behind(queue, spec, head), why
+        if not why and spec.scratch_mib and self._engine.scratch_kept:
+            return f"waits its turn: {self._kept_scratch()}", ()
         if not why:
             return "waits its turn" if spec.consumables else "is about to start", ()
         return f"needs room for {spec.num_nodes} nodes at once: " + "; ".join(f"{r.environment}: {r.shortfall}" for r in why), why
+
+    def _kept_scratch(self) -> str:
+        names = ", ".join(sorted(arn.rpartition("/")[2] for arn in set(self._engine.scratch_kept.values())))
+        return f"scratch space that is free is kept for the job at the head of queue {names}"
 
     def _behind(self, queue: Queue, spec: Specification, head: str) -> str:
         """That a job waits behind the head of its queue, and if that is of another share, why that share comes first."""
@@ -151,6 +160,7 @@ class Explainer:
     def gang_reason(self, queue: Queue, job: Job, spec: Specification, *, as_head: bool, open_profile: bool) -> str:
         """The statusReason of a multi-node parallel job that waits for room: AWS's words, else our own in profile open."""
         words = (gang_reasons.head_words if as_head else gang_reasons.aws_words)(self._engine.yard, queue, spec)
+        words = words or gang_reasons.own_words(self._engine.yard, queue, spec)
         return words or (self._gang(queue, job.id, spec)[0] if open_profile else "")
 
     def _node(self, node: Job, spec: Specification) -> Explanation:

@@ -11,7 +11,7 @@ from batchyard.core import gang_reasons, reasons
 from batchyard.engine import gangs, unrecorded
 from batchyard.engine.engine import Engine
 from batchyard.engine.explaining import Explainer
-from batchyard.model.capacity import NOTHING, Environment, Instance, Queue, Resources
+from batchyard.model.capacity import NOTHING, Environment, Instance, Queue, Resources, Scratch
 from batchyard.model.consumable import Consumable, Wants
 from batchyard.model.definition import Definition
 from batchyard.model.fairshare import SchedulingPolicy
@@ -57,6 +57,10 @@ class EngineReader:
     @property
     def machine(self) -> Resources:
         return self._engine.world.host_room("local") or NOTHING
+
+    @property
+    def scratch(self) -> Scratch | None:
+        return self._engine.yard.scratch("local")
 
     def in_use(self, resource: str) -> int:
         return self._engine.yard.in_use(resource)
@@ -256,18 +260,23 @@ class EngineReader:
         if said is None:
             as_head = is_head and (queue.time_limits or not self._open_profile)
             words = (reasons.head_words if as_head else reasons.aws_words)(self._engine.yard, queue, spec.needs)
+            words = words or reasons.own_words(self._engine.yard, queue, spec.needs)
             said = self._said[key] = words or (self._explainer.why(queue, job_id, spec)[0] if self._open_profile else "")
         return said
 
     def blocked(self) -> Iterator[tuple[Job, Specification, str]]:
-        """Heads of queues that cannot start as things are, with AWS's words for it; not those that only wait for others to end."""
+        """Heads of queues that cannot start as things are, with AWS's words for it or, where it has none, ours; not those that only
+        wait for others to end."""
         for queue_arn, job_id in list(self._engine.blocked.items()):
             queue, found = self._engine.yard.queues.get(queue_arn), self.job(job_id)
             if queue is None or found is None or found[0].status is not Status.RUNNABLE:
                 continue
             job, spec = found
             view = self._engine.yard
-            words = gang_reasons.head_words(view, queue, spec) if spec.nodes else reasons.head_words(view, queue, spec.needs)
+            if spec.nodes:
+                words = gang_reasons.head_words(view, queue, spec) or gang_reasons.own_words(view, queue, spec)
+            else:
+                words = reasons.head_words(view, queue, spec.needs) or reasons.own_words(view, queue, spec.needs)
             if words:
                 yield job, spec, words
 

@@ -20,6 +20,7 @@ from batchyard.model.messages import (
     InstanceUp,
     ProviderBack,
     Report,
+    ScratchSeen,
     StopAttempt,
     StopInstance,
 )
@@ -68,6 +69,8 @@ class Observer:
                 self._gone(report.instance, now_ms)
             case ProviderBack():
                 self._back(report, now_ms)
+            case ScratchSeen():
+                self._scratch(report)
 
     def _started(self, report: AttemptStarted, now_ms: int) -> None:
         job_id = self._engine.yard.attempts.get(report.attempt)
@@ -83,6 +86,14 @@ class Observer:
             return
         self._engine.dirty = True
         self._engine.move(self._engine.yard.jobs[job_id], lifecycle.Ended(report), now_ms)
+
+    def _scratch(self, report: ScratchSeen) -> None:
+        """What is said last holds, also beyond a broken connection: the next one begins with what is true then."""
+        seen = self._engine.scratch_seen
+        before = seen.get(report.provider)
+        seen[report.provider] = report
+        if before is None or replace(before, at_ms=report.at_ms) != report:
+            self._engine.dirty = True
 
     def _up(self, report: InstanceUp) -> None:
         instance = self._engine.yard.instances.get(report.instance)

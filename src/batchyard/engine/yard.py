@@ -20,11 +20,12 @@ from batchyard.engine.noting import Noting
 from batchyard.engine.resting import Records, Resting
 from batchyard.engine.shares import Shares
 from batchyard.engine.world import World
-from batchyard.model.capacity import NOTHING, Environment, Health, Instance, Queue, Resources, Shape
+from batchyard.model.capacity import NOTHING, Environment, Health, Instance, Queue, Resources, Scratch, Shape
 from batchyard.model.consumable import REPLENISHABLE, Consumable, Wants
 from batchyard.model.definition import Definition
 from batchyard.model.fairshare import SchedulingPolicy, Sharing
 from batchyard.model.job import Job, Specification, Status
+from batchyard.model.messages import ScratchSeen
 from batchyard.model.view import Passing, Waiting
 from batchyard.store.records import Changes
 
@@ -40,8 +41,9 @@ ENDED_ATTEMPTS_KEPT = 10_000
 class Yard:
     """Implements `model.view.YardView` for the core. Only the engine calls the `put` methods."""
 
-    def __init__(self, world: World, resting: Resting, noting: Noting) -> None:
+    def __init__(self, world: World, resting: Resting, noting: Noting, scratch_seen: Mapping[str, ScratchSeen]) -> None:
         self.world = world
+        self._scratch_seen = scratch_seen
         self.resting = resting
         self.noting = noting
         self.changes = Changes()
@@ -64,6 +66,7 @@ class Yard:
         self.live_in_queue: dict[str, int] = {}
         self.lanes = Lanes(self)
         self._used: dict[str, Resources] = {}
+        self._promised: dict[str, int] = {}  # instance -> MiB of scratch space that its attempts asked for, where they did
         self._in_use: dict[str, int] = {}  # of consumable resources
         self._on_instance: dict[str, dict[str, bool]] = {}
         self._by_environment: dict[str, dict[str, Instance]] = {}
@@ -106,6 +109,14 @@ class Yard:
 
     def host_room(self, provider: str) -> Resources | None:
         return self.world.host_room(provider)
+
+    def scratch(self, provider: str) -> Scratch | None:
+        seen = self._scratch_seen.get(provider)
+        if seen is None:
+            return None
+        holders = ((self.instances[id].environment, mib) for id, mib in self._promised.items())
+        promised_mib = sum(mib for arn, mib in holders if self.environments[arn].provider == provider)
+        return Scratch(seen.is_healthy, seen.why_not, seen.capacity_mib, seen.unpromised_mib, promised_mib)
 
     def latest_revision(self, account: str, region: str, name: str) -> int:
         return self.revisions.get((account, region, name), 0)
@@ -166,6 +177,7 @@ class Yard:
         instance = self.instances.pop(id)
         self._by_environment.get(instance.environment, {}).pop(id, None)
         self._used.pop(id, None)
+        self._promised.pop(id, None)
         self._on_instance.pop(id, None)
         self.changes.instances[id] = None
 
@@ -240,6 +252,7 @@ class Yard:
             there = self._on_instance.get(before.instance, {})
             if there.pop(before.id, None) is not None:
                 self._used[before.instance] = self._used[before.instance].minus(spec.needs_of(job)) if there else NOTHING
+                self._promise(before.instance, -spec.needs_of(job).scratch_mib)
             if job.node is None:  # what all nodes want together their job holds
                 self._hold(spec.consumables, -1)
             before = None
@@ -248,8 +261,15 @@ class Yard:
             survives = would_survive_loss(spec, after.number, loss_of(after))
             self._on_instance.setdefault(after.instance, {})[after.id] = survives
             self._used[after.instance] = self._used.get(after.instance, NOTHING).plus(spec.needs_of(job))
+            self._promise(after.instance, spec.needs_of(job).scratch_mib)
             if job.node is None:
                 self._hold(spec.consumables, 1)
+
+    def _promise(self, instance: str, more_mib: int) -> None:
+        if more_mib:
+            self._promised[instance] = self._promised.get(instance, 0) + more_mib
+            if not self._promised[instance]:
+                del self._promised[instance]
 
     def _remember_ended(self, attempt: str, job_id: str) -> None:
         self.ended_attempts[attempt] = job_id

@@ -30,8 +30,28 @@ class Resources(NamedTuple):
     def minus(self, other: Resources) -> Resources:
         return Resources(self.vcpus - other.vcpus, self.memory_mib - other.memory_mib, self.gpus - other.gpus)
 
+    @property
+    def of_instance(self) -> Resources:
+        """What of it an instance gives: all but scratch space."""
+        return self if not self.scratch_mib else self._replace(scratch_mib=0)
+
 
 NOTHING = Resources(0, 0, 0)
+
+
+class Scratch(NamedTuple):
+    """The scratch space of a provider, as it was last heard of, and what of it is promised to attempts that are held. In MiB."""
+
+    is_healthy: bool
+    why_not: str
+    capacity_mib: int  # as far as it can grow
+    unpromised_mib: int  # taken by jobs that asked for nothing, and by what is not cleared away yet
+    promised_mib: int
+
+    @property
+    def free_mib(self) -> int:
+        """What may still be promised; below 0 where there is less than was promised."""
+        return self.capacity_mib - self.unpromised_mib - self.promised_mib
 
 
 class State(StrEnum):

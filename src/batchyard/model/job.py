@@ -124,6 +124,11 @@ class Specification(Struct, frozen=True, kw_only=True, omit_defaults=True):
         """What the job holds of them while it is placed; of a multi-node parallel job all its nodes together."""
         return sum(g.needs.vcpus * (g.last - g.first + 1) for g in self.nodes) if self.nodes else self.needs.vcpus
 
+    @property
+    def scratch_mib(self) -> int:
+        """The same of the scratch space that it was promised."""
+        return sum(g.needs.scratch_mib * (g.last - g.first + 1) for g in self.nodes) if self.nodes else self.needs.scratch_mib
+
     def part_of(self, job: Job) -> Specification:
         """This, as one node of a multi-node parallel job needs it: with that node's own container. The main node's time counts."""
         if not self.nodes or job.node in (None, self.main_node):
@@ -167,6 +172,9 @@ class Attempt(Struct, frozen=True, kw_only=True, omit_defaults=True):
     peak_memory_mib: float | None = None
     cpu_s: float | None = None
     containers: tuple[ContainerEnd, ...] = ()  # of a task of several, once it is closed
+    read_mib: float | None = None  # from block devices and written to them, as far as the kernel tells
+    written_mib: float | None = None
+    disk_peak_mib: float | None = None  # the most that it held of the scratch space at a time
 
 
 class Job(Struct, frozen=True, kw_only=True, omit_defaults=True):

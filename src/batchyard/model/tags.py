@@ -29,6 +29,7 @@ QUEUE = "job queue"
 ENVIRONMENT = "compute environment"
 CONSUMABLE = "consumable resource"
 DEFINITION = "job definition"
+JOB = "job"
 LOG_GROUP = "log group"
 STACK = "stack"
 
@@ -57,6 +58,16 @@ LOG_ARCHIVE = TagRule(
     r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(/(?P<prefix>[^\x00-\x1f]*))?",
 )
 
+SCRATCH = TagRule(
+    "batchyard:scratch-gib",
+    (DEFINITION, JOB),
+    ("GIB, a number from 0.001 to 999999.999",),
+    "",
+    "scratch space that a job is sure of while it runs, each node of a multi-node job: it starts only where so much is not promised to"
+    " others; a job's tag, said by SubmitJob, wins over its definition's",
+    r"(?=.*[1-9])[0-9]{1,6}(\.[0-9]{1,3})?",
+)
+
 INERT = TagRule(
     "batchyard:inert",
     (STACK, QUEUE, ENVIRONMENT, CONSUMABLE, DEFINITION, LOG_GROUP, "scheduling policy"),
@@ -65,7 +76,7 @@ INERT = TagRule(
     "resource types that are not there are recorded without effect; said of a stack, whose resources get its tags",
 )
 
-KNOWN: tuple[TagRule, ...] = (SPILL, PROVIDER, RUNTIME, LOG_ARCHIVE, INERT)
+KNOWN: tuple[TagRule, ...] = (SPILL, PROVIDER, RUNTIME, SCRATCH, LOG_ARCHIVE, INERT)
 _BY_NAME = {rule.name: rule for rule in KNOWN}
 
 
@@ -91,6 +102,18 @@ def value_of(rule: TagRule, tags: Mapping[str, str]) -> str:
 def runtime_of(definition: Mapping[str, str], queue: Mapping[str, str], default: str) -> str:
     """How jobs of a definition and a queue with these tags run ("container" or "process"), on a server whose own choice is `default`."""
     return definition.get(RUNTIME.name) or queue.get(RUNTIME.name) or default
+
+
+def scratch_mib_of(definition: Mapping[str, str], job: Mapping[str, str]) -> int:
+    """The scratch space, in MiB, that a job with these tags of its own and of its definition is to be sure of; 0 if they name none.
+
+    What is no whole number of MiB is rounded up.
+    """
+    text = job.get(SCRATCH.name) or definition.get(SCRATCH.name)
+    if not text:
+        return 0
+    whole, _, decimals = text.partition(".")
+    return -(-int(whole + decimals.ljust(3, "0")) * 1024 // 1000)
 
 
 def fitting(kind: str, tags: Mapping[str, str]) -> dict[str, str]:

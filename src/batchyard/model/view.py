@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 
 from msgspec import Struct
 
-from batchyard.model.capacity import Environment, Instance, Queue, Resources, Shape
+from batchyard.model.capacity import Environment, Instance, Queue, Resources, Scratch, Shape
 from batchyard.model.consumable import Consumable, Wants
 from batchyard.model.definition import Definition
 from batchyard.model.fairshare import SchedulingPolicy, Sharing
@@ -78,6 +78,10 @@ class YardView(Protocol):
         """All that a provider's host has; None where there is no such bound."""
         ...
 
+    def scratch(self, provider: str) -> Scratch | None:
+        """The scratch space of a provider; None as long as it has not said how much there is."""
+        ...
+
 
 class JobQuery(Struct, frozen=True, kw_only=True):
     """A question to the list of jobs. Exactly one of `queue` (ARN), `array` (the parent's id) and `consumable` (the ARN of a resource
@@ -140,6 +144,11 @@ class Reader(Protocol):
     @property
     def machine(self) -> Resources:
         """What jobs may have of the service's own machine in all."""
+        ...
+
+    @property
+    def scratch(self) -> Scratch | None:
+        """The scratch space of the service's own machine; None as long as its node has not said how much there is."""
         ...
 
     def in_use(self, resource: str) -> int:

@@ -8,8 +8,10 @@ from __future__ import annotations
 from typing import Any
 
 from batchyard.core import costing
+from batchyard.model.capacity import Scratch
 from batchyard.model.fault import Fault
 from batchyard.model.requests import EndAll, Reclaim
+from batchyard.model.task import ContainerEnd
 from batchyard.model.view import JobQuery
 from batchyard.services import Caller, Handler
 
@@ -62,10 +64,24 @@ async def instances(desk: Any, caller: Caller, _params: dict[str, Any]) -> dict[
 
 
 async def machine(desk: Any, caller: Caller, _params: dict[str, Any]) -> dict[str, Any]:
-    """What jobs may have of this machine in all."""
+    """What jobs may have of this machine in all, and how its scratch space stands."""
     _root_only(caller)
     room = desk.read.machine
-    return {"vcpus": room.vcpus, "memoryMiB": room.memory_mib, "gpus": room.gpus}
+    return {"vcpus": room.vcpus, "memoryMiB": room.memory_mib, "gpus": room.gpus, "scratch": _scratch(desk.read.scratch)}
+
+
+def _scratch(scratch: Scratch | None) -> dict[str, Any] | None:
+    """The machine's scratch space; None as long as its node has not said how much there is."""
+    if scratch is None:
+        return None
+    return {
+        "isHealthy": scratch.is_healthy,
+        "whyNot": scratch.why_not,
+        "capacityMiB": scratch.capacity_mib,
+        "promisedMiB": scratch.promised_mib,
+        "unpromisedMiB": scratch.unpromised_mib,
+        "freeMiB": max(0, scratch.free_mib),
+    }
 
 
 async def reclaim(desk: Any, caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
@@ -100,9 +116,24 @@ async def cost(desk: Any, caller: Caller, params: dict[str, Any]) -> dict[str, A
                 "instance": a.instance,
                 "peakMemoryMiB": a.peak_memory_mib,
                 "cpuSeconds": a.cpu_s,
+                "readMiB": a.read_mib,
+                "writtenMiB": a.written_mib,
+                "diskPeakMiB": a.disk_peak_mib,
+                "containers": [_used_by(container) for container in a.containers],
             }
             for a in attempts
         ],
+    }
+
+
+def _used_by(container: ContainerEnd) -> dict[str, Any]:
+    """What one container of a task used. What it held of the scratch space is known of its attempt only."""
+    return {
+        "name": container.name,
+        "peakMemoryMiB": container.peak_memory_mib,
+        "cpuSeconds": container.cpu_s,
+        "readMiB": container.read_mib,
+        "writtenMiB": container.written_mib,
     }
 
 

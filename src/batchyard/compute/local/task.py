@@ -12,7 +12,7 @@ of them count. A container that counts and cannot be started fails the whole.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple, Protocol
 
 from msgspec.structs import replace
@@ -82,6 +82,8 @@ class _Member:
             stopped_at_ms=(self.started_at_ms or 0) + round((ending.at_s - self.started_s) * 1000) if ran and ending else None,
             peak_memory_mib=round(usage.peak_memory_mib, 2) if usage and usage.peak_memory_mib is not None else None,
             cpu_s=round(usage.cpu_s, 6) if usage and usage.cpu_s is not None else None,
+            read_mib=round(usage.read_mib, 2) if usage and usage.read_mib is not None else None,
+            written_mib=round(usage.written_mib, 2) if usage and usage.written_mib is not None else None,
         )
 
 
@@ -346,7 +348,7 @@ def _launch_of(launch: Launch, container: TaskContainer) -> Launch:
         launch,
         command=container.command,
         environment=container.environment,
-        needs=Resources(container.vcpus, container.memory_mib, container.gpus),
+        needs=Resources(container.vcpus, container.memory_mib, container.gpus, launch.needs.scratch_mib),  # scratch space is the task's
         log_group=container.log_group,
         log_stream=container.log_stream,
         log_begins=container.log_begins,
@@ -362,6 +364,16 @@ def _together(used: list[Usage], oom: bool) -> Usage | None:
     """What the containers used together. Their peaks need not have come at the same time: the sum is the most that it can have been."""
     if not used:
         return None
-    peaks = [usage.peak_memory_mib for usage in used if usage.peak_memory_mib is not None]
-    cpu_s = [usage.cpu_s for usage in used if usage.cpu_s is not None]
-    return Usage(sum(peaks) if peaks else None, sum(cpu_s) if cpu_s else None, oom)
+    return Usage(
+        _sum(usage.peak_memory_mib for usage in used),
+        _sum(usage.cpu_s for usage in used),
+        oom,
+        _sum(usage.read_mib for usage in used),
+        _sum(usage.written_mib for usage in used),
+    )
+
+
+def _sum(figures: Iterable[float | None]) -> float | None:
+    """Of those that are known; None if none is."""
+    known = [figure for figure in figures if figure is not None]
+    return sum(known) if known else None

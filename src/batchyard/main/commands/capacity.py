@@ -11,6 +11,7 @@ from batchyard.main.client import BeyondAws, Client
 from batchyard.main.commands.draw import FINAL, STATUSES, emit, heading, say, table
 from batchyard.main.commands.lookup import last_of
 from batchyard.main.commands.place import talks
+from batchyard.main.commands.sizes import size
 from batchyard.main.commands.times import moment
 
 COUNTED_AT_MOST = 100
@@ -71,16 +72,18 @@ def _tally(jobs: dict[str, Any], statuses: Sequence[str]) -> str:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @talks
 def compute(client: Client, *, as_json: bool) -> None:
-    """List the compute environments and their instances.
+    """List the compute environments, their instances and the scratch space.
 
-    vCPUs wanted, least and most; what runs where, and at what price.
+    vCPUs wanted, least and most; what runs where, and at what price; what of the machine's scratch space is promised to jobs.
     """
     environments = sorted(
         client.pages("DescribeComputeEnvironments", "computeEnvironments"), key=lambda e: str(e["computeEnvironmentName"])
     )
     instances: list[dict[str, Any]] | None
+    scratch: dict[str, Any] | None = None
     try:
         instances = client.own("instances").get("instances", [])
+        scratch = client.own("machine").get("scratch")
         unseen = ""
     except BeyondAws:
         instances = None
@@ -88,7 +91,7 @@ def compute(client: Client, *, as_json: bool) -> None:
             f"{client.place.name} does not show instances: on AWS they are seen through ECS (aws ecs list-container-instances) and EC2."
         )
     if as_json:
-        emit({"computeEnvironments": environments, "instances": instances})
+        emit({"computeEnvironments": environments, "instances": instances, "scratch": scratch})
         if unseen:
             say(unseen)
         return
@@ -105,6 +108,9 @@ def compute(client: Client, *, as_json: bool) -> None:
         table(columns, [_instance_row(instance) for instance in instances])
     elif environments:
         say("\nNo instances now.")
+    if scratch:
+        heading("Scratch space")
+        say(_scratch_line(scratch))
 
 
 def _environment_row(environment: dict[str, Any]) -> list[str]:
@@ -121,6 +127,17 @@ def _environment_row(environment: dict[str, Any]) -> list[str]:
         " ".join(resources.get("instanceTypes") or []),
         environment.get("statusReason", "") if status != "VALID" else "",
     ]
+
+
+def _scratch_line(scratch: dict[str, Any]) -> str:
+    parts = [
+        f"{size(scratch['capacityMiB'])} in all",
+        f"{size(scratch['promisedMiB'])} promised to jobs",
+        f"{size(scratch['unpromisedMiB'])} taken without a promise",
+        f"{size(scratch['freeMiB'])} free",
+    ]
+    unwell = "" if scratch["isHealthy"] else f"NOT HEALTHY, no job is placed: {scratch['whyNot']}; "
+    return unwell + ", ".join(parts)
 
 
 def _instance_row(instance: dict[str, Any]) -> list[str]:

@@ -24,6 +24,7 @@ from batchyard.main.commands.lookup import (
     node_ids,
 )
 from batchyard.main.commands.place import talks
+from batchyard.main.commands.sizes import size
 from batchyard.main.commands.times import moment, span
 
 MOST_NODES = 20  # that are shown one by one
@@ -63,6 +64,10 @@ def job(client: Client, *, job_id: str, as_json: bool) -> None:
     if found.get("attempts"):
         heading("Attempts")
         table(*_attempts(found["attempts"], cost.get("attempts") or []))
+        columns, rows = _containers(cost.get("attempts") or [])
+        if rows:
+            heading("What their containers used")
+            table(columns, rows)
     if cost.get("usd"):
         heading(f"Cost: {usd(cost['usd'])} USD")
     _next_steps(found)
@@ -133,6 +138,9 @@ def _container(job: JobDetail) -> list[tuple[str, str]]:
     ]
 
 
+_USED = ["PEAK", "CPU", "READ", "WRITTEN", "DISK PEAK"]
+
+
 def _attempts(attempts: Sequence[JobDetail], used: Sequence[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
     """The table of attempts: columns and rows; what was measured stands in columns of its own where there is anything."""
     columns = ["#", "STARTED", "RAN", "EXIT", "REASON", "LOG STREAM"]
@@ -152,16 +160,29 @@ def _attempts(attempts: Sequence[JobDetail], used: Sequence[dict[str, Any]]) -> 
             ]
         )
     if used:
-        columns[4:4] = ["PEAK", "CPU", "USD"]
+        columns[4:4] = [*_USED, "USD"]
         by_number = {measured["number"]: measured for measured in used}
         for row in rows:
             measured = by_number.get(int(row[0]), {})
-            row[4:4] = [
-                f"{measured['peakMemoryMiB']:.0f} MiB" if measured.get("peakMemoryMiB") is not None else "",
-                span(1000 * measured["cpuSeconds"]) if measured.get("cpuSeconds") is not None else "",
-                usd(measured["usd"]) if measured.get("usd") else "",
-            ]
+            row[4:4] = [*_figures(measured), usd(measured["usd"]) if measured.get("usd") else ""]
     return columns, rows
+
+
+def _containers(used: Sequence[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
+    """The table of what the containers of tasks used: columns and rows, none where attempts have one container."""
+    columns = ["#", "CONTAINER", *_USED[:-1]]
+    return columns, [
+        [str(attempt["number"]), container["name"], *_figures(container)[:-1]]
+        for attempt in used
+        for container in attempt.get("containers", [])
+    ]
+
+
+def _figures(used: dict[str, Any]) -> list[str]:
+    """What was measured of an attempt or a container, for the columns `_USED`."""
+    cpu_s = used.get("cpuSeconds")
+    disk = [size(used.get(name)) for name in ("readMiB", "writtenMiB", "diskPeakMiB")]
+    return [size(used.get("peakMemoryMiB")), span(1000 * cpu_s) if cpu_s is not None else "", *disk]
 
 
 def usd(amount: float) -> str:

@@ -10,7 +10,7 @@ from batchyard.compute.catalogue import GROUPS, Catalogue
 from batchyard.core import forms, gang_reasons, gangs, multinode, reasons
 from batchyard.core.reasons import amount
 from batchyard.core.submission import Prepared, specify
-from batchyard.model.capacity import Environment, Instance, Platform, Queue, Resources, Shape
+from batchyard.model.capacity import Environment, Instance, Platform, Queue, Resources, Scratch, Shape
 from batchyard.model.consumable import Consumable
 from batchyard.model.definition import Definition
 from batchyard.model.fairshare import SchedulingPolicy, Sharing
@@ -60,6 +60,11 @@ class PlannedYard:
 
     def host_room(self, provider: str) -> Resources | None:
         return self._machine
+
+    def scratch(self, provider: str) -> Scratch | None:
+        if self._machine is None or not self._machine.scratch_mib:
+            return None
+        return Scratch(True, "", self._machine.scratch_mib, 0, 0)
 
     def environment_instances(self, environment: str) -> Mapping[str, Instance]:
         return {}
@@ -135,6 +140,7 @@ def misfits(definitions: Sequence[Mapping[str, Any]], environments: Sequence[Env
             account="",
             region="",
             properties=dict(described),
+            tags=dict(described.get("tags") or {}),
         )
         try:
             misfit = _judged(yard, name, definition)
@@ -147,13 +153,14 @@ def misfits(definitions: Sequence[Mapping[str, Any]], environments: Sequence[Env
 
 def _judged(yard: PlannedYard, name: str, definition: Definition) -> Misfit | None:
     prepared = forms.prepare(definition)
+    needs = prepared.needs._replace(scratch_mib=prepared.scratch_mib)
     meant = [each for each in yard.environments.values() if _is_meant_for(prepared, each)]
     if multinode.is_multi_node(definition):
         return _judged_nodes(yard, name, definition, prepared, meant)
-    if any(reasons.is_possible(yard, _queue(each), prepared.needs) for each in meant):
+    if any(reasons.is_possible(yard, _queue(each), needs) for each in meant):
         return None
-    refused = [reason for each in meant for reason in reasons.per_environment(yard, _queue(each), prepared.needs)]
-    return Misfit(name, amount(prepared.needs), tuple(refused) or (_not_meant(prepared),))
+    refused = [reason for each in meant for reason in reasons.per_environment(yard, _queue(each), needs)]
+    return Misfit(name, amount(needs), tuple(refused) or (_not_meant(prepared),))
 
 
 def _judged_nodes(yard: PlannedYard, name: str, definition: Definition, prepared: Prepared, meant: Sequence[Environment]) -> Misfit | None:

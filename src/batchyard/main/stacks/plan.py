@@ -135,7 +135,8 @@ def _machine(account: Account) -> Resources | None:
             has = client.own("machine")
     except Trouble:  # an older service, or none of ours: then only the environments themselves are the bound
         return None
-    return Resources(float(has["vcpus"]), int(has["memoryMiB"]), int(has["gpus"]))
+    scratch_mib = int((has.get("scratch") or {}).get("capacityMiB", 0))
+    return Resources(float(has["vcpus"]), int(has["memoryMiB"]), int(has["gpus"]), scratch_mib)
 
 
 # --- in words ---

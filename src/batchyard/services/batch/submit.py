@@ -17,6 +17,7 @@ from batchyard.model.definition import Definition
 from batchyard.model.fault import Fault, client_fault
 from batchyard.model.job import Dependency, DependencyKind, Specification, Status
 from batchyard.model.requests import Submit
+from batchyard.model.tags import JOB
 from batchyard.services import Caller, Params
 from batchyard.services.batch.consumable_rules import check_consumables, check_known
 from batchyard.services.batch.container_rules import check_resources
@@ -42,7 +43,6 @@ from batchyard.services.desk import Desk
 
 MAX_DEPENDENCIES = 20
 MIN_ARRAY, MAX_ARRAY = 2, 10_000
-KIND = "job"
 
 _NOT_YET = frozenset(path.partition(".")[0] for path in FIELDS_NOT_YET["SubmitJob"])
 _CHECKED = frozenset(
@@ -194,7 +194,7 @@ def _check_members(params: Params) -> None:
     check_retry_strategy(params.get("retryStrategy"))
     check_timeout(params.get("timeout"))
     check_consumables("consumableResourcePropertiesOverride", params.get("consumableResourcePropertiesOverride"))
-    check_tags(KIND, params.get("tags") or {})
+    check_tags(JOB, params.get("tags") or {})
     size = (params.get("arrayProperties") or {}).get("size")
     if size is not None and not MIN_ARRAY <= size <= MAX_ARRAY:
         raise client_fault(f"arrayProperties.size must be between {MIN_ARRAY} and {MAX_ARRAY}, not {size}.")

@@ -14,7 +14,7 @@ from batchyard.model.fairshare import SchedulingPolicy
 from batchyard.model.fault import Fault, client_fault
 from batchyard.model.job import Specification, split_child, split_node
 from batchyard.model.requests import Catalogue, Edit, TagJob
-from batchyard.model.tags import CONSUMABLE, ENVIRONMENT, PROVIDER, QUEUE, value_of
+from batchyard.model.tags import CONSUMABLE, DEFINITION, ENVIRONMENT, JOB, PROVIDER, QUEUE, SCRATCH, value_of
 from batchyard.services import Caller, Params
 from batchyard.services.batch.jobs import find_job
 from batchyard.services.batch.names import arn_of
@@ -28,8 +28,8 @@ _Change = Callable[[dict[str, str]], dict[str, str]]
 KINDS = {
     "compute-environment": ENVIRONMENT,
     "job-queue": QUEUE,
-    "job-definition": "job definition",
-    "job": "job",
+    "job-definition": DEFINITION,
+    "job": JOB,
     "consumable-resource": CONSUMABLE,
     "scheduling-policy": "scheduling policy",
 }
@@ -71,7 +71,10 @@ async def _change(desk: Desk, caller: Caller, kind: str, arn: str, change: _Chan
     if kind == "job":
         async with desk.tagging:
             spec = _job(desk, caller, arn)
-            await desk.ask(TagJob(replace(spec, tags=change(spec.tags))))
+            tags = change(spec.tags)
+            if tags.get(SCRATCH.name) != spec.tags.get(SCRATCH.name):
+                raise client_fault(f"Tag {SCRATCH.name} of a job is said when it is submitted and cannot be changed. Submit the job anew.")
+            await desk.ask(TagJob(replace(spec, tags=tags)))
         return
 
     def act(catalogue: Catalogue) -> None:
