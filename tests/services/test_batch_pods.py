@@ -8,6 +8,7 @@ import pytest
 from batch_bench import ACCOUNT, REGION, RESOURCES, Bench
 
 from batchyard.core import forms, pods
+from batchyard.model.capacity import Resources
 from batchyard.model.task import Condition, ContainerEnd, StartsAfter
 
 CLUSTER = f"arn:aws:eks:{REGION}:{ACCOUNT}:cluster/research"
@@ -214,7 +215,7 @@ def test_what_a_pod_becomes(eks: Bench) -> None:
 
 def test_an_init_container_that_needs_more_than_all_others(ready: Bench) -> None:
     big = {**FETCH, "resources": {"limits": {"cpu": "4", "memory": "4096Mi"}}}
-    assert pods.needs_of_pod({**POD, "initContainers": [big]}) == (4.0, 4096, 0)
+    assert pods.needs_of_pod({**POD, "initContainers": [big]}) == Resources(4.0, 4096)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from batchyard.main.client import BeyondAws, Client
+from batchyard.main.client import BeyondAws, Client, Trouble
 from batchyard.main.commands.draw import FINAL, STATUSES, emit, heading, say, table
 from batchyard.main.commands.lookup import last_of
 from batchyard.main.commands.place import talks
@@ -80,10 +80,10 @@ def compute(client: Client, *, as_json: bool) -> None:
         client.pages("DescribeComputeEnvironments", "computeEnvironments"), key=lambda e: str(e["computeEnvironmentName"])
     )
     instances: list[dict[str, Any]] | None
-    scratch: dict[str, Any] | None = None
+    scratch: dict[str, Any] = {}
     try:
         instances = client.own("instances").get("instances", [])
-        scratch = client.own("machine").get("scratch")
+        scratch = _scratch(client)
         unseen = ""
     except BeyondAws:
         instances = None
@@ -91,7 +91,7 @@ def compute(client: Client, *, as_json: bool) -> None:
             f"{client.place.name} does not show instances: on AWS they are seen through ECS (aws ecs list-container-instances) and EC2."
         )
     if as_json:
-        emit({"computeEnvironments": environments, "instances": instances, "scratch": scratch})
+        emit({"computeEnvironments": environments, "instances": instances, "scratch": scratch or None})
         if unseen:
             say(unseen)
         return
@@ -111,6 +111,14 @@ def compute(client: Client, *, as_json: bool) -> None:
     if scratch:
         heading("Scratch space")
         say(_scratch_line(scratch))
+
+
+def _scratch(client: Client) -> dict[str, Any]:
+    """How the machine's scratch space stands; empty where nobody says."""
+    try:
+        return client.own("machine").get("scratch") or {}
+    except Trouble:  # an extra
+        return {}
 
 
 def _environment_row(environment: dict[str, Any]) -> list[str]:
