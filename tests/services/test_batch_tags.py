@@ -69,8 +69,8 @@ def test_children_have_no_tags(ready: Bench) -> None:
         ({"": "v"}, "128"),
         (
             {"batchyard:sofa": "1"},
-            "Known batchyard:* tags are: batchyard:inert, batchyard:log-archive, batchyard:provider, batchyard:runtime, batchyard:scratch-gib,"
-            " batchyard:spill",
+            "Known batchyard:* tags are: batchyard:inert, batchyard:log-archive, batchyard:provider, batchyard:runtime,"
+            " batchyard:scratch-gib, batchyard:spill",
         ),
         ({"batchyard:provider": "local"}, "not for a job queue"),
     ],
