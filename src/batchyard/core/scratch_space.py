@@ -2,7 +2,7 @@
 
 It belongs to the machine of a provider, not to an instance. What a job asks for (`batchyard:scratch-gib`) is promised to its attempt for
 as long as that is held. Jobs that ask for nothing never wait for it; a machine whose scratch space is not healthy takes no job at all
-(docs/decisions/0032).
+(docs/decisions/0033).
 
 A head that waits for scratch space blocks its queue, as one that waits for memory does. Besides, what it waits for is kept for it from
 queues that come after, so that their jobs cannot take it away piece by piece.
