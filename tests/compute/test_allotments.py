@@ -17,6 +17,7 @@ from batchyard.compute.local.attempt import Attempt
 from batchyard.compute.local.ground import Plain
 from batchyard.compute.local.runner import Ending
 from batchyard.compute.local.sweep import Sweeper, remove_tree
+from batchyard.compute.local.walker import Walker
 from batchyard.model.capacity import Resources
 from batchyard.model.messages import AttemptEnded, Launch
 
@@ -198,7 +199,8 @@ def until(satisfied: Callable[[], object]) -> None:
 
 
 def test_who_holds_more_than_its_limit_is_ended_where_nobody_keeps_it(tmp_path: Path) -> None:
-    allotments, ended = Allotments(), []
+    walker, ended = Walker(), []
+    allotments = Allotments(walker=walker)
     allotments.on_excess = ended.append
     allotments.stand_on(Plain(), 8 * MIB, 2)
     for name in ("bomb", "modest"):
@@ -223,6 +225,7 @@ def test_who_holds_more_than_its_limit_is_ended_where_nobody_keeps_it(tmp_path: 
     assert outcome.reason.startswith("OutOfScratchError: the job held 5")
     assert "its limit is 4 MiB; tag the job definition with batchyard:scratch-gib to ask for more" in outcome.reason
     allotments.close(str(tmp_path / "modest"))
+    allotments.end()
 
 
 # --- what is said of it ---

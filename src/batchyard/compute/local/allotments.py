@@ -80,12 +80,12 @@ class _Part:
 class Allotments:
     """Those of one node. Until it is told to stand on a scratch space, directories are plain and nobody has a limit."""
 
-    def __init__(self, loop: Loop | None = None) -> None:
-        """Without a loop (in tests of other parts) nobody is looked at while it runs."""
+    def __init__(self, loop: Loop | None = None, walker: Walker | None = None) -> None:
+        """Without a loop nobody is looked at but when `look` is called; without a walker no plain directory is, before its end."""
         self.ground: Ground = Plain()
         self.on_excess: Callable[[str], None] = lambda attempt: None  # told of an attempt that is to be ended
         self._loop = loop
-        self._walker = Walker()
+        self._walker = walker
         self._room_bytes = 0
         self._vcpus = 0.0
         self._parts: dict[str, _Part] = {}  # by path
@@ -124,8 +124,8 @@ class Allotments:
             return 0
         held = self.ground.used_bytes(path)
         if held is None:
-            held = 0 if is_empty else max(bytes_at_once(path), self._walker.seen(path) or 0)
-            self._walker.forget(path)
+            seen = self._walker.forget(path) if self._walker else None
+            held = 0 if is_empty else max(bytes_at_once(path), seen or 0)
         part.measured(held)
         self._outcomes[part.attempt] = part.outcome()
         if part.limit_bytes is not None:
@@ -146,6 +146,11 @@ class Allotments:
     def outcome(self, attempt: str) -> Outcome | None:
         """What came of an attempt's part, once; None if it had none."""
         return self._outcomes.pop(attempt, None)
+
+    def end(self) -> None:
+        """The node ends: nobody looks into directories any more."""
+        if self._walker:
+            self._walker.close()
 
     @property
     def promised_held_bytes(self) -> int:
@@ -200,9 +205,11 @@ class Allotments:
 
     def look(self) -> None:
         """What does each hold; does anybody hold too much; is anything due?"""
+        if self._walker:
+            self._walker.take_in()
         for part in list(self._parts.values()):
             held = self.ground.used_bytes(part.path)
-            if held is None:
+            if held is None and self._walker:
                 held = self._walker.look(part.path)
             if held is not None:
                 part.measured(held)

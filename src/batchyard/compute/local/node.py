@@ -29,6 +29,7 @@ from batchyard.compute.local.slots import Gpus, Slots
 from batchyard.compute.local.supervisor import Supervisor
 from batchyard.compute.local.sweep import Sweeper
 from batchyard.compute.local.task import TaskRunner
+from batchyard.compute.local.walker import Walker
 from batchyard.model.messages import Launch
 
 if TYPE_CHECKING:
@@ -144,7 +145,7 @@ class Node:
         if isolated:
             os.setgroups([])
             host.renounce_privileges()
-        self.sweeper = Sweeper()  # before we move into a cgroup of our own, which it would keep from being removed
+        self.sweeper, walker = Sweeper(), Walker()  # before we move into a cgroup of our own, which they would keep from being removed
         groups = host.usable_groups() if options.isolation != "watch" else host.Groups(0, {})
         self.tree = host.make_tree(groups, self.name)
         place = Place(
@@ -155,7 +156,7 @@ class Node:
             allow_any_user=options.allow_any_user,
         )
         gpus = host.gpu_devices() if options.gpus is None else options.gpus
-        self.allotments = Allotments(self.loop)
+        self.allotments = Allotments(self.loop, walker)
         slots = Slots(self.tree, options.uids if isolated else None, str(work), gpus, self.allotments)
         self.processes = ProcessRunner(place, self.tree, slots, self.journal, self.sweeper, self.loop)
         self.containers = _containers(options, self.name, place, slots.gpus, self.journal, self.loop)
@@ -184,6 +185,7 @@ class Node:
             if self._told_to_end:
                 self._end(_SIGTERM_GRACE_S)
             self.supervisor.settle()
+        self.allotments.end()
         self.door.close()
         self.journal.close()
         if host.is_elsewhere(self._work):

@@ -62,7 +62,7 @@ def _live(reading: int, writing: int) -> None:
     """The child's life. It must not hold the node's lock, sockets and files open: the node's death has to be seen by others."""
     try:
         os.close(writing)
-        _close_all_but(reading)
+        close_all_but(reading)
         os.nice(10)
         waiting = b""
         while received := os.read(reading, 65536):
@@ -73,9 +73,13 @@ def _live(reading: int, writing: int) -> None:
         os._exit(0)
 
 
-def _close_all_but(kept: int) -> None:
-    os.closerange(3, kept)
-    os.closerange(kept + 1, 65536)
+def close_all_but(*kept: int) -> None:
+    """Close every descriptor but these and the first three."""
+    first = 3
+    for descriptor in sorted(kept):
+        os.closerange(first, descriptor)
+        first = descriptor + 1
+    os.closerange(first, 65536)
 
 
 def remove_tree(directory: str) -> list[str]:

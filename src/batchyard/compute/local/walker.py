@@ -1,68 +1,137 @@
-"""What directories hold, where only walking tells: in a thread, for at most a twenty-fifth of its time.
+"""What directories hold, where only walking tells: walked by a process of its own, for at most a twenty-fifth of its time.
 
+Not by a thread: while the node borrows a job's user id (see docs/decisions/0003), its threads would have it too, and see little.
 It sees what has a name: a file that was removed while somebody has it open is not found.
 """
 
 from __future__ import annotations
 
-import threading
+import contextlib
+import os
+import select
+import signal
 import time
 
+from batchyard.compute.local.sweep import close_all_but
 from batchyard.scratch.quota import bytes_in
 
 _REST = 25  # so many times as long as a walk took, nothing is walked
 _EVERY_S = 0.25
 _AT_ONCE = 500  # entries that are looked at in the path of an end
+_WATCH, _FORGET = "+", "-"
 
 
 class Walker:
-    """Watches directories; there is a thread as long as there are any."""
+    """A forked child that walks the paths written to its pipe, writes back what it found, and ends when the node does."""
 
     def __init__(self) -> None:
-        self._guard = threading.Lock()
-        self._due_s: dict[str, float] = {}
+        self._watched: set[str] = set()
         self._seen: dict[str, int] = {}
-        self._thread: threading.Thread | None = None
+        self._waiting = bytearray()  # orders that did not fit into the pipe yet
+        self._answers = b""
+        self._fork()
+
+    def _fork(self) -> None:
+        theirs_in, self._orders = os.pipe()
+        self._found, theirs_out = os.pipe()
+        self.pid = os.fork()
+        if self.pid == 0:
+            _live(theirs_in, theirs_out)
+        os.close(theirs_in)
+        os.close(theirs_out)
+        os.set_blocking(self._orders, False)
+        os.set_blocking(self._found, False)
 
     def look(self, path: str) -> int | None:
         """What it held when it was looked at last; None if it was not yet: it is from now on."""
-        if path not in self._due_s:
-            with self._guard:
-                self._due_s[path] = time.monotonic()
-                if self._thread is None:
-                    self._thread = threading.Thread(target=self._run, name="walker", daemon=True)
-                    self._thread.start()
+        if path not in self._watched:
+            self._watched.add(path)
+            self._order(_WATCH, path)
         return self._seen.get(path)
 
-    def forget(self, path: str) -> None:
-        """Look at it no more."""
-        with self._guard:
-            self._due_s.pop(path, None)
-            self._seen.pop(path, None)
+    def forget(self, path: str) -> int | None:
+        """Look at it no more; what it held when it was looked at last, as `look`."""
+        if path not in self._watched:
+            return None
+        self._watched.remove(path)
+        self._order(_FORGET, path)
+        return self._seen.pop(path, None)
 
-    def seen(self, path: str) -> int | None:
-        """What it held when it was looked at last; None if it was not yet."""
-        return self._seen.get(path)
+    def take_in(self) -> None:
+        """Read what the child has found since the last time."""
+        with contextlib.suppress(BlockingIOError):
+            while told := os.read(self._found, 65536):
+                *pairs, self._answers = (self._answers + told).split(b"\0")
+                for pair in pairs:
+                    held, _, path = os.fsdecode(pair).partition(" ")
+                    if path in self._watched:
+                        self._seen[path] = int(held)
+        self._push()
 
-    def _run(self) -> None:
-        while True:
-            with self._guard:
-                if not self._due_s:
-                    self._thread = None
-                    return
-                path = min(self._due_s, key=self._due_s.__getitem__)
-                wait_s = self._due_s[path] - time.monotonic()
-            if wait_s > 0:
-                time.sleep(min(wait_s, _EVERY_S))
-                continue
-            began_s = time.thread_time(), time.monotonic()
-            held = bytes_in(path)
-            took_s = max(time.thread_time() - began_s[0], (time.monotonic() - began_s[1]) / 4)
-            with self._guard:
-                if path in self._due_s:
-                    self._seen[path] = held
-                    self._due_s[path] = time.monotonic() + max(_EVERY_S, took_s * _REST)
-            time.sleep(took_s * _REST)
+    def close(self) -> None:
+        """End it at once: nothing of it lies in a place that is to be unmounted."""
+        os.close(self._orders)
+        os.close(self._found)
+        with contextlib.suppress(ProcessLookupError, ChildProcessError):
+            os.kill(self.pid, signal.SIGKILL)
+            os.waitpid(self.pid, 0)
+
+    def _order(self, verb: str, path: str) -> None:
+        self._waiting += os.fsencode(f"{verb}{path}") + b"\0"
+        self._push()
+
+    def _push(self) -> None:
+        try:
+            while self._waiting:
+                del self._waiting[: os.write(self._orders, self._waiting[:4096])]
+        except BlockingIOError:
+            pass  # with the next look
+        except BrokenPipeError:  # somebody killed it
+            self.close()
+            self._waiting = bytearray(b"".join(os.fsencode(f"{_WATCH}{path}") + b"\0" for path in self._watched))
+            self._answers = b""
+            self._fork()
+
+
+def _live(orders: int, answers: int) -> None:
+    """The child's life. As the sweeper it must not hold what is the node's open."""
+    try:
+        signal.set_wakeup_fd(-1)
+        close_all_but(orders, answers)
+        os.nice(10)
+        _walk_on(orders, answers)
+    finally:
+        os._exit(0)
+
+
+def _walk_on(orders: int, answers: int) -> None:
+    due_s: dict[str, float] = {}  # by path
+    rest_until_s = 0.0
+    waiting = b""
+    while True:
+        next_s = max(min(due_s.values(), default=0.0), rest_until_s)
+        timeout_s = max(0.0, next_s - time.monotonic()) if due_s else None
+        if select.select([orders], [], [], timeout_s)[0]:
+            received = os.read(orders, 65536)
+            if not received:
+                return
+            *told, waiting = (waiting + received).split(b"\0")
+            for order in map(os.fsdecode, told):
+                if order[0] == _WATCH:
+                    due_s[order[1:]] = time.monotonic()
+                else:
+                    due_s.pop(order[1:], None)
+            continue
+        path = min(due_s, key=due_s.__getitem__)
+        began_s, began_cpu_s = time.monotonic(), time.process_time()
+        held = bytes_in(path)
+        # Where the disk is slow it is not the processor that is taken, but the disk is.
+        took_s = max(time.process_time() - began_cpu_s, (time.monotonic() - began_s) / 4)
+        rest_until_s = time.monotonic() + took_s * _REST
+        due_s[path] = max(rest_until_s, began_s + _EVERY_S)
+        answer = os.fsencode(f"{held} {path}") + b"\0"
+        while answer:
+            answer = answer[os.write(answers, answer) :]
 
 
 def bytes_at_once(path: str) -> int:
