@@ -228,6 +228,36 @@ def test_who_holds_more_than_its_limit_is_ended_where_nobody_keeps_it(tmp_path: 
     allotments.end()
 
 
+class Walked(Plain):
+    """A ground where limits are watched, and what is held is what the test says."""
+
+    def __init__(self) -> None:
+        self.held: dict[str, int] = {}
+
+    def used_bytes(self, path: str) -> int | None:
+        return self.held.get(path, 0)
+
+
+def test_who_wrote_within_a_limit_that_is_lowered_then_keeps_what_it_holds_and_gets_no_more() -> None:
+    allotments, ground, ended = Allotments(), Walked(), []
+    allotments.on_excess = ended.append
+    allotments.stand_on(ground, 100 * GIB, 2)
+    allotments.open("early", Resources(1, 1), "early")
+    ground.held["early"] = 30 * GIB
+    allotments.look()
+    allotments.open("promised", Resources(1, 1, 0, 60 * 1024), "promised")
+    ground.held["early"] = 45 * GIB  # it was on its way there, and that is more than the 40 GiB that it has now
+    for _ in range(3):
+        allotments.look()
+    assert ended == []
+    for others in range(5):  # whoever comes, it does not get more by that
+        allotments.open(f"other-{others}", Resources(0, 1), f"other-{others}")
+    ground.held["early"] = 46 * GIB
+    allotments.open("last", Resources(0, 1), "last")
+    allotments.look()
+    assert ended == ["early"]
+
+
 # --- what is said of it ---
 
 

@@ -55,7 +55,19 @@ class Outcome(NamedTuple):
 class _Part:
     """One attempt's."""
 
-    __slots__ = ("attempt", "held_bytes", "is_kept", "limit_bytes", "met_at_s", "path", "peak_bytes", "promise_bytes", "vcpus", "was_ended")
+    __slots__ = (
+        "attempt",
+        "held_bytes",
+        "is_kept",
+        "limit_bytes",
+        "met_at_s",
+        "path",
+        "peak_bytes",
+        "promise_bytes",
+        "vcpus",
+        "was_ended",
+        "was_lowered",
+    )
 
     def __init__(self, attempt: str, needs: Resources, path: str) -> None:
         self.attempt, self.path = attempt, path
@@ -63,8 +75,16 @@ class _Part:
         self.held_bytes = self.peak_bytes = 0
         self.limit_bytes: int | None = None
         self.is_kept = True  # the ground sees to its limit
+        self.was_lowered = False  # and it has not been walked since: it may have held more already
         self.met_at_s = float("-inf")
         self.was_ended = False
+
+    @property
+    def kept_bytes(self) -> int:
+        """What cannot be taken from it: what it holds, unless that is more than it ever might."""
+        if self.is_kept or self.was_lowered or self.limit_bytes is None:
+            return self.held_bytes
+        return min(self.held_bytes, self.limit_bytes)
 
     def measured(self, held_bytes: int) -> None:
         self.held_bytes = held_bytes
@@ -175,11 +195,13 @@ class Allotments:
         return share_bytes(self._left_bytes, weight, vcpus) if weight > 0 else 0
 
     def _share_out(self) -> None:
-        """Give everybody the limit that is due, first to those who get less."""
+        """Give everybody the limit that is due, by what each holds now; first to those who get less."""
         self._stale = False
         if not self._room_bytes:
             return
-        tenants = {path: Tenant(part.vcpus, part.promise_bytes, part.held_bytes) for path, part in self._parts.items()}
+        for part in self._parts.values():
+            self._measure(part)
+        tenants = {path: Tenant(part.vcpus, part.promise_bytes, part.kept_bytes) for path, part in self._parts.items()}
         room = max(0, self._room_bytes - self._elsewhere_bytes)
         due = limits(room, self._vcpus, tenants)
         promised = [tenant for tenant in tenants.values() if tenant.promise_bytes]
@@ -190,9 +212,10 @@ class Allotments:
         for path in sorted(due, key=lambda path: due[path] > (self._parts[path].limit_bytes or 0)):
             self._set(self._parts[path], due[path])
         # Who holds more than a share may hold less at the next look: then the others get more.
-        self._stale = any(part.held_bytes and part.held_bytes == due[path] for path, part in self._parts.items())
+        self._stale = any(tenant.held_bytes and tenant.held_bytes == due[path] for path, tenant in tenants.items())
 
     def _set(self, part: _Part, limit_bytes: int) -> None:
+        part.was_lowered = part.limit_bytes is not None and limit_bytes < part.limit_bytes
         part.limit_bytes = limit_bytes
         part.is_kept = self.ground.limit(part.path, limit_bytes)
 
@@ -208,12 +231,11 @@ class Allotments:
         if self._walker:
             self._walker.take_in()
         for part in list(self._parts.values()):
-            held = self.ground.used_bytes(part.path)
-            if held is None and self._walker:
-                held = self._walker.look(part.path)
-            if held is not None:
-                part.measured(held)
-                if not part.is_kept and part.limit_bytes is not None and held > part.limit_bytes:
+            self._measure(part)
+            if not part.is_kept and part.limit_bytes is not None and part.held_bytes > part.limit_bytes:
+                if part.was_lowered:
+                    self._stale = True  # once, it keeps what it held before
+                else:
                     part.was_ended = True
                     self.on_excess(part.attempt)
         self._sweeping = {path: held for path, held in self._sweeping.items() if os.path.lexists(path)}
@@ -225,6 +247,13 @@ class Allotments:
         self._looking = False
         if self._parts or self._sweeping or is_due:
             self._look_soon()
+
+    def _measure(self, part: _Part) -> None:
+        held = self.ground.used_bytes(part.path)
+        if held is None and self._walker:
+            held = self._walker.look(part.path)
+        if held is not None:
+            part.measured(held)
 
     def _in_steps(self, count: int) -> int:
         step = max(1, self._room_bytes // _STEPS)
