@@ -43,6 +43,40 @@ def test_a_job_runs_in_its_image_and_finds_the_service(yard: Yard, shared_daemon
     assert "in their images, with" in yard.log()
 
 
+def test_a_container_finds_itself_at_its_metadata_endpoint(yard: Yard, shared_daemon: Daemon) -> None:
+    script = """
+for path in / /task /stats; do wget -q -O - $ECS_CONTAINER_METADATA_URI_V4$path; echo; done
+wget -q -O - $AWS_EC2_METADATA_SERVICE_ENDPOINT/latest/meta-data/instance-id; echo
+cat /proc/self/cgroup | tail -1"""
+    job = yard.until(yard.submit(yard.definition_of("doors", "sh", "-c", script, memory_mib=128)))
+    own, task, stats, instance, *_ = yard.logs(job)
+    shown, whole, used = json.loads(own), json.loads(task), json.loads(stats)
+    assert (shown["Name"], shown["Image"], shown["KnownStatus"]) == ("default", "busybox", "RUNNING")
+    assert shown["DockerName"] == shown["Labels"]["com.amazonaws.ecs.task-arn"].rpartition("/")[2]
+    assert len(shown["DockerId"]) == 64
+    assert shown["ImageID"].removeprefix("sha256:").isalnum()
+    assert whole["TaskARN"] == job["container"]["taskArn"]
+    assert whole["PullStartedAt"] <= whole["PullStoppedAt"] <= shown["StartedAt"]
+    assert used["id"] == shown["DockerId"]
+    assert used["memory_stats"]["limit"] == 128 * 1024 * 1024
+    assert used["cpu_stats"]["cpu_usage"]["total_usage"] > 0
+    assert instance == job["container"]["containerInstanceArn"].rpartition("/")[2]
+
+
+def test_on_another_network_no_variable_leads_nowhere(shared_daemon: Daemon, folder: Path) -> None:
+    options = ("--runtime", "container", "--container-socket", shared_daemon.socket, "--container-network", "none")
+    yard = Yard(folder / "data", *options).start()
+    try:
+        yard.environment_of("ce")
+        yard.queue_of("queue", "ce")
+        job = yard.until(yard.submit(yard.definition_of("apart", "env")))
+        names = {line.partition("=")[0] for line in yard.logs(job)}
+    finally:
+        yard.down()
+    assert "AWS_BATCH_JOB_ID" in names
+    assert not {name for name in names if "METADATA" in name or name.startswith("AWS_CONTAINER")}
+
+
 def test_3_an_image_that_is_not_there(yard: Yard, registry: Registry) -> None:
     arn = yard.batch.register_job_definition(
         jobDefinitionName="missing",

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from batchyard.core import forms, loglines, pods
 from batchyard.engine.dispatch import LaunchOrder
 from batchyard.engine.job_secrets import Resolve, Wanted, no_secrets, registry_auth, secret_variables
+from batchyard.engine.task_facts import Locate, facts_of, nowhere
 from batchyard.model.capacity import Environment, Platform, Queue
 from batchyard.model.job import Job, Specification, node_id
 from batchyard.model.messages import Launch
@@ -42,7 +43,8 @@ class AttemptKeys(NamedTuple):
 
 class Launcher:
     """`base` is the allow-listed part of the server's environment, for processes only: what a container finds is its image's. `keys_of`
-    mints an attempt's credentials, `runtime` is how jobs run where no tag says otherwise, `resolve` looks their secrets up."""
+    mints an attempt's credentials, `runtime` is how jobs run where no tag says otherwise, `resolve` looks their secrets up, `locate` says
+    what EC2 would say of their machines."""
 
     def __init__(
         self,
@@ -51,12 +53,14 @@ class Launcher:
         keys_of: Callable[[LaunchOrder], AttemptKeys],
         runtime: str = "process",
         resolve: Resolve = no_secrets,
+        locate: Locate = nowhere,
     ) -> None:
         self._runtime = runtime
         self._base = dict(base)
         self._endpoint_url = endpoint_url
         self._keys_of = keys_of
         self._resolve = resolve
+        self._locate = locate
 
     def launch(self, order: LaunchOrder, environment: Environment, queue: Queue, definition_tags: Mapping[str, str] = NO_TAGS) -> Launch:
         """The effect to send. Reads the specification only now: most jobs wait much longer than they are looked at.
@@ -90,6 +94,7 @@ class Launcher:
             container=container if runtime == "container" else {},
             runtime=runtime,
             registry_auth=self._registry_auth(order, container, container.get("image", "")) if runtime == "container" else "",
+            facts=facts_of(LaunchOrder(job, spec, attempt), environment, container, self._locate, lambda: self._keys_of(order)),
         )
 
     def _launch_several(self, order: LaunchOrder, environment: Environment, queue: Queue, runtime: str) -> Launch:
@@ -100,6 +105,7 @@ class Launcher:
             del batch["AWS_EXECUTION_ENV"]  # a pod has no variables of ECS
             batch["AWS_BATCH_JOB_KUBERNETES_NODE_UID"] = str(uuid.uuid5(uuid.NAMESPACE_DNS, attempt.instance))
         containers = forms.containers_of(spec, attempt.id)
+        effective = msgspec.json.decode(spec.effective)
         return Launch(
             attempt=attempt.id,
             job_id=_own_id(job, spec),
@@ -115,6 +121,7 @@ class Launcher:
             timeout_s=spec.timeout_s,
             containers=tuple(self._with_variables(order, container, batch, runtime) for container in containers),
             runtime=runtime,
+            facts=facts_of(order, environment, effective, self._locate, lambda: self._keys_of(order)),
         )
 
     def _with_variables(self, order: LaunchOrder, container: TaskContainer, batch: Mapping[str, str], runtime: str) -> TaskContainer:

@@ -37,6 +37,7 @@ from batchyard.main.desk import ServerDesk, ServerSettings
 from batchyard.main.figures import EngineFigures, EventFigures, LogFigures
 from batchyard.main.keys import HeldAttempt, KeyRing
 from batchyard.main.listeners import announcing_of
+from batchyard.main.locating import locator
 from batchyard.main.settings import Identity, Settings, SettingsError, identity_of, keep_identity, write_private
 from batchyard.server.app import App, DoorSettings, ServiceModule
 from batchyard.server.inner import InnerDoor
@@ -179,7 +180,8 @@ async def _serve(settings: Settings, identity: Identity, listener: socket.socket
     provider = LocalProvider(settings.data, node_options=_node_options(settings, choice))
     provider.spawn_ahead()
     stop = asyncio.Event()
-    driver = Driver(engine, {"local": provider}, Launcher(base, url, keys.mint, runtime, resolve), stop.set)
+    launcher = Launcher(base, url, keys.mint, runtime, resolve, locator(engine, shelf, catalogue))
+    driver = Driver(engine, {"local": provider}, launcher, stop.set)
     told = _told(settings, identity, runtime)
     read = EngineReader(engine, open_profile=settings.profile == "open")
     waiters, announcing = Waiters(read), announcing_of(settings, engine, shelf, sealer, log_store, objects)

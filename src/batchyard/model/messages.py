@@ -7,7 +7,7 @@ from typing import Any
 from msgspec import Struct
 
 from batchyard.model.capacity import Instance, Resources
-from batchyard.model.task import ContainerEnd, TaskContainer
+from batchyard.model.task import ContainerEnd, TaskContainer, TaskFacts
 
 # --- reports: what providers saw. They draw no conclusion. ---
 
@@ -133,6 +133,7 @@ class Launch(Struct, frozen=True, tag=True):
     log_begins: str = ""  # an event of the log begins with a line in which this pattern is found; "": each line is one
     runtime: str = "process"
     registry_auth: str = ""
+    facts: TaskFacts | None = None  # without them there are no endpoints in the job
 
 
 class StopAttempt(Struct, frozen=True, tag=True):

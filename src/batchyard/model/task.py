@@ -49,6 +49,40 @@ class TaskContainer(Struct, frozen=True, kw_only=True, omit_defaults=True):
     registry_auth: str = ""  # see `messages.Launch`
 
 
+class RoleKeys(Struct, frozen=True, kw_only=True):
+    """The role of a job and the credentials with which its attempt acts as that role."""
+
+    role_arn: str
+    access_key_id: str
+    secret_access_key: str
+    session_token: str
+
+
+class TaskFacts(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What the endpoints inside of a job say of it that its node cannot know: as ECS would name it, and the machine as EC2 would.
+
+    `task_arn` is "" for a pod, which ECS knows nothing of. `names` are those of the containers in the order of the job definition,
+    `image` is that of the single one.
+    """
+
+    task_arn: str = ""
+    cluster: str = ""
+    family: str = ""
+    revision: str = ""
+    launch_type: str = "EC2"  # as ECS says it: EC2, FARGATE or MANAGED_INSTANCES
+    names: tuple[str, ...] = ()
+    image: str = ""
+    zone: str = ""
+    zone_id: str = ""
+    vpc: str = ""
+    instance_type: str = ""
+    machine_image: str = ""  # ami-...
+    architecture: str = "x86_64"
+    instance_at_ms: int = 0  # when the instance was started
+    is_spot: bool = False
+    role: RoleKeys | None = None  # only if the job definition names a role
+
+
 class ContainerEnd(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What came of one container of a task. No `exit_code`: it never ran, or was lost with its host. `reason` is AWS's container.reason."""
 

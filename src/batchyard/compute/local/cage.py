@@ -46,6 +46,11 @@ def together(one: struct_rusage, other: struct_rusage) -> struct_rusage:
 class Cage(Protocol):
     """Holds one attempt at a time: start, then end_all until nobody is left, then usage, then release."""
 
+    @property
+    def cpu_before_ns(self) -> int:
+        """The CPU time that the kernel's counter showed when the last attempt was over."""
+        ...
+
     def start(self, order: Order, needs: Resources) -> int:
         """Start the program inside, with the limits in force, and return its process id. CannotStart with the reason."""
         ...

@@ -121,6 +121,10 @@ class Cage1:
             self._cpu_ns = int(self._cpu_used.read())
         self._open_memory()
 
+    @property
+    def cpu_before_ns(self) -> int:
+        return self._cpu_ns
+
     def _other(self, controller: str, file: str, flags: int) -> Knob | None:
         place = self._tree.places.get(controller)
         return Knob(f"{place}/{self._name}/{file}", flags) if place else None

@@ -13,6 +13,7 @@ class Instances:
     def __init__(self, work: str) -> None:
         self._work = work
         self._stopping: dict[str, bool] = {}
+        self._notices: dict[str, str] = {}
 
     def held(self) -> tuple[str, ...]:
         return tuple(self._stopping)
@@ -36,13 +37,19 @@ class Instances:
     def remove(self, instance: str) -> None:
         """It is gone, and with it its notice."""
         del self._stopping[instance]
+        self._notices.pop(instance, None)
         Path(notice_path(self._work, instance)).unlink(missing_ok=True)
+
+    def notice_of(self, instance: str) -> str:
+        """When it will be taken away, as EC2 writes it; "" if nobody has said so."""
+        return self._notices.get(instance, "")
 
     def give_notice(self, instance: str, reclaim_at_ms: int) -> None:
         """Put the notice where the instance's jobs look for it: the JSON that EC2 serves as spot/instance-action."""
         if instance not in self._stopping:
             return
         when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(reclaim_at_ms / 1000))
+        self._notices[instance] = when
         final = Path(notice_path(self._work, instance))
         draft = final.with_suffix(".new")
         try:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from batchyard.compute.local import host, orphans, protocol, sweep
 from batchyard.compute.local.allotments import Allotments
 from batchyard.compute.local.door import Door
+from batchyard.compute.local.doors.doors import Doors
 from batchyard.compute.local.households import ProcessRooms
 from batchyard.compute.local.journal import NAME, Epoch, Journal
 from batchyard.compute.local.loop import Loop, boot_s
@@ -148,12 +149,16 @@ class Node:
         self.sweeper, walker = Sweeper(), Walker()  # before we move into a cgroup of our own, which they would keep from being removed
         groups = host.usable_groups() if options.isolation != "watch" else host.Groups(0, {})
         self.tree = host.make_tree(groups, self.name)
+        self.doors = Doors(
+            self.loop, lambda attempt: self.supervisor.attempts.get(attempt), lambda instance: self.supervisor.instances.notice_of(instance)
+        )
         place = Place(
             node=self.name,
             work=str(work),
             logs=directory / "logs",
             reserved=options.uids,
             allow_any_user=options.allow_any_user,
+            doors=self.doors,
         )
         gpus = host.gpu_devices() if options.gpus is None else options.gpus
         self.allotments = Allotments(self.loop, walker)
@@ -170,6 +175,7 @@ class Node:
         self._tasks = TaskRunner(self.processes, ProcessRooms(self.processes, str(work), slots, self.sweeper), self.loop)
         self._contained_tasks = _contained_tasks(self.containers, str(work), self.sweeper, self.allotments, self.loop)
         self.supervisor = Supervisor(generation, str(work), self._runner_of, self.journal, self.loop, self.door.send, self.allotments)
+        self.supervisor.on_over = self.doors.forget
         self._directory, self._work, self._isolated = directory, work, isolated
         self.door.on_link = self._linked
         self.door.on_message = self._received
@@ -187,6 +193,7 @@ class Node:
             self.supervisor.settle()
         self.allotments.end()
         self.door.close()
+        self.doors.close()
         self.journal.close()
         if host.is_elsewhere(self._work):
             self.sweeper.remove(str(self._work))

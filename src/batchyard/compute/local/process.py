@@ -7,7 +7,7 @@ import os
 import signal
 from pathlib import Path
 from resource import struct_rusage
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from batchyard.compute.local import orphans, proc, spawn
 from batchyard.compute.local.cage import Tree, Usage, together
@@ -15,7 +15,7 @@ from batchyard.compute.local.instances import notice_path
 from batchyard.compute.local.journal import Journal
 from batchyard.compute.local.loop import Loop, boot_s, wall_ms
 from batchyard.compute.local.output import Output
-from batchyard.compute.local.runner import Ending, Run, Watcher
+from batchyard.compute.local.runner import About, Ending, Run, Watcher
 from batchyard.compute.local.slots import Slot, Slots
 from batchyard.compute.local.spawn import CannotStart, Order
 from batchyard.compute.local.sweep import Sweeper
@@ -23,6 +23,9 @@ from batchyard.compute.local.users import identity
 from batchyard.compute.local.watched import MARKER
 from batchyard.model.messages import Launch
 from batchyard.store.logs import file_name
+
+if TYPE_CHECKING:
+    from batchyard.compute.local.doors.doors import Doors
 
 READ_BYTES = 65536
 LEFTOVER_S = 5.0  # how long the death of what a job left behind is waited for before its end is reported anyway
@@ -40,6 +43,7 @@ class Place(NamedTuple):
     logs: Path
     reserved: range
     allow_any_user: bool
+    doors: Doors | None = None  # what jobs can ask of us
 
 
 class Household(NamedTuple):
@@ -138,12 +142,25 @@ class ProcessRun:
             "HOME": home,
             "PWD": home,
             "TMPDIR": temporary,
+            **(place.doors.environment_of(launch, self.name) if place.doors else {}),
             **launch.environment,
             MARKER: f"{launch.attempt}/{self.name}" if self.name else launch.attempt,
             orphans.NODE_MARKER: place.node,
             "BATCHYARD_SPOT_NOTICE_FILE": notice_path(place.work, launch.instance),
             **of_needs(launch),
         }
+
+    async def about(self) -> About:
+        """Nothing that others would not know: it has neither an image nor a daemon."""
+        return About()
+
+    async def stats(self) -> dict[str, Any] | None:
+        """What its cage counts, in Docker's shape; None without a cage of the kernel's."""
+        from batchyard.compute.local.doors import stats
+
+        if not self.pid or self.slot is None:
+            return None
+        return stats.of_process(self.pid, self.name or self.launch.attempt, self.slot.cage.cpu_before_ns)
 
     def read(self, now_ms: int) -> bool | None:
         """Take over what is in the pipe, at most one pipe full. False at its end, None if nothing is there now."""

@@ -20,7 +20,8 @@ loop turns. It leaves no outcome behind when the node dies: before a new node re
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from collections.abc import Awaitable
+from typing import Any, NamedTuple, Protocol
 
 from batchyard.compute.local.cage import Usage
 from batchyard.model.messages import Launch
@@ -52,6 +53,29 @@ class Run(Protocol):
 
     def kill(self) -> None:
         """SIGKILL to all of it."""
+        ...
+
+
+class About(NamedTuple):
+    """What a runtime says of one of its containers; "" for what this runtime has no word for. Times as RFC 3339 writes them."""
+
+    id: str = ""
+    name: str = ""
+    image_id: str = ""
+    created: str = ""
+    pull_started: str = ""
+    pull_stopped: str = ""
+
+
+class Single(Run, Protocol):
+    """A run of a single container, as the endpoints inside of it show it."""
+
+    def about(self) -> Awaitable[About]:
+        """What is known of it; who runs it may have to be asked first."""
+        ...
+
+    def stats(self) -> Awaitable[dict[str, Any] | None]:
+        """What it uses, in the shape of Docker's ContainerStats; None if nobody can tell."""
         ...
 
 

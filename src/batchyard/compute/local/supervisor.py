@@ -53,6 +53,7 @@ class Supervisor:
         self.generation = generation
         self.instances = Instances(work)
         self.attempts: dict[str, Attempt] = {}
+        self.on_over: Callable[[str], None] = lambda attempt: None  # an attempt is over
         self._runner_of, self._journal, self._loop, self._send = runner_of, journal, loop, send
         self._allotments = allotments
         allotments.on_excess = self._out_of_scratch
@@ -205,6 +206,7 @@ class Supervisor:
         self._instance_gone_if_empty(attempt.launch.instance)
 
     def _over(self, ended: AttemptEnded) -> None:
+        self.on_over(ended.attempt)
         self._journal.note(Outcome(ended))
         self._reports.append(ended)
 

@@ -87,6 +87,15 @@ class _Member:
         )
 
 
+class Seen(NamedTuple):
+    """One container of a running task, for who wants to show it."""
+
+    container: TaskContainer
+    run: Run
+    started_at_ms: int | None
+    ending: Ending | None
+
+
 class TaskRun:
     """The containers of one attempt, spoken to as one (see `runner.Run`), and their watcher."""
 
@@ -104,6 +113,14 @@ class TaskRun:
         self._lost = False
         self._failure = ""  # why it could not be started
         self._stepping = False
+
+    def members(self) -> list[Seen]:
+        """Its containers that were handed to a runner, as they are now, in start order."""
+        return [
+            Seen(member.container, member.run, member.started_at_ms, member.ending)
+            for member in self._members.values()
+            if member.run is not None
+        ]
 
     @property
     def running(self) -> bool:

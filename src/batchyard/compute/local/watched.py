@@ -76,6 +76,10 @@ class WatchedCage:
         self._peak_bytes = 0
         self._oom = False
 
+    @property
+    def cpu_before_ns(self) -> int:
+        return 0
+
     def start(self, order: Order, needs: Resources) -> int:
         self._limit_bytes = needs.memory_mib * _MIB
         self._marker = order.environment.get(MARKER, "").encode()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from batchyard.compute.catalogue import GROUPS, SPOT_PART, Catalogue, InstanceType
+from batchyard.engine.task_facts import Whereabouts
 from batchyard.model.capacity import Environment, Instance, InstanceState
 from batchyard.model.fault import Fault
 from batchyard.model.requests import Reclaim
@@ -13,8 +14,7 @@ from batchyard.services.ec2 import defaults
 from batchyard.services.ec2.book import SUBNET, VPC, Book, invalid
 from batchyard.services.ec2.describing import filtered, members, paged
 from batchyard.services.images import IMAGES
-from batchyard.services.shelved import place_of
-from batchyard.store.shelf import Document
+from batchyard.store.shelf import Document, Place, Shelf
 
 ADDRESS = "127.0.0.1"
 _MANY = {"ap-northeast": 3, "ap-south": 1, "ap-southeast": 2, "ca-central": 1, "eu-central": 1, "eu-north": 1, "eu-west": 3, "sa-east": 1}
@@ -50,22 +50,38 @@ def instance_type_of(catalogue: Catalogue, instance: Instance) -> InstanceType |
     return next((t for t in types if instance.room.fits(t.room)), types[-1] if types else None)
 
 
+def whereabouts(shelf: Shelf, catalogue: Catalogue, environment: Environment, instance: Instance | None) -> Whereabouts:
+    """What DescribeInstances says of a slice, for the metadata endpoint of the jobs on it."""
+    settings = environment.settings
+    place = Place("ec2", environment.account, environment.region)
+    subnet_id = (settings.get("subnets") or [""])[0]
+    subnet = shelf.look(place, lambda drawer: Book(drawer).find(SUBNET, subnet_id)) or {}
+    zone = subnet.get("AvailabilityZone") or defaults.zones_of(environment.region)[0]
+    kind = instance_type_of(catalogue, instance) if instance is not None else None
+    return Whereabouts(
+        zone=zone,
+        zone_id=defaults.zone_id(environment.region, zone),
+        vpc=subnet.get("VpcId", ""),
+        instance_type=kind.name if kind else instance.type_name if instance is not None else "",
+        machine_image=settings.get("imageId") or IMAGES[0].id,
+        architecture="arm64" if kind and kind.is_arm else "x86_64",
+    )
+
+
 def _instances(desk: Any, caller: Caller) -> list[Document]:
     environments = desk.read.environments
     found = []
     for instance in desk.read.instances.values():
         environment = environments.get(instance.environment)
         if environment is not None and (environment.account, environment.region) == (caller.account, caller.region):
-            found.append(_instance(desk, caller, instance, environment))
+            found.append(_instance(desk, instance, environment))
     return found
 
 
-def _instance(desk: Any, caller: Caller, instance: Instance, environment: Environment) -> Document:
+def _instance(desk: Any, instance: Instance, environment: Environment) -> Document:
     """A slice as an instance. `Tags` is a dict, as in all records."""
-    kind = instance_type_of(desk.catalogue, instance)
     settings = environment.settings
-    subnet_id = (settings.get("subnets") or [""])[0]
-    subnet = desk.shelf.look(place_of("ec2", caller), lambda drawer: Book(drawer).find(SUBNET, subnet_id)) or {}
+    where = whereabouts(desk.shelf, desk.catalogue, environment, instance)
     code, name = _STATES[instance.state]
     tags = {
         "AWSBatchServiceTag": "batch",
@@ -75,17 +91,17 @@ def _instance(desk: Any, caller: Caller, instance: Instance, environment: Enviro
     }
     shown: Document = {
         "InstanceId": instance.id,
-        "InstanceType": kind.name if kind else instance.type_name,
-        "Architecture": "arm64" if kind and kind.is_arm else "x86_64",
-        "ImageId": settings.get("imageId") or IMAGES[0].id,
+        "InstanceType": where.instance_type,
+        "Architecture": where.architecture,
+        "ImageId": where.machine_image,
         "State": {"Code": code, "Name": name},
         "LaunchTime": instance.launched_at_ms / 1000,
         "PrivateIpAddress": ADDRESS,
         "PrivateDnsName": "localhost",
         "PublicDnsName": "",
-        "Placement": {"AvailabilityZone": subnet.get("AvailabilityZone", defaults.zones_of(caller.region)[0]), "Tenancy": "default"},
-        "SubnetId": subnet_id,
-        "VpcId": subnet.get("VpcId", ""),
+        "Placement": {"AvailabilityZone": where.zone, "Tenancy": "default"},
+        "SubnetId": (settings.get("subnets") or [""])[0],
+        "VpcId": where.vpc,
         "SecurityGroups": [{"GroupId": id, "GroupName": id} for id in settings.get("securityGroupIds") or ()],
         "Monitoring": {"State": "disabled"},
         "Tags": tags,

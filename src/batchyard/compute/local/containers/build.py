@@ -44,7 +44,7 @@ def container_runner(
         default_ulimits=_modest_limits(),
         notices=f"{place.work}/notices" if Path(f"{place.work}/notices").is_dir() else "",
     )
-    return ContainerRunner(engine, Images(engine, pull, cache), around, place.logs, place.work, gpus, journal, loop)
+    return ContainerRunner(engine, Images(engine, pull, cache), around, place, gpus, journal, loop)
 
 
 def _modest_limits() -> tuple[tuple[str, int], ...]:

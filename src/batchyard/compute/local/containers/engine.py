@@ -108,6 +108,12 @@ class Engine:
         """Send a signal to its first process; nothing happens to what is not running."""
         await self._ask("POST", f"/containers/{name}/kill?signal={quote(signal)}", refused=(404, 409, 500))
 
+    async def stats(self, name: str) -> dict[str, Any] | None:
+        """What a container uses (the API's ContainerStats), over about a second; None if it is not running."""
+        answer = await self._ask("GET", f"/containers/{name}/stats?stream=false", refused=(404, 409))
+        told = _json(answer.content) if isinstance(answer.content, bytes) else answer.content  # Podman does not say that it is JSON
+        return told if answer.status == 200 and isinstance(told, dict) else None
+
     async def wait(self, name: str) -> None:
         """Return when it has ended or is gone, however long that takes."""
         target = await self._target(f"/containers/{name}/wait")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Coroutine
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,8 @@ from batchyard.compute.local.instances import notice_path
 from batchyard.compute.local.journal import Journal
 from batchyard.compute.local.loop import Loop, boot_s, wall_ms
 from batchyard.compute.local.output import Output
-from batchyard.compute.local.process import of_needs
-from batchyard.compute.local.runner import Ending, Run, Watcher
+from batchyard.compute.local.process import Place, of_needs
+from batchyard.compute.local.runner import About, Ending, Run, Watcher
 from batchyard.compute.local.slots import Gpus
 from batchyard.compute.local.spawn import CannotStart
 from batchyard.compute.local.tasks import Cancelled, Promise, Task, Turnstile, either, pause
@@ -30,10 +31,12 @@ from batchyard.compute.local.watched import MARKER
 from batchyard.model.messages import Launch
 
 STARTS_AT_A_TIME = 8
+HOST_NETWORK = "host"
 PATIENCE_S = 60.0  # how long a daemon that does not answer is waited for before an attempt is given up
 LOG_S = 5.0  # how long the rest of the log is waited for after the end
 LATE_S = 300.0  # when a container is removed again whose creation was too slow for us
 _LOOK_S = 0.25
+_STATS_S = 1.0
 _EXPECT_S = 0.003
 _AGAIN_S = 0.5
 _SOON_S, _SOON_MOST_S = 0.004, 0.25
@@ -52,6 +55,8 @@ class ContainerRun:
         self.launch = launch
         self.watcher = watcher
         self.name = mapping.container_name(launch, name)
+        self.part = name  # of its task; "" where there is only one
+        self.seen = About(name=self.name)
         self.running = False
         self.id = ""
         self.made = False  # the daemon was asked to make it
@@ -71,6 +76,14 @@ class ContainerRun:
     def kill(self) -> None:
         self._end("SIGKILL")
 
+    async def about(self) -> About:
+        if self.id and not self.settled and not self.seen.image_id:
+            await self._owner.look_at(self)
+        return self.seen._replace(id=self.id)
+
+    async def stats(self) -> dict[str, Any] | None:
+        return await self._owner.stats(self) if self.id and not self.settled else None
+
     def _end(self, signal: str) -> None:
         if self.running:
             self._owner.signal(self, signal)
@@ -83,12 +96,15 @@ class ContainerRunner:
     """Runs containers with one daemon."""
 
     def __init__(
-        self, engine: Engine, images: Images, around: Surroundings, logs: Path, work: str, gpus: Gpus, journal: Journal, loop: Loop
+        self, engine: Engine, images: Images, around: Surroundings, place: Place, gpus: Gpus, journal: Journal, loop: Loop
     ) -> None:
-        self._engine, self._images, self._around, self._logs, self._work = engine, images, around, logs, work
+        self._engine, self._images, self._around, self._logs, self._work = engine, images, around, place.logs, place.work
+        # From other networks nobody reaches 127.0.0.1: no variable is better than one that leads nowhere.
+        self._doors = place.doors if around.network == HOST_NETWORK else None
         self._gpus, self._journal, self._loop = gpus, journal, loop
         self._groups = Groups()
         self._meters: dict[ContainerRun, Meter] = {}
+        self._stats: dict[ContainerRun, tuple[float, Task[dict[str, Any] | None]]] = {}
         self._entrance = Turnstile(STARTS_AT_A_TIME)
         self._clearing = 0
         self._trouble = ""  # why orphans cannot be looked for
@@ -143,6 +159,7 @@ class ContainerRunner:
             ending = Ending(None, boot_s(), reason=f"CannotStartContainerError: {error}", lost=run.running)
         run.running, run.settled = False, True
         del self._meters[run]
+        self._stats.pop(run, None)
         meter.close()
         self._clearing += 1
         over = ending.exit_code is not None or run.gone or bool(meter.ended and meter.ended.done)
@@ -164,9 +181,11 @@ class ContainerRunner:
                 if not self._orphans.done:
                     raise CannotStart(f"CannotCreateContainerError: {self._trouble}")
                 container = run.launch.container
+                since_ms = wall_ms()
                 image = await self._images.ready(
                     container.get("image", ""), container.get("imagePullPolicy", ""), auth=run.launch.registry_auth, is_asked=is_asked
                 )
+                run.seen = run.seen._replace(pull_started=_stamp(since_ms), pull_stopped=_stamp(wall_ms()))
                 await self._entrance.enter()
                 try:
                     log = await self._started(run, meter, image)
@@ -236,7 +255,8 @@ class ContainerRunner:
 
     def _variables(self, run: ContainerRun) -> dict[str, str]:
         launch = run.launch
-        variables = {**launch.environment, MARKER: launch.attempt, **of_needs(launch)}
+        doors = self._doors.environment_of(launch, run.part) if self._doors else {}
+        variables = {**doors, **launch.environment, MARKER: launch.attempt, **of_needs(launch)}
         if self._around.notices:
             file = Path(notice_path(self._work, launch.instance)).name
             variables["BATCHYARD_SPOT_NOTICE_FILE"] = f"{mapping.NOTICES}/{file}"
@@ -303,6 +323,24 @@ class ContainerRunner:
         except (EngineAway, EngineError):
             return not self._engine.is_podman
         return found is None or found["State"]["Status"] in _LOST
+
+    async def look_at(self, run: ContainerRun) -> None:
+        """Ask the daemon for what only it knows of a container; nothing comes of it while the daemon is away."""
+        try:
+            found = await self._engine.inspect(run.name) or {}
+        except (EngineAway, EngineError):
+            return
+        run.seen = run.seen._replace(image_id=str(found.get("Image", "")), created=str(found.get("Created", "")))
+
+    async def stats(self, run: ContainerRun) -> dict[str, Any] | None:
+        """What the daemon says that it uses. All who ask within a second get the same answer: it is no small thing to find out."""
+        last = self._stats.get(run)
+        if last is None or (last[1].done and boot_s() > last[0] + _STATS_S):
+            last = self._stats[run] = boot_s(), Task(self._engine.stats(run.name))
+        try:
+            return await last[1]
+        except (EngineAway, EngineError):
+            return None
 
     def signal(self, run: ContainerRun, name: str) -> None:
         """Send a signal, soon; `_STOP`: the one that its image names."""
@@ -417,6 +455,10 @@ def _aside(steps: Coroutine[Any, Any, None]) -> None:
             _say("".join(traceback.format_exception(error)))
 
     task.then(look)
+
+
+def _stamp(at_ms: int) -> str:
+    return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _say(sentence: str) -> None:
