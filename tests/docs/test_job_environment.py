@@ -13,12 +13,18 @@ ADDED_BY_THE_SHELL = {"_", "OLDPWD", "SHLVL"}
 
 
 def test_variables_are_those_of_the_page(yard: Yard) -> None:
-    yard.definition_of("env", "env")
-    parent = yard.submit("env", "urgent", arrayProperties={"size": 2})
+    container = {
+        "image": "busybox",
+        "command": ["env"],
+        "jobRoleArn": "arn:aws:iam::123456789012:role/worker",
+        "resourceRequirements": [{"type": "VCPU", "value": "1"}, {"type": "MEMORY", "value": "64"}],
+    }
+    yard.batch.register_job_definition(jobDefinitionName="env-of-a-role", type="container", containerProperties=container)
+    parent = yard.submit("env-of-a-role", "urgent", arrayProperties={"size": 2})
     assert yard.until(parent)["status"] == "SUCCEEDED"
     found = {line.partition("=")[0] for line in yard.logs(yard.job(f"{parent}:0"))} - ADDED_BY_THE_SHELL
     rows = [line for line in pages.section(PAGE, "## Variables").splitlines() if line.startswith("| `")]
-    named = {name for row in rows for name in re.findall(r"`([A-Z_]+)`", row.split("|")[1])}
+    named = {name for row in rows for name in re.findall(r"`([A-Z][A-Z0-9_]+)`", row.split("|")[1])}
     assert found - OPTIONAL == named - OPTIONAL
     assert named >= OPTIONAL
 
