@@ -51,6 +51,21 @@ def test_a_variable_is_taken_literally(name: str) -> None:
     assert allowed(written, resource="arn:aws:s3:::b/other/x", aws__username=name) is (name == "other")
 
 
+@given(TEXT)
+def test_a_variable_is_taken_literally_in_conditions_too(name: str) -> None:
+    written = {"Condition": {"StringLike": {"aws:userid": "*:${aws:ResourceTag/owner}"}}}
+    assert allowed(written, **{"aws:userid": f"AROA:{name}", "aws:ResourceTag/owner": name})
+    assert allowed(written, **{"aws:userid": "AROA:other", "aws:ResourceTag/owner": name}) is (name == "other")
+
+
+def test_an_escaped_wildcard_is_the_character_itself() -> None:
+    for operator, pattern, text in (("StringLike", "a${*}b?", "a*bc"), ("ArnLike", "arn:aws:s3:::b${?}/*", "arn:aws:s3:::b?/x")):
+        written = {"Condition": {operator: {"x:y": pattern}}}
+        assert allowed(written, **{"x:y": text})
+        assert not allowed(written, **{"x:y": text.replace("*", "_").replace("?", "_")})
+    assert allowed({"Condition": {"StringEquals": {"x:y": "a${*}"}}}, **{"x:y": "a*"})
+
+
 actions = st.sampled_from(["s3:GetObject", "s3:*", "*", "batch:SubmitJob", "S3:get*"])
 statement = st.fixed_dictionaries({"Effect": st.sampled_from(["Allow", "Deny"]), "Action": actions, "Resource": st.just("*")})
 

@@ -14,6 +14,10 @@ from batchyard.core.policy_patterns import filled, matches, read_pattern
 
 _DATE = re.compile(r"(\d{4})-(\d\d)-(\d\d)(?:T(\d\d):(\d\d)(?::(\d\d)(?:\.\d+)?)?(?:Z|([+-]\d\d):?(\d\d))?)?")
 Test = Callable[[str, str], bool]
+# What a variable stands for is no wildcard, and neither is ${*}. Between filling in and comparing they are characters that no text holds.
+_HIDDEN = str.maketrans({"*": "\ufdd0", "?": "\ufdd1"})
+_AS_TOLD = str.maketrans({"\ufdd0": "*", "\ufdd1": "?"})
+_WITH_WILDCARDS = frozenset({"stringlike", "stringnotlike", "arnequals", "arnnotequals", "arnlike", "arnnotlike"})
 
 
 class Condition(Struct, frozen=True):
@@ -55,7 +59,8 @@ def _compared(read: Callable[[str], float], test: Callable[[float, float], bool]
 
 
 def _like(found: str, wanted: str) -> bool:
-    return matches(read_pattern(wanted, has_variables=False), found)
+    pattern = read_pattern(wanted, has_variables=False)
+    return matches(tuple((kind, part.translate(_AS_TOLD)) for kind, part in pattern), found)
 
 
 def _arn_like(found: str, wanted: str) -> bool:
@@ -147,7 +152,9 @@ def _filled(value: str, condition: Condition, context: Mapping[str, Sequence[str
     """A wanted value with its variables replaced; wildcards of it stay wildcards."""
     if not condition.has_variables or "${" not in value:
         return value
-    return "".join(text for _, text in filled(read_pattern(value, has_variables=True), context))
+    parts = filled(read_pattern(value, has_variables=True), context)
+    hides = condition.operator in _WITH_WILDCARDS
+    return "".join(text.translate(_HIDDEN) if hides and kind == "text" else text for kind, text in parts)
 
 
 def lowered(entries: Mapping[str, str | Sequence[str]]) -> dict[str, Sequence[str]]:
