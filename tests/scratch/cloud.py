@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import botocore.session
 import pytest
 from ec2_double import Double, Pace
 from ground import Plot, plot
@@ -20,6 +23,7 @@ from batchyard.scratch.provision import Backend
 
 WAITS = Waits(create_s=3, attach_s=3, device_s=2, detach_s=3, modify_s=3, unseen_s=0.3, look_s=0.02)
 QUICK = Pace(0.02, 0.02, 0.02, 0.02, 0.02)
+_LOADER = functools.cache(botocore.session.create_loader)  # EC2's model is large: read once
 FILE_SYSTEM = {BTRFS: "btrfs", XFS: "xfs"}
 
 
@@ -47,6 +51,7 @@ class Cloudy(Plot):
 @contextlib.contextmanager
 def cloudy(monkeypatch: pytest.MonkeyPatch, pace: Pace = QUICK) -> Iterator[Cloudy]:
     """This machine is an instance of the double's."""
+    monkeypatch.setattr(botocore.session, "create_loader", _LOADER)
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
     with plot() as place, Double(place.root / "cloud", by_id=place.root / "by-id", pace=pace) as double:
@@ -62,8 +67,6 @@ def cloudy(monkeypatch: pytest.MonkeyPatch, pace: Pace = QUICK) -> Iterator[Clou
 
 def until(is_so: Callable[[], bool], what: str, patience_s: float = 30) -> None:
     """Wait for it, not for ever."""
-    import time
-
     deadline = time.monotonic() + patience_s
     while not is_so():
         assert time.monotonic() < deadline, what

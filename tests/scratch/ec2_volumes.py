@@ -363,7 +363,7 @@ class Cloud:
         return {"Reservations": [{"Instances": found}]}
 
     def _delete(self, disk: Disk) -> None:
-        disk.state, disk.instance = "deleted", ""
+        disk.state, disk.instance, disk.attachment = "deleted", "", ""
         (self.folder / f"{disk.id}.img").unlink(missing_ok=True)
 
     def _plug(self, disk: Disk) -> None:

@@ -170,10 +170,10 @@ class Btrfs:
 
     def _bring_up(self) -> None:
         """Mount: the first time made anew, after a restart of the machine with all its devices."""
-        first = self._book.volumes[0]
+        first, fresh = self._book.volumes[0], None
         if first.state == MAKING:
             first = self._made(first, "allocated-first")
-            device = self._disks.attach(first)
+            fresh = device = self._disks.attach(first)
             self._run(["wipefs", "--all", "--quiet", device], _QUICK_S)  # else a UUID of an earlier attempt counts as taken
             argv = ["mkfs.btrfs", "-q", "-K", "-f", "-U", self._book.file_system, "-d", "single", "-m", "single", device]
             self._run(argv, _QUICK_S)
@@ -183,7 +183,7 @@ class Btrfs:
             found = self._disks.find(volume)
             if found is None:
                 continue
-            device = self._disks.attach(found)
+            device = fresh if fresh is not None and volume.name == first.name else self._disks.attach(found)
             if _file_system_on(Path(device)) == self._book.file_system:
                 self._run(["btrfs", "device", "scan", device], _QUICK_S)
                 devices.append(device)

@@ -48,15 +48,7 @@ class Xfs:
             self._write(book, "recorded-first")
         source = loop.mounted_from(self._mount)
         if source is None:
-            if book.volumes[0].state != MEMBER:
-                self._make()
-            found = self._disks.find(self._volume)
-            if found is None:
-                raise ScratchError(
-                    f"{self._volume.id or self._volume.name}, on which {self._mount} was, is not there any more:"
-                    " what it held is lost, and `batchyard scratch retire` forgets it"
-                )
-            device = self._disks.attach(found)
+            device = self._found() if book.volumes[0].state == MEMBER else self._make()
             self._step("attached-first")
             loop.mount("xfs", device, self._mount, "noatime", self._ledger.lock)
             self._step("mounted-first")
@@ -140,7 +132,17 @@ class Xfs:
         source = loop.mounted_from(self._mount)
         return source is not None and source == self._disks.device_of(self._volume)
 
-    def _make(self) -> None:
+    def _found(self) -> str:
+        """The device of the disk that was made earlier."""
+        found = self._disks.find(self._volume)
+        if found is None:
+            raise ScratchError(
+                f"{self._volume.id or self._volume.name}, on which {self._mount} was, is not there any more:"
+                " what it held is lost, and `batchyard scratch retire` forgets it"
+            )
+        return self._disks.attach(found)
+
+    def _make(self) -> str:
         """The disk and the file system on it, from the beginning: nobody has been able to write there yet."""
         made = self._disks.make(self._volume)
         self._step("allocated-first")
@@ -149,6 +151,7 @@ class Xfs:
         device = self._disks.attach(made)
         self._run(["mkfs.xfs", "-q", "-K", "-f", "-m", f"uuid={self._book.file_system}", device])
         self._step("formatted-first")
+        return device
 
     def _finish(self) -> None:
         """Carry the grow that is recorded to its end, from wherever it is; or back, where there is no room and the disk is as it was."""
