@@ -13,15 +13,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
-from msgspec import Struct
 
 from batchyard.scratch import policy
 from batchyard.scratch.freezer import Freezer
 from batchyard.scratch.policy import Freeze, Grow, Limits, Refuse, Shrink, State, Wait
 from batchyard.scratch.provision import Backend, ScratchError, Usage
 from batchyard.scratch.rates import Meter
+from batchyard.scratch.watching import STATUS, Status
 
-STATUS = "status.json"
+__all__ = ["STATUS", "Counters", "Daemon", "Status", "hurry"]
 log = logging.getLogger(__name__)
 
 _REMEMBERED_GROWS = 8
@@ -43,29 +43,6 @@ class Counters:
     freezes: int = 0
     frozen_s: float = 0.0
     probes_failed: int = 0
-
-
-class Status(Struct, frozen=True):
-    """The file `status.json`, for people, nodes and metrics. Times are seconds since 1970, sizes bytes."""
-
-    at_s: float
-    is_healthy: bool
-    why_not: str
-    refusal: str
-    capacity_bytes: int
-    cap_bytes: int
-    used_bytes: int
-    free_bytes: int
-    metadata_free_bytes: int | None
-    inodes: int
-    inodes_free: int
-    volumes: tuple[int, ...]
-    rate_bytes_s: float
-    grow_s: float
-    used_peak_bytes: int
-    is_growing: bool
-    is_frozen: bool
-    counters: dict[str, float]
 
 
 class Work:
@@ -148,6 +125,11 @@ class Daemon:
         except (ScratchError, OSError) as error:
             self._why_not = str(error)
             log.error("not healthy at the start: %s", error)
+
+    @property
+    def why_not(self) -> str:
+        """Why a job may not be given this place; "" if it may."""
+        return self._why_not
 
     def turn(self) -> float:
         """Look once, decide, act. Returns how many seconds until the next look."""

@@ -58,6 +58,11 @@ def detach(path: Path, lock: int) -> None:
     until(lambda: device_of(path) is None, f"{device} is still in use after losetup --detach", _QUICK_S)
 
 
+def let_go(device: str, lock: int) -> None:
+    """Detach a device, now or when its last user lets go of it: nothing is waited for."""
+    run(["losetup", "--detach", device], timeout_s=_QUICK_S, holding=lock)
+
+
 def reread_size(device: str, size_bytes: int, lock: int) -> None:
     """Let the device be as large as its file is now."""
     run(["losetup", "--set-capacity", device], timeout_s=_QUICK_S, holding=lock)

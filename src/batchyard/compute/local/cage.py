@@ -74,6 +74,11 @@ class Tree(Protocol):
 
     outlives_us: bool
 
+    @property
+    def freezer(self) -> str:
+        """The cgroup below which those of attempts lie, with a freezer, beside `home` where the node is; "" if there is none."""
+        ...
+
     def cage(self, number: int) -> Cage:
         """The cage of a slot."""
         ...

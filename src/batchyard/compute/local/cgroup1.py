@@ -20,7 +20,7 @@ from batchyard.compute.local.knobs import Knob, number_after, write
 from batchyard.compute.local.spawn import Order
 from batchyard.model.capacity import Resources
 
-CONTROLLERS = ("memory", "cpu", "cpuacct", "pids")
+CONTROLLERS = ("memory", "cpu", "cpuacct", "pids", "freezer")
 SHARES_PER_VCPU = 1024
 _MIB = 1024 * 1024
 _KEPT_BYTES_MOST = _MIB  # what a slot's memory group may still be charged for (page cache) and be used again
@@ -53,6 +53,11 @@ class Tree1:
                 knob.write(_HERE)
         except OSError as error:
             raise Stranded(f"cannot leave a job's cgroup: {error}") from error
+
+    @property
+    def freezer(self) -> str:
+        place = self.places.get("freezer")
+        return str(place) if place else ""
 
     def cage(self, number: int) -> Cage1:
         return Cage1(self, str(number))

@@ -65,6 +65,10 @@ class Tree2:
         last_s, self._started_s = self._started_s, time.monotonic()
         return self._started_s - last_s < _BURST_S
 
+    @property
+    def freezer(self) -> str:
+        return str(self.place)
+
     def cage(self, number: int) -> Cage2:
         return Cage2(self, str(number))
 

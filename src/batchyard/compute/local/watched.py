@@ -25,6 +25,7 @@ class WatchedTree:
     """All cages of a node without cgroups."""
 
     outlives_us = False
+    freezer = ""
 
     def __init__(self) -> None:
         self._cages: dict[int, WatchedCage] = {}

@@ -1,0 +1,189 @@
+"""The process under a node: it makes the node's scratch space, keeps it ahead of the jobs, and takes it away when it is told to.
+
+    python -m batchyard.scratch.watcher ORDERS        (JSON, see `Orders`)
+
+It says `mounted` on its standard output when jobs may write, or `failed` and why. A line `retire` on its standard input has it take
+everything away; when its input ends without that, its node has died: it lets go, and the node that comes next finds what is there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import msgspec
+
+from batchyard.scratch import btrfs, daemon, ledger, loop, xfs
+from batchyard.scratch.freezer import JobsFreezer
+from batchyard.scratch.policy import MIB, Limits
+from batchyard.scratch.provision import Backend, NoRoom, ScratchError
+from batchyard.scratch.watching import FAILED, MOUNTED, RETIRE, STATUS, Orders
+
+log = logging.getLogger(__name__)
+
+SMALLEST = {btrfs.KIND: 128 * MIB, xfs.KIND: xfs.SMALLEST_BYTES}
+_PATIENCE_S = 60.0  # for what a killed watcher left running
+
+
+def main(arguments: list[str]) -> int:
+    """The program. Exit code 1 with `failed` and a reason on the standard output if it cannot do what is wanted."""
+    logging.basicConfig(format="%(asctime)s scratch: %(message)s", level=logging.INFO)
+    orders = msgspec.json.decode(arguments[0], type=Orders)
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    try:
+        if orders.kind:
+            _watch(orders)
+        else:
+            take_away(Path(orders.store), Path(orders.mount))
+    except (ScratchError, OSError) as error:
+        _say(f"{FAILED} {error}".replace("\n", " "))
+        return 1
+    return 0
+
+
+def _watch(orders: Orders) -> None:
+    store, mount = Path(orders.store), Path(orders.mount)
+    stop, wish = threading.Event(), [""]
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    threading.Thread(target=_listen, args=(stop, wish), name="scratch-orders", daemon=True).start()
+    watching = _up(orders, store, mount)
+    daemon.hurry()
+    _say(MOUNTED)
+    watching.run(stop)
+    if wish[0] == RETIRE:
+        take_away(store, mount)
+
+
+def _listen(stop: threading.Event, wish: list[str]) -> None:
+    """Wait for the node's word, or for its end."""
+    with contextlib.suppress(OSError):
+        wish[0] = sys.stdin.readline().strip()
+    stop.set()
+
+
+def _up(orders: Orders, store: Path, mount: Path) -> daemon.Daemon:
+    """The scratch space, made or found, and mended; its daemon, ready to run."""
+    if orders.fresh:
+        clear_others(store, mount, orders.kind)
+    try:
+        watching = _started(orders, store, mount)
+        if not (orders.fresh and watching.why_not and not _is_full(watching.why_not)):
+            return watching
+        why: object = watching.why_not
+        watching.close()
+    except NoRoom:
+        raise
+    except ScratchError as error:
+        if not orders.fresh:
+            raise
+        why = error
+    log.error("what is there cannot be used, and nobody needs it: it is made anew (%s)", why)
+    take_away(store, mount)
+    return _started(orders, store, mount)
+
+
+def _is_full(why_not: str) -> bool:
+    """A full place is sound: it is made larger, or what an earlier node left is cleared away."""
+    return os.strerror(errno.ENOSPC) in why_not
+
+
+def _started(orders: Orders, store: Path, mount: Path) -> daemon.Daemon:
+    initial = min(max(orders.initial_bytes, SMALLEST[orders.kind]), max(orders.cap_bytes, SMALLEST[orders.kind])) // MIB * MIB
+    limits = Limits(cap_bytes=max(orders.cap_bytes, initial), step_bytes=max(32 * MIB, initial // 4 // MIB * MIB), calm_s=orders.calm_s)
+    backend = _backend(orders.kind, store, mount, initial)
+    freezer = None
+    if orders.jobs:
+        try:
+            freezer = JobsFreezer(Path(orders.jobs))
+        except ScratchError as error:
+            log.warning("jobs cannot be held if a grow comes late: %s", error)
+    watching = daemon.Daemon(backend, limits, status=store / STATUS, freezer=freezer, assumed_grow_s=0.1)
+    try:
+        watching.start()
+    except BaseException:
+        watching.close()
+        raise
+    return watching
+
+
+def _backend(kind: str, store: Path, mount: Path, initial_bytes: int) -> Backend:
+    if kind == xfs.KIND:
+        return xfs.XfsLoop(store, mount, initial_bytes, patience_s=_PATIENCE_S)
+    return btrfs.BtrfsLoop(store, mount, initial_bytes, patience_s=_PATIENCE_S)
+
+
+# --- what is not wanted any more ---
+
+
+def clear_others(store: Path, mount: Path, kind: str) -> None:
+    """Take away what another choice of back end or place has left, and what stands on files whose record is gone."""
+    book = _recorded(store)
+    if book is None or book.backend != kind or book.mount != str(mount.resolve()):
+        take_away(store, mount)
+
+
+def take_away(store: Path, mount: Path) -> None:
+    """No mount, no loop device and no volume of `store` is left, and nothing of what was written there.
+
+    Who still stands in it (a process that cannot be killed, another mount namespace) keeps it alive for so long, but nobody else sees it.
+    """
+    if not store.exists():
+        return
+    book = _recorded(store)
+    held = ledger.Ledger(store, patience_s=_PATIENCE_S)
+    try:
+        for place in {str(mount), book.mount if book else str(mount)}:
+            _unmount(Path(place), store, held.lock)
+        for device in _devices_in(store):
+            loop.let_go(device, held.lock)
+        for path in store.glob("volume*.img"):
+            path.unlink(missing_ok=True)
+        held.forget()
+        (store / STATUS).unlink(missing_ok=True)
+    finally:
+        held.close()
+
+
+def _recorded(store: Path) -> ledger.Book | None:
+    """The record of `store`; one that cannot be read is removed: all that lies there is to be found without it."""
+    try:
+        return ledger.read(store)
+    except ScratchError as error:
+        log.error("%s; it is removed", error)
+        (store / ledger.NAME).unlink()
+        return None
+
+
+def _unmount(place: Path, store: Path, lock: int) -> None:
+    """Nothing on a volume of `store` is mounted at `place` any more; what else is mounted there is not ours."""
+    while (source := loop.mounted_from(place)) is not None:
+        if source not in _devices_in(store):
+            raise ScratchError(f"{source} is mounted at {place}, and is no volume of {store}: unmount it, or name another place")
+        try:
+            loop.unmount(place, lock)
+        except ScratchError as error:
+            log.warning("%s; it goes when its last user does", error)
+            subprocess.run(["umount", "--lazy", str(place)], check=False, timeout=60, capture_output=True)
+
+
+def _devices_in(store: Path) -> set[str]:
+    """The loop devices on files of `store`, also of files that were removed."""
+    inside = f"{store.resolve()}/"
+    return {device for device, backing in loop.attached().items() if backing.startswith(inside)}
+
+
+def _say(word: str) -> None:
+    with contextlib.suppress(OSError):  # the node is gone
+        print(word, flush=True)  # noqa: T201 - how it talks to the node
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
