@@ -117,9 +117,13 @@ class Door:
             for at in range(0, len(reports), REPORTS_PER_FRAME):
                 self.linked.send(Saw(reports[at : at + REPORTS_PER_FRAME]))
 
-    def close(self) -> None:
+    def stop_listening(self) -> None:
+        """Let nobody in any more; who is in may stay and see our end."""
         self._loop.forget(self._listening.fileno())
         self._listening.close()
+
+    def close(self) -> None:
+        """Send everybody away."""
         for guest in list(self._guests):
             guest.hang_up()
 

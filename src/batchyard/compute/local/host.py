@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from batchyard.compute.local import cgroup1, cgroup2, knobs
 from batchyard.compute.local.cage import Tree
 from batchyard.compute.local.slots import claim
+from batchyard.compute.local.sweep import LEFT
 from batchyard.compute.local.watched import WatchedTree
 
 DEFAULT_UIDS = range(60706, 61184)
@@ -150,17 +151,30 @@ def make_work(directory: Path, wanted: Path | None, name: str, isolated: bool) -
     is closed to them.
     """
     work = wanted or directory / "work"
-    if isolated:
-        if wanted is None:
-            close_to_others(directory)
-            if closed_ancestor(directory):
-                work = _work_elsewhere(name)
-        work.mkdir(mode=0o711, exist_ok=True)
-        work.chmod(0o711)
-    else:
-        work.mkdir(mode=0o700, exist_ok=True)
-    (work / "notices").mkdir(mode=0o711, exist_ok=True)
+    if isolated and wanted is None:
+        close_to_others(directory)
+        if closed_ancestor(directory):
+            work = _work_elsewhere(name)
+    work.mkdir(mode=0o711 if isolated else 0o700, exist_ok=True)
+    if not os.path.ismount(work):  # what an earlier node has mounted there may be sick: whoever watches over it sees to that
+        furnish(work, isolated)
     return work
+
+
+def furnish(work: Path, isolated: bool) -> None:
+    """Have in the place for the jobs' directories what has to be there, also if something was mounted there just now."""
+    if isolated:
+        work.chmod(0o711)
+    (work / "notices").mkdir(mode=0o711, exist_ok=True)
+
+
+def clear_the_way(work: Path) -> None:
+    """Move aside what lies where something is to be mounted: an attempt's leftovers, which are swept then."""
+    if not os.path.ismount(work) and any(work.iterdir()):
+        mode = work.stat().st_mode
+        work.rename(work.with_name(f"{work.name}{LEFT}{os.urandom(4).hex()}"))
+        work.mkdir()
+        work.chmod(stat.S_IMODE(mode))
 
 
 def make_logs(directory: Path) -> None:

@@ -48,12 +48,19 @@ class Instances:
         """Put the notice where the instance's jobs look for it: the JSON that EC2 serves as spot/instance-action."""
         if instance not in self._stopping:
             return
-        when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(reclaim_at_ms / 1000))
-        self._notices[instance] = when
+        self._notices[instance] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(reclaim_at_ms / 1000))
+        self._write(instance)
+
+    def write_notices(self) -> None:
+        """Put all notices there again: the place for them is a new one."""
+        for instance in self._notices:
+            self._write(instance)
+
+    def _write(self, instance: str) -> None:
         final = Path(notice_path(self._work, instance))
         draft = final.with_suffix(".new")
         try:
-            draft.write_text(json.dumps({"action": "terminate", "time": when}) + "\n")
+            draft.write_text(json.dumps({"action": "terminate", "time": self._notices[instance]}) + "\n")
             draft.chmod(0o644)
             draft.replace(final)
         except OSError as error:

@@ -20,7 +20,7 @@ from msgspec.structs import replace
 from batchyard.compute.local import protocol
 from batchyard.compute.local.protocol import Acknowledge, Announce, Frames, Hello, Refused, Saw, ShutDown, Up, Welcome
 from batchyard.compute.provider import Deliver
-from batchyard.model.messages import Effect, ProviderBack
+from batchyard.model.messages import Effect, ProviderBack, Report, ScratchSeen
 
 _log = logging.getLogger(__name__)
 
@@ -93,13 +93,15 @@ class LocalProvider:
     async def shut_down(self, grace_s: float = 10.0) -> None:
         """Have the node end all its jobs and itself, whoever started it, and wait for that; TimeoutError if it does not.
 
-        Nothing happens where there is none.
+        Nothing happens where there is none, unless one that was killed has left its scratch space: then another one takes that away.
         """
         await self.close()
         try:
             reader, writer = await self._connect()
         except OSError:
-            return
+            if not left_behind(self._directory):
+                return
+            reader, writer = await self._started()
         writer.write(protocol.encoded(ShutDown(grace_s)))
         try:
             async with asyncio.timeout(grace_s + _SHUT_DOWN_S):
@@ -159,9 +161,12 @@ class LocalProvider:
                 self._complain(f"the node refuses this server ({code}): {reason}")
             case Saw(reports):
                 # The node does not know what we are called.
-                self._deliver([replace(report, provider=self.name) if isinstance(report, ProviderBack) else report for report in reports])
+                self._deliver([self._signed(report) for report in reports])
                 self._up.set()
         return False
+
+    def _signed(self, report: Report) -> Report:
+        return replace(report, provider=self.name) if isinstance(report, ProviderBack | ScratchSeen) else report
 
     # --- the node's process ---
 
@@ -181,6 +186,18 @@ class LocalProvider:
             )
         self._start_node()
 
+    async def _started(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """A node that was started now. OSError if it does not answer."""
+        self._start_node()
+        give_up_s = time.monotonic() + _START_S
+        while True:
+            try:
+                return await self._connect()
+            except OSError:
+                if time.monotonic() > give_up_s:
+                    raise
+            await asyncio.sleep(_AFTER_S)
+
     def _last_words(self) -> str:
         try:
             return (self._directory / protocol.LOG).read_text(errors="replace").rstrip().rpartition("\n")[2][-300:]
@@ -196,6 +213,11 @@ class LocalProvider:
     def _start_node(self) -> None:
         self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._child = _Child(self._directory, self._options)
+
+
+def left_behind(directory: Path) -> bool:
+    """Whether a node that was killed has left volumes of scratch space in DIR, with what stands on them."""
+    return (directory / "scratch" / "volumes.json").exists()
 
 
 class _Child:

@@ -19,6 +19,7 @@ from batchyard.compute.local import host, orphans, protocol, sweep
 from batchyard.compute.local.allotments import Allotments
 from batchyard.compute.local.door import Door
 from batchyard.compute.local.doors.doors import Doors
+from batchyard.compute.local.ground import choose
 from batchyard.compute.local.households import ProcessRooms
 from batchyard.compute.local.journal import NAME, Epoch, Journal
 from batchyard.compute.local.loop import Loop, boot_s
@@ -26,6 +27,7 @@ from batchyard.compute.local.proc import boot_id
 from batchyard.compute.local.process import Place, ProcessRunner
 from batchyard.compute.local.protocol import Acknowledge, Announce, Do, Down, ShutDown
 from batchyard.compute.local.runner import Runner
+from batchyard.compute.local.scratching import DIRECTORY, KINDS, Scratching, Wanted
 from batchyard.compute.local.slots import Gpus, Slots
 from batchyard.compute.local.supervisor import Supervisor
 from batchyard.compute.local.sweep import Sweeper
@@ -63,6 +65,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--idle-s", type=float, default=60.0, metavar="S", help="end after so long without server and work (default: 60)")
     parser.add_argument("--uids", type=_range, default=host.DEFAULT_UIDS, metavar="A-B", help="user ids for jobs, as root")
     parser.add_argument("--isolation", choices=("auto", "cgroup", "watch"), default="auto", help="watch: never use cgroups")
+    parser.add_argument("--scratch", choices=KINDS, default=DIRECTORY, help="what jobs write on (default: a plain directory)")
+    parser.add_argument("--scratch-cap-bytes", type=int, default=0, metavar="N", help="as far as it may grow")
+    parser.add_argument("--scratch-initial-bytes", type=int, default=0, metavar="N", help="how large it is at first")
     parser.add_argument("--gpus", type=int, nargs="*", metavar="N", help="the GPUs that jobs may have, by number (default: all)")
     parser.add_argument("--same-user", action="store_true", help="as root: run jobs as root too (trusted users only)")
     parser.add_argument("--allow-any-user", action="store_true", help="let jobs ask for any host user, root included")
@@ -142,7 +147,7 @@ class Node:
         host.make_logs(directory / "logs")
         work = host.make_work(directory, Path(options.work) if options.work else None, self.name, isolated)
         facts = host.facts(directory, isolation=options.isolation, same_user=options.same_user, work=work)
-        facts["container_socket"] = options.container_socket or ""
+        facts |= {"container_socket": options.container_socket or "", "scratch": options.scratch}
         if isolated:
             os.setgroups([])
             host.renounce_privileges()
@@ -169,14 +174,20 @@ class Node:
         left = orphans.end(runners, self.journal, self.loop)
         if left:
             print(f"{left} processes or containers of an earlier node cannot be killed", flush=True)  # noqa: T201 - the node's log is its output
-        sweep.clear(work, self.sweeper, self.allotments.ground)
+        wanted = Wanted(options.scratch, options.scratch_cap_bytes, options.scratch_initial_bytes)
+        self.scratching = Scratching(
+            wanted, work, directory / "scratch", self.loop, on_mounted=self._mounted, on_change=self._ground_changed
+        )
         generation = f"local-{os.urandom(8).hex()}"
         self.door = Door(directory, self.loop, self.journal.epoch, facts, generation)
         self._tasks = TaskRunner(self.processes, ProcessRooms(self.processes, str(work), slots, self.sweeper), self.loop)
         self._contained_tasks = _contained_tasks(self.containers, str(work), self.sweeper, self.allotments, self.loop)
         self.supervisor = Supervisor(generation, str(work), self._runner_of, self.journal, self.loop, self.door.send, self.allotments)
         self.supervisor.on_over = self.doors.forget
+        self.supervisor.may_start = lambda: self.scratching.is_ready
+        self.supervisor.ground_seen = lambda: [self.scratching.seen()]
         self._directory, self._work, self._isolated = directory, work, isolated
+        self.scratching.start(self.tree.freezer)
         self.door.on_link = self._linked
         self.door.on_message = self._received
         self._told_to_end = False
@@ -192,15 +203,41 @@ class Node:
                 self._end(_SIGTERM_GRACE_S)
             self.supervisor.settle()
         self.allotments.end()
-        self.door.close()
+        self.door.stop_listening()
+        self._clear_the_ground()
+        self.door.close()  # whoever waits for our end sees it now
         self.doors.close()
         self.journal.close()
-        if host.is_elsewhere(self._work):
-            self.sweeper.remove(str(self._work))
-        self.sweeper.close()
         self.processes.close()
         if self.containers:
             self.containers.close()
+
+    def _clear_the_ground(self) -> None:
+        """Leave no mount and no volume, and of a place outside of DIR nothing."""
+        if self.scratching.kind == DIRECTORY:
+            if host.is_elsewhere(self._work):
+                self.sweeper.remove(str(self._work))
+            self.sweeper.close()
+            self.scratching.retire()
+            return
+        self.sweeper.abandon()
+        self.scratching.retire()
+        if host.is_elsewhere(self._work):
+            sweep.remove_tree(str(self._work))
+
+    # --- the ground ---
+
+    def _mounted(self, kind: str) -> None:
+        """The place where jobs write is there: let them in."""
+        host.furnish(self._work, self._isolated)
+        self.allotments.stand_on(choose(str(self._work), kind))
+        sweep.clear(self._work, self.sweeper, self.allotments.ground)
+        self.supervisor.instances.write_notices()
+
+    def _ground_changed(self) -> None:
+        self.supervisor.tell([self.scratching.seen()])
+
+    # --- what is asked of it ---
 
     def _runner_of(self, launch: Launch) -> Runner:
         if self.containers and self._contained_tasks and launch.runtime == "container":

@@ -20,7 +20,7 @@ from typing import NamedTuple
 import msgspec
 from msgspec import Struct
 
-from batchyard.compute.local import knobs
+from batchyard.compute.local import host, knobs
 from batchyard.compute.local.loop import Loop, boot_s, wall_ms
 from batchyard.model.messages import ScratchSeen
 from batchyard.scratch.watching import FAILED, MOUNTED, RETIRE, STATUS, Orders, Status
@@ -153,6 +153,7 @@ class Scratching:
         """Have what is wanted made ready: at once if it is a directory and nothing of another kind is to be taken away before."""
         self._started_s = boot_s()
         if self.kind != DIRECTORY:
+            host.clear_the_way(self._work)
             self._spawn(self.kind)
         elif (self._store / "volumes.json").exists() or os.path.ismount(self._work):
             self._spawn("")

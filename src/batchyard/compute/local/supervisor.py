@@ -9,7 +9,7 @@ came together; only then are attempts started and reports sent.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from batchyard.compute.local.allotments import Allotments
 from batchyard.compute.local.attempt import Attempt
@@ -57,6 +57,8 @@ class Supervisor:
         self._runner_of, self._journal, self._loop, self._send = runner_of, journal, loop, send
         self._allotments = allotments
         allotments.on_excess = self._out_of_scratch
+        self.may_start: Callable[[], bool] = lambda: True  # whether the ground that jobs write to is there; attempts wait for it
+        self.ground_seen: Callable[[], Sequence[Report]] = tuple  # how the ground is, for a link that has just come
         self._to_start: deque[Attempt] = deque()
         self._by_run: dict[Run, Attempt] = {}
         self._reports: list[Report] = []
@@ -146,7 +148,7 @@ class Supervisor:
 
     def _start_waiting(self) -> None:
         for _ in range(STARTS_PER_TURN):
-            if not self._to_start:
+            if not self._to_start or not self.may_start():
                 return
             attempt = self._to_start[0]
             runner = self._runner_of(attempt.launch)
@@ -223,12 +225,17 @@ class Supervisor:
         now_ms = wall_ms()
         outcomes = self._journal.outcomes
         reports: list[Report] = [ProviderBack("local", self.generation, self.instances.held(), (*self.attempts, *outcomes), now_ms)]
+        reports.extend(self.ground_seen())
         reports.extend(InstanceUp(instance, now_ms) for instance in self.instances.held())
         for name, attempt in self.attempts.items():
             if attempt.started_at_ms:
                 reports.append(AttemptStarted(name, attempt.started_at_ms))
         reports.extend(outcomes.values())
         self._reports = reports
+
+    def tell(self, reports: Sequence[Report]) -> None:
+        """Send these with the next ones."""
+        self._reports.extend(reports)
 
     def settle(self) -> None:
         """End of a turn: make notes durable, start what was noted before, send what is durable now."""

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 from pathlib import Path
 
 from batchyard.compute.local.ground import Ground
 
 _SUBVOLUME_INODE = 256
+LEFT = ".left-"  # what stood in the way of a mount was moved aside under its name and this
 
 
 def clear(work: Path, sweeper: Sweeper, ground: Ground) -> None:
     """Have what the attempts of an earlier node left removed, and its notices."""
+    for left in work.parent.glob(f"{work.name}{LEFT}*"):
+        sweeper.remove(str(left))
     for entry in work.iterdir():
+        if entry.is_file():  # the probe of whoever watches over the place
+            continue
         if entry.name == "notices":
             for notice in entry.iterdir():
                 notice.unlink()
@@ -52,6 +58,13 @@ class Sweeper:
                 os.close(self._writing)
                 self._fork()
         return True
+
+    def abandon(self) -> None:
+        """End it at once: all that it was to remove goes with its file system."""
+        os.close(self._writing)
+        with contextlib.suppress(ProcessLookupError, ChildProcessError):
+            os.kill(self.pid, signal.SIGKILL)
+            os.waitpid(self.pid, 0)
 
     def close(self) -> None:
         """Let it finish what it has been given and end by itself."""
