@@ -178,6 +178,8 @@ def settings() -> str:
         "region": "`us-east-1`",
         "account": "`000000000000`",
         "container_socket": "the first that answers",
+        "scratch_gib": "80 % of what is free at the first start",
+        "scratch_initial_gib": "a 64th of that, at least 1 and at most 16",
         "webhook": "none",
         "webhooks": "none",
     }
@@ -186,7 +188,7 @@ def settings() -> str:
         assert isinstance(option, click.Option) and option.name and option.help
         value = getattr(Settings(), names.get(option.name, option.name))
         default = defaults.get(option.name) or (f"`{value:g}`" if isinstance(value, float) else f"`{value}`")
-        sticky = "yes" if option.name in Identity.__dataclass_fields__ else ""
+        sticky = "yes" if option.name in Identity.__dataclass_fields__ or " Sticky in the folder." in option.help else ""
         meaning = re.sub(r"\s*\[[^\]]*\]$", "", option.help).removesuffix(" Sticky in the folder.").rstrip(".")
         rows.append((f"`{option.opts[-1]}`", default, sticky, meaning))
     return table(("option", "default", "sticky", "meaning"), rows)

@@ -18,6 +18,8 @@ from wire_counts import Counts
 
 # Most tests are about anything but containers, and run the same where a daemon happens to answer.
 os.environ.setdefault("BATCHYARD_RUNTIME", "process")
+# And about anything but scratch space: a plain directory is there at once.
+os.environ.setdefault("BATCHYARD_SCRATCH", "directory")
 
 # How long an example takes says how busy the machine is, and nothing of the program.
 hypothesis.settings.register_profile("untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])

@@ -37,12 +37,13 @@ def mount(place: str, kind: str, options: str = "rw", seen: str = "/") -> str:
 
 
 def test_version_1_is_used_where_its_memory_controller_is(tmp_path: Path) -> None:
-    lines = [mount(f"/sys/fs/cgroup/{name}", "cgroup", name) for name in ("memory", "cpu,cpuacct", "freezer")]
+    lines = [mount(f"/sys/fs/cgroup/{name}", "cgroup", name) for name in ("memory", "cpu,cpuacct", "freezer", "devices")]
     system = machine(tmp_path, "".join(lines) + mount("/sys/fs/cgroup/unified", "cgroup2"), "4:memory:/\n3:cpu,cpuacct:/\n")
-    for name in ("memory", "cpu,cpuacct", "freezer", "unified"):
+    for name in ("memory", "cpu,cpuacct", "freezer", "devices", "unified"):
         (tmp_path / "sys/fs/cgroup" / name).mkdir(parents=True)
-    both = tmp_path / "sys/fs/cgroup/cpu,cpuacct"
-    assert host.usable_groups(system) == host.Groups(1, {"memory": tmp_path / "sys/fs/cgroup/memory", "cpu": both, "cpuacct": both})
+    place = tmp_path / "sys/fs/cgroup"
+    found = {"memory": place / "memory", "cpu": place / "cpu,cpuacct", "cpuacct": place / "cpu,cpuacct", "freezer": place / "freezer"}
+    assert host.usable_groups(system) == host.Groups(1, found)
 
 
 def test_version_2_is_used_at_the_top_or_where_it_is_delegated(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ from batchyard.engine.launching import Launcher
 from batchyard.engine.reader import EngineReader
 from batchyard.engine.waiters import Waiters
 from batchyard.engine.world import RealWorld
-from batchyard.main import shipped
+from batchyard.main import scratch_settings, shipped
 from batchyard.main.desk import ServerDesk, ServerSettings
 from batchyard.main.figures import EngineFigures, EventFigures, LogFigures
 from batchyard.main.keys import HeldAttempt, KeyRing
@@ -207,7 +207,7 @@ async def _serve(settings: Settings, identity: Identity, listener: socket.socket
     await _node_answers(provider)
     await driver.settled()
     announcing.start(desk)
-    _warn(provider, choice)
+    _warn(provider, choice, settings)
     server = uvicorn.Server(listener_config(app, timeout_graceful_shutdown=5))
     async with _beside_the_answers(desk, settings.retention(), access_logs):
         serving = asyncio.ensure_future(server.serve([listener]))
@@ -298,27 +298,33 @@ def _say_ready(data: Path, url: str, identity: Identity) -> None:
 
 
 def _node_options(settings: Settings, choice: sockets.Choice) -> list[str]:
-    """What the node is told about containers."""
+    """What the node is told about scratch space and containers."""
+    scratch = scratch_settings.node_options(settings)
     if choice.daemon is None:
-        return []
+        return scratch
     told = {"socket": choice.daemon.socket, "network": settings.container_network, "cpu": settings.container_cpu}
     cache = ["--image-cache-gib", f"{settings.image_cache_gib:g}"] if settings.image_cache_gib is not None else []
-    return ["--pull", settings.pull, *cache, *(word for name, value in told.items() for word in (f"--container-{name}", value))]
+    return [*scratch, "--pull", settings.pull, *cache, *(word for name, value in told.items() for word in (f"--container-{name}", value))]
 
 
-def _warn(provider: LocalProvider, choice: sockets.Choice) -> None:
+def _warn(provider: LocalProvider, choice: sockets.Choice, settings: Settings) -> None:
     """Say what the operator must know at the start."""
-    for warning in (choice.why, *_of_another_start(provider, choice), *provider.facts.get("warnings", ())):
+    for warning in (choice.why, *_of_another_start(provider, choice, settings), *provider.facts.get("warnings", ())):
         print(f"batchyard serve: {warning}", file=sys.stderr)  # noqa: T201
 
 
-def _of_another_start(provider: LocalProvider, choice: sockets.Choice) -> list[str]:
-    """A sentence, if the node that runs already was started with another choice."""
+def _of_another_start(provider: LocalProvider, choice: sockets.Choice, settings: Settings) -> list[str]:
+    """A sentence, if the node that runs already was started with other choices."""
     held, wanted = provider.facts.get("container_socket", ""), choice.daemon.socket if choice.daemon else ""
-    if held == wanted:
+    has = []
+    if held != wanted:
+        has.append(f"with containers ({held})" if held else "with processes only")
+    scratch = str(provider.facts.get("scratch", settings.scratch))
+    if scratch != settings.scratch:
+        has.append(f"with --scratch {scratch}")
+    if not has:
         return []
-    has = f"containers ({held})" if held else "processes only"
-    return [f"The node of this folder runs already, with {has}: what this start says of it holds after `batchyard down`."]
+    return [f"The node of this folder runs already, {' and '.join(has)}: what this start says of it holds after `batchyard down`."]
 
 
 def _user() -> dict[str, str]:

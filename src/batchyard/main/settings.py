@@ -52,6 +52,10 @@ class Settings:
     container_network: str = "host"
     image_cache_gib: float | None = None  # None: no bound
     container_cpu: str = "shares"
+    container_scratch: str = "on"
+    scratch: str = "auto"
+    scratch_gib: float | None = None  # None: as before in this folder, else most of what its disk has free
+    scratch_initial_gib: float | None = None
     enforce_iam: bool | None = None  # None: with profile aws
     webhooks: tuple[str, ...] = ()
     log_delivery_s: float = 60.0
@@ -78,6 +82,10 @@ class Settings:
     def check(self) -> None:
         """Refuse what would be unsafe or could not work."""
         loopback = self.host in LOOPBACK
+        if None not in (self.scratch_gib, self.scratch_initial_gib) and (self.scratch_initial_gib or 0) > (self.scratch_gib or 0):
+            raise SettingsError(
+                f"--scratch-initial-gib {self.scratch_initial_gib:g} must not be more than --scratch-gib {self.scratch_gib:g}"
+            )
         for url in self.webhooks:
             _check_webhook(url)
         for _, instead in self.template_urls:

@@ -68,6 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--scratch", choices=KINDS, default=DIRECTORY, help="what jobs write on (default: a plain directory)")
     parser.add_argument("--scratch-cap-bytes", type=int, default=0, metavar="N", help="as far as it may grow")
     parser.add_argument("--scratch-initial-bytes", type=int, default=0, metavar="N", help="how large it is at first")
+    parser.add_argument("--container-scratch", choices=("on", "off"), default="on", help="off: containers have no part in it")
     parser.add_argument("--gpus", type=int, nargs="*", metavar="N", help="the GPUs that jobs may have, by number (default: all)")
     parser.add_argument("--same-user", action="store_true", help="as root: run jobs as root too (trusted users only)")
     parser.add_argument("--allow-any-user", action="store_true", help="let jobs ask for any host user, root included")

@@ -23,6 +23,7 @@ DOWN_PATIENCE_S = 60.0
 GRACE_S = 30.0
 ANSWER_WITHIN_S = 3.0
 LATER = click.FloatRange(min=0.1)
+_IN_SECONDS = {name: f"{name}_s" for name in ("spot_notice", "idle", "log_delivery")}  # what settings say with their unit
 WAITERS = Path(__file__).parents[2] / "botocore_data"  # AWS has published no waiters for Batch: these are ours
 _CONFUSING = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS")
 
@@ -71,30 +72,16 @@ def _pair(option: click.Parameter, text: str) -> tuple[str, str]:
     help="Read templates whose URL begins with PREFIX from INSTEAD: file:FOLDER/, s3://BUCKET/PREFIX; may be given again",
 )
 @click.option("--container-cpu", type=click.Choice(["shares", "hard"]), help="hard: no container gets more than it asks for  [shares]")
-def serve(
-    data: Path | None,
-    host: str | None,
-    port: int | None,
-    auth: str | None,
-    vcpus: float | None,
-    memory_mib: int | None,
-    profile: str | None,
-    region: str | None,
-    account: str | None,
-    spot_notice: float | None,
-    idle: float | None,
-    enforce_iam: bool | None,
-    retention_days: float | None,
-    runtime: str | None,
-    container_socket: Path | None,
-    pull: str | None,
-    container_network: str | None,
-    image_cache_gib: float | None,
-    container_cpu: str | None,
-    webhooks: tuple[str, ...],
-    log_delivery: float | None,
-    template_urls: tuple[tuple[str, str], ...],
-) -> None:
+@click.option(
+    "--scratch",
+    type=click.Choice(["auto", "loop-btrfs", "loop-xfs", "directory"]),
+    envvar="BATCHYARD_SCRATCH",
+    help="What jobs write on: space that grows under them, or a directory; auto: as root the first that this machine can do  [auto]",
+)
+@click.option("--scratch-gib", type=click.FloatRange(min=0.3), help="As far as it may grow, in GiB. Sticky in the folder.")
+@click.option("--scratch-initial-gib", type=click.FloatRange(min=0.1), help="How large it is at first, in GiB  [a 64th, 1 to 16]")
+@click.option("--container-scratch", type=click.Choice(["on", "off"]), help="Give containers a part of it as /scratch and /tmp  [on]")
+def serve(**given: Any) -> None:
     """Run the service, until it is stopped.
 
     Jobs go on when it stops (Ctrl-C, SIGTERM, a crash) and are found again at the next start; `batchyard down` ends them.
@@ -103,31 +90,7 @@ def serve(
     from batchyard.main.serve import serve as run
     from batchyard.main.settings import Settings
 
-    given: dict[str, Any] = {
-        "data": data,
-        "host": host,
-        "port": port,
-        "auth": auth,
-        "vcpus": vcpus,
-        "memory_mib": memory_mib,
-        "profile": profile,
-        "region": region,
-        "account": account,
-        "spot_notice_s": spot_notice,
-        "idle_s": idle,
-        "enforce_iam": enforce_iam,
-        "retention_days": retention_days,
-        "runtime": runtime,
-        "container_socket": container_socket,
-        "pull": pull,
-        "container_network": container_network,
-        "image_cache_gib": image_cache_gib,
-        "container_cpu": container_cpu,
-        "webhooks": webhooks,
-        "log_delivery_s": log_delivery,
-        "template_urls": template_urls,
-    }
-    raise SystemExit(run(Settings(**{name: value for name, value in given.items() if value is not None})))
+    raise SystemExit(run(Settings(**{_IN_SECONDS.get(name, name): value for name, value in given.items() if value is not None})))
 
 
 @click.command()
@@ -206,21 +169,21 @@ def _others_data_path() -> str:
 
 def _end_the_node_alone(place: Place, unreachable: Unreachable, *, keep_jobs: bool, as_json: bool) -> None:
     """The server has died, its node and jobs have not: end those. Raises `unreachable` if there is nothing to end."""
+    from batchyard.compute.local.link import LocalProvider, left_behind
     from batchyard.main.commands.checks import node_answers
 
-    if keep_jobs or place.folder is None or not node_answers(place.folder):
+    folder = place.folder
+    if keep_jobs or folder is None or not (node_answers(folder) or left_behind(folder)):
         unreachable.message = f"{place.name} does not run: there is nothing to end."
         unreachable.fix = ""
         raise unreachable
     import asyncio
 
-    from batchyard.compute.local.link import LocalProvider
-
     if not as_json:
         say("The server does not run, but its node does: it and its jobs end (up to 30 s) ...")
-    asyncio.run(LocalProvider(place.folder).shut_down(GRACE_S))
+    asyncio.run(LocalProvider(folder).shut_down(GRACE_S))
     if as_json:
-        emit({"down": True, "data": str(place.folder), "keepJobs": False})
+        emit({"down": True, "data": str(folder), "keepJobs": False})
     else:
         say("Down. The jobs that it ran are tried again, if their retry strategy says so, or have FAILED at the next start.")
 
