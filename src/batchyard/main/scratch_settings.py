@@ -25,6 +25,7 @@ def node_options(settings: Settings) -> list[str]:
         "--scratch-cap-bytes": cap,
         "--scratch-initial-bytes": min(initial_bytes, cap) // _MIB * _MIB,
         "--container-scratch": settings.container_scratch,
+        "--vcpus": f"{settings.host_room().vcpus:g}",
     }
     return [word for name, value in told.items() for word in (name, str(value))]
 

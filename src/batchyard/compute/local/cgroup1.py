@@ -75,7 +75,7 @@ class Tree1:
 
     def remove(self) -> None:
         for controller, parent in self._parents.items():
-            write(parent / "tasks", "0")
+            write(parent / "cgroup.procs", "0")  # all of our threads
             place = self.places[controller]
             groups = [group for group in place.iterdir() if group.is_dir()] if place.is_dir() else []
             for group in (*groups, place):

@@ -65,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--idle-s", type=float, default=60.0, metavar="S", help="end after so long without server and work (default: 60)")
     parser.add_argument("--uids", type=_range, default=host.DEFAULT_UIDS, metavar="A-B", help="user ids for jobs, as root")
     parser.add_argument("--isolation", choices=("auto", "cgroup", "watch"), default="auto", help="watch: never use cgroups")
+    parser.add_argument("--vcpus", type=float, metavar="N", help="what may run at a time (default: the machine's)")
     parser.add_argument("--scratch", choices=KINDS, default=DIRECTORY, help="what jobs write on (default: a plain directory)")
     parser.add_argument("--scratch-cap-bytes", type=int, default=0, metavar="N", help="as far as it may grow")
     parser.add_argument("--scratch-initial-bytes", type=int, default=0, metavar="N", help="how large it is at first")
@@ -177,8 +178,15 @@ class Node:
             print(f"{left} processes or containers of an earlier node cannot be killed", flush=True)  # noqa: T201 - the node's log is its output
         wanted = Wanted(options.scratch, options.scratch_cap_bytes, options.scratch_initial_bytes)
         self.scratching = Scratching(
-            wanted, work, directory / "scratch", self.loop, on_mounted=self._mounted, on_change=self._ground_changed
+            wanted,
+            work,
+            directory / "scratch",
+            self.loop,
+            on_mounted=self._mounted,
+            on_change=self._ground_changed,
+            promised_bytes=lambda: self.allotments.promised_held_bytes,
         )
+        self._vcpus: float = options.vcpus or facts["vcpus"]
         generation = f"local-{os.urandom(8).hex()}"
         self.door = Door(directory, self.loop, self.journal.epoch, facts, generation)
         self._tasks = TaskRunner(self.processes, ProcessRooms(self.processes, str(work), slots, self.sweeper), self.loop)
@@ -231,7 +239,7 @@ class Node:
     def _mounted(self, kind: str) -> None:
         """The place where jobs write is there: let them in."""
         host.furnish(self._work, self._isolated)
-        self.allotments.stand_on(choose(str(self._work), kind))
+        self.allotments.stand_on(choose(str(self._work), kind), self.scratching.room_bytes, self._vcpus)
         sweep.clear(self._work, self.sweeper, self.allotments.ground)
         self.supervisor.instances.write_notices()
 

@@ -22,6 +22,7 @@ from msgspec import Struct
 
 from batchyard.compute.local import host, knobs
 from batchyard.compute.local.loop import Loop, boot_s, wall_ms
+from batchyard.compute.local.scratch_shares import usable_bytes
 from batchyard.model.messages import ScratchSeen
 from batchyard.scratch.watching import FAILED, MOUNTED, RETIRE, STATUS, Orders, Status
 
@@ -120,6 +121,11 @@ class Scratching:
     def is_ready(self) -> bool:
         """Whether jobs may be started."""
         return self.is_mounted and not self._why_not
+
+    @property
+    def room_bytes(self) -> int:
+        """What jobs may hold together, as far as it is set; 0: as much as there is."""
+        return usable_bytes(self.kind, self._wanted.cap_bytes)
 
     def start(self, jobs: str = "") -> None:
         """Begin; nothing is waited for. `jobs`: the cgroup below which jobs have theirs, "" if they cannot be held."""
@@ -317,7 +323,7 @@ class Scratching:
     def _capacity_bytes(self) -> int:
         """As far as it can grow: what is set, or what the disk below a plain directory has."""
         if self.kind != DIRECTORY:
-            return self._wanted.cap_bytes
+            return self.room_bytes
         with contextlib.suppress(OSError):
             below = os.statvfs(self._work)
             free = below.f_bavail * below.f_frsize + self._promised_bytes()
