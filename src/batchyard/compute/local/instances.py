@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from pathlib import Path
@@ -38,7 +39,8 @@ class Instances:
         """It is gone, and with it its notice."""
         del self._stopping[instance]
         self._notices.pop(instance, None)
-        Path(notice_path(self._work, instance)).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # of a place that is sick nothing can be removed
+            Path(notice_path(self._work, instance)).unlink(missing_ok=True)
 
     def notice_of(self, instance: str) -> str:
         """When it will be taken away, as EC2 writes it; "" if nobody has said so."""

@@ -26,6 +26,7 @@ _log = logging.getLogger(__name__)
 
 _AFTER_S = 0.02  # first pause between two tries to connect; doubles
 _AFTER_MOST_S = 2.0
+_AFTER_STARTING_S = 0.05  # while one that we started gets ready
 _SHUT_DOWN_S = 30.0  # beyond the grace that jobs are given
 _START_S = 10.0  # a node that was started but does not answer for so long is started again
 _SOCKET_PATH_MOST = 100  # bytes; AF_UNIX takes 107 on Linux and 103 on macOS
@@ -129,6 +130,8 @@ class LocalProvider:
                     pause_s = _AFTER_S
             await asyncio.sleep(pause_s)
             pause_s = min(pause_s * 1.5, _AFTER_MOST_S)
+            if self._child and self._child.alive() and time.monotonic() < self._child.started_s + _START_S:
+                pause_s = min(pause_s, _AFTER_STARTING_S)
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         with _short(self._directory) as place:
