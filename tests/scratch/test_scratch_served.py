@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 from ground import needs
-from yard import Yard, until
 
 from batchyard.scratch import loop
+from yard import Yard
 
 BTRFS = needs("mkfs.btrfs", "btrfs-progs")
 XFS = needs("mkfs.xfs", "xfsprogs")

@@ -176,16 +176,7 @@ class Node:
         left = orphans.end(runners, self.journal, self.loop)
         if left:
             print(f"{left} processes or containers of an earlier node cannot be killed", flush=True)  # noqa: T201 - the node's log is its output
-        wanted = Wanted(options.scratch, options.scratch_cap_bytes, options.scratch_initial_bytes)
-        self.scratching = Scratching(
-            wanted,
-            work,
-            directory / "scratch",
-            self.loop,
-            on_mounted=self._mounted,
-            on_change=self._ground_changed,
-            promised_bytes=lambda: self.allotments.promised_held_bytes,
-        )
+        self.scratching = self._ground_of(options, directory, work)
         self._vcpus: float = options.vcpus or facts["vcpus"]
         generation = f"local-{os.urandom(8).hex()}"
         self.door = Door(directory, self.loop, self.journal.epoch, facts, generation)
@@ -235,6 +226,17 @@ class Node:
             sweep.remove_tree(str(self._work))
 
     # --- the ground ---
+
+    def _ground_of(self, options: argparse.Namespace, directory: Path, work: Path) -> Scratching:
+        return Scratching(
+            Wanted(options.scratch, options.scratch_cap_bytes, options.scratch_initial_bytes),
+            work,
+            directory / "scratch",
+            self.loop,
+            on_mounted=self._mounted,
+            on_change=self._ground_changed,
+            promised_bytes=lambda: self.allotments.promised_held_bytes,
+        )
 
     def _mounted(self, kind: str) -> None:
         """The place where jobs write is there: let them in."""
