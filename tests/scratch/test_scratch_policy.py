@@ -124,6 +124,27 @@ def test_the_cap_is_within_reach(state: State, allowed: Limits) -> None:
     assert allowed.cap_bytes - state.capacity_bytes < max(allowed.smallest_bytes, 4096)
 
 
+@given(states(), limits(), st.integers(1, 65536))
+def test_volumes_that_are_whole_gibibytes(state: State, allowed: Limits, most_gib: int) -> None:
+    decision = decide(state, replace(allowed, unit_bytes=GIB, smallest_bytes=GIB, most_bytes=most_gib * GIB))
+    if isinstance(decision, Grow):
+        assert decision.bytes % GIB == 0
+        assert GIB <= decision.bytes <= most_gib * GIB
+        assert state.capacity_bytes + decision.bytes <= allowed.cap_bytes
+
+
+def test_what_may_grow_only_so_often_reaches_its_cap_in_as_many_steps() -> None:
+    allowed = Limits(cap_bytes=8000 * GIB, step_bytes=25 * GIB, volumes_max=None, unit_bytes=GIB)
+    state = State(now_s=0, volumes=(100 * GIB,), free_bytes=0, grows_left=4)
+    for left in (4, 3, 2, 1):
+        decision = decide(replace(state, grows_left=left), allowed)
+        assert isinstance(decision, Grow)
+        state = replace(state, volumes=(state.capacity_bytes + decision.bytes,))
+    assert state.capacity_bytes == 8000 * GIB
+    refused = decide(replace(state, volumes=(100 * GIB,), grows_left=0), allowed)
+    assert refused == Refuse("it has grown as often as it may for now")
+
+
 def test_each_reason_to_grow_is_enough() -> None:
     allowed = Limits(cap_bytes=1000 * GIB, step_bytes=10 * GIB)
     calm = State(now_s=0, volumes=(100 * GIB,), free_bytes=60 * GIB, metadata_free_bytes=GIB, inodes=1000, inodes_free=500)

@@ -23,7 +23,7 @@ from batchyard.scratch.ebs_kinds import (
     Kind,
     Waits,
 )
-from batchyard.scratch.ec2 import NO_VOLUME, Ec2, Refused, Seen
+from batchyard.scratch.ec2 import NO_VOLUME, Ec2, Lost, Refused, Seen
 from batchyard.scratch.ledger import MEMBER, Book, Ledger, Volume
 from batchyard.scratch.loop import Step, no_step
 from batchyard.scratch.policy import GIB
@@ -307,14 +307,20 @@ class EbsDisks:
         self._wait(marked, f"EC2 does not let {volume.id} end with the instance", self._waits.device_s)
 
     def _modify(self, volume: Volume, target_gib: int) -> None:
-        try:
-            self._ec2.call("ModifyVolume", VolumeId=volume.id, Size=target_gib)
-        except Refused as error:
-            if self._modification(volume).get("TargetSize", 0) >= target_gib:
-                return  # the answer to the first request was lost
-            if error.code in ("IncorrectModificationState", "VolumeModificationRateExceeded"):
-                raise NoRoom(f"{error}. {_ONE_AT_A_TIME}") from None
-            raise
+        """Asked for once: a repetition would be another of the few modifications that there may be."""
+
+        def asked() -> bool | None:
+            try:
+                self._ec2.call("ModifyVolume", is_repeatable=False, VolumeId=volume.id, Size=target_gib)
+            except Lost:
+                return self._modification(volume).get("TargetSize", 0) >= target_gib or None
+            except Refused as error:
+                if error.code in ("IncorrectModificationState", "VolumeModificationRateExceeded"):
+                    raise NoRoom(f"{error}. {_ONE_AT_A_TIME}") from None
+                raise
+            return True
+
+        self._wait(asked, f"EC2 does not take the request for {volume.id} with {target_gib} GiB", self._waits.modify_s)
 
     def _modification(self, volume: Volume) -> dict[str, Any]:
         """The latest one; empty if there was none."""

@@ -16,15 +16,11 @@ from batchyard.scratch.provision import NoRoom, ScratchError
 log = logging.getLogger(__name__)
 
 # Error codes as https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html has them.
-_LATER = {
-    *(
-        "RequestLimitExceeded",
-        "Throttling",
-        "ThrottlingException",
-        "RequestThrottled",
-        "RequestThrottledException",
-        "EC2ThrottledException",
-    ),
+_THROTTLED = {
+    *("RequestLimitExceeded", "Throttling", "ThrottlingException", "RequestThrottled", "RequestThrottledException"),
+    "EC2ThrottledException",
+}
+_LATER = _THROTTLED | {
     *("InternalError", "InternalFailure", "ServiceUnavailable", "Unavailable", "RequestTimeout", "PriorRequestNotComplete"),
 }
 _NO_ROOM = {
@@ -42,6 +38,10 @@ class Refused(ScratchError):
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
         self.code = code
+
+
+class Lost(ScratchError):
+    """No answer came, and EC2 may have done it or not."""
 
 
 class NoRoomAtEc2(NoRoom, Refused):
@@ -81,10 +81,11 @@ class Ec2:
         self._client: Any = None
         self._lock = threading.Lock()
 
-    def call(self, action: str, *, limit_s: float | None = None, **params: Any) -> dict[str, Any]:
+    def call(self, action: str, *, limit_s: float | None = None, is_repeatable: bool = True, **params: Any) -> dict[str, Any]:
         """What EC2 answers. Raises `NoRoomAtEc2`, `Refused`, or `ScratchError` when it came to no answer in time.
 
-        A repetition may meet what its forerunner did, whose answer was lost: `params` or the caller must be ready for that.
+        A repetition may meet what its forerunner did, whose answer was lost: `params` or the caller must be ready for that. Where neither
+        is (not `is_repeatable`), this raises `Lost`.
         """
         from botocore import xform_name
         from botocore.exceptions import BotoCoreError, ClientError
@@ -98,9 +99,13 @@ class Ec2:
                 why = f"{action}: {error.response['Error'].get('Message')} ({error.response['Error'].get('Code')})"
                 if not _may_help(error):
                     raise _refusal(action, error) from None
+                if not is_repeatable and error.response["Error"].get("Code") not in _THROTTLED:
+                    raise Lost(why) from None
             except BotoCoreError as error:
                 self._client = None  # credentials may come late, and connections may go: from the beginning
                 why = f"{action}: {error}"
+                if not is_repeatable:
+                    raise Lost(why) from None
             else:
                 if not action.startswith("Describe"):
                     self._step(action)
