@@ -17,10 +17,11 @@ from batchyard.compute.local.scratch_shares import LEAST_VCPUS, Tenant, limits, 
 from batchyard.compute.local.sweep import Sweeper
 from batchyard.compute.local.walker import Walker, bytes_at_once
 from batchyard.model.capacity import Resources
+from batchyard.model.tags import SCRATCH
 
-TAG = "batchyard:scratch-gib"
 _MIB = 1024 * 1024
 _LOOK_S = 0.25
+_REST = 50  # so many times as long as a look took, nobody is looked at: with very many attempts, less often
 _AT_LIMIT = 0.98  # a write that would go beyond the limit is refused as a whole: who was refused holds a little less
 _LATELY_S = 5.0
 _STEPS = 64  # what is still being cleared away is reckoned in these parts of all, so that limits do not change for nothing
@@ -44,7 +45,7 @@ class Outcome(NamedTuple):
         """Why an attempt failed that ended with another exit code than 0; "" if its limit had no part in that."""
         if self.limit_bytes is None or not (self.met_limit or self.was_ended):
             return ""
-        more = f"raise its tag {TAG}" if self.is_promised else f"tag the job definition with {TAG}"
+        more = f"raise its tag {SCRATCH.name}" if self.is_promised else f"tag the job definition with {SCRATCH.name}"
         limit = amount(self.limit_bytes)
         if self.was_ended:
             held = amount(self.peak_bytes)
@@ -221,13 +222,14 @@ class Allotments:
 
     # --- looking ---
 
-    def _look_soon(self) -> None:
+    def _look_soon(self, after_s: float = _LOOK_S) -> None:
         if not self._looking and self._loop is not None:
             self._looking = True
-            self._loop.at(boot_s() + _LOOK_S, self.look)
+            self._loop.at(boot_s() + after_s, self.look)
 
     def look(self) -> None:
         """What does each hold; does anybody hold too much; is anything due?"""
+        began_s = boot_s()
         if self._walker:
             self._walker.take_in()
         for part in list(self._parts.values()):
@@ -246,7 +248,7 @@ class Allotments:
             self._share_out()
         self._looking = False
         if self._parts or self._sweeping or is_due:
-            self._look_soon()
+            self._look_soon(max(_LOOK_S, (boot_s() - began_s) * _REST))
 
     def _measure(self, part: _Part) -> None:
         held = self.ground.used_bytes(part.path)

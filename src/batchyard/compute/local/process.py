@@ -193,7 +193,9 @@ def directory_name(attempt: str) -> str:
 def of_needs(launch: Launch) -> dict[str, str]:
     """What a job is told about the room that it has."""
     needs = launch.needs
+    promised = {"BATCHYARD_SCRATCH_MIB": str(needs.scratch_mib)} if needs.scratch_mib else {}
     return {
+        **promised,
         "BATCHYARD_VCPUS": f"{needs.vcpus:g}",
         "BATCHYARD_MEMORY_MIB": str(needs.memory_mib),
         "BATCHYARD_GPUS": str(needs.gpus),

@@ -365,7 +365,7 @@ def _launch_of(launch: Launch, container: TaskContainer) -> Launch:
         launch,
         command=container.command,
         environment=container.environment,
-        needs=Resources(container.vcpus, container.memory_mib, container.gpus),
+        needs=Resources(container.vcpus, container.memory_mib, container.gpus, launch.needs.scratch_mib),
         log_group=container.log_group,
         log_stream=container.log_stream,
         log_begins=container.log_begins,
