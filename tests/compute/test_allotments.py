@@ -145,6 +145,17 @@ def test_what_is_still_being_cleared_away_is_nobody_s_yet() -> None:
     assert ground.limits["p"] == 64 * GIB
 
 
+def test_a_promise_waits_for_what_others_left_and_for_nothing_else() -> None:
+    allotments, ground = standing(64 * GIB, 2)
+    needs = Resources(1, 1, 0, 60 * 1024)
+    assert allotments.has_room(needs)
+    ground.leaving = 10 * GIB
+    assert not allotments.has_room(needs)
+    assert allotments.has_room(Resources(1, 1)), "who was promised nothing takes what there is"
+    ground.leaving = 4 * GIB
+    assert allotments.has_room(needs)
+
+
 def test_what_lies_with_the_sweeper_is_nobody_s_yet(tmp_path: Path) -> None:
     class Idle(Sweeper):
         def __init__(self) -> None:

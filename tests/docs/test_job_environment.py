@@ -19,7 +19,8 @@ def test_variables_are_those_of_the_page(yard: Yard) -> None:
         "jobRoleArn": "arn:aws:iam::123456789012:role/worker",
         "resourceRequirements": [{"type": "VCPU", "value": "1"}, {"type": "MEMORY", "value": "64"}],
     }
-    yard.batch.register_job_definition(jobDefinitionName="env-of-a-role", type="container", containerProperties=container)
+    promised = {"batchyard:scratch-gib": "0.01"}
+    yard.batch.register_job_definition(jobDefinitionName="env-of-a-role", type="container", containerProperties=container, tags=promised)
     parent = yard.submit("env-of-a-role", "urgent", arrayProperties={"size": 2})
     assert yard.until(parent)["status"] == "SUCCEEDED"
     found = {line.partition("=")[0] for line in yard.logs(yard.job(f"{parent}:0"))} - ADDED_BY_THE_SHELL

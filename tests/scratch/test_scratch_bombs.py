@@ -51,6 +51,7 @@ def options(kind: str) -> tuple[str, ...]:
 
 def exploded(yard: Yard, *, is_promised: bool = False, **options: Any) -> dict[str, Any]:
     """A bomb that went off: its last attempt, and what the operator is told of it."""
+
     job = yard.until(yard.submit(yard.definition_of("bomb", "python3", "-c", BOMB, **options)), patience_s=300)
     assert job["status"] == "FAILED", yard.logs(job)
     container = job["attempts"][-1]["container"]

@@ -129,6 +129,14 @@ class Allotments:
         self._room_bytes, self._vcpus = room_bytes, vcpus
         self._share_out()
 
+    def has_room(self, needs: Resources) -> bool:
+        """Whether what is promised to an attempt is there: what the scheduler gave it may still have to be cleared of what others left."""
+        leaving = self._leaving_bytes()
+        if not self._room_bytes or not needs.scratch_mib or not leaving:
+            return True
+        taken = sum(part.promise_bytes or part.held_bytes for part in self._parts.values())
+        return taken + leaving + needs.scratch_mib * _MIB <= self._room_bytes
+
     # --- directories ---
 
     def open(self, attempt: str, needs: Resources, path: str) -> None:
@@ -242,7 +250,7 @@ class Allotments:
                     self.on_excess(part.attempt)
         self._sweeping = {path: held for path, held in self._sweeping.items() if os.path.lexists(path)}
         is_due = self.ground.look()
-        elsewhere = self._in_steps(self.ground.leaving_bytes() + sum(self._sweeping.values()))
+        elsewhere = self._in_steps(self._leaving_bytes())
         if elsewhere != self._elsewhere_bytes or self._stale:
             self._elsewhere_bytes = elsewhere
             self._share_out()
@@ -256,6 +264,9 @@ class Allotments:
             held = self._walker.look(part.path)
         if held is not None:
             part.measured(held)
+
+    def _leaving_bytes(self) -> int:
+        return self.ground.leaving_bytes() + sum(self._sweeping.values())
 
     def _in_steps(self, count: int) -> int:
         step = max(1, self._room_bytes // _STEPS)

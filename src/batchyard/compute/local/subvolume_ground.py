@@ -11,7 +11,7 @@ from batchyard.scratch.subvolumes import Groups
 
 _OURS = 0o711
 _STRAY_BYTES = 1024 * 1024
-_CLEAR_EVERY_S, _COMMIT_EVERY_S = 1.0, 5.0
+_CLEAR_EVERY_S, _COMMIT_EVERY_S = 0.5, 2.0
 _COMMIT_ABOVE_BYTES, _COMMIT_ABOVE_COUNT = 64 * 1024 * 1024, 64
 _BUSY_MOST = 8  # once so many cannot go yet, the rest is left for later
 _STALE_S = 60.0

@@ -35,6 +35,7 @@ from batchyard.model.messages import (
 
 TIMEOUT_GRACE_S = 30.0  # between SIGTERM and SIGKILL when an attempt has used up its time (aws-batch.md 2.6)
 STARTS_PER_TURN = 16
+_CLEARED_S = 0.25  # when it is looked again whether what ended attempts held has been cleared away
 
 
 class Supervisor:
@@ -147,10 +148,13 @@ class Supervisor:
         self._over(AttemptEnded(attempt.launch.attempt, wall_ms(), cause))
 
     def _start_waiting(self) -> None:
-        for _ in range(STARTS_PER_TURN):
-            if not self._to_start or not self.may_start():
-                return
+        begun, aside = 0, []
+        while begun < STARTS_PER_TURN and self._to_start and self.may_start():
             attempt = self._to_start[0]
+            if not self._allotments.has_room(attempt.launch.needs):
+                aside.append(self._to_start.popleft())  # those behind it need not wait for that
+                self._loop.wake_at(boot_s() + _CLEARED_S)
+                continue
             runner = self._runner_of(attempt.launch)
             attempt.run = runner.prepare(attempt.launch, self)
             self._by_run[attempt.run] = attempt
@@ -159,9 +163,12 @@ class Supervisor:
                 attempt.begun = False
                 del self._by_run[attempt.run]
                 self._loop.wake_at(boot_s() + 1.0)  # or sooner, when room is given back
-                return
+                break
             self._to_start.popleft()
-        self._loop.wake_at(boot_s())
+            begun += 1
+        if begun == STARTS_PER_TURN:
+            self._loop.wake_at(boot_s())
+        self._to_start.extendleft(reversed(aside))
 
     def began(self, run: Run, at_ms: int, at_s: float) -> None:
         """Told by the runner: it runs."""
