@@ -29,6 +29,8 @@ _ALLOWED = {
 # Shown as it was sent (decision 5), also in small letters, which AWS takes as well.
 _IN_BASE64 = ": expected blob, got str"  # JSON has no bytes
 _AS_SENT = re.compile(r"(evaluateOnExit\[\d+\]\.action|dependsOn\[\d+\]\.type): ")
+# Docker's log driver that AWS Batch has no word for, shown as it was registered
+_BEYOND_AWS = re.compile(r"logConfiguration\.logDriver: 'none' is not one of")
 # A stack's own events have the stack's statuses, of which the model's list for resources lacks some.
 _OF_A_STACK = re.compile(
     r"DescribeStackEvents\.StackEvents\[\d+\]\.ResourceStatus: '(UPDATE_(ROLLBACK_)?COMPLETE_CLEANUP|REVIEW)_IN_PROGRESS'"
@@ -144,6 +146,7 @@ def _judge(watch: Watch, service: Any, operation: str, result: dict[str, Any]) -
         if not what.startswith(tuple(_ALLOWED))
         and not what.endswith(_IN_BASE64)
         and not _AS_SENT.search(what)
+        and not _BEYOND_AWS.search(what)
         and not _OF_A_STACK.search(what)
     ]
     if wrong:

@@ -63,6 +63,22 @@ cat /proc/self/cgroup | tail -1"""
     assert instance == job["container"]["containerInstanceArn"].rpartition("/")[2]
 
 
+def test_the_output_of_a_container_goes_where_its_driver_says(yard: Yard) -> None:
+    for driver in ("json-file", "none"):
+        container = {
+            "image": "busybox",
+            "command": ["sh", "-c", "echo one; echo two >&2"],
+            "resourceRequirements": [{"type": "VCPU", "value": "1"}, {"type": "MEMORY", "value": "64"}],
+            "logConfiguration": {"logDriver": driver},
+        }
+        yard.batch.register_job_definition(jobDefinitionName=driver, type="container", containerProperties=container)
+        job = yard.until(yard.submit(driver))
+        assert job["status"] == "SUCCEEDED"
+        assert "logStreamName" not in job["container"]
+        told = yard.cli("logs", job["jobId"], "--data", str(yard.data), check=False)
+        assert (told.returncode, sorted(told.stdout.splitlines())) == ((0, ["one", "two"]) if driver == "json-file" else (2, []))
+
+
 def test_on_another_network_no_variable_leads_nowhere(shared_daemon: Daemon, folder: Path) -> None:
     options = ("--runtime", "container", "--container-socket", shared_daemon.socket, "--container-network", "none")
     yard = Yard(folder / "data", *options).start()

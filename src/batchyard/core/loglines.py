@@ -1,12 +1,16 @@
-"""Where a container's log goes and which lines of it are one event: the options of the awslogs driver (specification, section 5.8)."""
+"""Where a container's log goes, by its driver, and which lines of it are one event: awslogs' options (specification, section 5.8)."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import Any
+
+import msgspec
 
 GROUP, PREFIX, REGION = "awslogs-group", "awslogs-stream-prefix", "awslogs-region"
 CREATE, DATETIME, MULTILINE = "awslogs-create-group", "awslogs-datetime-format", "awslogs-multiline-pattern"
+AWSLOGS, JSON_FILE, NONE = "awslogs", "json-file", "none"
 OPTIONS = (GROUP, PREFIX, REGION, CREATE, DATETIME, MULTILINE)
 
 MAX_PATTERN = 512
@@ -38,6 +42,38 @@ _DIRECTIVES = {
 }
 _DIRECTIVE = re.compile("%.?")
 _TOKEN = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\((?:\?[^):]*[:)]?)?|\)|[*+?]|\{[0-9]*,?[0-9]*\}|.", re.DOTALL)
+
+
+def other_driver(container: Mapping[str, Any]) -> str:
+    """The log driver of a container, in lower case; "" for awslogs, the only one that has a log stream."""
+    driver = str((container.get("logConfiguration") or {}).get("logDriver") or AWSLOGS).lower()
+    return "" if driver == AWSLOGS else driver
+
+
+def file_options(container: Mapping[str, Any]) -> dict[str, str]:
+    """The options of a container's json-file driver; {} for any other driver."""
+    return dict((container.get("logConfiguration") or {}).get("options") or {}) if other_driver(container) == JSON_FILE else {}
+
+
+class _Configuration(msgspec.Struct, rename="camel"):
+    log_driver: str | None = None
+
+
+class _Logging(msgspec.Struct, rename="camel"):
+    """Of a container the log driver alone: decoding the rest would cost each time that a job is shown."""
+
+    log_configuration: _Configuration | None = None
+
+
+_logging = msgspec.json.Decoder(_Logging).decode
+
+
+def has_stream(effective: msgspec.Raw) -> bool:
+    """Whether a container, as it is kept encoded, has a log stream."""
+    if b'"logDriver"' not in bytes(effective):
+        return True
+    configuration = _logging(effective).log_configuration
+    return configuration is None or (configuration.log_driver or AWSLOGS).lower() == AWSLOGS
 
 
 def begins(options: Mapping[str, str]) -> str:

@@ -124,6 +124,8 @@ def _container(container: Mapping[str, Any], volumes: Sequence[Any], spec: Speci
         log_group=log_group_of(container),
         log_stream=log_stream_of(container, spec.definition, task_id),
         log_begins=loglines.begins(_log_options(container)),
+        log_driver=loglines.other_driver(container),
+        log_options=loglines.file_options(container),
         container={**{name: value for name, value in container.items() if name not in _OF_THE_TASK}, "volumes": list(volumes)},
     )
 
@@ -162,7 +164,12 @@ def log_group_of(container: Mapping[str, Any]) -> str:
 
 
 def log_stream_of(container: Mapping[str, Any], definition: str, task_id: str) -> str:
-    """`<prefix>/<container>/<task id>`; without a prefix of its own, the definition's name (specification, section 6.3)."""
+    """`<prefix>/<container>/<task id>`; without a prefix of its own, the definition's name (specification, section 6.3).
+
+    "" with another driver than awslogs, which has no log stream.
+    """
+    if loglines.other_driver(container):
+        return ""
     prefix = _log_options(container).get("awslogs-stream-prefix") or definition.rpartition("/")[2].rpartition(":")[0][:200]
     return f"{prefix}/{container['name']}/{task_id}"
 

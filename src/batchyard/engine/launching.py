@@ -91,6 +91,8 @@ class Launcher:
             timeout_s=spec.timeout_s,
             user=container.get("user", ""),
             log_begins=loglines.begins((container.get("logConfiguration") or {}).get("options") or {}),
+            log_driver=loglines.other_driver(container),
+            log_options=loglines.file_options(container),
             container=container if runtime == "container" else {},
             runtime=runtime,
             registry_auth=self._registry_auth(order, container, container.get("image", "")) if runtime == "container" else "",

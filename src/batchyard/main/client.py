@@ -27,7 +27,7 @@ READ_TRIES = 4
 _BACK_OFF_S = 0.3
 _BUSY = frozenset({429, 500, 502, 503, 504})
 _DROPPED = (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError)
-_OWN_READS = ("explain", "instances", "machine", "cost")
+_OWN_READS = ("explain", "instances", "machine", "cost", "log")
 _READS = ("Describe", "List", "Get", "Filter")
 _LOGS_TARGET = "Logs_20140328."
 

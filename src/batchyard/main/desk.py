@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from batchyard.compute.catalogue import Catalogue
@@ -61,6 +62,7 @@ class ServerDesk:
     announcer: Announcer
     waiters: Waiters
     functions: Functions
+    json_logs: Path  # what jobs with the driver json-file wrote
     end_node: bool = False
     prepared: dict[str, Any] = field(default_factory=dict)
     buckets: dict[str, Bucket] = field(default_factory=dict)

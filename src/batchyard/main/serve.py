@@ -63,7 +63,7 @@ from batchyard.services.authorization import Authorizer
 from batchyard.services.cloudformation.running import forgetting as stacks_forgetting
 from batchyard.services.job_secrets import SecretResolver
 from batchyard.services.lambda_functions import events as function_events
-from batchyard.store import logs_retention
+from batchyard.store import json_logs, logs_retention
 from batchyard.store.folders import make_folder
 from batchyard.store.logs_store import LogStore
 from batchyard.store.objects import ObjectStore
@@ -200,6 +200,7 @@ async def _serve(settings: Settings, identity: Identity, listener: socket.socket
         announcer=announcing.announcer,
         waiters=waiters,
         functions=function_events.Functions(settings.data, url),
+        json_logs=settings.data / json_logs.FOLDER,
     )
     access_logs = s3.AccessLogs(objects, settings.data / "access-logs", settings.log_delivery_s)
     app = _app(desk, settings, identity, functools.partial(_health, provider), access_logs)
@@ -397,12 +398,22 @@ def _chores(desk: ServerDesk, kept: retention.Retention, access_logs: s3.AccessL
         functools.partial(logs_retention.run_once, desk.logs),
         functools.partial(s3.carry_out_lifecycles, desk.objects, access_logs),
         access_logs.deliver,
+        functools.partial(_forget_logs, desk, kept),
     )
     tasks: list[Callable[[int], Awaitable[float]]] = [functools.partial(asyncio.to_thread, task) for task in in_threads]
     tasks.append(functools.partial(retention.run_once, desk.driver.ask, kept))
     tasks.append(functools.partial(function_events.run_once, desk))
     tasks.append(functools.partial(stacks_forgetting.run_once, desk))
     return asyncio.gather(*(_chore(task, desk.now_ms) for task in tasks))
+
+
+def _forget_logs(desk: ServerDesk, kept: retention.Retention, now_ms: int) -> float:
+    """Remove the log files of jobs that have been forgotten. Seconds until the next time."""
+    if kept.jobs_s is not None:
+        json_logs.remove_before(
+            desk.json_logs, now_ms - int(kept.jobs_s * 1000), lambda attempt: attempt in desk.driver.engine.yard.attempts
+        )
+    return retention.EVERY_S
 
 
 async def _end(chores: asyncio.Future[list[None]]) -> None:

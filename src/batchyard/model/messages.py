@@ -133,6 +133,8 @@ class Launch(Struct, frozen=True, tag=True):
     log_begins: str = ""  # an event of the log begins with a line in which this pattern is found; "": each line is one
     runtime: str = "process"
     registry_auth: str = ""
+    log_driver: str = ""  # "" for log streams (awslogs), json-file, or none
+    log_options: dict[str, str] = {}  # of json-file
     facts: TaskFacts | None = None  # without them there are no endpoints in the job
 
 

@@ -44,7 +44,9 @@ class TaskContainer(Struct, frozen=True, kw_only=True, omit_defaults=True):
     user: str = ""
     log_group: str
     log_stream: str
-    log_begins: str = ""  # see `messages.Launch`
+    log_begins: str = ""  # see `messages.Launch`, also for the next two
+    log_driver: str = ""
+    log_options: dict[str, str] = {}
     container: dict[str, Any] = {}
     registry_auth: str = ""  # see `messages.Launch`
 

@@ -5,6 +5,7 @@ Served as JSON under `/batchyard/v1/<operation>` with the root key only: a job's
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from batchyard.core import costing
@@ -14,6 +15,7 @@ from batchyard.model.requests import EndAll, Reclaim
 from batchyard.model.task import ContainerEnd
 from batchyard.model.view import JobQuery
 from batchyard.services import Caller, Handler
+from batchyard.store import json_logs
 
 LONGEST_WAIT_S = 60
 MOST_AWAITED = 1000
@@ -137,6 +139,31 @@ def _used_by(container: ContainerEnd) -> dict[str, Any]:
     }
 
 
+async def log(desk: Any, caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
+    """What an attempt with the log driver json-file wrote, from `position` on: its events, and where the next ones begin."""
+    _root_only(caller)
+    job_id = _text(params, "jobId")
+    found = desk.read.job(job_id)
+    if found is None:
+        raise Fault("ClientException", f"Job {job_id} does not exist.")
+    job = found[0]
+    attempts = [*job.attempts, *([job.current] if job.current else [])]
+    number = params.get("attempt") or len(attempts)
+    if not isinstance(number, int) or isinstance(number, bool) or not 1 <= number <= len(attempts):
+        raise Fault("ClientException", f"Job {job_id} has no attempt {number}: it has had {len(attempts)}.")
+    container, position = params.get("container") or "", params.get("position") or ""
+    try:
+        page = await asyncio.to_thread(json_logs.read, desk.json_logs, attempts[number - 1].id, str(container), str(position))
+    except FileNotFoundError:
+        raise Fault("ResourceNotFoundException", f"No log of attempt {number} of job {job_id} is kept here.") from None
+    return {
+        "attempt": number,
+        "events": [{"timestamp": at_ms, "message": message} for at_ms, message in page.events],
+        "position": page.position,
+        "isAll": page.is_all,
+    }
+
+
 async def wait(desk: Any, caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
     """How jobs ended: answered once all of them have, or when the time is up. Waiting costs the service nothing."""
     _root_only(caller)
@@ -178,6 +205,7 @@ def _text(params: dict[str, Any], name: str) -> str:
 OPERATIONS: dict[str, Handler] = {
     "explain": explain,
     "instances": instances,
+    "log": log,
     "machine": machine,
     "reclaim": reclaim,
     "cost": cost,

@@ -5,11 +5,55 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
+from typing import Protocol
 
+from batchyard.model.messages import Launch
 from batchyard.store.logs import LINE_BYTES_MAX, frame, open_segment
 
 EVENT_S = 5.0  # how long the lines of one event may keep coming, as with the awslogs driver
 SEARCHED_BYTES = 128  # of a line, for the pattern by which an event begins: the node has other things to do than to search
+
+
+class Sink(Protocol):
+    """Where the output of a container goes."""
+
+    def feed(self, read: bytes, now_ms: int) -> None:
+        """It has written this."""
+        ...
+
+    def tick(self, now_ms: int) -> None:
+        """Called now and then."""
+        ...
+
+    def finish(self, now_ms: int, note: str = "") -> None:
+        """It is over; `note` is what the node has to say about it."""
+        ...
+
+
+def sink_of(logs: Path, launch: Launch, name: str, now_ms: int) -> Sink:
+    """What the log driver of a container asks for. `logs` is the folder of log streams, `name` the container's within its task. OSError."""
+    match launch.log_driver:
+        case "":
+            return Output(logs, launch.account, launch.region, launch.log_group, launch.log_stream, now_ms, launch.log_begins)
+        case "json-file":
+            from batchyard.store.json_logs import FOLDER, JsonLog, limits_of
+
+            return JsonLog(logs.parent / FOLDER, launch.attempt, name, limits_of(launch.log_options), now_ms)
+        case _:
+            return Nowhere()
+
+
+class Nowhere:
+    """Of the driver none: nothing is kept."""
+
+    def feed(self, read: bytes, now_ms: int) -> None:
+        """Gone."""
+
+    def tick(self, now_ms: int) -> None:
+        """Nothing waits here."""
+
+    def finish(self, now_ms: int, note: str = "") -> None:
+        """Nothing is open here."""
 
 
 class Output:

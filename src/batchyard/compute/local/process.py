@@ -14,7 +14,7 @@ from batchyard.compute.local.cage import Tree, Usage, together
 from batchyard.compute.local.instances import notice_path
 from batchyard.compute.local.journal import Journal
 from batchyard.compute.local.loop import Loop, boot_s, wall_ms
-from batchyard.compute.local.output import Output
+from batchyard.compute.local.output import Sink, sink_of
 from batchyard.compute.local.runner import About, Ending, Run, Watcher
 from batchyard.compute.local.slots import Slot, Slots
 from batchyard.compute.local.spawn import CannotStart, Order
@@ -65,7 +65,7 @@ class ProcessRun:
         self.pid = 0  # 0 before it is started and after its end was seen
         self.slot: Slot | None = None
         self.reading = -1
-        self.output: Output | None = None
+        self.output: Sink | None = None
         self.shared = False  # it runs as a user that may have other processes here
         self.status = 0
         self.stopped_at_s = 0.0
@@ -103,7 +103,7 @@ class ProcessRun:
         task_uid = household.uid if household else None
         launch = self.launch
         try:
-            self.output = Output(place.logs, launch.account, launch.region, launch.log_group, launch.log_stream, now_ms, launch.log_begins)
+            self.output = sink_of(place.logs, launch, self.name, now_ms)
             if launch.runtime == "container":
                 raise CannotStart("CannotStartContainerError: this node runs processes only: no Docker or Podman daemon was found")
             if not launch.command:

@@ -369,6 +369,8 @@ def _launch_of(launch: Launch, container: TaskContainer) -> Launch:
         log_group=container.log_group,
         log_stream=container.log_stream,
         log_begins=container.log_begins,
+        log_driver=container.log_driver,
+        log_options=container.log_options,
         timeout_s=None,
         user=container.user,
         container={"image": container.image, **properties},

@@ -20,6 +20,7 @@ from batchyard.main.commands.lookup import (
     is_final,
     last_of,
     log_group,
+    log_sources,
     log_streams,
     node_ids,
 )
@@ -196,7 +197,7 @@ def _next_steps(job: JobDetail) -> None:
         heading(f"Its children: batchyard jobs --array {job_id}")
     elif node_ids(job) and job.get("startedAt"):
         heading(f"The log of its main node: batchyard logs {job_id}   of node n: batchyard logs '{job_id}#n'")
-    elif log_streams(job):
+    elif log_sources(job):
         heading(f"Its log: batchyard logs {job_id}")
     elif not is_final(job):
         heading(f"Why it waits: batchyard explain {job_id}")

@@ -11,14 +11,17 @@ import click
 from batchyard.main.client import EXIT_CANNOT, Client, Trouble
 from batchyard.main.commands.draw import emit, say
 from batchyard.main.commands.lookup import (
+    FileReader,
     JobDetail,
     LogReader,
     container_names,
     detail,
     is_array_parent,
     is_final,
+    log_driver,
     log_group,
-    log_streams,
+    log_reader,
+    log_sources,
     node_ids,
     of_container,
     why,
@@ -73,9 +76,10 @@ def logs(
     stream = _stream(job, attempt)
     if not stream:
         raise _no_log(job, attempt)
-    reader = LogReader(client, log_group(job), stream, start_ms)
+    reader = log_reader(client, job, stream, start_ms)
     if as_json:
-        emit({"logGroupName": log_group(job), "logStreamName": stream, "events": list(reader.read())})
+        where = {"logGroupName": log_group(job), "logStreamName": stream} if isinstance(reader, LogReader) else reader.where
+        emit({**where, "events": list(reader.read())})
         return
     for event in reader.read():
         _print(event, timestamps=timestamps, as_json=False)
@@ -90,14 +94,16 @@ def _print(event: dict[str, Any], *, timestamps: bool, as_json: bool) -> None:
 
 
 def _stream(job: JobDetail, attempt: int | None) -> str:
-    """The log stream of an attempt (None: the latest that has one); "" if there is none."""
-    streams = log_streams(job)
+    """Where the log of an attempt is (None: of the latest that has one); "" if there is none."""
+    streams = log_sources(job)
     if attempt is not None:
         return streams[attempt - 1] if attempt <= len(streams) else ""
     return next((stream for stream in reversed(streams) if stream), "")
 
 
 def _no_log(job: JobDetail, attempt: int | None) -> Trouble:
+    if log_driver(job) == "none":
+        return Trouble(f"{job['jobId']} has the log driver none: what it writes is not kept.", exit_code=EXIT_CANNOT)
     tried = len(job.get("attempts") or [])
     if attempt is not None and (tried or is_final(job)):
         return Trouble(
@@ -112,17 +118,17 @@ def _no_log(job: JobDetail, attempt: int | None) -> Trouble:
 def _followed(client: Client, job: JobDetail, attempt: int | None, start_ms: int | None) -> Iterator[dict[str, Any]]:
     """The events of all attempts (or of one) as they come, until the job (or the attempt) has ended and nothing is left."""
     nap_s = NAP_NEAR_S if client.place.is_near else NAP_AWS_S
-    readers: list[LogReader] = []
+    readers: list[LogReader | FileReader] = []
     ended_at: float | None = None
     names = container_names(job)
-    first = attempt or max(1, len(log_streams(job)))  # what came before the latest attempt is not asked for
+    first = attempt or max(1, len(log_sources(job)))  # what came before the latest attempt is not asked for
     while True:
-        streams = log_streams(job)
+        streams = log_sources(job)
         for number, stream in enumerate(streams[first - 1 : attempt], first):
             if number - first >= len(readers):
                 if readers or number > 1:
                     say(f"--- attempt {number} ---")
-                readers.append(LogReader(client, log_group(job), stream, start_ms))
+                readers.append(log_reader(client, job, stream, start_ms))
         for reader in readers:
             yield from reader.read()
         over = is_final(job) or (attempt is not None and attempt <= len(job.get("attempts") or []))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -127,13 +128,39 @@ def log_streams(job: JobDetail) -> list[str]:
     return streams
 
 
+def log_driver(job: JobDetail) -> str:
+    """What becomes of a job's output: awslogs, json-file, none ..."""
+    return str((container_of(job).get("logConfiguration") or {}).get("logDriver") or "awslogs").lower()
+
+
+def log_sources(job: JobDetail) -> list[str]:
+    """Where the output of each attempt so far is to be read, oldest first, for `log_reader`; "" for an attempt that has none."""
+    match log_driver(job):
+        case "json-file":
+            return [str(n + 1) for n in range(len(job.get("attempts") or []) + (job["status"] == "RUNNING"))]
+        case "none":
+            return []
+        case _:
+            return log_streams(job)
+
+
+def log_reader(client: Client, job: JobDetail, source: str, start_ms: int | None = None) -> LogReader | FileReader:
+    """Reads one of `log_sources`."""
+    if log_driver(job) == "json-file":
+        return FileReader(client, job, int(source), start_ms)
+    return LogReader(client, log_group(job), source, start_ms)
+
+
 def last_lines(client: Client, job: JobDetail, count: int) -> list[str]:
     """The last lines that the job's latest attempt wrote; none if it wrote none or nobody keeps them."""
-    streams = log_streams(job)
-    if not streams or not streams[-1]:
+    sources = log_sources(job)
+    if not sources or not sources[-1]:
         return []
+    if log_driver(job) == "json-file":
+        events = deque(log_reader(client, job, sources[-1]).read(), count)
+        return [event["message"].rstrip("\n") for event in events]
     try:
-        answer = client.logs("GetLogEvents", logGroupName=log_group(job), logStreamName=streams[-1], limit=count)
+        answer = client.logs("GetLogEvents", logGroupName=log_group(job), logStreamName=sources[-1], limit=count)
     except Trouble as trouble:
         return [] if trouble.code == "ResourceNotFoundException" else [f"(the log cannot be read: {trouble.message})"]
     return [event["message"].rstrip("\n") for event in answer.get("events", [])]
@@ -162,4 +189,28 @@ class LogReader:
             yield from answer.get("events", [])
             before, self.token = self.token, answer.get("nextForwardToken")
             if not self.token or self.token == before:
+                return
+
+
+class FileReader:
+    """The same for an attempt whose lines are kept in a file of the service's folder (log driver json-file)."""
+
+    def __init__(self, client: Client, job: JobDetail, attempt: int, start_ms: int | None = None) -> None:
+        self.client = client
+        self.where: dict[str, Any] = {"jobId": job["jobId"], "attempt": attempt, "container": (container_names(job) or [""])[0]}
+        self.start_ms = start_ms
+        self.position = ""
+
+    def read(self) -> Iterator[dict[str, Any]]:
+        """What is new, up to now."""
+        while True:
+            try:
+                answer = self.client.own("log", **self.where, position=self.position)
+            except Trouble as trouble:
+                if trouble.code == "ResourceNotFoundException":
+                    return
+                raise
+            yield from (event for event in answer["events"] if self.start_ms is None or event["timestamp"] >= self.start_ms)
+            self.position = answer["position"]
+            if answer["isAll"]:
                 return

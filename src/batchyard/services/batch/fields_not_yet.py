@@ -30,7 +30,7 @@ FIELDS_NOT_YET: dict[str, dict[str, str]] = {
         "serviceEnvironmentOrder": "service environments",
     },
     "RegisterJobDefinition": {
-        "containerProperties.logConfiguration.secretOptions": "log drivers other than awslogs, which alone have options to keep secret",
+        "containerProperties.logConfiguration.secretOptions": "log drivers with options to keep secret, as splunk has",
         "containerProperties.enableExecuteCommand": _EXEC,
         "containerProperties.volumes[].efsVolumeConfiguration": "EFS volumes",
         "containerProperties.volumes[].s3filesVolumeConfiguration": "S3 Files volumes",
@@ -47,8 +47,8 @@ VALUES_NOT_YET: dict[str, dict[str, dict[str, str]]] = {
     },
     "RegisterJobDefinition": {
         "containerProperties.logConfiguration.logDriver": {
-            driver.upper(): "log drivers other than awslogs"
-            for driver in ("json-file", "syslog", "journald", "gelf", "fluentd", "splunk", "awsfirelens")
+            driver.upper(): "log drivers other than awslogs, json-file and none"
+            for driver in ("syslog", "journald", "gelf", "fluentd", "splunk", "awsfirelens")
         },
     },
 }

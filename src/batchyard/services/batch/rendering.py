@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec import Raw
 
+from batchyard.core import loglines
 from batchyard.model.job import Attempt, Job, Specification
 from batchyard.services.batch import several_rendering
 from batchyard.services.batch.several_rendering import PROCESS_MARK, runtime_of_job
@@ -165,9 +166,9 @@ def _attempt(spec: Specification, attempt: Attempt) -> dict[str, Any]:
 
 
 def _run(spec: Specification, attempt: Attempt) -> dict[str, Any]:
-    """Where an attempt ran and how it ended. The log stream shows once the attempt has started."""
+    """Where an attempt ran and how it ended. The log stream, if its driver has one, shows once the attempt has started."""
     shown: dict[str, Any] = {**several_rendering.place(spec, attempt), **_exit(attempt)}
-    if attempt.started_at_ms is not None:
+    if attempt.started_at_ms is not None and loglines.has_stream(spec.effective):
         shown["logStreamName"] = attempt.log_stream
     return shown
 

@@ -99,7 +99,8 @@ def _ends(spec: Specification, attempt: Attempt, containers: list[dict[str, Any]
         name = container["name"]
         ended = _end_of(attempt, name)
         entry = _exit(ended)
-        if ended.started_at_ms is not None or (attempt.started_at_ms is not None and not attempt.containers):
+        has_begun = ended.started_at_ms is not None or (attempt.started_at_ms is not None and not attempt.containers)
+        if has_begun and streams[name]:
             entry["logStreamName"] = streams[name]
         shown.append(entry)
     return shown

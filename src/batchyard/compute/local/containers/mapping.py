@@ -58,7 +58,8 @@ TABLE: tuple[Row, ...] = (
     Row(
         "linuxParameters.swappiness", "HostConfig.MemorySwappiness", "only with maxSwap, and with cgroups of version 1: version 2 has none"
     ),
-    Row("logConfiguration (awslogs)", "-", "lines go to the log group as they come, by the daemon's attach; other drivers are refused"),
+    Row("logConfiguration (awslogs)", "-", "lines go to the log group as they come, by the daemon's attach"),
+    Row("logConfiguration (json-file, none)", "-", "kept in a file of the service's folder, or not at all; other drivers are refused"),
     Row(
         "secrets, logConfiguration.secretOptions",
         "Env",

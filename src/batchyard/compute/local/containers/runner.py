@@ -21,7 +21,7 @@ from batchyard.compute.local.containers.wire import Connection, EngineAway, Engi
 from batchyard.compute.local.instances import notice_path
 from batchyard.compute.local.journal import Journal
 from batchyard.compute.local.loop import Loop, boot_s, wall_ms
-from batchyard.compute.local.output import Output
+from batchyard.compute.local.output import Sink, sink_of
 from batchyard.compute.local.process import Place, of_needs
 from batchyard.compute.local.runner import About, Ending, Run, Watcher
 from batchyard.compute.local.slots import Gpus
@@ -62,7 +62,7 @@ class ContainerRun:
         self.made = False  # the daemon was asked to make it
         self.making: Task[Any] | None = None  # the request, which goes on when the run is given up
         self.gpus: tuple[int, ...] = ()
-        self.output: Output | None = None
+        self.output: Sink | None = None
         self.stop_signal = ""  # its image's; the daemon is asked when it is needed
         self.life: Task[None] | None = None
         self.asked = False  # to end
@@ -364,9 +364,7 @@ class ContainerRunner:
     def _open_output(self, run: ContainerRun) -> None:
         launch = run.launch
         try:
-            run.output = run.output or Output(
-                self._logs, launch.account, launch.region, launch.log_group, launch.log_stream, wall_ms(), launch.log_begins
-            )
+            run.output = run.output or sink_of(self._logs, launch, run.part, wall_ms())
         except OSError as error:
             raise CannotStart(f"CannotStartContainerError: {error.strerror or error} ({error.filename})") from error
 

@@ -15,7 +15,8 @@ from batchyard.compute.local.loop import boot_s, wall_ms
 from batchyard.compute.local.runner import About, Ending, Single
 from batchyard.compute.local.task import TaskRun
 from batchyard.model.capacity import Resources
-from batchyard.model.task import TaskFacts
+from batchyard.model.messages import Launch
+from batchyard.model.task import TaskContainer, TaskFacts
 
 _ONLY = "default"
 _FARGATE = "FARGATE"
@@ -64,7 +65,7 @@ async def _known_containers(attempt: Attempt) -> list[Seen]:
                 one.container.name,
                 one.container.image,
                 Resources(one.container.vcpus, one.container.memory_mib),
-                _log(one.container.log_group, one.container.log_stream, launch.region),
+                _log(one.container, launch.region),
                 cast(Single, one.run),  # its containers are run one by one
                 one.started_at_ms,
                 one.ending,
@@ -73,7 +74,7 @@ async def _known_containers(attempt: Attempt) -> list[Seen]:
         ]
     if run is None:
         return []
-    log = _log(launch.log_group, launch.log_stream, launch.region)
+    log = _log(launch, launch.region)
     started_at_ms = attempt.started_at_ms or None
     return [await _seen(attempt, _ONLY, facts.image, launch.needs, log, cast(Single, run), started_at_ms, None)]
 
@@ -177,8 +178,11 @@ def _known(seen: Seen) -> str:
     return "RUNNING" if seen.run.running or seen.started_at_ms is not None else "CREATED"
 
 
-def _log(group: str, stream: str, region: str) -> dict[str, Any]:
-    return {"LogDriver": "awslogs", "LogOptions": {"awslogs-group": group, "awslogs-region": region, "awslogs-stream": stream}}
+def _log(of: Launch | TaskContainer, region: str) -> dict[str, Any]:
+    if of.log_driver:
+        return {"LogDriver": of.log_driver, **({"LogOptions": of.log_options} if of.log_options else {})}
+    options = {"awslogs-group": of.log_group, "awslogs-region": region, "awslogs-stream": of.log_stream}
+    return {"LogDriver": "awslogs", "LogOptions": options}
 
 
 def _stamp(at_ms: int) -> str:

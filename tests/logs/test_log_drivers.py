@@ -1,0 +1,154 @@
+"""The log drivers of jobs, on a real service: awslogs is the default, json-file keeps files, none keeps nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from yard import Yard, until
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
+    yard = Yard(tmp_path_factory.mktemp("drivers") / "data", "--vcpus", "4", "--memory-mib", "4096").start()
+    try:
+        yard.environment_of("ce")
+        yard.queue_of("queue", "ce")
+        yield yard
+    finally:
+        yard.down()
+
+
+def container(script: str, driver: str, **options: str) -> dict[str, Any]:
+    return {
+        "image": "busybox",
+        "command": ["sh", "-c", script],
+        "resourceRequirements": [{"type": "VCPU", "value": "1"}, {"type": "MEMORY", "value": "64"}],
+        "logConfiguration": {"logDriver": driver, **({"options": options} if options else {})},
+    }
+
+
+def submitted(yard: Yard, name: str, properties: dict[str, Any], **more: Any) -> str:
+    yard.batch.register_job_definition(jobDefinitionName=name, type="container", containerProperties=properties, **more)
+    return yard.submit(name)
+
+
+def streams(yard: Yard) -> list[str]:
+    try:
+        return [s["logStreamName"] for s in yard.client("logs").describe_log_streams(logGroupName="/aws/batch/job")["logStreams"]]
+    except ClientError:
+        return []
+
+
+def test_json_file_keeps_a_file_on_the_node_which_batchyard_logs_reads(service: Yard) -> None:
+    script = "echo attempt $AWS_BATCH_JOB_ATTEMPT; echo aside >&2; [ $AWS_BATCH_JOB_ATTEMPT = 2 ]"
+    job_id = submitted(
+        service, "filed", container(script, "json-file", **{"max-size": "10m", "max-file": "2"}), retryStrategy={"attempts": 2}
+    )
+    job = service.until(job_id)
+    assert job["status"] == "SUCCEEDED"
+    assert job["container"]["logConfiguration"] == {"logDriver": "json-file", "options": {"max-size": "10m", "max-file": "2"}}
+    assert "logStreamName" not in job["container"]
+    assert all("logStreamName" not in attempt["container"] for attempt in job["attempts"])
+    assert not [name for name in streams(service) if name.startswith("filed/")]
+    where = ("--data", str(service.data))
+    assert service.cli("logs", job_id, *where).stdout.splitlines() == ["attempt 2", "aside"]
+    assert service.cli("logs", job_id, "--attempt", "1", *where).stdout.splitlines() == ["attempt 1", "aside"]
+    shown = json.loads(service.cli("logs", job_id, "--json", *where).stdout)
+    assert [event["message"] for event in shown["events"]] == ["attempt 2", "aside"]
+    attempt = job["attempts"][1]["container"]["taskArn"].rpartition("/")[2]
+    (first, _) = (service.data / "json-logs" / f"{attempt}.json").read_text().splitlines()
+    assert json.loads(first)["log"] == "attempt 2\n"
+    assert (service.data / "json-logs").stat().st_mode & 0o077 == 0
+    missing = service.cli("logs", job_id, "--attempt", "7", *where, check=False)
+    assert missing.returncode == 1
+    assert "has no log of an attempt 7" in missing.stderr
+
+
+def test_a_file_is_followed_while_the_job_writes(service: Yard) -> None:
+    job_id = submitted(service, "talking", container("for n in 1 2 3 4; do echo $n; sleep 0.4; done", "json-file"))
+    service.until(job_id, "RUNNING")
+    assert service.cli("logs", "--follow", job_id, "--data", str(service.data)).stdout.splitlines() == ["1", "2", "3", "4"]
+
+
+def test_a_file_is_bounded_by_its_options(service: Yard) -> None:
+    job_id = submitted(service, "bounded", container("seq 20000", "json-file", **{"max-size": "64k", "max-file": "2"}))
+    job = service.until(job_id)
+    attempt = job["container"]["taskArn"].rpartition("/")[2]
+    sizes = [path.stat().st_size for path in (service.data / "json-logs").glob(f"{attempt}.json*")]
+    assert len(sizes) == 2
+    assert max(sizes) <= 65_536
+    lines = service.cli("logs", job_id, "--data", str(service.data)).stdout.splitlines()
+    assert lines == [str(number) for number in range(20_001 - len(lines), 20_001)]
+
+
+def test_none_keeps_nothing(service: Yard) -> None:
+    job_id = submitted(service, "silent", container("seq 100000; echo $ECS_CONTAINER_METADATA_URI_V4; exit 3", "none"))
+    job = service.until(job_id)
+    assert job["container"]["exitCode"] == 3
+    assert "logStreamName" not in job["container"]
+    assert "logStreamName" not in job["attempts"][0]["container"]
+    assert not [name for name in streams(service) if name.startswith("silent/")]
+    attempt = job["container"]["taskArn"].rpartition("/")[2]
+    assert not list((service.data / "json-logs").glob(f"{attempt}*")) if (service.data / "json-logs").is_dir() else True
+    told = service.cli("logs", job_id, "--data", str(service.data), check=False)
+    assert told.returncode == 2
+    assert "has the log driver none: what it writes is not kept" in told.stderr
+
+
+def test_each_container_of_a_task_has_its_own_driver(service: Yard) -> None:
+    parts = [
+        {"name": "stream", **container("echo to a stream; sleep 0.5", "awslogs")},
+        {"name": "file", "essential": False, **container("echo to a file", "json-file")},
+        {"name": "nothing", "essential": False, **container("echo to nobody", "none")},
+    ]
+    ecs = {"taskProperties": [{"containers": parts}]}
+    service.batch.register_job_definition(jobDefinitionName="mixed", type="container", ecsProperties=ecs)
+    job = service.until(service.submit("mixed"))
+    shown = {c["name"]: c for c in job["ecsProperties"]["taskProperties"][0]["containers"]}
+    assert ["logStreamName" in shown[name] for name in ("stream", "file", "nothing")] == [True, False, False]
+    named = {c["name"]: c for c in job["attempts"][0]["taskProperties"][0]["containers"]}
+    assert ["logStreamName" in named[name] for name in ("stream", "file", "nothing")] == [True, False, False]
+    where = ("--data", str(service.data))
+    assert service.cli("logs", job["jobId"], "--container", "stream", *where).stdout == "to a stream\n"
+    assert service.cli("logs", job["jobId"], "--container", "file", *where).stdout == "to a file\n"
+    assert service.cli("logs", job["jobId"], "--container", "nothing", *where, check=False).returncode == 2
+
+
+def test_what_a_node_says_of_a_start_that_failed_stands_in_the_file(service: Yard) -> None:
+    properties = {**container("", "json-file"), "command": ["/nowhere/to/be/found"]}
+    job = service.until(submitted(service, "unstartable", properties))
+    assert job["status"] == "FAILED"
+    assert "CannotStartContainerError" in service.cli("logs", job["jobId"], "--data", str(service.data)).stdout
+
+
+@pytest.mark.parametrize(
+    ("driver", "options", "words"),
+    [
+        ("syslog", {}, "logDriver syslog is not available in this version of Batchyard"),
+        ("splunk", {}, "logDriver splunk is not available in this version of Batchyard"),
+        ("paper", {}, "logDriver paper is not valid. Valid values here are: awslogs, json-file, none."),
+        ("json-file", {"awslogs-group": "g"}, "awslogs-group has no effect with json-file. Known are: max-size, max-file"),
+        ("json-file", {"max-size": "many"}, "max-size 'many' is not valid. A size looks like 512k, 10m or 1g"),
+        ("json-file", {"max-file": "0"}, "max-file '0' is not valid"),
+        ("none", {"max-size": "10m"}, "max-size has no effect with none. It has no options."),
+    ],
+)
+def test_what_a_driver_cannot_do_is_refused_at_registration(service: Yard, driver: str, options: dict[str, str], words: str) -> None:
+    with pytest.raises(ClientError, match="logConfiguration") as refused:
+        submitted(service, "refused", container("true", driver, **options))
+    assert words in str(refused.value)
+
+
+def test_files_of_forgotten_attempts_are_nobodys(service: Yard, tmp_path: Path) -> None:
+    job_id = submitted(service, "gone", container("echo here", "json-file"))
+    job = service.until(job_id)
+    attempt = job["container"]["taskArn"].rpartition("/")[2]
+    until(lambda: (service.data / "json-logs" / f"{attempt}.json").exists() or None, "its file")
+    (service.data / "json-logs" / f"{attempt}.json").unlink()
+    assert service.cli("logs", job_id, "--data", str(service.data)).stdout == ""
