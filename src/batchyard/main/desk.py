@@ -21,6 +21,7 @@ from batchyard.services import Caller, foundations
 from batchyard.services.announcing.announcer import Announcer
 from batchyard.services.lambda_functions.events import Functions
 from batchyard.services.s3.deliveries import LogDeliveries
+from batchyard.store.json_logs import FOLDER
 from batchyard.store.logs_store import LogStore
 from batchyard.store.objects import ObjectStore
 from batchyard.store.sealing import Sealer
@@ -62,7 +63,6 @@ class ServerDesk:
     announcer: Announcer
     waiters: Waiters
     functions: Functions
-    json_logs: Path  # what jobs with the driver json-file wrote
     end_node: bool = False
     prepared: dict[str, Any] = field(default_factory=dict)
     buckets: dict[str, Bucket] = field(default_factory=dict)
@@ -76,6 +76,11 @@ class ServerDesk:
 
     def __post_init__(self) -> None:
         self.log_deliveries = LogDeliveries(self.objects)
+
+    @property
+    def json_logs(self) -> Path:
+        """Where the node keeps what jobs with the log driver json-file wrote: beside the log streams."""
+        return self.logs.root.parent / FOLDER
 
     @property
     def stacks(self) -> Stacks:
