@@ -7,6 +7,7 @@ import os
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from hashlib import sha256
 from pathlib import Path
 
 import ground
@@ -15,6 +16,7 @@ import pytest
 from batchyard.compute.local import sweep
 from batchyard.compute.local.subvolume_ground import Subvolumes
 from batchyard.scratch import subvolumes
+from batchyard.scratch.btrfs import BtrfsLoop
 from batchyard.scratch.policy import MIB
 from batchyard.scratch.subvolumes import FULL, SIMPLE, Groups
 
@@ -198,3 +200,30 @@ def test_making_one_twice_names_the_path(groups: Groups) -> None:
     with pytest.raises(FileExistsError) as raised:
         made.make(path)
     assert raised.value.filename == path
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_limits_and_counts_outlive_growing_and_giving_back(mode: int) -> None:
+    """Data is moved to another device under the quota: what is held stays the same, and so does the limit."""
+    with ground.plot() as plot:
+        plot.root.chmod(0o711)
+        disks = BtrfsLoop(plot.store, plot.mount, 160 * MIB, patience_s=5)
+        try:
+            disks.ensure()
+            groups = Groups(str(plot.mount))
+            groups.enable((mode,))
+            made, path = a_place(groups)
+            made.limit(path, 300 * MIB)
+            disks.grow(320 * MIB)
+            assert write(f"{path}/home/file", 200) == ""
+            content = sha256(Path(path, "home", "file").read_bytes()).digest()
+            disks.grow(320 * MIB)
+            disks.shrink(1)
+            assert sha256(Path(path, "home", "file").read_bytes()).digest() == content
+            groups.commit_soon()
+            assert made.used_bytes(path) == pytest.approx(200 * MIB, rel=0.02)
+            assert not groups.is_unsure
+            assert "Disk quota exceeded" in write(f"{path}/home/more", 150)
+        finally:
+            disks.retire()
+            disks.close()
