@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchyard.compute.local.scratch_shares import GRAIN_BYTES, Tenant, limits, usable_bytes
+from batchyard.compute.local.scratch_shares import GRAIN_BYTES, Tenant, limits, promisable_bytes, usable_bytes
 
 GIB = 1024**3
 VCPUS = st.sampled_from([0.0, 0.25, 0.5, 1, 2, 3, 4, 8, 16])
@@ -84,3 +84,9 @@ def test_more_than_there_is_was_promised_so_the_others_keep_what_they_hold() -> 
 def test_volumes_hold_less_than_their_bytes() -> None:
     assert usable_bytes("directory", GIB) == GIB
     assert usable_bytes("loop-btrfs", GIB) < usable_bytes("loop-xfs", GIB) < GIB
+
+
+@given(st.integers(1 * GIB, 4000 * GIB))
+def test_whatever_is_promised_there_is_something_left_for_those_without_a_promise(room: int) -> None:
+    due = limits(room, 4, {"tagged": Tenant(3, promisable_bytes(room)), "other": Tenant(1)})
+    assert due["other"] >= room * 0.04

@@ -226,7 +226,7 @@ def test_the_words_for_a_job_that_asks_for_more_than_there_is_are_ours_and_not_o
     assert reasons.aws_words(yard, queue, job.spec.needs) == "" == reasons.head_words(yard, queue, job.spec.needs)
     assert reasons.own_words(yard, queue, job.spec.needs) == (
         "MISCONFIGURATION:BATCHYARD_SCRATCH_SPACE - The job asks for 250.5 GiB of scratch space (tag batchyard:scratch-gib), and this"
-        " machine has 100 GiB in all. Ask for at most 100 GiB, or start the server with --scratch-gib 251 or more."
+        " machine has 100 GiB in all. Ask for at most 100 GiB, or start the server with --scratch-gib 279 or more."
     )
     assert reasons.own_words(yard, queue, Resources(1000, 10, 0, 1 << 30)) == "", "it would not fit anyhow, and AWS has words for that"
     assert reasons.own_words(yard, queue, Resources(1, 10, 0, 10)) == ""

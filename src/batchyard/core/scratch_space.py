@@ -24,6 +24,7 @@ TOO_MUCH = (
     "MISCONFIGURATION:BATCHYARD_SCRATCH_SPACE - The job asks for {asked} of scratch space (tag {tag}), and this machine has {has} in all."
     " Ask for at most {most}, or start the server with --scratch-gib {enough} or more."
 )
+_NOT_PROMISED = 0.1  # of --scratch-gib, at most: what file systems need themselves, and what is left to jobs without a promise
 
 
 class ScratchView(Protocol):
@@ -164,7 +165,7 @@ def _at_most(mib: int) -> str:
 
 
 def _at_least(mib: int) -> int:
-    return math.ceil(mib / 1024)
+    return math.ceil(mib / 1024 / (1 - _NOT_PROMISED))
 
 
 def _decimals(thousandths: int) -> str:

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 GRAIN_BYTES = 1024 * 1024  # shares are whole MiB, so that they do not change for nothing
 _OVERHEAD = {"btrfs": 0.05, "xfs": 0.02}  # of their volumes: checksums, directories, what is too little for a chunk
+_NOT_PROMISED = 0.05
 LEAST_VCPUS = 0.0625  # a container of a pod may ask for none
 
 
@@ -29,6 +30,11 @@ class Tenant(NamedTuple):
 def usable_bytes(kind: str, cap_bytes: int) -> int:
     """What jobs can write on volumes of so many bytes together: `kind` is the back end's name ("loop-btrfs", "loop-xfs", "directory")."""
     return int(cap_bytes * (1 - _OVERHEAD.get(kind.rpartition("-")[2], 0.0)))
+
+
+def promisable_bytes(room_bytes: int) -> int:
+    """What of it may be promised. The rest is for those without a promise: with no room at all, none of them could even begin."""
+    return int(room_bytes * (1 - _NOT_PROMISED))
 
 
 def limits(room_bytes: int, vcpus: float, tenants: Mapping[str, Tenant]) -> dict[str, int]:

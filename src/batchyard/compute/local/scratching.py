@@ -22,7 +22,7 @@ from msgspec import Struct
 
 from batchyard.compute.local import host, knobs
 from batchyard.compute.local.loop import Loop, boot_s, wall_ms
-from batchyard.compute.local.scratch_shares import usable_bytes
+from batchyard.compute.local.scratch_shares import promisable_bytes, usable_bytes
 from batchyard.model.messages import ScratchSeen
 from batchyard.scratch.watching import FAILED, MOUNTED, RETIRE, STATUS, Orders, Status
 
@@ -321,13 +321,13 @@ class Scratching:
         return self._status.why_not
 
     def _capacity_bytes(self) -> int:
-        """As far as it can grow: what is set, or what the disk below a plain directory has."""
+        """What can be promised as far as it can grow: of what is set, or of what the disk below a plain directory has."""
         if self.kind != DIRECTORY:
-            return self.room_bytes
+            return promisable_bytes(self.room_bytes)
         with contextlib.suppress(OSError):
             below = os.statvfs(self._work)
             free = below.f_bavail * below.f_frsize + self._promised_bytes()
-            return min(self._wanted.cap_bytes, free) if self._wanted.cap_bytes else free
+            return promisable_bytes(min(self._wanted.cap_bytes, free) if self._wanted.cap_bytes else free)
         return 0
 
     def _changed(self) -> None:
