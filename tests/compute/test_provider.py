@@ -18,6 +18,7 @@ from batchyard.model.messages import (
     InstanceUp,
     NoticeInstance,
     ProviderBack,
+    ScratchSeen,
     StartInstance,
     StopAttempt,
     StopInstance,
@@ -46,6 +47,16 @@ async def test_an_instance_comes_up_and_goes(rig: Rig) -> None:
     rig.provider.carry_out([StopInstance("i-1")])
     await rig.until(lambda: rig.of(InstanceGone, instance="i-1"))
     assert (await rig.connect()).instances == ()
+
+
+@pytest.mark.parametrize("rig", ["scripted"], indirect=True)
+async def test_the_scratch_space_is_told_after_each_connection(rig: Rig) -> None:
+    for _ in range(2):
+        await rig.connect()
+        await rig.until(lambda: rig.of(ScratchSeen, provider=rig.provider.name))
+        seen = rig.of(ScratchSeen)[-1]
+        assert seen.is_healthy and not seen.why_not
+        assert 0 <= seen.unpromised_mib <= seen.capacity_mib
 
 
 async def test_effects_on_instances_may_be_repeated(rig: Rig) -> None:

@@ -91,7 +91,7 @@ def test_what_a_head_waits_for_is_kept_from_queues_behind_it() -> None:
     ask(yard, 60)
     ask(yard, 5, "low")
     made = plan(yard, NOW, OPEN)
-    assert placed(made) == [] and made.scratch_kept == {"local": "q"}
+    assert placed(made) == [] and made.scratch_kept["local"][0] == ("q", 60 * GIB)
 
 
 def test_a_head_without_room_keeps_what_it_asks_for_and_no_more() -> None:
@@ -113,6 +113,17 @@ def test_nothing_is_kept_for_one_that_cannot_start_as_things_are() -> None:
     ask(yard, 80)
     for rules in (OPEN, AWS):
         assert placed(plan(yard, NOW, rules)) == ["q-0"]
+
+
+def test_nothing_is_kept_for_one_that_only_waits_to_be_lent_room() -> None:
+    """It may wait for ever, and would keep others from starting for as long."""
+    yard = a_yard(100)
+    yard.environment("own", max_vcpus=0)
+    yard.environment("lends")
+    yard.queue("borrower", ["own", "lends"], priority=5, spill_idle=True)
+    ask(yard, 80, "borrower")
+    ask(yard, 80)
+    assert placed(plan(yard, NOW, OPEN)) == ["q-0"]
 
 
 def test_more_than_there_is_lets_others_pass_in_profile_open_and_blocks_in_profile_aws() -> None:

@@ -14,6 +14,7 @@ from click.testing import CliRunner
 from msgspec.structs import replace
 
 from batchyard.core import fairshare, lifecycle
+from batchyard.core.scratch_space import Promises
 from batchyard.engine.engine import Engine
 from batchyard.engine.reports import Observer
 from batchyard.engine.shares import Shares
@@ -135,6 +136,16 @@ def mute(end: ContainerEnd) -> ContainerEnd:
     return replace(end, reason="", oom=False)
 
 
+def lavish(promises: Promises, environment: Any, mib: int) -> None:
+    """What one job is promised is promised to the next one too."""
+
+
+def reckless(promises: Promises, environment: Any, mib: int) -> bool:
+    """Nobody asks whether the scratch space is healthy."""
+    seen = promises._look(environment.provider)
+    return seen is None or mib <= promises._left_mib[environment.provider]
+
+
 INDEX_ATTEMPT, STAGE, READY, DECIDE = Yard._index_attempt, Store.stage, Yard.ready, Engine.decide
 ADVANCE, HOLD = lifecycle.advance, Shares._hold
 
@@ -151,6 +162,8 @@ ADVANCE, HOLD = lifecycle.advance, Shares._hold
         ("batchyard.engine.shares.Shares.restore", oblivious),
         ("batchyard.engine.shares.Shares._hold", one_sided),
         ("batchyard.core.scheduling.fairshare.allowance", generous),
+        ("batchyard.core.scratch_space.Promises.take", lavish),
+        ("batchyard.core.scratch_space.Promises.offers", reckless),
         ("batchyard.core.lifecycle.advance", endless),
         ("batchyard.core.lifecycle._container_end", mute),
     ],

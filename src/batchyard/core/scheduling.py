@@ -13,12 +13,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
+from msgspec.structs import replace
+
 from batchyard.core import fairshare, gangs, packing, scaling
 from batchyard.core.consumables import Stock
-from batchyard.core.growth import StartWish
+from batchyard.core.growth import StartWish, scalable
 from batchyard.core.growth import is_open as is_open
 from batchyard.core.scaling import Unplaced
-from batchyard.core.scratch_space import Promises
+from batchyard.core.scratch_space import Kept, Promises
 from batchyard.model.capacity import Environment, Instance, InstanceState, Platform, Queue, Resources
 from batchyard.model.consumable import Wants
 from batchyard.model.job import Specification
@@ -43,7 +45,7 @@ class Plan:
     placements: list[tuple[Waiting, str]] = field(default_factory=list)
     gangs: list[tuple[Waiting, tuple[str, ...]]] = field(default_factory=list)  # multi-node jobs, with an instance for each node
     kept: dict[str, str] = field(default_factory=dict)  # instance -> the queue whose blocked multi-node job keeps its room
-    scratch_kept: dict[str, str] = field(default_factory=dict)  # provider -> the queue whose blocked job keeps scratch space
+    scratch_kept: dict[str, list[Kept]] = field(default_factory=dict)  # provider -> scratch space that blocked jobs keep
     starts: list[StartWish] = field(default_factory=list)
     stops: list[str] = field(default_factory=list)  # idle instances: at once, without notice
     reclaims: list[str] = field(default_factory=list)  # Spot instances with work on them: with notice
@@ -158,8 +160,12 @@ def _stop_at(
 
 
 def _could_start(view: YardView, queue: Queue, spec: Specification) -> bool:
-    """Whether it could, if nothing else ran."""
-    return gangs.environment_of(view, queue, spec) is not None if spec.nodes else scaling.is_possible(view, queue, spec.needs)
+    """Whether it could, if nothing else ran, where instances are started for it: one that only waits to be lent room may wait for ever."""
+    scaled = scalable(view, queue)
+    if spec.nodes:
+        environment = gangs.environment_of(view, queue, spec)
+        return environment is not None and environment.arn in scaled
+    return scaling.is_possible(view, replace(queue, environments=tuple(scaled)), spec.needs)
 
 
 def _behind(queue: Queue, waiting: Iterator[Waiting], stock: Stock, promises: Promises, left: float) -> Iterator[Waiting]:

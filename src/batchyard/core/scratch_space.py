@@ -11,8 +11,9 @@ queues that come after, so that their jobs cannot take it away piece by piece.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from typing import Protocol
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import takewhile
+from typing import NamedTuple, Protocol
 
 from batchyard.core.growth import is_open
 from batchyard.model.capacity import Environment, Queue, Scratch
@@ -38,14 +39,21 @@ class ScratchView(Protocol):
         ...
 
 
+class Kept(NamedTuple):
+    """What is kept for the head of a queue."""
+
+    queue: str  # ARN
+    mib: int
+
+
 class Promises:
-    """One cycle's view: `take` in the order in which jobs come. `kept` names, per provider, the queue for whose head some is kept."""
+    """One cycle's view: `take` in the order in which jobs come. `kept` says, per provider, for whose heads some is kept, in their order."""
 
     def __init__(self, view: ScratchView) -> None:
         self._view = view
         self._seen: dict[str, Scratch | None] = {}
         self._left_mib: dict[str, int] = {}
-        self.kept: dict[str, str] = {}
+        self.kept: dict[str, list[Kept]] = {}
 
     def offers(self, environment: Environment, mib: int) -> bool:
         """Whether a job that asks for so much (0: for nothing) may be placed there, as far as scratch space goes."""
@@ -80,7 +88,7 @@ class Promises:
             provider = environment.provider
             if self._look(provider) is not None and could_hold(self._view, provider, mib):
                 self._left_mib[provider] -= mib
-                self.kept.setdefault(provider, queue.arn)
+                self.kept.setdefault(provider, []).append(Kept(queue.arn, mib))
                 return
 
     def _look(self, provider: str) -> Scratch | None:
@@ -145,6 +153,25 @@ def is_short_now(view: ScratchView, queue: Queue, mib: int) -> bool:
     """Whether scratch space alone keeps such a job from every environment of the queue that is open."""
     there = list(_open(view, queue))
     return bool(there) and all(reason(view, environment, mib) is not None for environment in there)
+
+
+def kept_for_others(view: ScratchView, queue: Queue, mib: int, kept: Mapping[str, Sequence[Kept]]) -> str:
+    """For a job that would find scratch space if none were kept for heads of queues that come before: for whom how much is; else ""."""
+    said = ""
+    for environment in _open(view, queue) if mib else ():
+        seen = view.scratch(environment.provider)
+        before = list(takewhile(lambda one: one.queue != queue.arn, kept.get(environment.provider, ())))
+        kept_mib = sum(one.mib for one in before)
+        if seen is None or not seen.is_healthy or mib > seen.free_mib:
+            continue
+        if mib <= seen.free_mib - kept_mib:
+            return ""
+        names = ", ".join(one.queue.rpartition("/")[2] for one in before)
+        heads = "the job" if len(before) == 1 else "the jobs"
+        said = (
+            said or f"of {gib(seen.free_mib)} of scratch space that are free, {gib(kept_mib)} are kept for {heads} at the head of {names}"
+        )
+    return said
 
 
 def too_much(view: ScratchView, environments: list[Environment], mib: int) -> str:

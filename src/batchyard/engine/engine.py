@@ -19,6 +19,7 @@ from msgspec.structs import replace
 from batchyard.core import lifecycle, reclaiming, scheduling, time_limits
 from batchyard.core.growth import StartWish
 from batchyard.core.scheduling import Rules
+from batchyard.core.scratch_space import Kept
 from batchyard.engine import arrays, dispatch, forgetting
 from batchyard.engine.gangs import Gangs
 from batchyard.engine.noting import Noting
@@ -87,7 +88,7 @@ class Engine:
         self.touched_gangs: set[str] = set()
         self.blocked: dict[str, str] = {}
         self.kept: dict[str, str] = {}  # instance -> queue: see `scheduling.Plan`
-        self.scratch_kept: dict[str, str] = {}  # provider -> queue: the same
+        self.scratch_kept: dict[str, list[Kept]] = {}  # by provider: the same
         self.last_left_ms: dict[str, int] = {}  # queue -> when a job last left its front
         self.dirty = True
         self._wake_at_ms: int | None = None

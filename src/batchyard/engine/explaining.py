@@ -8,7 +8,7 @@ from batchyard.core import consumables, gang_reasons, gangs, reasons, scratch_sp
 from batchyard.core.dependencies import is_sequential
 from batchyard.engine.engine import Engine
 from batchyard.model.capacity import Queue
-from batchyard.model.job import DependencyKind, Job, Specification, Status, child_id
+from batchyard.model.job import DependencyKind, Job, Specification, Status, child_id, split_child
 from batchyard.model.view import Explanation, Reason
 
 Find = Callable[[str], tuple[Job, Specification] | None]
@@ -101,23 +101,24 @@ class Explainer:
         kept = reasons.kept_for_others(yard, queue, needs.vcpus)
         if kept is not None and reasons.is_possible(yard, queue, needs):
             return kept.shortfall, (kept,)
-        is_short = scratch_space.is_short_now(yard, queue, needs.scratch_mib)
+        turn = scratch_space.kept_for_others(yard, queue, needs.scratch_mib, self._engine.scratch_kept)
+        is_short = bool(turn) or scratch_space.is_short_now(yard, queue, needs.scratch_mib)
         starting = None if is_short else reasons.starting_instance(yard, queue, needs)
         if starting is not None:
             return f"waits for instance {starting.id}, which is starting", ()
         head = self._engine.blocked.get(queue.arn)
-        if head is not None and head != job_id and reasons.is_possible(yard, queue, needs):
+        if head is not None and job_id not in (head, split_child(head)[0]) and reasons.is_possible(yard, queue, needs):
             found = self._find(head)
             behind = self._behind(queue, spec, head)
             if found is not None and not self._could_run(queue, found[1]):
                 return f"{behind} and cannot run as things are: `batchyard explain {head}` says why", ()
             return f"{behind} and finds no room yet", reasons.per_environment(yard, queue, needs)
+        if turn:
+            return f"waits its turn: {turn}", ()
         why = reasons.per_environment(yard, queue, needs)
         if not why and spec.consumables:
             names = ", ".join(want.resource.rpartition("/")[2] for want in spec.consumables)
             return f"waits its turn: what is free of {names} is kept for jobs before it", ()
-        if not why and needs.scratch_mib and self._engine.scratch_kept:
-            return f"waits its turn: {self._kept_scratch()}", ()
         if not why:
             is_kept = any(yard.instances[id].environment in queue.environments for id in self._engine.kept if id in yard.instances)
             return "waits: the room that is free is kept for the nodes of a job that comes first" if is_kept else "is about to start", ()
@@ -136,15 +137,12 @@ class Explainer:
                 return kept.shortfall, (kept,)
             if head is not None and head != job_id:
                 return self._behind(queue, spec, head), why
-        if not why and spec.scratch_mib and self._engine.scratch_kept:
-            return f"waits its turn: {self._kept_scratch()}", ()
+            turn = scratch_space.kept_for_others(yard, queue, spec.scratch_mib, self._engine.scratch_kept)
+            if turn:
+                return f"waits its turn: {turn}", ()
         if not why:
             return "waits its turn" if spec.consumables else "is about to start", ()
         return f"needs room for {spec.num_nodes} nodes at once: " + "; ".join(f"{r.environment}: {r.shortfall}" for r in why), why
-
-    def _kept_scratch(self) -> str:
-        names = ", ".join(sorted(arn.rpartition("/")[2] for arn in set(self._engine.scratch_kept.values())))
-        return f"scratch space that is free is kept for the job at the head of queue {names}"
 
     def _behind(self, queue: Queue, spec: Specification, head: str) -> str:
         """That a job waits behind the head of its queue, and if that is of another share, why that share comes first."""

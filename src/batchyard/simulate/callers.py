@@ -14,7 +14,7 @@ from batchyard.model.capacity import Resources
 from batchyard.model.consumable import Consumption, Wants
 from batchyard.model.job import Dependency, DependencyKind, RetryRule, Specification, Status, child_id, node_id
 from batchyard.model.requests import Cancel, EndAll, Forget, Reclaim, Request, Submit, TagJob, Terminate
-from batchyard.simulate import edits, gangs, sharing
+from batchyard.simulate import edits, gangs, scratch, sharing
 from batchyard.simulate.edits import ACCOUNT, BATCH, REGION
 from batchyard.simulate.scenario import Scenario
 from batchyard.simulate.world import FalseWorld
@@ -52,6 +52,7 @@ class Callers:
         self.acknowledged: set[str] = set()
         self._random = Random(f"callers {seed}")
         self._forms = Random(f"forms {seed}")
+        self._disks = Random(f"disks {seed}")
         self._work = scenario.workload
         self._machine = scenario.machine
         self._world = world
@@ -127,6 +128,8 @@ class Callers:
             spec = replace(spec, nodes=nodes, main_node=main)
         if not is_gang and self._forms.random() < self._work.several:
             spec = replace(spec, form="ecs", effective=TASK)
+        if self._disks.random() < self._work.scratch:
+            spec = scratch.asking(spec, self._disks.choice(scratch.SIZES_MIB))
         self.submitted[spec.id] = spec
         wrong = WRONG if dice() < 0.02 else ""
         return Submit(spec, _settled(read, depends_on), wrong)

@@ -18,6 +18,7 @@ from batchyard.model.job import Attempt, DependencyKind, Job, Specification, Sta
 from batchyard.model.view import Waiting
 from batchyard.simulate import gangs, sharing
 from batchyard.simulate.chance import require
+from batchyard.simulate.scratch import Promised, keeps_waiting
 
 S = Status
 
@@ -30,6 +31,7 @@ class Watch:
         self._past: dict[str, tuple[Job, Specification]] = {}
         self.forgotten: set[str] = set()  # jobs, with all that belongs to them; also those of turns that may not have been written
         self._host = host
+        self._promised = Promised()
 
     def before_write(self, engine: Engine, turn: Turn) -> None:
         """What a turn forgets is remembered here; it may come to be written or not."""
@@ -47,6 +49,7 @@ class Watch:
         self._books(engine)
         self._capacity(engine, turn)
         _sums(engine)
+        self._promised.check(engine)
         sharing.check_held(engine)
         now_placed = (arn for job, arn in turn.changes.jobs.values() if job.current is not None and job.current.placed_at_ms == now_ms)
         sharing.check_kept(engine, set(now_placed))
@@ -69,6 +72,7 @@ class Watch:
 
     def after_rebuild(self, engine: Engine, acknowledged: set[str]) -> None:
         """The working set has been read anew, or a run is over: everything is compared with the store."""
+        self._promised.note(engine)
         live = engine.store.load()
         ledger = engine.ledger
         require({j.id: j for j in live.jobs} == ledger.jobs, "the store and the ledger hold other jobs")
@@ -244,7 +248,7 @@ def _order(engine: Engine, queue: Queue, turn: Turn, now_ms: int) -> None:
         first = next((w for w, name in zip(ready, names, strict=True) if name == engine.blocked.get(queue.arn)), None)
         require(first is not None, f"nobody blocks {queue.name}, and there are jobs that could start")
         assert first is not None
-    if first.spec.vcpus > left or queue.spill_idle:
+    if first.spec.vcpus > left or queue.spill_idle or keeps_waiting(engine, queue, first.spec):
         return
     if first.spec.nodes:
         require(not gangs.could_start(engine, queue, first), f"{first.job_id} waits although there is room for all its nodes")

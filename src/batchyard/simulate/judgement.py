@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from batchyard.core import gangs as core_gangs
 from batchyard.core import growth, reclaiming, retries
 from batchyard.core.lifecycle import CHILD_FAILED, DEPENDENT_FAILED, TIMED_OUT
+from batchyard.core.scratch_space import could_hold
 from batchyard.engine.engine import Engine
 from batchyard.engine.reader import EngineReader
 from batchyard.model.capacity import Health, InstanceState
@@ -75,6 +76,7 @@ def _is_hopeless(engine: Engine, spec: Specification) -> bool:
         chosen = core_gangs.environment_of(engine.yard, queue, spec)
         return chosen is None or chosen.arn not in scaled
     environments = [engine.yard.environments[arn] for arn in scaled]
+    environments = [e for e in environments if could_hold(engine.yard, e.provider, spec.needs.scratch_mib)]
     return all(reclaiming.least_room(engine.yard, environment, spec.needs) is None for environment in environments)
 
 

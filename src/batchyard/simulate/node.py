@@ -29,6 +29,7 @@ from batchyard.model.messages import (
 from batchyard.model.task import ContainerEnd
 from batchyard.simulate.chance import Chance, require
 from batchyard.simulate.scenario import Scenario
+from batchyard.simulate.scratch import FalseScratch
 
 LATENCY_MS = 15  # at most, each way
 LATE_MS = 90_000
@@ -69,6 +70,7 @@ class FalseNode:
         self._work = scenario.workload
         self._chance = chance
         self._random = Random(f"node {seed}")
+        self.scratch = FalseScratch(seed, scenario.machine.scratch_gib * 1024)
         self._generation = 0
         self._starting: dict[str, Resources | None] = {}  # None: does not answer
         self._gone: set[str] = set()  # instances that were reported gone: they do not come back under their ids
@@ -246,6 +248,8 @@ class FalseNode:
         self.attempts[launch.attempt] = Running(launch)
         self._live_jobs[launch.job_id] = launch.attempt
         held = _sum(self.attempts[name].launch.needs for name in self._on(launch.instance))
+        promised_mib = sum(attempt.launch.needs.scratch_mib for attempt in self.attempts.values())
+        require(promised_mib <= self.scratch.whole_mib, f"{promised_mib} MiB of scratch space are promised of {self.scratch.whole_mib}")
         require(held.fits(self.instances[launch.instance]), f"{launch.instance} has {self.instances[launch.instance]} and holds {held}")
 
     def _begin(self, name: str, now_ms: int) -> None:
@@ -305,6 +309,7 @@ class FalseNode:
         self._line = Connection(now_ms + self._random.choice((0, 0, 500, 5000)))
         held = (*self.attempts, *self._outcomes)
         self._report(ProviderBack("local", f"node-{self._generation}", (*self.instances, *self._starting), held, now_ms), "", now_ms)
+        self.tell_scratch(now_ms)
         for id in self.instances:
             self._report(InstanceUp(id, now_ms), id, now_ms)
         for name, attempt in self.attempts.items():
@@ -312,6 +317,10 @@ class FalseNode:
                 self._report(AttemptStarted(name, attempt.started_at_ms), name, now_ms)
         for name, ended in self._outcomes.items():
             self._report(ended, name, now_ms)
+
+    def tell_scratch(self, now_ms: int) -> None:
+        """The state of the scratch space: in order, for the engine goes by what came last."""
+        self._report(self.scratch.seen(now_ms), "", now_ms)
 
     def _over(self, ended: AttemptEnded, now_ms: int) -> None:
         self._outcomes[ended.attempt] = ended

@@ -17,6 +17,7 @@ class Machine(Struct, frozen=True, forbid_unknown_fields=True):
 
     vcpus: float = 8
     memory_mib: int = 16384
+    scratch_gib: int = 64
     start_s: float = 2.0
     notice_s: float = 30.0
     idle_s: float = 20.0
@@ -38,6 +39,7 @@ class Workload(Struct, frozen=True, forbid_unknown_fields=True):
     not_started: float = 0.03  # of attempts
     fair_share: float = 0.3  # of queues: with a scheduling policy
     consumables: float = 0.15  # of submissions: want licences or tokens
+    scratch: float = 0.15  # of submissions: ask for scratch space
     several: float = 0.2  # of submissions: tasks of two containers
     gangs: float = 0.1  # of submissions: multi-node parallel jobs
     most_nodes: int = 4
@@ -66,6 +68,8 @@ class Faults(Struct, frozen=True, forbid_unknown_fields=True):
     node_restart: float = 0.0
     missing_attempt: float = 0.0
     reclaim_storm: float = 0.0
+    scratch_changed: float = 0.0
+    scratch_unwell: float = 0.0  # or well again
 
 
 KINDS: tuple[str, ...] = Faults.__struct_fields__

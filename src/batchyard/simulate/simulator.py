@@ -99,6 +99,7 @@ class Simulation:
             self._round()
             self._strike()
         self.chance.stop()
+        self.node.scratch.heal()
         self.node.connect(self.world.now)
         self._ask([edits.make_way()])
         self._settle()
@@ -252,6 +253,10 @@ class Simulation:
             self.node.restart(now)
         if any(a.started_at_ms is not None for a in self.node.attempts.values()) and self.chance_of("missing_attempt"):
             self.node.drop_attempt(now)
+        for kind, befall in (("scratch_changed", self.node.scratch.change), ("scratch_unwell", self.node.scratch.turn)):
+            if self.chance_of(kind):
+                befall()
+                self.node.tell_scratch(now)
         spot = [i.id for i in self.engine.ledger.instances.values() if i.spot and i.state is not InstanceState.STOPPING]
         if spot and self.chance_of("reclaim_storm"):
             self._ask([Reclaim(id, self._random.choice((None, 0, 2))) for id in spot])
