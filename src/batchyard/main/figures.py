@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from batchyard.engine.driver import Driver
+from batchyard.model.capacity import Scratch
 from batchyard.model.job import Status
 from batchyard.services.announcing.announcer import Announcer
 from batchyard.services.s3 import AccessLogs
@@ -43,6 +44,7 @@ class EngineFigures:
         for labels, total in sorted(rooms.items()):
             vcpus.add_metric(labels, total)
         yield vcpus
+        yield from _of_scratch(engine.yard.scratch("local"))
         seconds = "Time that turns have kept the loop: to decide, to write without the sync, to merge, to answer."
         yield CounterMetricFamily("batchyard_turn_seconds", seconds, value=self._driver.turn_s)
         yield CounterMetricFamily("batchyard_turns", "Turns of the engine.", value=engine.turns)
@@ -50,6 +52,21 @@ class EngineFigures:
         for kind, count in sorted(engine.observer.dropped.items()):
             dropped.add_metric((kind,), count)
         yield dropped
+
+
+def _of_scratch(scratch: Scratch | None) -> Iterator[Metric]:
+    """Without samples as long as nobody has said how much there is."""
+    from prometheus_client.core import GaugeMetricFamily
+
+    sizes = GaugeMetricFamily("batchyard_scratch_mib", "Scratch space of the machine.", labels=("kind",))
+    healthy = GaugeMetricFamily("batchyard_scratch_healthy", "Whether jobs may start on the scratch space of the machine.")
+    if scratch is not None:
+        sizes.add_metric(("capacity",), scratch.capacity_mib)
+        sizes.add_metric(("promised",), scratch.promised_mib)
+        sizes.add_metric(("unpromised",), scratch.unpromised_mib)
+        healthy.add_metric((), int(scratch.is_healthy))
+    yield sizes
+    yield healthy
 
 
 class LogFigures:

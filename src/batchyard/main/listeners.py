@@ -8,11 +8,13 @@ import os
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from batchyard.engine.engine import Engine
+from batchyard.engine.reader import EngineReader
 from batchyard.main.desk import ServerDesk
 from batchyard.main.settings import Settings
+from batchyard.services import usage
 from batchyard.services.announcing.announcer import Announcer
 from batchyard.services.announcing.listeners import Listener
 from batchyard.services.announcing.webhooks import webhook
@@ -60,9 +62,13 @@ def announcing_of(settings: Settings, engine: Engine, records: Shelf, sealer: Se
     shelf = Shelf(settings.data / "deliveries.db", engine.world.now_ms)
     senders = Senders(logs, secret, Submitter(shelf, authorize), Destinations(records, sealer, authorize))
 
+    def used(job_id: str) -> list[dict[str, Any]]:
+        found = EngineReader(engine).job(job_id)
+        return [usage.of_attempt(attempt) for attempt in found[0].attempts] if found is not None else []
+
     def find() -> Mapping[str, Listener]:
         of_rules, of_stacks = listeners_of_rules(records, senders), listeners_of_stacks(records, secret)
-        return {**webhooks, **of_rules, **of_stacks, **listeners_of_archives(logs, LogDeliveries(objects).put)}
+        return {**webhooks, **of_rules, **of_stacks, **listeners_of_archives(logs, LogDeliveries(objects).put, used)}
 
     announcer, loop = Announcer(engine, shelf, find, lambda: timers_of_rules(records)), asyncio.get_running_loop()
 

@@ -12,9 +12,8 @@ from batchyard.core import costing
 from batchyard.model.capacity import Scratch
 from batchyard.model.fault import Fault
 from batchyard.model.requests import EndAll, Reclaim
-from batchyard.model.task import ContainerEnd
 from batchyard.model.view import JobQuery
-from batchyard.services import Caller, Handler
+from batchyard.services import Caller, Handler, usage
 from batchyard.store import json_logs
 
 LONGEST_WAIT_S = 60
@@ -72,17 +71,17 @@ async def machine(desk: Any, caller: Caller, _params: dict[str, Any]) -> dict[st
     return {"vcpus": room.vcpus, "memoryMiB": room.memory_mib, "gpus": room.gpus, "scratch": _scratch(desk.read.scratch)}
 
 
-def _scratch(scratch: Scratch | None) -> dict[str, Any] | None:
-    """The machine's scratch space; None as long as its node has not said how much there is."""
-    if scratch is None:
-        return None
+def _scratch(scratch: Scratch | None) -> dict[str, Any]:
+    """The machine's scratch space. It is not known as long as the node has not said how much there is."""
+    known = scratch or Scratch(False, "", 0, 0, 0)
     return {
-        "isHealthy": scratch.is_healthy,
-        "whyNot": scratch.why_not,
-        "capacityMiB": scratch.capacity_mib,
-        "promisedMiB": scratch.promised_mib,
-        "unpromisedMiB": scratch.unpromised_mib,
-        "freeMiB": max(0, scratch.free_mib),
+        "isKnown": scratch is not None,
+        "isHealthy": known.is_healthy,
+        "whyNot": known.why_not,
+        "capacityMiB": known.capacity_mib,
+        "promisedMiB": known.promised_mib,
+        "unpromisedMiB": known.unpromised_mib,
+        "freeMiB": max(0, known.free_mib),
     }
 
 
@@ -116,26 +115,10 @@ async def cost(desk: Any, caller: Caller, params: dict[str, Any]) -> dict[str, A
                 "number": a.number,
                 "usd": costing.attempt_cost(a, now_ms),
                 "instance": a.instance,
-                "peakMemoryMiB": a.peak_memory_mib,
-                "cpuSeconds": a.cpu_s,
-                "readMiB": a.read_mib,
-                "writtenMiB": a.written_mib,
-                "diskPeakMiB": a.disk_peak_mib,
-                "containers": [_used_by(container) for container in a.containers],
+                **usage.of_attempt(a),
             }
             for a in attempts
         ],
-    }
-
-
-def _used_by(container: ContainerEnd) -> dict[str, Any]:
-    """What one container of a task used. What it held of the scratch space is known of its attempt only."""
-    return {
-        "name": container.name,
-        "peakMemoryMiB": container.peak_memory_mib,
-        "cpuSeconds": container.cpu_s,
-        "readMiB": container.read_mib,
-        "writtenMiB": container.written_mib,
     }
 
 

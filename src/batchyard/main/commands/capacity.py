@@ -108,7 +108,7 @@ def compute(client: Client, *, as_json: bool) -> None:
         table(columns, [_instance_row(instance) for instance in instances])
     elif environments:
         say("\nNo instances now.")
-    if scratch:
+    if scratch.get("isKnown"):
         heading("Scratch space")
         say(_scratch_line(scratch))
 

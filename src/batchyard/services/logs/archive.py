@@ -18,7 +18,7 @@ import re
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from itertools import chain
+from itertools import chain, zip_longest
 from typing import Any, NamedTuple
 
 from batchyard.core.tasks import LOG_GROUP, log_group_of, log_stream_of
@@ -42,6 +42,9 @@ _TIMES = ("createdAt", "startedAt", "stoppedAt")
 Put = Callable[[Namespace, str, str, str, Iterable[bytes], str], None]
 """(namespace, log group, bucket, key, content, its type): an object for the log group. Raises a Fault when the bucket does not take it."""
 
+Used = Callable[[str], Sequence[Mapping[str, Any]]]
+"""(job id): what each of its closed attempts used, oldest first, as `usage.of_attempt` has it; nothing of a job that is forgotten."""
+
 
 class _Output(NamedTuple):
     """A stream of an attempt."""
@@ -52,14 +55,14 @@ class _Output(NamedTuple):
     stream: str
 
 
-def listeners_of_archives(logs: LogStore, put: Put) -> Mapping[str, Listener]:
+def listeners_of_archives(logs: LogStore, put: Put, used: Used) -> Mapping[str, Listener]:
     """One listener for each log group that has an archive, by key."""
     found: dict[str, Listener] = {}
     for namespace, group in logs.book.tagged():
         place = _PLACE.fullmatch(group.tags.get(LOG_ARCHIVE.name, ""))
         if place is None:
             continue
-        archive = _Archive(logs, put, namespace, group.name, place["bucket"], (place["prefix"] or "").strip("/"))
+        archive = _Archive(logs, put, used, namespace, group.name, place["bucket"], (place["prefix"] or "").strip("/"))
         key = f"archive/{'/'.join(namespace)}/{group.name}"
         found[key] = Listener(key, archive.text_of, archive.send)
     return found
@@ -68,8 +71,9 @@ def listeners_of_archives(logs: LogStore, put: Put) -> Mapping[str, Listener]:
 class _Archive:
     """The archive of one log group."""
 
-    def __init__(self, logs: LogStore, put: Put, namespace: Namespace, group: str, bucket: str, prefix: str) -> None:
+    def __init__(self, logs: LogStore, put: Put, used: Used, namespace: Namespace, group: str, bucket: str, prefix: str) -> None:
         self._logs = logs
+        self._used = used
         self._namespace = namespace
         self._group = group
         self._bucket = bucket
@@ -88,7 +92,9 @@ class _Archive:
             return None
         last = outputs[-1].attempt if outputs else 0
         wanted = [output for output in outputs if is_final or output.attempt == last]
-        return json.dumps({"folder": self._folder(detail), "record": _record(detail), "outputs": wanted}, ensure_ascii=False)
+        return json.dumps(
+            {"folder": self._folder(detail), "record": _record(detail, self._used(detail["jobId"])), "outputs": wanted}, ensure_ascii=False
+        )
 
     def send(self, notices: Sequence[Notice]) -> int:
         """Put the files of each; how many were done. Raises `TryLater` when the bucket does not take them: an operator can mend that."""
@@ -165,28 +171,34 @@ def _groups(detail: Mapping[str, Any]) -> set[str]:
     return {log_group_of(container) for container in several or [detail.get("container") or {}]}
 
 
-def _record(detail: Mapping[str, Any]) -> dict[str, Any]:
-    """A small record of the job: what it was, how it ended, when."""
-    container = detail.get("container") or {}
+def _record(detail: Mapping[str, Any], used: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """A small record of the job: what it was, how it ended, when, and what its attempts used."""
+    container, attempts = detail.get("container") or {}, detail.get("eksAttempts") or detail.get("attempts") or ()
     return {
         **{name: detail[name] for name in _KEPT if detail.get(name)},
         **{name: _iso(detail[name]) for name in _TIMES if detail.get(name)},
         **{name: container[name] for name in _OF_CONTAINER if name in container},
-        "attempts": [_attempt(attempt) for attempt in detail.get("eksAttempts") or detail.get("attempts") or ()],
+        "attempts": [_attempt(attempt, figures or {}) for attempt, figures in zip_longest(attempts, used[: len(attempts)])],
     }
 
 
-def _attempt(attempt: Mapping[str, Any]) -> dict[str, Any]:
+def _attempt(attempt: Mapping[str, Any], used: Mapping[str, Any]) -> dict[str, Any]:
     parts = [part for task in attempt.get("taskProperties") or () for part in task["containers"]] or [
         *attempt.get("initContainers", ()),
         *attempt.get("containers", ()),
     ]
     shown: dict[str, Any] = {name: _iso(attempt[name]) for name in _TIMES if attempt.get(name)}
     shown |= {name: attempt[name] for name in ("statusReason",) if attempt.get(name)}
-    shown |= _end(attempt.get("container") or {})
+    shown |= _end(attempt.get("container") or {}) | _figures(used)
     if parts:
-        shown["containers"] = [{"name": part["name"], **_end(part)} for part in parts]
+        of_each = {each["name"]: each for each in used.get("containers") or ()}
+        shown["containers"] = [{"name": part["name"], **_end(part), **_figures(of_each.get(part["name"], {}))} for part in parts]
     return shown
+
+
+def _figures(used: Mapping[str, Any]) -> dict[str, Any]:
+    """What was measured, in numbers."""
+    return {name: figure for name, figure in used.items() if isinstance(figure, int | float)}
 
 
 def _end(container: Mapping[str, Any]) -> dict[str, Any]:
