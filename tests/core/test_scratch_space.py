@@ -248,7 +248,7 @@ def test_a_machine_that_is_not_healthy_and_one_that_has_not_said_anything_yet() 
     queue = yard.queues["q"]
     yard.scratches["local"] = Scratch(False, "a device is lost", 100 * GIB, 0, 0)
     (reason,) = reasons.per_environment(yard, queue, Resources(1, 100))
-    assert "not healthy: a device is lost" in reason.shortfall
+    assert "not ready: a device is lost" in reason.shortfall
     del yard.scratches["local"]
     assert reasons.per_environment(yard, queue, Resources(1, 100)) == ()
     (reason,) = reasons.per_environment(yard, queue, Resources(1, 100, 0, GIB))

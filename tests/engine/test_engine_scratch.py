@@ -78,7 +78,7 @@ def test_no_job_starts_while_it_is_not_healthy_and_all_go_on_after() -> None:
     job = bench.submit()
     assert bench.instances == [], "nor is an instance started for it"
     assert bench.read.waiting_reason(bench.job(job), bench.job_spec(job)) == (
-        "ce: this machine takes no job while its scratch space is not healthy: a device is lost"
+        "ce: this machine takes no job as long as its scratch space is not ready: a device is lost"
     )
     seen(bench)
     bench.up()

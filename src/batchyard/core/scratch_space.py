@@ -126,8 +126,8 @@ def reason(view: ScratchView, environment: Environment, mib: int) -> Reason | No
     if not seen.is_healthy:
         return Reason(
             environment.name,
-            f"this machine takes no job while its scratch space is not healthy: {seen.why_not or 'its node does not say why'}",
-            "mend what is named; jobs start by themselves once it is healthy (`batchyard compute` shows it)",
+            f"this machine takes no job as long as its scratch space is not ready: {seen.why_not or 'its node does not say why'}",
+            "wait; if that lasts, mend what is named (`batchyard compute` shows how it stands)",
         )
     if not mib or mib <= seen.free_mib:
         return None

@@ -144,7 +144,7 @@ def _scratch_line(scratch: dict[str, Any]) -> str:
         f"{size(scratch['unpromisedMiB'])} taken without a promise",
         f"{size(scratch['freeMiB'])} free",
     ]
-    unwell = "" if scratch["isHealthy"] else f"NOT HEALTHY, no job is placed: {scratch['whyNot']}; "
+    unwell = "" if scratch["isHealthy"] else f"not ready, no job starts: {scratch['whyNot']}; "
     return unwell + ", ".join(parts)
 
 

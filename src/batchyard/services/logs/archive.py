@@ -92,9 +92,8 @@ class _Archive:
             return None
         last = outputs[-1].attempt if outputs else 0
         wanted = [output for output in outputs if is_final or output.attempt == last]
-        return json.dumps(
-            {"folder": self._folder(detail), "record": _record(detail, self._used(detail["jobId"])), "outputs": wanted}, ensure_ascii=False
-        )
+        record = _record(detail, self._used(detail["jobId"]))
+        return json.dumps({"folder": self._folder(detail), "record": record, "outputs": wanted}, ensure_ascii=False)
 
     def send(self, notices: Sequence[Notice]) -> int:
         """Put the files of each; how many were done. Raises `TryLater` when the bucket does not take them: an operator can mend that."""
