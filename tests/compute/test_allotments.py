@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +21,7 @@ from batchyard.compute.local.sweep import Sweeper, remove_tree
 from batchyard.compute.local.walker import Walker
 from batchyard.model.capacity import Resources
 from batchyard.model.messages import AttemptEnded, Launch
+from batchyard.scratch.quota import bytes_in
 
 MIB, GIB = 1024**2, 1024**3
 
@@ -237,6 +239,38 @@ def test_who_holds_more_than_its_limit_is_ended_where_nobody_keeps_it(tmp_path: 
     assert "its limit is 4 MiB; tag the job definition with batchyard:scratch-gib to ask for more" in outcome.reason
     allotments.close(str(tmp_path / "modest"))
     allotments.end()
+
+
+def test_the_walker_is_replaced_when_somebody_kills_it(tmp_path: Path) -> None:
+    walker = Walker()
+    (tmp_path / "file").write_bytes(bytes(MIB))
+    first = walker.pid
+
+    def seen() -> int | None:
+        walker.take_in()
+        return walker.look(str(tmp_path))
+
+    until(seen)
+    os.kill(first, signal.SIGKILL)
+    os.waitpid(first, 0)
+    (tmp_path / "more").mkdir()
+    walker.look(str(tmp_path / "more"))
+    until(lambda: walker.take_in() or walker.look(str(tmp_path / "more")) is not None)
+    assert walker.pid != first
+    (tmp_path / "file").write_bytes(bytes(3 * MIB))
+    until(lambda: (seen() or 0) >= 3 * MIB)
+    assert walker.forget(str(tmp_path)) is not None
+    assert walker.forget(str(tmp_path)) is None
+    walker.close()
+
+
+def test_a_million_empty_files_take_room_too(tmp_path: Path) -> None:
+    for number in range(1000):
+        (tmp_path / str(number)).touch()
+    walker = Walker()
+    until(lambda: walker.take_in() or (walker.look(str(tmp_path)) or 0) >= 1000 * 512)
+    walker.close()
+    assert bytes_in(tmp_path, entries_most=10) == 0, "as much as can be seen in a moment"
 
 
 class Walked(Plain):

@@ -124,6 +124,17 @@ def test_a_directory_keeps_its_limit_when_it_is_moved(groups: Groups) -> None:
     assert made.used_bytes(path) is None
 
 
+def test_files_without_content_are_no_way_out(groups: Groups) -> None:
+    made, path = a_place(groups)
+    made.limit(path, 4 * MIB)
+    script = f"cd {path}/home; number=0; while : > a-file-with-a-rather-long-name-$number; do number=$((number + 1)); done"
+    done = subprocess.run(
+        ["timeout", "240", "sh", "-c", script], user=NOBODY, group=NOBODY, extra_groups=(), capture_output=True, text=True, timeout=300
+    )
+    assert "Disk quota exceeded" in done.stderr
+    assert (made.used_bytes(path) or 0) <= 4 * MIB
+
+
 def test_subvolumes_of_a_job_s_own_are_no_way_out() -> None:
     with btrfs(SIMPLE) as groups:
         made, path = a_place(groups)

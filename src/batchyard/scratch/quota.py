@@ -133,10 +133,11 @@ class QuotaDirectory:
         self._walk_took_s = self._walk_ended_s - began_s
 
 
-def bytes_in(place: str | Path, entries_most: int | None = None) -> int:
+def bytes_in(place: str | Path, entries_most: int | None = None, inode_bytes: int = 0) -> int:
     """What the files below `place` take of the disk, as `du` counts: blocks, each file once, not across mounts.
 
-    With `entries_most` no more folders are opened once so many entries were seen: it is at least so much then.
+    With `entries_most` no more folders are opened once so many entries were seen: it is at least so much then. What has no blocks
+    counts as `inode_bytes`.
     """
     total = counted = 0
     seen: set[int] = set()
@@ -164,7 +165,7 @@ def bytes_in(place: str | Path, entries_most: int | None = None) -> int:
                 if found.st_ino in seen:
                     continue
                 seen.add(found.st_ino)
-            total += found.st_blocks * 512
+            total += found.st_blocks * 512 or inode_bytes
             if entry.is_dir(follow_symlinks=False):
                 folders.append(entry.path)
     return total

@@ -17,6 +17,7 @@ from batchyard.scratch.quota import bytes_in
 
 _REST = 25  # so many times as long as a walk took, nothing is walked
 _EVERY_S = 0.25
+_INODE_BYTES = 512  # of a file without blocks: a million of them take room too
 _AT_ONCE = 500  # entries that are looked at in the path of an end
 _WATCH, _FORGET = "+", "-"
 
@@ -124,7 +125,7 @@ def _walk_on(orders: int, answers: int) -> None:
             continue
         path = min(due_s, key=due_s.__getitem__)
         began_s, began_cpu_s = time.monotonic(), time.process_time()
-        held = bytes_in(path)
+        held = bytes_in(path, inode_bytes=_INODE_BYTES)
         # Where the disk is slow it is not the processor that is taken, but the disk is.
         took_s = max(time.process_time() - began_cpu_s, (time.monotonic() - began_s) / 4)
         rest_until_s = time.monotonic() + took_s * _REST
@@ -136,4 +137,4 @@ def _walk_on(orders: int, answers: int) -> None:
 
 def bytes_at_once(path: str) -> int:
     """What it holds, or as much of that as can be seen in a moment."""
-    return bytes_in(path, entries_most=_AT_ONCE)
+    return bytes_in(path, entries_most=_AT_ONCE, inode_bytes=_INODE_BYTES)
