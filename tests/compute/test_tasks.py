@@ -390,3 +390,24 @@ async def test_many_tasks_on_few_users_do_not_wait_for_one_another(folder: Path)
     finally:
         await local.shut_down(0.0)
         await asyncio.sleep(0)
+
+
+# --- scratch space ---
+
+
+async def test_the_containers_of_a_task_are_one_part_of_the_scratch_space(rig: LocalRig) -> None:
+    """They live within the task's directory, and what they hold counts together."""
+    write = "head -c 3000000 /dev/urandom > file; cd ..; pwd"
+    both = [("first", "COMPLETE"), ("second", "COMPLETE")]
+    ended, _, launch = await run(
+        rig,
+        container("first", write, essential=False),
+        container("second", write, essential=False),
+        container("last", "true", after=both),
+    )
+    assert ended.exit_code == 0
+    places = {lines(rig, launch, name)[0] for name in ("first", "second")}
+    assert {Path(place).parent for place in places} == {rig.work / launch.attempt}
+    assert ended.disk_peak_mib is not None
+    assert ended.disk_peak_mib > 2.8
+    await rig.eventually(lambda: not (rig.work / launch.attempt).exists(), "nothing is left of it")

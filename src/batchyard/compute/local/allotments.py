@@ -146,6 +146,13 @@ class Allotments:
             self._admit(part)
         self._look_soon()
 
+    def measure(self, path: str) -> None:
+        """Look at it now: a part of what it holds is about to go."""
+        part = self._parts.get(path)
+        if part is not None:
+            held = self.ground.used_bytes(path)
+            part.measured(bytes_at_once(path) if held is None else held)
+
     def close(self, path: str, is_empty: bool = False) -> int:
         """Nobody writes there any more: measured for the last time; what it holds. `is_empty`: nothing lies in it, so it need not be."""
         part = self._parts.pop(path, None)

@@ -59,6 +59,7 @@ class Quarters:
     def move_out(self, sweeper: Sweeper, reusable: bool) -> None:
         """The attempt is over and, if `reusable`, nobody is left who could still write here."""
         if self._inside:
+            self._allotments.measure(os.path.dirname(self._inside))  # noqa: PTH120 - in the path of every end
             sweeper.remove(self._inside)
             self._inside = ""
         if not self._path:
