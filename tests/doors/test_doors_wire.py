@@ -259,5 +259,132 @@ def test_each_container_of_a_task_finds_itself_and_the_others(service: Yard) -> 
     assert {c["name"]: c["containerArn"] for c in told_by_ecs["containers"]} == {c["Name"]: c["ContainerARN"] for c in (first, last)}
 
 
+def test_a_task_of_fargate_finds_itself_but_no_instance(service: Yard) -> None:
+    resources = {"type": "FARGATE", "maxvCpus": 2, "subnets": ["subnet-1"], "securityGroupIds": ["sg-1"]}
+    service.batch.create_compute_environment(computeEnvironmentName="fargate", type="MANAGED", computeResources=resources)
+    service.queue_of("fargate-queue", "fargate", jobQueueType="ECS_FARGATE")
+    script = """
+tell("AWS_EC2_METADATA_SERVICE_ENDPOINT" in os.environ)
+tell(*ask(os.environ["ECS_CONTAINER_METADATA_URI_V4"] + "/task"))
+base, _, key = os.environ["ECS_CONTAINER_METADATA_URI_V4"].rpartition("/v4/")
+tell(ask(base + "/ec2/" + key[:32] + "/latest/meta-data/")[0])
+"""
+    container = {
+        "image": "busybox",
+        "command": [interpreter(), "-c", ASK + script],
+        "executionRoleArn": ROLE,
+        "resourceRequirements": [{"type": "VCPU", "value": "0.5"}, {"type": "MEMORY", "value": "1024"}],
+    }
+    service.batch.register_job_definition(
+        jobDefinitionName="small", type="container", platformCapabilities=["FARGATE"], containerProperties=container
+    )
+    job, answers = told(service, service.submit("small", "fargate-queue"))
+    assert answers[0] == [False]
+    task = json.loads(answers[1][1])
+    assert (task["LaunchType"], task["Limits"]) == ("FARGATE", {"CPU": 0.5, "Memory": 1024})
+    assert task["Cluster"].startswith("arn:aws:ecs:")
+    assert task["TaskARN"] == job["container"]["taskArn"]
+    assert answers[2] == [404]
+
+
+def test_a_pod_has_the_machines_metadata_and_nothing_of_ecs(service: Yard) -> None:
+    eks = {"eksClusterArn": f"arn:aws:eks:us-east-1:{account(service)}:cluster/c", "kubernetesNamespace": "n"}
+    resources = {
+        "type": "EC2",
+        "minvCpus": 0,
+        "maxvCpus": 2,
+        "instanceTypes": ["m5"],
+        "subnets": ["subnet-1"],
+        "securityGroupIds": ["sg-1"],
+        "instanceRole": "ecsInstanceRole",
+    }
+    service.batch.create_compute_environment(
+        computeEnvironmentName="cluster", type="MANAGED", eksConfiguration=eks, computeResources=resources
+    )
+    service.queue_of("pods", "cluster")
+    script = """
+tell([name for name in os.environ if name.startswith(("ECS_", "AWS_CONTAINER"))])
+tell(ask(os.environ["AWS_EC2_METADATA_SERVICE_ENDPOINT"] + "/latest/meta-data/instance-id"))
+"""
+    container = {
+        "image": "busybox",
+        "command": [interpreter(), "-c", ASK + script],
+        "resources": {"limits": {"cpu": "1", "memory": "256Mi"}},
+    }
+    service.batch.register_job_definition(
+        jobDefinitionName="pod", type="container", eksProperties={"podProperties": {"containers": [container]}}
+    )
+    job = service.until(service.submit("pod", "pods"))
+    assert job["status"] == "SUCCEEDED"
+    pod = job["eksProperties"]["podProperties"]
+    logs = service.client("logs")
+    found = logs.describe_log_streams(logGroupName="/aws/batch/job", logStreamNamePrefix="pod/")["logStreams"]
+    events = logs.get_log_events(logGroupName="/aws/batch/job", logStreamName=found[0]["logStreamName"], startFromHead=True)["events"]
+    (names, instance) = [json.loads(event["message"]) for event in events]
+    assert names == [[]]
+    assert instance == [[200, pod["nodeName"]]]
+
+
+def test_the_node_answers_while_the_server_is_away(tmp_path: Path) -> None:
+    yard = Yard(tmp_path / "data", "--vcpus", "2", "--memory-mib", "2048").start()
+    try:
+        yard.environment_of("ce")
+        yard.queue_of("queue", "ce")
+        script = """
+import time
+uri, service = os.environ["ECS_CONTAINER_METADATA_URI_V4"], os.environ["AWS_ENDPOINT_URL"]
+tell("begun")
+while True:
+    try:
+        urllib.request.urlopen(service + "/healthz", timeout=5).close()
+    except OSError:
+        break
+    time.sleep(0.1)
+tell(*ask(uri + "/task"))
+tell(ask(uri + "/stats")[0])
+"""
+        job_id = submitted(yard, "left", script)
+        until(lambda: (yard.job(job_id)["status"] == "RUNNING" and yard.logs(yard.job(job_id))) or None, "its first line")
+        yard.kill()
+        log = next((yard.data / "logs").rglob("left*.log"))
+        until(lambda: b"TaskARN" in log.read_bytes() or None, "its answer")
+        yard.start()
+        job, answers = told(yard, job_id)
+        assert json.loads(answers[1][1])["TaskARN"] == job["container"]["taskArn"]
+        assert answers[2] == [200]
+    finally:
+        yard.down()
+
+
+def test_a_job_that_floods_its_endpoint_keeps_nobody_from_starting(service: Yard) -> None:
+    script = """
+import socket, threading
+from urllib.parse import urlsplit
+where = urlsplit(os.environ["ECS_CONTAINER_METADATA_URI_V4"])
+address = (where.hostname, where.port)
+held = []
+def flood():
+    while True:
+        try:
+            peer = socket.create_connection(address, timeout=5)
+            peer.sendall(b"GET /" + b"x" * 100)
+            held.append(peer)
+            del held[:-500]
+        except OSError:
+            pass
+for _ in range(4):
+    threading.Thread(target=flood, daemon=True).start()
+tell("flooding")
+threading.Event().wait(60)
+"""
+    flooding = submitted(service, "flood", script)
+    until(lambda: (service.job(flooding)["status"] == "RUNNING" and service.logs(service.job(flooding))) or None, "the flood")
+    asking = "tell(ask(os.environ['ECS_CONTAINER_METADATA_URI_V4'])[0])"
+    _, answers = told(service, submitted(service, "beside", asking))
+    assert answers == [[200]]
+    service.batch.terminate_job(jobId=flooding, reason="enough")
+    service.until(flooding)
+
+
 def account(yard: Yard) -> str:
     return str(yard.client("sts").get_caller_identity()["Account"])

@@ -15,7 +15,7 @@ from typing import Any
 
 from batchyard.compute.local.attempt import Attempt
 from batchyard.compute.local.doors import ec2, ecs
-from batchyard.compute.local.doors.doors import KEY_BYTES, Doors
+from batchyard.compute.local.doors.doors import KEY_BYTES, Doors, facts_of, has_instance
 from batchyard.compute.local.doors.listener import Answer, Request, Response
 from batchyard.compute.local.tasks import Task
 
@@ -33,7 +33,7 @@ def answer(doors: Doors, request: Request) -> Answer:
         return _credentials(doors, request, rest.removeprefix("credentials/"))
     if service == "ec2":
         attempt = doors.attempt_of(rest[:_KEY])
-        if attempt is None or rest[_KEY : _KEY + 1] != "/":
+        if attempt is None or rest[_KEY : _KEY + 1] != "/" or not has_instance(facts_of(attempt)):
             return _NOT_FOUND
         return ec2.answer(attempt.launch, rest[:_KEY], rest[_KEY:], request, doors.notice_of)
     return _NOT_FOUND
@@ -42,7 +42,7 @@ def answer(doors: Doors, request: Request) -> Answer:
 def _metadata(doors: Doors, request: Request, version: str, path: str) -> Answer:
     container, _, what = path.partition("/")
     attempt = doors.attempt_of(container[:_KEY])
-    if attempt is None or container[_KEY : _KEY + 1] != "-":
+    if attempt is None or container[_KEY : _KEY + 1] != "-" or not facts_of(attempt).task_arn:
         return _NOT_FOUND
     if request.method != "GET":
         return Response(405)
@@ -79,7 +79,7 @@ def _later(steps: Coroutine[Any, Any, Response]) -> Answer:
 def _credentials(doors: Doors, request: Request, key: str) -> Response:
     """What SDKs ask for at AWS_CONTAINER_CREDENTIALS_FULL_URI. The header keeps the keys from whoever only saw the path."""
     attempt = doors.attempt_of(key)
-    role = attempt.launch.facts.role if attempt is not None and attempt.launch.facts is not None else None
+    role = facts_of(attempt).role if attempt is not None else None
     if attempt is None or role is None:
         return _NOT_FOUND
     if request.method != "GET":

@@ -9,6 +9,7 @@ from batchyard.compute.local.attempt import Attempt
 from batchyard.compute.local.doors.listener import HOST, Answer, Listener, Request
 from batchyard.compute.local.loop import Loop
 from batchyard.model.messages import Launch
+from batchyard.model.task import TaskFacts
 
 KEY_BYTES = 16
 _FARGATE = "FARGATE"
@@ -52,7 +53,7 @@ class Doors:
         if facts.role is not None:
             variables["AWS_CONTAINER_CREDENTIALS_FULL_URI"] = f"{base}/v2/credentials/{key[: 2 * KEY_BYTES]}"
             variables["AWS_CONTAINER_AUTHORIZATION_TOKEN"] = key[2 * KEY_BYTES :]
-        if facts.launch_type != _FARGATE:  # whose tasks have no instance to ask about
+        if has_instance(facts):
             variables["AWS_EC2_METADATA_SERVICE_ENDPOINT"] = f"{base}/ec2/{key[: 2 * KEY_BYTES]}"
         return variables
 
@@ -90,3 +91,15 @@ class Doors:
 
             self._answering = answer
         return self._answering(self, request)
+
+
+def facts_of(attempt: Attempt) -> TaskFacts:
+    """What is known of an attempt whose doors are open."""
+    facts = attempt.launch.facts
+    assert facts is not None  # or no path would lead to it
+    return facts
+
+
+def has_instance(facts: TaskFacts) -> bool:
+    """Whether there is an instance to ask about: tasks of Fargate have none."""
+    return facts.launch_type != _FARGATE

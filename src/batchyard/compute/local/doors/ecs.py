@@ -11,12 +11,13 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple, cast
 
 from batchyard.compute.local.attempt import Attempt
+from batchyard.compute.local.doors.doors import facts_of
 from batchyard.compute.local.loop import boot_s, wall_ms
 from batchyard.compute.local.runner import About, Ending, Single
 from batchyard.compute.local.task import TaskRun
 from batchyard.model.capacity import Resources
 from batchyard.model.messages import Launch
-from batchyard.model.task import TaskContainer, TaskFacts
+from batchyard.model.task import TaskContainer
 
 _ONLY = "default"
 _FARGATE = "FARGATE"
@@ -57,7 +58,7 @@ async def containers(attempt: Attempt, asking: str) -> list[Seen]:
 
 async def _known_containers(attempt: Attempt) -> list[Seen]:
     launch, run = attempt.launch, attempt.run
-    facts = _facts(attempt)
+    facts = facts_of(attempt)
     if isinstance(run, TaskRun):
         return [
             await _seen(
@@ -89,7 +90,7 @@ async def _seen(
     started_at_ms: int | None,
     ending: Ending | None,
 ) -> Seen:
-    names = _facts(attempt).names
+    names = facts_of(attempt).names
     number = names.index(name) if name in names else 0
     about = await run.about()
     id = about.id or f"{attempt.launch.attempt}-{number}"
@@ -98,7 +99,7 @@ async def _seen(
 
 def container(attempt: Attempt, seen: Seen, version: str) -> dict[str, Any]:
     """The answer at the root of a container's endpoint."""
-    facts, about = _facts(attempt), seen.about
+    facts, about = facts_of(attempt), seen.about
     started = _stamp(seen.started_at_ms) if seen.started_at_ms is not None else ""
     shown: dict[str, Any] = {
         "DockerId": seen.id,
@@ -134,7 +135,7 @@ def container(attempt: Attempt, seen: Seen, version: str) -> dict[str, Any]:
 
 def task(attempt: Attempt, seen: list[Seen], version: str) -> dict[str, Any]:
     """The answer at `/task`."""
-    facts, launch = _facts(attempt), attempt.launch
+    facts, launch = facts_of(attempt), attempt.launch
     pulls = [one.about for one in seen if one.about.pull_started]
     shown: dict[str, Any] = {
         "Cluster": _cluster(attempt),
@@ -156,15 +157,9 @@ def task(attempt: Attempt, seen: list[Seen], version: str) -> dict[str, Any]:
     return {name: value for name, value in shown.items() if value != ""}
 
 
-def _facts(attempt: Attempt) -> TaskFacts:
-    facts = attempt.launch.facts
-    assert facts is not None  # or no path would lead here
-    return facts
-
-
 def _cluster(attempt: Attempt) -> str:
     """The cluster's name, as the agent on EC2 has it; on Fargate its ARN."""
-    facts, launch = _facts(attempt), attempt.launch
+    facts, launch = facts_of(attempt), attempt.launch
     return f"arn:aws:ecs:{launch.region}:{launch.account}:cluster/{facts.cluster}" if facts.launch_type == _FARGATE else facts.cluster
 
 
