@@ -22,6 +22,7 @@ COMMANDS = {
     "jobs": "jobs",
     "job": "job",
     "logs": "logs",
+    "exec": "exec",
     "explain": "explain",
     "cancel": "stop",
     "terminate": "stop",
@@ -36,6 +37,7 @@ COMMANDS = {
     "entrypoint": "entrypoint",
     "image": "image",
 }
+_FUNCTIONS = {"exec": "execute"}  # where the command's name is taken
 EPILOG = """\b
 Where commands talk to, the first that is there:
   --data DIR                     the service of that folder
@@ -59,7 +61,7 @@ class Commands(click.Group):
         module = COMMANDS.get(cmd_name)
         if module is None:
             return None
-        command: click.Command = getattr(import_module(f"batchyard.main.commands.{module}"), cmd_name)
+        command: click.Command = getattr(import_module(f"batchyard.main.commands.{module}"), _FUNCTIONS.get(cmd_name, cmd_name))
         return command
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:

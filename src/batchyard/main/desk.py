@@ -9,6 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from batchyard.compute.catalogue import Catalogue
+from batchyard.compute.local.link import LocalProvider
+from batchyard.compute.local.sessions import messages
+from batchyard.compute.local.sessions.messages import Begin
+from batchyard.compute.local.sessions.remote import RemoteSession
 from batchyard.core.quotas import Bucket
 from batchyard.engine.driver import Driver
 from batchyard.engine.reader import EngineReader
@@ -20,6 +24,7 @@ from batchyard.server.inner import InnerDoor
 from batchyard.services import Caller, foundations
 from batchyard.services.announcing.announcer import Announcer
 from batchyard.services.lambda_functions.events import Functions
+from batchyard.services.operator_sessions import OpenSessions
 from batchyard.services.s3.deliveries import LogDeliveries
 from batchyard.store.json_logs import FOLDER
 from batchyard.store.logs_store import LogStore
@@ -63,6 +68,8 @@ class ServerDesk:
     announcer: Announcer
     waiters: Waiters
     functions: Functions
+    provider: LocalProvider
+    sessions: OpenSessions = field(default_factory=OpenSessions)
     end_node: bool = False
     prepared: dict[str, Any] = field(default_factory=dict)
     buckets: dict[str, Bucket] = field(default_factory=dict)
@@ -100,6 +107,13 @@ class ServerDesk:
         """Let go of what is under way; the next server takes it up."""
         if self._stacks is not None:
             await self._stacks.close()
+
+    async def open_session(
+        self, attempt: str, container: str, command: tuple[str, ...], has_terminal: bool, size: tuple[int, int], term: str
+    ) -> RemoteSession:
+        """Run a command beside an attempt that runs. OSError if its node does not answer."""
+        begin = Begin(messages.VERSION, attempt, container, command, has_terminal, *size, term)
+        return await self.provider.open_session(begin)
 
     def ask(self, request: Request) -> Awaitable[Any]:
         return self.driver.ask(request)

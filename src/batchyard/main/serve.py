@@ -200,6 +200,7 @@ async def _serve(settings: Settings, identity: Identity, listener: socket.socket
         announcer=announcing.announcer,
         waiters=waiters,
         functions=function_events.Functions(settings.data, url),
+        provider=provider,
     )
     access_logs = s3.AccessLogs(objects, settings.data / "access-logs", settings.log_delivery_s)
     app = _app(desk, settings, identity, functools.partial(_health, provider), access_logs)

@@ -14,6 +14,8 @@ from batchyard.model.fault import Fault
 from batchyard.model.requests import EndAll, Reclaim
 from batchyard.model.view import JobQuery
 from batchyard.services import Caller, Handler, usage
+from batchyard.services.operator_rights import root_only
+from batchyard.services.operator_sessions import exec_begin, exec_read, exec_write
 from batchyard.store import json_logs
 
 LONGEST_WAIT_S = 60
@@ -23,7 +25,7 @@ MOST_AT_ONCE = 250  # jobs that end in one turn, so that no turn keeps others wa
 
 async def explain(desk: Any, caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
     """Why a job is where it is: a sentence, and per environment the shortfall and the fix."""
-    _root_only(caller)
+    root_only(caller)
     job_id = _text(params, "jobId")
     explanation = desk.read.explain(job_id)
     if explanation is None:
@@ -40,7 +42,7 @@ async def explain(desk: Any, caller: Caller, params: dict[str, Any]) -> dict[str
 
 async def instances(desk: Any, caller: Caller, _params: dict[str, Any]) -> dict[str, Any]:
     """Every instance with what runs on it."""
-    _root_only(caller)
+    root_only(caller)
     jobs: dict[str, list[str]] = {}
     for job_id, instance in desk.placed():
         jobs.setdefault(instance, []).append(job_id)
@@ -66,7 +68,7 @@ async def instances(desk: Any, caller: Caller, _params: dict[str, Any]) -> dict[
 
 async def machine(desk: Any, caller: Caller, _params: dict[str, Any]) -> dict[str, Any]:
     """What jobs may have of this machine in all, and how its scratch space stands."""
-    _root_only(caller)
+    root_only(caller)
     room = desk.read.machine
     return {"vcpus": room.vcpus, "memoryMiB": room.memory_mib, "gpus": room.gpus, "scratch": _scratch(desk.read.scratch)}
 
@@ -87,7 +89,7 @@ def _scratch(scratch: Scratch | None) -> dict[str, Any]:
 
 async def reclaim(desk: Any, caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
     """Take an instance away after a notice, as EC2 does with Spot."""
-    _root_only(caller)
+    root_only(caller)
     notice_s = params.get("noticeSeconds")
     if notice_s is not None and (not isinstance(notice_s, int | float) or isinstance(notice_s, bool) or not 0 <= notice_s <= 86400):
         raise Fault("ClientException", "noticeSeconds must be a number from 0 to 86400.")
@@ -97,7 +99,7 @@ async def reclaim(desk: Any, caller: Caller, params: dict[str, Any]) -> dict[str
 
 async def cost(desk: Any, caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
     """What a job's attempts have cost so far, at the catalogue's prices; of an array or a multi-node job: those of all its parts."""
-    _root_only(caller)
+    root_only(caller)
     job_id = _text(params, "jobId")
     found = desk.read.job(job_id)
     if found is None:
@@ -124,7 +126,7 @@ async def cost(desk: Any, caller: Caller, params: dict[str, Any]) -> dict[str, A
 
 async def log(desk: Any, caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
     """What an attempt with the log driver json-file wrote, from `position` on: its events, and where the next ones begin."""
-    _root_only(caller)
+    root_only(caller)
     job_id = _text(params, "jobId")
     found = desk.read.job(job_id)
     if found is None:
@@ -149,7 +151,7 @@ async def log(desk: Any, caller: Caller, params: dict[str, Any]) -> dict[str, An
 
 async def wait(desk: Any, caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
     """How jobs ended: answered once all of them have, or when the time is up. Waiting costs the service nothing."""
-    _root_only(caller)
+    root_only(caller)
     job_ids, timeout_s = params.get("jobs"), params.get("timeoutSeconds", LONGEST_WAIT_S)
     if not isinstance(job_ids, list) or not 1 <= len(job_ids) <= MOST_AWAITED or not all(isinstance(id, str) for id in job_ids):
         raise Fault("ClientException", f"jobs is required and must be a list of 1 to {MOST_AWAITED} job ids.")
@@ -164,18 +166,13 @@ async def wait(desk: Any, caller: Caller, params: dict[str, Any]) -> dict[str, A
 
 async def down(desk: Any, caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
     """End the jobs (unless `keepJobs`) and the server. Answered before the server goes."""
-    _root_only(caller)
+    root_only(caller)
     keep = params.get("keepJobs", False) is True
     ended = 0
     while not keep and (now := await desk.ask(EndAll("batchyard down", MOST_AT_ONCE))):
         ended += now
     desk.shut_down(keep)
     return {"jobsEnded": ended, "keepJobs": keep}
-
-
-def _root_only(caller: Caller) -> None:
-    if not caller.is_root:
-        raise Fault("AccessDeniedException", f"User: {caller.arn} is not authorized to perform: batchyard operations.")
 
 
 def _text(params: dict[str, Any], name: str) -> str:
@@ -193,6 +190,9 @@ OPERATIONS: dict[str, Handler] = {
     "reclaim": reclaim,
     "cost": cost,
     "wait": wait,
+    "exec-begin": exec_begin,
+    "exec-read": exec_read,
+    "exec-write": exec_write,
     "down": down,
 }
 NOT_YET: dict[str, str] = {}

@@ -55,6 +55,10 @@ class Cage(Protocol):
         """Start the program inside, with the limits in force, and return its process id. CannotStart with the reason."""
         ...
 
+    def gates(self) -> tuple[str, ...]:
+        """The files that a process writes "0" to, to be held together with the attempt that is inside."""
+        ...
+
     def end_all(self) -> bool:
         """SIGKILL to everybody inside; True when nobody was left any more."""
         ...

@@ -165,6 +165,10 @@ class Cage1:
         self._set_limit(b"%d" % (needs.memory_mib * _MIB))
         return pid
 
+    def gates(self) -> tuple[str, ...]:
+        others = sorted(set(self._tree.places.values()) - {self._tree.places["memory"]})
+        return tuple(f"{place}/cgroup.procs" for place in (self._memory_path, *(place / self._name for place in others)))
+
     def _set_limit(self, limit: bytes) -> None:
         try:
             self._limit.write(limit)

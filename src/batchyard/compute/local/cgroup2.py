@@ -153,6 +153,9 @@ class Cage2:
                 continue  # an earlier node's, with somebody in it who cannot be killed
             return group
 
+    def gates(self) -> tuple[str, ...]:
+        return (f"{self.group}/cgroup.procs",)
+
     def end_all(self) -> bool:
         if self.group is None or empty(self.group):
             return True

@@ -108,7 +108,7 @@ class Door:
         self.linked: Connection | None = None
         self._loop, self._facts, self._generation = loop, facts, generation
         self._guests: set[Connection] = set()
-        self._listening = _listening(directory)
+        self._listening = listening(directory, protocol.SOCKET)
         loop.watch(self._listening.fileno(), self._knock)
 
     def send(self, reports: list[Report]) -> None:
@@ -132,7 +132,7 @@ class Door:
             peer, _address = self._listening.accept()
         except OSError:
             return
-        if not _same_user(peer):
+        if not same_user(peer):
             peer.close()
             return
         self._guests.add(Connection(peer, self._loop, self._received, self._left))
@@ -177,14 +177,14 @@ class Door:
             self.linked = None
 
 
-def _listening(directory: Path) -> socket.socket:
-    """The socket, for its owner only. Bound from within its directory, whose path may be longer than a socket's may be."""
+def listening(directory: Path, name: str) -> socket.socket:
+    """A socket for its owner only. Bound from within its directory, whose path may be longer than a socket's may be."""
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    (directory / protocol.SOCKET).unlink(missing_ok=True)
+    (directory / name).unlink(missing_ok=True)
     os.chdir(directory)
     mask = os.umask(0o177)
     try:
-        listening.bind(protocol.SOCKET)
+        listening.bind(name)
     finally:
         os.umask(mask)
         os.chdir("/")
@@ -193,7 +193,7 @@ def _listening(directory: Path) -> socket.socket:
     return listening
 
 
-def _same_user(peer: socket.socket) -> bool:
+def same_user(peer: socket.socket) -> bool:
     """Whether the one who knocks is our own user or root, where the kernel can say."""
     if not hasattr(socket, "SO_PEERCRED"):
         return True

@@ -19,6 +19,9 @@ from msgspec.structs import replace
 
 from batchyard.compute.local import protocol
 from batchyard.compute.local.protocol import Acknowledge, Announce, Frames, Hello, Refused, Saw, ShutDown, Up, Welcome
+from batchyard.compute.local.sessions import messages
+from batchyard.compute.local.sessions.messages import Begin
+from batchyard.compute.local.sessions.remote import RemoteSession
 from batchyard.compute.provider import Deliver
 from batchyard.model.messages import Effect, ProviderBack, Report, ScratchSeen
 
@@ -115,6 +118,12 @@ class LocalProvider:
             raise TimeoutError(f"the node of {self._directory} does not end: see {self._directory / protocol.LOG}") from None
         finally:
             writer.close()
+
+    async def open_session(self, begin: Begin) -> RemoteSession:
+        """Run a command beside an attempt that runs here. OSError if the node does not answer."""
+        with _short(self._directory) as place:
+            reader, writer = await asyncio.open_unix_connection(f"{place}/{messages.SOCKET}")
+        return RemoteSession(reader, writer, begin)
 
     # --- keeping the connection ---
 

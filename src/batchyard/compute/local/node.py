@@ -28,6 +28,8 @@ from batchyard.compute.local.process import Place, ProcessRunner
 from batchyard.compute.local.protocol import Acknowledge, Announce, Do, Down, ShutDown
 from batchyard.compute.local.runner import Runner
 from batchyard.compute.local.scratching import DIRECTORY, KINDS, Scratching, Wanted
+from batchyard.compute.local.sessions.listener import Sessions
+from batchyard.compute.local.sessions.starting import Starter
 from batchyard.compute.local.slots import Gpus, Slots
 from batchyard.compute.local.supervisor import Supervisor
 from batchyard.compute.local.sweep import Sweeper
@@ -186,6 +188,7 @@ class Node:
         self.supervisor.on_over = self.doors.forget
         self.supervisor.may_start = lambda: self.scratching.is_ready
         self.supervisor.ground_seen = lambda: [self.scratching.seen()]
+        self._sessions = Sessions(directory, self.loop, self.supervisor.run_of, Starter(self.processes, self.containers, self.loop))
         self._directory, self._work, self._isolated = directory, work, isolated
         self.scratching.start(self.tree.freezer)
         self.door.on_link = self._linked
@@ -202,6 +205,7 @@ class Node:
             if self._told_to_end:
                 self._end(_SIGTERM_GRACE_S)
             self.supervisor.settle()
+        self._sessions.close()
         self.allotments.end()
         self.door.stop_listening()
         self._clear_the_ground()

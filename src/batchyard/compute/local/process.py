@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from resource import struct_rusage
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -208,6 +209,7 @@ class ProcessRunner:
     def __init__(self, place: Place, tree: Tree, slots: Slots, journal: Journal, sweeper: Sweeper, loop: Loop) -> None:
         self._place, self._tree, self._slots, self._journal, self._sweeper, self._loop = place, tree, slots, journal, sweeper, loop
         self.households: dict[str, Household] = {}  # of the tasks whose containers are processes, by attempt
+        self.strangers: dict[int, Callable[[int], None]] = {}  # children that are no runs of ours: who wants to hear how they ended
         self._by_pid: dict[int, ProcessRun] = {}
         self._winding_up: list[ProcessRun] = []
         self._quarantine: list[Slot] = []
@@ -273,6 +275,8 @@ class ProcessRunner:
                 continue
             if left_by:
                 left_by.account(waited)
+            if told := self.strangers.pop(pid, None):
+                told(status)
             if run:
                 run.pid, run.status, run.stopped_at_s = 0, status, boot_s()
                 run.account(waited)

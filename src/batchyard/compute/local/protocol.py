@@ -88,8 +88,12 @@ _up: msgspec.msgpack.Decoder[Up] = msgspec.msgpack.Decoder(Up)
 
 
 def encoded(message: Down | Up) -> bytes:
-    """One frame: the length in 4 bytes, big endian, then msgpack."""
-    body = _encoder.encode(message)
+    """One frame with a message."""
+    return framed(_encoder.encode(message))
+
+
+def framed(body: bytes) -> bytes:
+    """One frame: the length in 4 bytes, big endian, then the body."""
     return _LENGTH.pack(len(body)) + body
 
 

@@ -17,7 +17,7 @@ from batchyard.compute.local.instances import Instances
 from batchyard.compute.local.journal import Intent, Journal, Outcome
 from batchyard.compute.local.loop import Loop, boot_s, wall_ms
 from batchyard.compute.local.runner import Ending, Run, Runner
-from batchyard.compute.local.task import stop_s
+from batchyard.compute.local.task import TaskRun, stop_s
 from batchyard.model.messages import (
     AttemptEnded,
     AttemptStarted,
@@ -218,6 +218,13 @@ class Supervisor:
         self.on_over(ended.attempt)
         self._journal.note(Outcome(ended))
         self._reports.append(ended)
+
+    def run_of(self, attempt: str, container: str) -> Run | None:
+        """The run of an attempt's container ("": its only one, or the first that counts); None if there is none."""
+        found = self.attempts.get(attempt)
+        if found is None or found.run is None:
+            return None
+        return found.run.member(container) if isinstance(found.run, TaskRun) else found.run
 
     # --- the other side ---
 

@@ -122,6 +122,11 @@ class TaskRun:
             if member.run is not None
         ]
 
+    def member(self, name: str) -> Run | None:
+        """One of its containers by name, or the first that counts (""); None if there is none, or it was not begun."""
+        member = self._members.get(name) if name else self._counting[0]
+        return member.run if member else None
+
     @property
     def running(self) -> bool:
         return any(member.run is not None and member.run.running for member in self._members.values())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -10,11 +11,13 @@ from batchyard.compute.local.containers import sockets
 from batchyard.compute.local.containers.sockets import Daemon
 from batchyard.compute.local.containers.wire import Answer, Connection, EngineAway, request
 from batchyard.compute.local.loop import Loop
+from batchyard.compute.local.tasks import pause
 
 ASK_S = 30.0  # for what a daemon answers from memory
 CREATE_S = 240.0  # as long as the ECS agent waits
 START_S = 180.0
 REMOVE_S = 120.0
+_AGAIN_S = 0.02
 PULL_SILENCE_S = 300.0  # a pull that says nothing for so long is given up
 
 
@@ -166,6 +169,49 @@ class Engine:
             raise
         return connection
 
+    async def make_exec(self, name: str, command: Sequence[str], variables: Mapping[str, str], has_terminal: bool) -> str:
+        """Prepare a command inside of a running container: its id."""
+        body = {
+            **{f"Attach{stream}": True for stream in ("Stdin", "Stdout", "Stderr")},
+            "Tty": has_terminal,
+            "Cmd": list(command),
+            "Env": [f"{key}={value}" for key, value in variables.items()],
+        }
+        answer = await self._ask("POST", f"/containers/{name}/exec", body)
+        return str(answer.content["Id"])
+
+    async def start_exec(self, id: str, has_terminal: bool) -> tuple[int, bytes]:
+        """Start it: a descriptor that is its stdin and brings what it writes (with a terminal raw, else in frames); what came already."""
+        connection = Connection(self._loop, self.path)
+        try:
+            connection.within(START_S, "exec")
+            target = await self._target(f"/exec/{id}/start")
+            await connection.send("POST", target, {"Detach": False, "Tty": has_terminal}, upgrade=True)
+            head = await connection.head()
+            if head.status not in (101, 200):
+                pieces = [piece async for piece in connection.body(head)]
+                raise EngineError(head.status, _message(Answer(head.status, _json(b"".join(pieces)))))
+        except BaseException:
+            connection.close()
+            raise
+        return connection.detach()
+
+    async def resize_exec(self, id: str, rows: int, columns: int) -> None:
+        await self._ask("POST", f"/exec/{id}/resize?h={rows}&w={columns}", refused=(400, 404, 409, 500))
+
+    async def exec_pid(self, id: str) -> int:
+        """The process of a command that runs, as the daemon's kernel knows it; 0 if it has ended."""
+        answer = await self._ask("GET", f"/exec/{id}/json", refused=(404,))
+        return int(answer.content.get("Pid") or 0) if answer.status == 200 and answer.content.get("Running") else 0
+
+    async def exec_code(self, id: str) -> int:
+        """The exit code of a command that has closed its output; waited for while it still runs."""
+        while True:
+            told = (await self._ask("GET", f"/exec/{id}/json")).content
+            if not told.get("Running"):
+                return int(told.get("ExitCode") or 0) & 0xFF
+            await pause(self._loop, _AGAIN_S)
+
     async def _ask(self, method: str, target: str, body: Any = None, *, refused: tuple[int, ...] = (), within_s: float = ASK_S) -> Answer:
         """The answer; its status may be among `refused`."""
         answer = await request(self._loop, self.path, method, await self._target(target), body, within_s=within_s)
@@ -185,17 +231,21 @@ class Demultiplexer:
 
     def feed(self, read: bytes) -> bytes:
         """What is whole of stdout and stderr, in the order in which the daemon saw it."""
+        return b"".join(content for _, content in self.frames(read))
+
+    def frames(self, read: bytes) -> list[tuple[int, bytes]]:
+        """The same, with the stream of each piece: 1 is stdout, 2 stderr."""
         self._waiting += read
-        whole: list[bytes] = []
+        whole: list[tuple[int, bytes]] = []
         at = 0
         while len(self._waiting) - at >= 8:
             end = at + 8 + int.from_bytes(self._waiting[at + 4 : at + 8])
             if len(self._waiting) < end:
                 break
-            whole.append(self._waiting[at + 8 : end])
+            whole.append((self._waiting[at], self._waiting[at + 8 : end]))
             at = end
         self._waiting = self._waiting[at:]
-        return b"".join(whole)
+        return whole
 
 
 def _path(name: str) -> str:

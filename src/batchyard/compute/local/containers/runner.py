@@ -111,6 +111,11 @@ class ContainerRunner:
         self._orphans: Task[None] = Task(self._clear_orphans())
         self._looking = False
 
+    @property
+    def engine(self) -> Engine:
+        """The daemon that it speaks to."""
+        return self._engine
+
     # --- what a Runner does ---
 
     def prepare(self, launch: Launch, watcher: Watcher, name: str = "") -> ContainerRun:

@@ -68,6 +68,12 @@ class Connection:
             self._socket.close()
         self._fail(EngineAway("closed"))
 
+    def detach(self) -> tuple[int, bytes]:
+        """After an upgrade: the descriptor, which is the caller's from now on, and what has come already."""
+        self._loop.cancel(self._timer)
+        buffer, self._buffer = self._buffer, b""
+        return self._socket.detach(), buffer
+
     def _fail(self, why: EngineAway) -> None:
         self._failure = self._failure or why
         if self._waiting:

@@ -1,0 +1,142 @@
+"""The node's side of sessions: a socket of its own beside the node's, where one connection is one session."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+from batchyard.compute.local.door import listening, same_user
+from batchyard.compute.local.loop import Loop, boot_s
+from batchyard.compute.local.protocol import Frames
+from batchyard.compute.local.runner import Run
+from batchyard.compute.local.sessions import messages
+from batchyard.compute.local.sessions.channel import Channel, say_that_nothing_follows
+from batchyard.compute.local.sessions.messages import Begin, Input, Output, Over, Resize
+from batchyard.compute.local.spawn import CannotStart
+
+MOST = 100  # sessions at a time
+
+
+class Session(Protocol):
+    """A command that runs inside of a job."""
+
+    @property
+    def is_full(self) -> bool:
+        """It does not read what it is fed: feed no more for now."""
+        ...
+
+    def feed(self, content: bytes) -> None: ...
+    def resize(self, rows: int, columns: int) -> None: ...
+    def pause(self, is_paused: bool) -> None: ...
+    def end(self) -> None: ...
+
+
+Told = Callable[[int, bytes], None]
+# Starts a command beside a run; raises CannotStart. `over` may be told at once, and again never.
+Start = Callable[[Run, Begin, Told, Callable[[int | None, str], None]], Session]
+
+
+class Sessions:
+    """Listens. `find` gives the run of a container of an attempt, None if it does not run; `start` starts a command beside it."""
+
+    def __init__(self, directory: Path, loop: Loop, find: Callable[[str, str], Run | None], start: Start) -> None:
+        self.loop, self.find, self.start = loop, find, start
+        self._open: set[_Client] = set()
+        self._listening = listening(directory, messages.SOCKET)
+        loop.watch(self._listening.fileno(), self._knock)
+
+    def close(self) -> None:
+        """Let go of all; their commands end with the node's jobs."""
+        self.loop.forget(self._listening.fileno())
+        self._listening.close()
+        for client in list(self._open):
+            client.left()
+
+    def _knock(self, _: int) -> None:
+        try:
+            peer, _address = self._listening.accept()
+        except OSError:
+            return
+        if not same_user(peer) or len(self._open) >= MOST:
+            peer.close()
+            return
+        self._open.add(_Client(self, peer))
+
+    def forget(self, client: _Client) -> None:
+        self._open.discard(client)
+
+
+class _Client:
+    """One connection."""
+
+    def __init__(self, sessions: Sessions, peer: socket.socket) -> None:
+        self._sessions = sessions
+        self._frames = Frames()
+        self._session: Session | None = None
+        self._channel = Channel(sessions.loop, peer.detach(), self._received, self.left, self._emptied)
+
+    def _received(self, content: bytes) -> None:
+        try:
+            for body in self._frames.feed(content):
+                self._take(messages.down(body))
+        except (ValueError, msgspec.MsgspecError) as error:
+            self._over(None, f"not understood: {error}")
+
+    def _take(self, message: messages.Down) -> None:
+        match message:
+            case Begin():
+                self._begin(message)
+            case Input(content) if self._session:
+                self._session.feed(content)
+                if self._session.is_full:
+                    self._channel.pause(True)
+                    self._look_again()
+            case Resize(rows, columns) if self._session:
+                self._session.resize(rows, columns)
+
+    def _begin(self, begin: Begin) -> None:
+        if begin.version != messages.VERSION:
+            self._over(None, "the node and the server speak different versions of sessions: end the node with `batchyard down`")
+            return
+        run = self._sessions.find(begin.attempt, begin.container)
+        if run is None or not run.running or self._session is not None:
+            self._over(None, "the job's container does not run")
+            return
+        try:
+            self._session = self._sessions.start(run, begin, self._told, self._over)
+        except (CannotStart, OSError) as why:
+            self._over(None, str(why))
+
+    def _look_again(self) -> None:
+        """Until what it was fed has gone."""
+        if self._session is None or not self._session.is_full:
+            self._channel.pause(False)
+        elif self._channel.is_open:
+            self._sessions.loop.at(boot_s() + 0.02, self._look_again)
+
+    def _told(self, stream: int, content: bytes) -> None:
+        self._channel.write(messages.encoded(Output(stream, content)))
+        if self._channel.is_full and self._session:
+            self._session.pause(True)
+
+    def _emptied(self) -> None:
+        if self._session:
+            self._session.pause(False)
+
+    def _over(self, code: int | None, reason: str = "") -> None:
+        self._session = None
+        self._channel.write(messages.encoded(Over(code, reason)))
+        # The other side hangs up: whoever closes with something unread takes from the other what was still on its way.
+        self._channel.finish(say_that_nothing_follows)
+
+    def left(self) -> None:
+        """The client has gone."""
+        session, self._session = self._session, None
+        if session:
+            session.end()
+        self._channel.close()
+        self._sessions.forget(self)
