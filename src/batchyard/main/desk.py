@@ -108,6 +108,12 @@ class ServerDesk:
         if self._stacks is not None:
             await self._stacks.close()
 
+    def stop_waiting(self) -> None:
+        """The server ends: whoever waits for something, or is in a session, is answered."""
+        self.waiters.close()
+        self.functions.stop()
+        self.sessions.close()
+
     async def open_session(
         self, attempt: str, container: str, command: tuple[str, ...], has_terminal: bool, size: tuple[int, int], term: str
     ) -> RemoteSession:

@@ -182,14 +182,13 @@ async def _serve(settings: Settings, identity: Identity, listener: socket.socket
     stop = asyncio.Event()
     launcher = Launcher(base, url, keys.mint, runtime, resolve, locator(engine, shelf, catalogue))
     driver = Driver(engine, {"local": provider}, launcher, stop.set)
-    told = _told(settings, identity, runtime)
     read = EngineReader(engine, open_profile=settings.profile == "open")
     waiters, announcing = Waiters(read), announcing_of(settings, engine, shelf, sealer, log_store, objects)
     driver.watchers += [waiters.note, announcing.announcer.note]
     desk = ServerDesk(
         driver=driver,
         read=read,
-        settings=told,
+        settings=_told(settings, identity, runtime),
         catalogue=catalogue,
         logs=log_store,
         objects=objects,
@@ -218,8 +217,7 @@ async def _serve(settings: Settings, identity: Identity, listener: socket.socket
     if desk.end_node:
         await _jobs_ended(driver)
         await provider.shut_down()
-    waiters.close()
-    desk.functions.stop()
+    desk.stop_waiting()
     server.should_exit = True
     await serving
     await desk.functions.close()
