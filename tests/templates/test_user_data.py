@@ -167,17 +167,18 @@ def test_an_instance_comes_up_with_scratch_space_that_grows_under_a_writer(
 
         code, said = world.run("python3", "-c", WRITER, timeout_s=240)
         assert (code, said) == (0, "2200\n"), "1 GiB at first, and more than 2 were written"
+        until(lambda: all(one.goes_with_instance for one in double.alive()) or None, "a grow that goes on to come to its end", 60)
         volumes = double.alive()
         assert 2 < sum(one.size_gib for one in volumes) <= 6
-        assert all(one.goes_with_instance and one.tags["Project"] == GIVEN["ProjectTag"] for one in volumes)
+        assert all(one.tags["Project"] == GIVEN["ProjectTag"] for one in volumes)
         assert all(one.asked["Encrypted"] for one in volumes)
 
+        status = world.path("/var/lib/batchyard-scratch/status.json")
         _kill(watching)
         end(watching)
+        last_ns = status.stat().st_mtime_ns
         watching = world.begin(*daemon["ExecStart"][0].split())
-        until(
-            lambda: world.run("grep", "-q", '"is_healthy": true', "/var/lib/batchyard-scratch/status.json")[0] == 0 or None, "it again", 60
-        )
+        until(lambda: (status.stat().st_mtime_ns > last_ns and is_ready(world)) or None, "the daemon to be back", 60)
         assert world.run("stat", "-c", "%s", "/scratch/job") == (0, f"{2200 << 20}\n")
         assert [one.id for one in double.alive()][: len(volumes)] == [one.id for one in volumes]
     finally:
