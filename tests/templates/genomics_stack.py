@@ -18,6 +18,7 @@ ROOT_OF_PARTS = TEMPLATES / "genomics" / "root.yaml"
 NESTED = "AWS::CloudFormation::Stack"
 STACK_NAME = "genomics"
 ACCOUNT, REGION = "111122223333", "eu-central-1"
+_BUILDER = f"arn:aws:imagebuilder:{REGION}:{ACCOUNT}"
 NO_VALUE = object()
 PSEUDO = {
     "AWS::AccountId": ACCOUNT,
@@ -84,6 +85,11 @@ def attribute(name: str, reference: str, kind: str) -> str:
         ("AWS::IAM::InstanceProfile", "Arn"): f"arn:aws:iam::{ACCOUNT}:instance-profile/{reference}",
         ("AWS::EC2::SecurityGroup", "GroupId"): reference,
         ("AWS::EC2::LaunchTemplate", "LatestVersionNumber"): "1",
+        ("AWS::ImageBuilder::Component", "Arn"): f"{_BUILDER}:component/{reference}/1.0.0/1",
+        ("AWS::ImageBuilder::ImageRecipe", "Arn"): f"{_BUILDER}:image-recipe/{reference}/1.0.0",
+        ("AWS::ImageBuilder::InfrastructureConfiguration", "Arn"): f"{_BUILDER}:infrastructure-configuration/{reference}",
+        ("AWS::ImageBuilder::DistributionConfiguration", "Arn"): f"{_BUILDER}:distribution-configuration/{reference}",
+        ("AWS::ImageBuilder::Image", "ImageId"): "ami-0123456789abcdef0",
     }
     return attributes[kind, name]
 

@@ -86,12 +86,12 @@ def test_deploy_commands_name_the_template_and_its_parameters(commands: list[lis
     (package,) = (arguments(words)[1] for words in commands if words[1:3] == ["cloudformation", "package"])
     assert (ROOT / package["template-file"][0]).is_file()
     deployments = [options for options in asked if options["template-file"] != package["output-template-file"]]
-    assert len(deployments) == 3 and len(asked) == 4
+    assert len(deployments) == 5 and len(asked) == 6
     for options in deployments:
         assert (ROOT / options["template-file"][0]).is_file()
         assert options["capabilities"] == ["CAPABILITY_IAM"]
         named = {pair.split("=", 1)[0] for pair in options["parameter-overrides"]}
-        assert named <= load_template()["Parameters"].keys()
+        assert named <= load_template(ROOT / options["template-file"][0])["Parameters"].keys()
     required = {name for name, declared in load_template()["Parameters"].items() if "Default" not in declared}
     assert required <= {pair.split("=", 1)[0] for pair in deployments[0]["parameter-overrides"]}
 
