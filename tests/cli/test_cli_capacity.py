@@ -191,6 +191,33 @@ def test_doctor_finds_programs_that_the_users_of_jobs_cannot_start(tmp_path: Pat
     assert list(checks.programs(tmp_path)) == []
 
 
+def test_compute_shows_how_the_scratch_space_stands(call: Call, service: FakeService) -> None:
+    stands = {
+        "isKnown": True,
+        "isHealthy": True,
+        "whyNot": "",
+        "capacityMiB": 102400,
+        "promisedMiB": 1536,
+        "unpromisedMiB": 0,
+        "freeMiB": 9,
+    }
+    service.answers["DescribeComputeEnvironments"] = lambda params: {"computeEnvironments": [environment()]}
+    service.answers["own:instances"] = lambda params: {"instances": []}
+    service.answers["own:machine"] = lambda params: {"scratch": stands}
+    shown = call("compute").stdout
+    assert [line.split(maxsplit=0) for line in shown.partition("Scratch space\n")[2].splitlines()] == [
+        ["Can be promised          100.0 GiB"],
+        ["Promised to jobs         1.5 GiB"],
+        ["Taken without a promise  0 MiB"],
+        ["Free                     9 MiB"],
+    ]
+    assert json.loads(call("compute", "--json").stdout)["scratch"] == stands
+    stands |= {"isHealthy": False, "whyNot": "a device is lost"}
+    assert "a device is lost: no job starts" in call("compute").stdout
+    stands["isKnown"] = False
+    assert "Scratch" not in call("compute").stdout
+
+
 def test_the_reference_page_says_what_the_commands_say() -> None:
     told = "python -m batchyard.main.commands.reference > docs/reference/command-line.md"
     assert REFERENCE.read_text() == page(), f"the page is stale; write it anew: {told}"

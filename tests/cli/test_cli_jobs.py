@@ -153,6 +153,27 @@ def test_job_shows_everything_and_the_way_on(call: Call, service: FakeService) -
     assert document["cost"]["usd"] == 0.001234
 
 
+def test_what_attempts_and_their_containers_used(call: Call, service: FakeService) -> None:
+    ended = {"startedAt": NOW_MS - 50_000, "stoppedAt": NOW_MS - 40_000, "taskProperties": []}
+    service.knows(job(ONE, "SUCCEEDED", container={}, attempts=[ended, ended]))
+    used = {"peakMemoryMiB": 12.3, "cpuSeconds": 2, "readMiB": 3.6, "writtenMiB": 2048}
+    containers = [{"name": "side", "peakMemoryMiB": 1.0}, {"name": "main", **used}]
+    service.answers["own:cost"] = lambda params: {
+        "usd": 0,
+        "attempts": [{"number": 1}, {"number": 2, **used, "diskPeakMiB": 1536.5, "containers": containers}],
+    }
+    shown = call("job", ONE).stdout
+    attempts = shown.partition("Attempts\n")[2].splitlines()
+    assert "PEAK    CPU  READ   WRITTEN  DISK PEAK" in attempts[0]
+    assert "12 MiB  2 s  4 MiB  2.0 GiB  1.5 GiB" in attempts[2]
+    of_each = [line.split() for line in shown.partition("What their containers used\n")[2].splitlines()[:3]]
+    assert of_each == [
+        ["#", "CONTAINER", "PEAK", "CPU", "READ", "WRITTEN"],
+        ["2", "side", "1", "MiB"],
+        ["2", "main", "12", "MiB", "2", "s", "4", "MiB", "2.0", "GiB"],
+    ]
+
+
 def test_a_job_of_several_containers_is_shown_by_the_one_that_failed(call: Call, service: FakeService) -> None:
     containers = [{"name": "side", "exitCode": 0}, {"name": "main", "exitCode": 4, "image": "tool", "logStreamName": "x/main/1"}]
     service.knows(job(ONE, "FAILED", container={}, ecsProperties={"taskProperties": [{"containers": containers}]}))

@@ -211,7 +211,7 @@ def test_nodes_that_together_ask_for_more_than_there_is() -> None:
     assert placed(plan(yard, NOW, OPEN)) == ["q-1"]
     assert gang_reasons.aws_words(yard, yard.queues["q"], job.spec) == "", "AWS has no word for it"
     words = gang_reasons.own_words(yard, yard.queues["q"], job.spec)
-    assert words.startswith("MISCONFIGURATION:BATCHYARD_SCRATCH_SPACE - The job asks for 102 GiB") and "100 GiB in all" in words
+    assert words.startswith("MISCONFIGURATION:BATCHYARD_SCRATCH_SPACE - The job asks for 102 GiB") and "can promise 100 GiB in all" in words
     (reason,) = gang_reasons.per_environment(yard, yard.queues["q"], job.spec, {})
     assert "asks for 102 GiB" in reason.shortfall
 
@@ -225,8 +225,8 @@ def test_the_figures_of_a_job_that_waits() -> None:
     job = ask(yard, 60.5)
     (reason,) = reasons.per_environment(yard, yard.queues["q"], job.spec.needs)
     assert reason.shortfall == (
-        "the job asks for 60.5 GiB of scratch space; of 100 GiB, 50 GiB are promised to jobs that run and 10 GiB are taken without"
-        " a promise: 20.5 GiB short"
+        "the job asks for 60.5 GiB of scratch space; of 100 GiB that can be promised, 50 GiB are promised to jobs that run, and 10 GiB are"
+        " taken without a promise: 20.5 GiB short"
     )
     assert reason.fix == "wait for jobs to end, or ask for at most 40 GiB (batchyard:scratch-gib)"
 
@@ -237,7 +237,7 @@ def test_the_words_for_a_job_that_asks_for_more_than_there_is_are_ours_and_not_o
     assert reasons.aws_words(yard, queue, job.spec.needs) == "" == reasons.head_words(yard, queue, job.spec.needs)
     assert reasons.own_words(yard, queue, job.spec.needs) == (
         "MISCONFIGURATION:BATCHYARD_SCRATCH_SPACE - The job asks for 250.5 GiB of scratch space (tag batchyard:scratch-gib), and this"
-        " machine has 100 GiB in all. Ask for at most 100 GiB, or start the server with --scratch-gib 279 or more."
+        " machine can promise 100 GiB in all. Ask for at most 100 GiB, or start the server with --scratch-gib 279 or more."
     )
     assert reasons.own_words(yard, queue, Resources(1000, 10, 0, 1 << 30)) == "", "it would not fit anyhow, and AWS has words for that"
     assert reasons.own_words(yard, queue, Resources(1, 10, 0, 10)) == ""

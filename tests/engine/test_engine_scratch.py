@@ -40,8 +40,8 @@ def test_two_that_together_ask_for_more_than_there_is_run_one_after_the_other() 
     told = bench.read.explain(second)
     assert told is not None
     assert told.summary == (
-        "ce: the job asks for 60 GiB of scratch space; of 100 GiB, 60 GiB are promised to jobs that run and 0 GiB are taken without"
-        " a promise: 20 GiB short"
+        "ce: the job asks for 60 GiB of scratch space; of 100 GiB that can be promised, 60 GiB are promised to jobs that run, and 0 GiB are"
+        " taken without a promise: 20 GiB short"
     )
     assert [r.fix for r in told.reasons] == ["wait for jobs to end, or ask for at most 40 GiB (batchyard:scratch-gib)"]
     assert told.aws_reason == ""
@@ -126,7 +126,10 @@ def test_more_than_there_is_says_so_in_words_of_ours() -> None:
         assert words.startswith("MISCONFIGURATION:BATCHYARD_SCRATCH_SPACE - The job asks for 200 GiB of scratch space")
         told = bench.read.explain(job)
         assert told is not None and told.aws_reason == "", "AWS has no word for it"
-        assert told.summary == "ce: the job asks for 200 GiB of scratch space (batchyard:scratch-gib), and this machine has 100 GiB in all"
+        assert (
+            told.summary
+            == "ce: the job asks for 200 GiB of scratch space (batchyard:scratch-gib), and this machine can promise 100 GiB in all"
+        )
         blocked = [words for _, _, words in bench.read.blocked()]
         assert bool(blocked) is not open_profile and all("BATCHYARD_SCRATCH_SPACE" in words for words in blocked)
         seen(bench, 200)

@@ -95,6 +95,7 @@ def test_a_job_and_how_it_ended(yard: Yard) -> None:
     (attempt,) = record["attempts"]
     assert attempt["exitCode"] == 0 and attempt["startedAt"] <= attempt["stoppedAt"] == record["stoppedAt"]
     assert attempt["logStreamName"] == yard.job(job_id)["container"]["logStreamName"]
+    assert attempt["cpuSeconds"] >= 0 and attempt["peakMemoryMiB"] > 0, "what it used, as far as that can be told here"
 
 
 def test_each_attempt_and_each_child(yard: Yard) -> None:
@@ -134,6 +135,7 @@ def test_several_containers_have_a_file_each(yard: Yard) -> None:
     assert (found["attempt-1.prepare.log"], found["attempt-1.main.log"]) == ("prepare\n", "main\n")
     (attempt,) = json.loads(found["job.json"])["attempts"]
     assert [part["exitCode"] for part in attempt["containers"]] == [0, 0]
+    assert all(part["cpuSeconds"] >= 0 for part in (attempt, *attempt["containers"])), "the task, and each of them"
 
 
 def test_what_a_bucket_does_not_take_arrives_once_it_does(yard: Yard) -> None:

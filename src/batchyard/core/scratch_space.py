@@ -22,8 +22,8 @@ from batchyard.model.view import Reason
 
 # Our own, in the form of AWS's reasons: who looks for `MISCONFIGURATION:` finds that the job will never start as things are.
 TOO_MUCH = (
-    "MISCONFIGURATION:BATCHYARD_SCRATCH_SPACE - The job asks for {asked} of scratch space (tag {tag}), and this machine has {has} in all."
-    " Ask for at most {most}, or start the server with --scratch-gib {enough} or more."
+    "MISCONFIGURATION:BATCHYARD_SCRATCH_SPACE - The job asks for {asked} of scratch space (tag {tag}), and this machine can promise"
+    " {has} in all. Ask for at most {most}, or start the server with --scratch-gib {enough} or more."
 )
 _NOT_PROMISED = 0.1  # of --scratch-gib, at most: what file systems need themselves, and what is left to jobs without a promise
 
@@ -120,7 +120,7 @@ def reason(view: ScratchView, environment: Environment, mib: int) -> Reason | No
     if not could_hold(view, environment.provider, mib):
         return Reason(
             environment.name,
-            f"the job asks for {gib(mib)} of scratch space ({SCRATCH.name}), and this machine has {gib(seen.capacity_mib)} in all",
+            f"the job asks for {gib(mib)} of scratch space ({SCRATCH.name}), and this machine can promise {gib(seen.capacity_mib)} in all",
             f"ask for at most {_at_most(seen.capacity_mib)}, or start the server with --scratch-gib {_at_least(mib)} or more",
         )
     if not seen.is_healthy:
@@ -135,8 +135,8 @@ def reason(view: ScratchView, environment: Environment, mib: int) -> Reason | No
     less = f", or ask for at most {_at_most(most)} ({SCRATCH.name})" if most else ""
     return Reason(
         environment.name,
-        f"the job asks for {gib(mib)} of scratch space; of {gib(seen.capacity_mib)}, {gib(seen.promised_mib)} are promised to jobs that run"
-        f" and {gib(seen.unpromised_mib)} are taken without a promise: {gib(mib - seen.free_mib)} short",
+        f"the job asks for {gib(mib)} of scratch space; of {gib(seen.capacity_mib)} that can be promised, {gib(seen.promised_mib)} are"
+        f" promised to jobs that run, and {gib(seen.unpromised_mib)} are taken without a promise: {gib(mib - seen.free_mib)} short",
         f"wait for jobs to end{less}",
     )
 

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from batchyard.main.client import BeyondAws, Client, Trouble
-from batchyard.main.commands.draw import FINAL, STATUSES, emit, heading, say, table
+from batchyard.main.commands.draw import FINAL, STATUSES, emit, heading, pairs, say, table
 from batchyard.main.commands.lookup import last_of
 from batchyard.main.commands.place import talks
 from batchyard.main.commands.sizes import size
@@ -110,7 +110,7 @@ def compute(client: Client, *, as_json: bool) -> None:
         say("\nNo instances now.")
     if scratch.get("isKnown"):
         heading("Scratch space")
-        say(_scratch_line(scratch))
+        pairs(_scratch_rows(scratch))
 
 
 def _scratch(client: Client) -> dict[str, Any]:
@@ -137,15 +137,14 @@ def _environment_row(environment: dict[str, Any]) -> list[str]:
     ]
 
 
-def _scratch_line(scratch: dict[str, Any]) -> str:
-    parts = [
-        f"{size(scratch['capacityMiB'])} in all",
-        f"{size(scratch['promisedMiB'])} promised to jobs",
-        f"{size(scratch['unpromisedMiB'])} taken without a promise",
-        f"{size(scratch['freeMiB'])} free",
+def _scratch_rows(scratch: dict[str, Any]) -> list[tuple[str, str]]:
+    return [
+        ("Not ready", "" if scratch["isHealthy"] else f"{scratch['whyNot']}: no job starts"),
+        ("Can be promised", size(scratch["capacityMiB"])),
+        ("Promised to jobs", size(scratch["promisedMiB"])),
+        ("Taken without a promise", size(scratch["unpromisedMiB"])),
+        ("Free", size(scratch["freeMiB"])),
     ]
-    unwell = "" if scratch["isHealthy"] else f"not ready, no job starts: {scratch['whyNot']}; "
-    return unwell + ", ".join(parts)
 
 
 def _instance_row(instance: dict[str, Any]) -> list[str]:
