@@ -16,6 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from batchyard.compute.local.allotments import Allotments, Outcome, amount
 from batchyard.compute.local.attempt import Attempt
 from batchyard.compute.local.ground import Plain
+from batchyard.compute.local.loop import boot_s
 from batchyard.compute.local.runner import Ending
 from batchyard.compute.local.sweep import Sweeper, remove_tree
 from batchyard.compute.local.walker import Walker
@@ -147,15 +148,20 @@ def test_what_is_still_being_cleared_away_is_nobody_s_yet() -> None:
     assert ground.limits["p"] == 64 * GIB
 
 
-def test_a_promise_waits_for_what_others_left_and_for_nothing_else() -> None:
+def test_a_promise_waits_for_what_others_left_and_for_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
     allotments, ground = standing(64 * GIB, 2)
     needs = Resources(1, 1, 0, 60 * 1024)
-    assert allotments.has_room(needs)
+    assert allotments.has_room("a", needs)
     ground.leaving = 10 * GIB
-    assert not allotments.has_room(needs)
-    assert allotments.has_room(Resources(1, 1)), "who was promised nothing takes what there is"
+    assert not allotments.has_room("a", needs)
+    assert allotments.has_room("b", Resources(1, 1)), "who was promised nothing takes what there is"
     ground.leaving = 4 * GIB
-    assert allotments.has_room(needs)
+    assert allotments.has_room("a", needs)
+    ground.leaving = 10 * GIB
+    assert not allotments.has_room("a", needs)
+    later_s = boot_s() + 301
+    monkeypatch.setattr("batchyard.compute.local.allotments.boot_s", lambda: later_s)
+    assert allotments.has_room("a", needs), "but not for ever"
 
 
 def test_what_lies_with_the_sweeper_is_nobody_s_yet(tmp_path: Path) -> None:

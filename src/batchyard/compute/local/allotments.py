@@ -24,6 +24,7 @@ _LOOK_S = 0.25
 _REST = 50  # so many times as long as a look took, nobody is looked at: with very many attempts, less often
 _AT_LIMIT = 0.98  # a write that would go beyond the limit is refused as a whole: who was refused holds a little less
 _LATELY_S = 5.0
+_PATIENCE_S = 300.0  # what is not cleared away by then may never be, and is no reason never to begin
 _STEPS = 64  # what is still being cleared away is reckoned in these parts of all, so that limits do not change for nothing
 
 
@@ -112,6 +113,7 @@ class Allotments:
         self._parts: dict[str, _Part] = {}  # by path
         self._outcomes: dict[str, Outcome] = {}  # by attempt, until they are asked for
         self._sweeping: dict[str, int] = {}  # what lies in directories that the sweeper has not removed yet, by path
+        self._waiting_s: dict[str, float] = {}  # since when attempts wait for room, by attempt
         self._looking = False
         self._stale = False  # limits are not what they should be
         self._elsewhere_bytes = 0
@@ -129,13 +131,19 @@ class Allotments:
         self._room_bytes, self._vcpus = room_bytes, vcpus
         self._share_out()
 
-    def has_room(self, needs: Resources) -> bool:
-        """Whether what is promised to an attempt is there: what the scheduler gave it may still have to be cleared of what others left."""
+    def has_room(self, attempt: str, needs: Resources) -> bool:
+        """Whether what is promised to an attempt is there: what the scheduler gave it may still have to be cleared of what others left.
+
+        Asked again and again until it is, it is True at last in any case.
+        """
         leaving = self._leaving_bytes()
-        if not self._room_bytes or not needs.scratch_mib or not leaving:
-            return True
-        taken = sum(part.promise_bytes or part.held_bytes for part in self._parts.values())
-        return taken + leaving + needs.scratch_mib * _MIB <= self._room_bytes
+        if self._room_bytes and needs.scratch_mib and leaving:
+            taken = sum(part.promise_bytes or part.held_bytes for part in self._parts.values())
+            is_there = taken + leaving + needs.scratch_mib * _MIB <= self._room_bytes
+            if not is_there and boot_s() - self._waiting_s.setdefault(attempt, boot_s()) < _PATIENCE_S:
+                return False
+        self._waiting_s.pop(attempt, None)
+        return True
 
     # --- directories ---
 
@@ -181,6 +189,7 @@ class Allotments:
 
     def outcome(self, attempt: str) -> Outcome | None:
         """What came of an attempt's part, once; None if it had none."""
+        self._waiting_s.pop(attempt, None)
         return self._outcomes.pop(attempt, None)
 
     def end(self) -> None:

@@ -151,7 +151,7 @@ class Supervisor:
         begun, aside = 0, []
         while begun < STARTS_PER_TURN and self._to_start and self.may_start():
             attempt = self._to_start[0]
-            if not self._allotments.has_room(attempt.launch.needs):
+            if not self._allotments.has_room(attempt.launch.attempt, attempt.launch.needs):
                 aside.append(self._to_start.popleft())  # those behind it need not wait for that
                 self._loop.wake_at(boot_s() + _CLEARED_S)
                 continue
