@@ -8,6 +8,7 @@ import ctypes
 import json
 import os
 import signal
+import subprocess
 import sys
 import traceback
 from pathlib import Path
@@ -103,12 +104,34 @@ async def the_node_is_killed(rig: "LocalRig") -> None:
     tell("the node is killed", causes=causes, left=[pid for job in jobs for pid in processes_of(job.attempt)])
 
 
+def a_user_has_a_cgroup() -> None:
+    """The cases once more by somebody who is not root; what is said there is said here under the name "user"."""
+    command = [os.environ["CASES_PYTHON"], "/app/cage_user.py", "/disk/user", "1000"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=PATIENCE_S, check=False)
+    lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    tell("user", said={said["name"]: said for said in lines}, output="" if lines else done.stdout)
+
+
+def scratch_grows() -> None:
+    import scratch_case
+
+    for kind in scratch_case.KINDS:
+        root = Path(f"/disk/{kind}")
+        root.mkdir()
+        try:
+            tell(f"scratch {kind}", said=scratch_case.play(root, kind))
+        except Exception:  # noqa: BLE001 - told
+            tell(f"scratch {kind}", failed=traceback.format_exc())
+
+
 if __name__ == "__main__":
     be_a_machine()
     os.environ["CASES_PYTHON"] = os.readlink("/proc/self/exe")  # noqa: PTH115
     os.environ["PATH"] = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
     try:
         asyncio.run(main())
+        a_user_has_a_cgroup()
+        scratch_grows()
     finally:
         node_log = DATA / "node.log"
         tell("end", executable=sys.executable, node=node_log.read_text() if node_log.exists() else "")

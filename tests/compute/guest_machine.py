@@ -22,7 +22,7 @@ KERNELS = [Path(os.environ["GUEST_KERNEL"])] if "GUEST_KERNEL" in os.environ els
 APPLETS = ("sh", "sleep", "true", "false", "cat", "echo", "grep")
 TOOLS = ("losetup", "mount", "umount", "mkfs.btrfs", "btrfs", "mkfs.xfs", "xfs_growfs", "bwrap")  # as far as they are here
 MODULES = ("virtio_pci", "virtio_blk", "loop", "btrfs", "xfs")
-SCRIPTS = ("compute_rig.py", "cage_cases.py", "cage_user.py")
+SCRIPTS = ("compute_rig.py", "cage_cases.py", "cage_user.py", "scratch_case.py")
 DISK_BYTES = 4 << 30  # a file with holes
 LEFT_OUT = shutil.ignore_patterns(
     "test", "tests", "idlelib", "ensurepip", "site-packages", "__pycache__", "config-*", "lib2to3", "tkinter", "*.a"
@@ -85,8 +85,7 @@ def _fill(root: Path, kernel: Path) -> None:
     for applet in APPLETS:
         (root / "bin" / applet).symlink_to("busybox")
     for script in SCRIPTS:
-        if (HERE / script).exists():
-            shutil.copy(HERE / script, app / script)
+        shutil.copy(HERE / script, app / script)
     _copy_modules(root, kernel)
     (root / "run").mkdir()
     init = root / "init"

@@ -6,7 +6,9 @@ from typing import Any
 
 import guest_machine
 import pytest
+import scratch_case
 from cage_cases import CASES, Case
+from cage_user import USERS_CASES
 
 pytestmark = [
     pytest.mark.system("qemu-system-x86, linux-image-cloud-amd64, busybox-static"),
@@ -34,6 +36,28 @@ def test_a_cage_holds(case: Case, told: Told) -> None:
     assert case.name in told, told["console"]["text"]
     assert "failed" not in told[case.name], told[case.name]["failed"]
     case.check(told[case.name]["said"])
+
+
+def test_a_user_has_a_delegated_cgroup(told: Told) -> None:
+    facts = told["user"]["said"]["facts"]
+    assert (facts["root"], facts["isolation"], facts["uid_isolation"]) == (False, "cgroup v2", False), facts
+    assert told["user"]["said"]["left"]["groups"] == []
+
+
+@pytest.mark.parametrize("case", [pytest.param(case, id=case.name) for case in USERS_CASES])
+def test_a_users_cage_holds(case: Case, told: Told) -> None:
+    said = told["user"]["said"].get(case.name)
+    assert said, told["user"]["output"]
+    assert "failed" not in said, said["failed"]
+    case.check(said["said"])
+
+
+@pytest.mark.parametrize("kind", [*scratch_case.KINDS])
+def test_scratch_space_grows_under_a_writer_who_is_held_by_version_2(kind: str, told: Told) -> None:
+    said = told[f"scratch {kind}"]
+    assert "failed" not in said, said["failed"]
+    assert {name: said["said"][name] for name in scratch_case.VERDICT} == scratch_case.VERDICT, said
+    assert said["said"]["grows"] > 0
 
 
 def test_nobody_and_nothing_is_left(told: Told) -> None:

@@ -1,0 +1,100 @@
+"""Scratch space that grows under a writer who may be held for a moment: played on this machine and in the guest (see `cage_cases`).
+
+Not a test module. What must come of it is the same for every kind and on every machine; how often the writer was held is not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from batchyard.compute.local import cgroup2, knobs
+from batchyard.scratch.btrfs import BtrfsLoop
+from batchyard.scratch.daemon import Daemon
+from batchyard.scratch.freezer import Freezer
+from batchyard.scratch.policy import MIB, Limits
+from batchyard.scratch.rates import Meter
+from batchyard.scratch.xfs import XfsLoop
+
+KINDS = {"btrfs": BtrfsLoop, "xfs": XfsLoop}
+INITIAL = {"btrfs": 128 * MIB, "xfs": 300 * MIB}
+TIMES = {"btrfs": 6, "xfs": 3}  # how often the initial size is written
+VERDICT = {"error": "", "all_there": True, "grew": True, "within_cap": True, "is_healthy": True, "is_frozen": False, "left": []}
+WRITER = """
+import os, sys
+block, total = os.urandom(1 << 20), int(sys.argv[2])
+sys.stdin.readline()
+with open(sys.argv[1], "wb", buffering=0) as out:
+    for _ in range(total):
+        out.write(block)
+"""
+
+
+@contextlib.contextmanager
+def freezable_group() -> Iterator[Path]:
+    """An empty cgroup with a freezer: of version 1 where there is one, else of version 2."""
+    mounts = list(knobs.mounts())
+    parents = [mount.place for mount in mounts if mount.kind == "cgroup" and "freezer" in mount.options]
+    parents += [mount.place for mount in mounts if mount.kind == "cgroup2"]
+    group = parents[0] / f"batchyard-scratch-{os.getpid()}"
+    group.mkdir()
+    try:
+        yield group
+    finally:
+        deadline = time.monotonic() + 20
+        while not cgroup2.remove_below(group) and time.monotonic() < deadline:
+            time.sleep(0.02)
+
+
+def play(root: Path, kind: str, patience_s: float = 60.0) -> dict[str, Any]:
+    """Write several times the initial size, as fast as it goes; then take all of it away again."""
+    store, mount, total = root / "store", root / "scratch", TIMES[kind] * INITIAL[kind]
+    cap = total + 4 * INITIAL[kind]
+    stop = threading.Event()
+    with freezable_group() as group:
+        backend = KINDS[kind](store, mount, INITIAL[kind])
+        limits = Limits(cap_bytes=cap, step_bytes=INITIAL[kind] // 2, calm_s=600.0)
+        daemon = Daemon(backend, limits, freezer=Freezer(group), meter=Meter(1.0))
+        daemon.start()
+        watching = threading.Thread(target=daemon.run, args=(stop,))
+        watching.start()
+        command = [sys.executable, "-I", "-S", "-c", WRITER, str(mount / "part"), str(total // MIB)]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as writer:
+            (group / "cgroup.procs").write_text(str(writer.pid))
+            try:
+                _, error = writer.communicate("go\n", timeout=patience_s)
+            except subprocess.TimeoutExpired:
+                writer.kill()
+                error = f"not within {patience_s:g} s"
+        size = sum(backend.volumes())
+        written = (mount / "part").stat().st_size
+        stop.set()
+        watching.join(60)
+        frozen = "frozen 1" in knobs.read(group / "cgroup.events") or "FROZEN" in knobs.read(group / "freezer.state")
+        again = KINDS[kind](store, mount, INITIAL[kind])
+        again.ensure()
+        again.probe()
+        again.retire()
+        again.close()
+    return {
+        "error": error,
+        "all_there": written == total,
+        "grew": size >= total,
+        "within_cap": size <= cap,
+        "is_healthy": not daemon.counters.probes_failed,
+        "is_frozen": frozen,
+        "left": sorted(path.name for path in store.glob("volume*")),
+        "freezes": daemon.counters.freezes,
+        "grows": daemon.counters.grows,
+    }
+
+
+if __name__ == "__main__":
+    print(play(Path(sys.argv[1]), sys.argv[2]))
