@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import os
 import shutil
+import signal
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
@@ -328,3 +329,26 @@ async def it_can_be_held_and_let_go(rig: LocalRig) -> Said:
         freezer.close()
     ended = await stopped(rig, attempt)
     return {"held": held, "let_go": "goes on", "cause": ended.cause}
+
+
+# --- what outlives a node ---
+
+
+AFTER_THE_NODE = {"causes": ["lost", "lost"], "left": [], "next": KILLED_FOR_MEMORY, "isolation_changed": False}
+
+
+async def the_node_is_killed(rig: LocalRig) -> Said:
+    """Its jobs are lost and nobody of them goes on; the next node holds its jobs as the one before did."""
+    isolation = rig.provider.facts["isolation"]
+    await rig.connect()
+    await rig.up()
+    jobs = [rig.launch(*python(code)) for code in ("time.sleep(603)", DAEMON.format("pass") + "time.sleep(602)")]
+    rig.provider.carry_out(jobs)
+    for job in jobs:
+        await rig.started(job.attempt)
+    os.kill(rig.provider.node_pid, signal.SIGKILL)
+    causes = [(await rig.ended(job.attempt)).cause for job in jobs]
+    left = [pid for job in jobs for pid in processes_of(job.attempt)]
+    await rig.up()
+    following, _ = await rig.run(*python("hog(300)"), memory_mib=60)
+    return {"causes": causes, "left": left, "next": how(following), "isolation_changed": rig.provider.facts["isolation"] != isolation}

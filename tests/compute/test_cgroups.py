@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import resource
 import shutil
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from batchyard.compute.local import cgroup2, host, knobs, spawn
+from batchyard.compute.local import cgroup2, host, knobs, proc, spawn
 from batchyard.compute.local.cage import storage_mib, together
 from batchyard.compute.local.cgroup2 import Tree2
 from batchyard.compute.local.watched import WatchedTree
@@ -65,6 +66,46 @@ def test_version_2_is_used_at_the_top_or_where_it_is_delegated(tmp_path: Path) -
     assert host.usable_groups(system).version == 2, "it is handed down already"
     (tmp_path / "sys/fs/cgroup/cgroup.controllers").write_text("memory")
     assert host.usable_groups(system) == host.Groups(2, {"memory": tmp_path / "sys/fs/cgroup"})
+
+
+def delegated(root: Path, own: str) -> Path:
+    """A machine of version 2 on which a group is delegated to us; the group."""
+    group = root / "sys/fs/cgroup" / own.lstrip("/")
+    group.mkdir(parents=True)
+    machine(root, mount("/sys/fs/cgroup", "cgroup2"), f"0::{own}\n")
+    (group / "cgroup.controllers").write_text("cpu memory pids\n")
+    for file in ("cgroup.events", "cgroup.subtree_control", "cgroup.procs"):
+        (group / file).touch()
+    return group
+
+
+def test_a_child_of_ours_steps_aside_too(tmp_path: Path) -> None:
+    """The node has one already when it makes its groups: it removes what jobs leave behind."""
+    own = delegated(tmp_path, "/user.slice/mine.scope")
+    with subprocess.Popen(["sleep", "60"]) as child:
+        (own / "cgroup.procs").write_text(f"{os.getpid()}\n{child.pid}\n")
+        found = host.usable_groups(tmp_path)
+        child.kill()
+    assert found == host.Groups(2, {"memory": own})
+
+
+def test_the_first_process_of_a_container_steps_aside_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = delegated(tmp_path, "/")
+    (own / "cgroup.procs").write_text(f"1\n{os.getpid()}\n")
+    parents = {os.getpid(): 1, 1: 0}
+    monkeypatch.setattr(proc, "process", lambda pid: proc.Seen(pid, parents[pid], 0, 0, "S", 0, 0) if pid in parents else None)
+    assert host.usable_groups(tmp_path) == host.Groups(2, {"memory": own})
+
+
+def test_who_stepped_aside_before_uses_the_same_group_again(tmp_path: Path) -> None:
+    """A server that outlived its node starts the next one from where it stepped aside to."""
+    aside = delegated(tmp_path, "/user.slice/mine.scope/batchyard-0123456789ab-server")
+    (aside / "cgroup.procs").write_text(f"{os.getpid()}\n")
+    own = aside.parent
+    (own / "cgroup.controllers").write_text("cpu memory pids\n")
+    (own / "cgroup.events").touch()
+    (own / "cgroup.subtree_control").write_text("cpu memory pids")
+    assert host.usable_groups(tmp_path) == host.Groups(2, {"memory": own})
 
 
 def test_where_only_a_part_of_the_hierarchy_is_seen() -> None:

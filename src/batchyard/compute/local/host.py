@@ -22,6 +22,7 @@ _GET_FLAGS, _SET_FLAGS, _TOP_OF_TREE = 0x80086601, 0x40086602, 0x20000  # what c
 _MIB = 1024 * 1024
 _NAME_FILE = "node.id"
 _TREE = "batchyard-"
+_ASIDE = "-server"
 _claims: list[int | None] = []  # kept for as long as this process lives
 _ELSEWHERE = Path("/var/tmp")  # only ever a directory of our own in it, see `_work_elsewhere`
 
@@ -65,7 +66,7 @@ def usable_groups(system: Path = Path("/")) -> Groups:
     if "memory" in places:
         return Groups(1, places)
     for mount in unified:
-        for place in (mount.place, knobs.place_in(mount, own.get("", "/"))):
+        for place in (mount.place, _before_stepping_aside(knobs.place_in(mount, own.get("", "/")))):
             if "memory" in knobs.read(place / "cgroup.controllers").split() and _can_make(place) and _can_hand_down(place):
                 return Groups(2, {"memory": place})
     if os.geteuid():
@@ -73,6 +74,12 @@ def usable_groups(system: Path = Path("/")) -> Groups:
     else:
         why = "no cgroup with a memory controller can be made here"
     return Groups(0, {}, why)
+
+
+def _before_stepping_aside(place: Path) -> Path:
+    """The group that was ours before `make_tree` had the server step aside: it starts the next node from there."""
+    stepped_aside = place.name.startswith(_TREE) and place.name.endswith(_ASIDE)
+    return place.parent if stepped_aside else place
 
 
 def _can_make(place: Path) -> bool:
@@ -98,15 +105,14 @@ def _only_our_line(place: Path) -> bool:
 
 
 def _our_line() -> set[int]:
-    """We and our ancestors."""
+    """We, our ancestors (in a container, up to its first process), and our children: the node has one that removes directories."""
     from batchyard.compute.local import proc
 
-    line, pid = {os.getpid()}, os.getpid()
-    while seen := proc.process(pid):
-        pid = seen.parent
-        if pid <= 1:
-            break
+    line = {os.getpid(), *(seen.pid for seen in proc.processes() if seen.parent == os.getpid())}
+    pid = os.getpid()
+    while pid and (seen := proc.process(pid)):
         line.add(pid)
+        pid = seen.parent
     return line
 
 
@@ -122,7 +128,7 @@ def make_tree(groups: Groups, name: str) -> Tree:
         parent = groups.places["memory"]
         if _only_our_line(parent) and "memory" not in knobs.read(parent / "cgroup.subtree_control").split():
             # A group with processes in it may not hand down controllers: those in this one are ours, and step aside.
-            aside = parent / f"{_TREE}{name}-server"
+            aside = parent / f"{_TREE}{name}{_ASIDE}"
             aside.mkdir(exist_ok=True)
             for pid in knobs.read(parent / "cgroup.procs").split():
                 knobs.write(aside / "cgroup.procs", pid)
@@ -253,10 +259,10 @@ def _prctl(option: int) -> None:
 # --- facts ---
 
 
-def facts(directory: Path, *, isolation: str = "auto", same_user: bool = False, work: Path | None = None) -> dict[str, Any]:
+def facts(directory: Path, *, groups: Groups | None = None, same_user: bool = False, work: Path | None = None) -> dict[str, Any]:
     """What jobs get here: `root`, `isolation` ("cgroup v1", "cgroup v2", "watching"), `controllers`, `uid_isolation`, `vcpus`,
     `memory_mib`, `gpus`, `work`, and `warnings`, each a sentence that says what is lost and how to get it."""
-    groups = usable_groups() if isolation != "watch" else Groups(0, {}, "the node was told to do without")
+    groups = groups or usable_groups()
     root = os.geteuid() == 0
     isolated = root and not same_user
     elsewhere = isolated and (is_elsewhere(work) if work else closed_ancestor(directory.absolute()) is not None)

@@ -150,13 +150,13 @@ class Node:
         isolated = os.geteuid() == 0 and not options.same_user
         host.make_logs(directory / "logs")
         work = host.make_work(directory, Path(options.work) if options.work else None, self.name, isolated)
-        facts = host.facts(directory, isolation=options.isolation, same_user=options.same_user, work=work)
+        groups = host.usable_groups() if options.isolation != "watch" else host.Groups(0, {}, "the node was told to do without")
+        facts = host.facts(directory, groups=groups, same_user=options.same_user, work=work)
         facts |= {"container_socket": options.container_socket or "", "scratch": options.scratch}
         if isolated:
             os.setgroups([])
             host.renounce_privileges()
         self.sweeper, walker = Sweeper(), Walker()  # before we move into a cgroup of our own, which they would keep from being removed
-        groups = host.usable_groups() if options.isolation != "watch" else host.Groups(0, {})
         self.tree = host.make_tree(groups, self.name)
         self.doors = Doors(
             self.loop, lambda attempt: self.supervisor.attempts.get(attempt), lambda instance: self.supervisor.instances.notice_of(instance)
