@@ -13,7 +13,7 @@ import traceback
 from pathlib import Path
 
 DATA = Path("/disk/yard")
-PATIENCE_S = 90.0  # for a case
+PATIENCE_S = 180.0  # for a case: the machine that emulates this one may be busy
 FINIT_MODULE = 313
 MS_BIND, MS_MOVE = 0x1000, 0x2000
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -59,12 +59,14 @@ def tell(name: str, **fields: object) -> None:
 
 
 async def main() -> None:
+    import compute_rig
     from cage_cases import CASES, the_node_is_killed
     from compute_rig import LocalRig
 
     from batchyard.compute.local.link import LocalProvider
 
     DATA.mkdir()
+    compute_rig.PATIENCE_S = PATIENCE_S
     rig = LocalRig(LocalProvider(DATA), DATA)
     await rig.connect()
     tell("facts", **rig.provider.facts)
@@ -89,7 +91,7 @@ async def main() -> None:
 def a_user_has_a_cgroup() -> None:
     """The cases once more by somebody who is not root; what is said there is said here under the name "user"."""
     command = [os.environ["CASES_PYTHON"], "/app/cage_user.py", "/disk/user", "1000"]
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=3 * PATIENCE_S, check=False)
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=2 * PATIENCE_S, check=False)
     lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
     tell("user", said={said["name"]: said for said in lines}, output="" if lines else done.stdout)
 
@@ -111,9 +113,11 @@ if __name__ == "__main__":
     os.environ["CASES_PYTHON"] = os.readlink("/proc/self/exe")  # noqa: PTH115
     os.environ["PATH"] = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
     try:
-        asyncio.run(main())
-        a_user_has_a_cgroup()
-        scratch_grows()
+        for step in (lambda: asyncio.run(main()), a_user_has_a_cgroup, scratch_grows):
+            try:
+                step()
+            except Exception:  # noqa: BLE001 - told, and the next step is taken
+                tell("trouble", what=traceback.format_exc())
     finally:
         node_log = DATA / "node.log"
         tell("end", executable=sys.executable, node=node_log.read_text() if node_log.exists() else "")

@@ -57,13 +57,28 @@ class Household(NamedTuple):
 class ProcessRun:
     """A process that is about to start, runs, or is being wound up."""
 
-    __slots__ = ("launch", "name", "output", "pid", "reading", "shared", "slot", "status", "stopped_at_s", "waited", "watcher")
+    __slots__ = (
+        "launch",
+        "left_some",
+        "name",
+        "output",
+        "pid",
+        "reading",
+        "session",
+        "shared",
+        "slot",
+        "status",
+        "stopped_at_s",
+        "waited",
+        "watcher",
+    )
 
     def __init__(self, launch: Launch, watcher: Watcher, name: str) -> None:
         self.launch = launch
         self.watcher = watcher
         self.name = name
         self.pid = 0  # 0 before it is started and after its end was seen
+        self.session = 0  # the id that it had, which is its session's
         self.slot: Slot | None = None
         self.reading = -1
         self.output: Sink | None = None
@@ -71,6 +86,7 @@ class ProcessRun:
         self.status = 0
         self.stopped_at_s = 0.0
         self.waited: struct_rusage | None = None
+        self.left_some = False  # processes that had to be ended after its first one
 
     @property
     def running(self) -> bool:
@@ -128,7 +144,7 @@ class ProcessRun:
                 if slot.gpus:
                     numbers = ",".join(str(number) for number in slot.gpus)
                     order.environment["NVIDIA_VISIBLE_DEVICES"] = order.environment["CUDA_VISIBLE_DEVICES"] = numbers
-                self.pid = slot.cage.start(order, launch.needs)
+                self.pid = self.session = slot.cage.start(order, launch.needs)
             finally:
                 os.close(writing)
         except OSError as error:
@@ -288,11 +304,11 @@ class ProcessRunner:
         seen = proc.process(pid)
         if seen is None:
             return None
-        running = self._by_pid.get(seen.session)
-        if running:
-            return running
-        uid = proc.owner(pid)
         runs = (*self._by_pid.values(), *self._winding_up)
+        of_session = self._by_pid.get(seen.session) or next((run for run in self._winding_up if run.session == seen.session), None)
+        if of_session:
+            return of_session
+        uid = proc.owner(pid)
         return next((run for run in runs if run.slot and run.slot.uid is not None and run.slot.uid == uid), None)
 
     def _wind_up(self, run: ProcessRun) -> None:
@@ -300,6 +316,10 @@ class ProcessRunner:
         assert run.slot is not None
         now_s = boot_s()
         empty = run.slot.cage.end_all()
+        if not empty:
+            run.left_some = True
+        elif run.left_some:  # they are dead, and we have yet to take in those that have become our children
+            run.left_some, empty = False, False
         for _ in range(_READS_AT_END):
             if run.reading < 0 or not self._readable(run):
                 break
