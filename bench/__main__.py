@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import million, noops, objects, report, runtimes, scratch, scratch_policies, stacks, starts, submissions, uploads
+from bench import million, noops, objects, report, runtimes, scratch, scratch_policies, scratch_real, stacks, starts, submissions, uploads
 
 IS_QUICK = os.environ.get("BENCH_QUICK", "0") not in ("", "0")
 ALTERNATIONS = 1 if IS_QUICK else 5
@@ -26,7 +26,7 @@ SECTIONS: dict[str, Callable[[], None]] = {
     "r": lambda: runtimes.run(min(ALTERNATIONS, 3), is_quick=IS_QUICK),
     "s": lambda: objects.run(min(ALTERNATIONS, 3), is_quick=IS_QUICK),
     "k": lambda: stacks.run(min(ALTERNATIONS, 3), is_quick=IS_QUICK),
-    "g": lambda: scratch_policies.run(is_quick=IS_QUICK),
+    "g": lambda: (scratch_policies.run(is_quick=IS_QUICK), scratch_real.run(is_quick=IS_QUICK)),
     "m": lambda: million.run(is_quick=IS_QUICK),
 }
 
