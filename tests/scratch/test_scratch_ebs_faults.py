@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from cloud import BTRFS, XFS, Cloudy, cloudy, until
 from ec2_double import Pace
 from ground import needs
 
+from batchyard.scratch import reaper
 from batchyard.scratch.btrfs import Btrfs
 from batchyard.scratch.daemon import Daemon
 from batchyard.scratch.ebs import ACTIONS, Kind
@@ -318,3 +321,10 @@ def test_the_daemon_makes_the_calls_that_the_policy_names_and_no_other(is_here: 
         assert (created["Iops"], created["Encrypted"], created["KmsKeyId"], created["Size"]) == (200, True, "k", 4)
         assert {"Key": "project", "Value": "p"} in created["TagSpecifications"][0]["Tags"]
         assert place.in_cloud() == []
+
+
+def test_the_page_names_the_actions_of_the_role() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "grow-scratch-on-ec2.md").read_text()
+    policy = json.loads(page.split("```json\n")[1].split("```")[0])
+    assert tuple(policy["Statement"][0]["Action"]) == ACTIONS
+    assert all(action in page for action in reaper.ACTIONS)
