@@ -215,9 +215,12 @@ def test_the_tag_of_a_job_cannot_be_changed_and_is_not_for_a_queue(service: Yard
 def test_what_an_attempt_wrote_and_held_stands_in_its_record(service: Yard) -> None:
     job = service.submit("writes", tags={TAG: "0.5"})
     assert service.until(job)["status"] == "SUCCEEDED"
-    (attempt,) = own(service, "cost", jobId=job)["attempts"]
+    known_of = own(service, "cost", jobId=job)
+    assert known_of["scratchMiB"] == 512
+    (attempt,) = known_of["attempts"]
     assert 39 <= attempt["diskPeakMiB"] <= 60
     shown = service.cli("job", job, "--data", str(service.data)).stdout
+    assert re.search(r"Scratch space +512 MiB promised", shown)
     assert "DISK PEAK" in shown and re.search(rf" {attempt['diskPeakMiB']:.0f} MiB", shown)
     if "writtenMiB" in attempt:  # as far as the kernel tells: without a cgroup of its own nobody knows
         assert 39 <= attempt["writtenMiB"] <= 80

@@ -39,6 +39,7 @@ from batchyard.main.keys import HeldAttempt, KeyRing
 from batchyard.main.listeners import announcing_of
 from batchyard.main.locating import locator
 from batchyard.main.settings import Identity, Settings, SettingsError, identity_of, keep_identity, write_private
+from batchyard.model.view import Reader
 from batchyard.server.app import App, DoorSettings, ServiceModule
 from batchyard.server.inner import InnerDoor
 from batchyard.server.listener import allow_many_connections, listener_config
@@ -202,7 +203,7 @@ async def _serve(settings: Settings, identity: Identity, listener: socket.socket
         provider=provider,
     )
     access_logs = s3.AccessLogs(objects, settings.data / "access-logs", settings.log_delivery_s)
-    app = _app(desk, settings, identity, functools.partial(_health, provider), access_logs)
+    app = _app(desk, settings, identity, functools.partial(health_of, provider, desk.read), access_logs)
     await driver.start()
     await _node_answers(provider)
     await driver.settled()
@@ -340,9 +341,12 @@ async def _node_answers(provider: LocalProvider) -> None:
         raise SettingsError(f"the node does not answer: {provider.trouble or 'see node.log in the data folder'}") from None
 
 
-def _health(provider: LocalProvider) -> dict[str, object]:
-    """What `/healthz` says: not ready while the node is away, for then no job starts."""
-    return {"ready": not provider.trouble, "version": __version__, **({"trouble": provider.trouble} if provider.trouble else {})}
+def health_of(provider: LocalProvider, read: Reader) -> dict[str, object]:
+    """What `/healthz` says: not ready while the node is away or its scratch space is not ready, for then no job starts."""
+    scratch, trouble = read.scratch, provider.trouble
+    if not trouble and scratch is not None and not scratch.is_healthy:
+        trouble = f"no job starts: {scratch.why_not}"
+    return {"ready": not trouble, "version": __version__, **({"trouble": trouble} if trouble else {})}
 
 
 def _held_by(engine: Engine) -> Callable[[str], HeldAttempt | None]:

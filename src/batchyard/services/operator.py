@@ -112,6 +112,7 @@ async def cost(desk: Any, caller: Caller, params: dict[str, Any]) -> dict[str, A
     return {
         "jobId": job_id,
         "usd": sum(costing.job_cost(j, now_ms) for j in jobs),
+        "scratchMiB": spec.needs_of(job).scratch_mib or None,
         "attempts": [
             {
                 "number": a.number,

@@ -61,7 +61,7 @@ def job(client: Client, *, job_id: str, as_json: bool) -> None:
         pairs([(f"#{id.rpartition('#')[2]}", _state(known[id])) for id in nodes if id in known])
     else:
         heading("Container")
-        pairs(_container(found))
+        pairs([*_container(found), ("Scratch space", f"{size(cost['scratchMiB'])} promised" if cost.get("scratchMiB") else "")])
     if found.get("attempts"):
         heading("Attempts")
         table(*_attempts(found["attempts"], cost.get("attempts") or []))
