@@ -22,7 +22,7 @@ from batchyard.compute.local.sweep import Sweeper, remove_tree
 from batchyard.compute.local.walker import Walker
 from batchyard.model.capacity import Resources
 from batchyard.model.messages import AttemptEnded, Launch
-from batchyard.scratch.quota import bytes_in
+from batchyard.scratch.disk_usage import bytes_in
 
 MIB, GIB = 1024**2, 1024**3
 

@@ -15,9 +15,10 @@ from typing import Any
 
 import pytest
 
+from batchyard.scratch.disk_usage import bytes_in
 from batchyard.scratch.policy import MIB
 from batchyard.scratch.provision import NoRoom, ScratchError
-from batchyard.scratch.quota import QuotaDirectory, bytes_in
+from batchyard.scratch.quota import QuotaDirectory
 
 SCRATCH = [sys.executable, "-m", "batchyard.main", "scratch"]
 

@@ -13,7 +13,7 @@ import signal
 import time
 
 from batchyard.compute.local.sweep import close_all_but
-from batchyard.scratch.quota import bytes_in
+from batchyard.scratch.disk_usage import bytes_in
 
 _REST = 25  # so many times as long as a walk took, nothing is walked
 _EVERY_S = 0.25
