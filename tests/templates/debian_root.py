@@ -15,6 +15,7 @@ from pathlib import Path
 
 from batchyard.scratch import loop
 from batchyard.scratch.provision import ScratchError
+from yard import until
 
 _NAME = "debian-bookworm-scratch-1"
 _PACKAGES = "ca-certificates,python3,python3-venv,btrfs-progs,xfsprogs,kmod"
@@ -40,6 +41,9 @@ while [ $i -lt $loops ]; do mknod -m 600 dev/loop$i b 7 $i; i=$((i + 1)); done
 mkdir -p dev/disk/by-id dev/shm srv/buckets
 mount --bind "$by_id" dev/disk/by-id
 mount --bind "$buckets" srv/buckets
+mount -t tmpfs none sys/fs/cgroup
+mkdir sys/fs/cgroup/ecstasks.slice
+mount --bind "$tasks" sys/fs/cgroup/ecstasks.slice
 exec chroot . sh -c "echo ready; exec sleep infinity"
 """
 
@@ -51,7 +55,14 @@ def why_not() -> str:
     except ScratchError as error:
         return str(error)
     missing = [name for name in ("debootstrap", "unshare", "nsenter", "mkfs.btrfs", "mkfs.xfs") if shutil.which(name) is None]
-    return f"{', '.join(missing)} missing (make test-systems)" if missing else ""
+    if missing:
+        return f"{', '.join(missing)} missing (make test-systems)"
+    return "" if _unified() is not None else "there is no cgroup hierarchy of version 2"
+
+
+def _unified() -> Path | None:
+    """Where cgroups of version 2 are: all of them, or beside those of version 1."""
+    return next((path for path in map(Path, ("/sys/fs/cgroup/unified", "/sys/fs/cgroup")) if (path / "cgroup.controllers").exists()), None)
 
 
 def _cached() -> Path:
@@ -126,13 +137,19 @@ def end(process: subprocess.Popen[str]) -> str:
 
 @contextlib.contextmanager
 def debian(by_id: Path, environment: Mapping[str, str]) -> Iterator[World]:
-    """A world in which `by_id` is /dev/disk/by-id, and in whose /srv/buckets lies what is put into `World.buckets`."""
+    """A world in which `by_id` is /dev/disk/by-id, and in whose /srv/buckets lies what is put into `World.buckets`.
+
+    It has the cgroup of ECS's tasks, /sys/fs/cgroup/ecstasks.slice, and no other.
+    """
     place = Path(tempfile.mkdtemp(prefix="debian-root-"))
-    over, buckets = place / "over", place / "buckets"
-    for folder in (over, buckets):
+    unified = _unified()
+    assert unified is not None
+    over, buckets, tasks = place / "over", place / "buckets", unified / f"batchyard-{place.name}"
+    for folder in (over, buckets, tasks):
         folder.mkdir()
     by_id.mkdir(parents=True, exist_ok=True)
     settings = {"lower": str(_cached()), "over": str(over), "by_id": str(by_id), "buckets": str(buckets), "loops": str(_LOOPS)}
+    settings["tasks"] = str(tasks)
     command = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", _FIRST]
     first = subprocess.Popen(command, env={**os.environ, **settings}, stdout=subprocess.PIPE, text=True)
     try:
@@ -148,3 +165,5 @@ def debian(by_id: Path, environment: Mapping[str, str]) -> Iterator[World]:
         if first.stdout is not None:
             first.stdout.close()
         shutil.rmtree(place, ignore_errors=True)
+        until(lambda: not (tasks / "cgroup.procs").read_text() or None, "the last task to end", 30)
+        tasks.rmdir()

@@ -11,6 +11,7 @@ import email
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -40,6 +41,7 @@ STANDS_IN = '#!/bin/sh\necho "${0##*/} $*" >>/var/log/asked\n'
 AWS = '#!/bin/sh\necho "aws $*" >>/var/log/asked\n[ "$1 $2 $3" = "s3 cp --only-show-errors" ] && exec cp "/srv/buckets/${4#s3://}" "$5"\n'
 WRITER = """
 import os
+open("/sys/fs/cgroup/ecstasks.slice/cgroup.procs", "w").write(str(os.getpid()))  # as a container of ECS is
 block = os.urandom(1 << 20)
 with open("/scratch/job", "wb", buffering=0) as out:
     for _ in range(2200):
@@ -135,6 +137,8 @@ def test_an_instance_comes_up_with_scratch_space_that_grows_under_a_writer(
 ) -> None:
     (world.buckets / "packages").mkdir()
     (world.buckets / "packages" / "batchyard.tar.gz").write_bytes(archive.read_bytes())
+    world.run("mkdir", "/etc/docker")
+    world.path("/etc/docker/daemon.json").write_text('{"userland-proxy": false}\n')  # as the ECS image has it
     boot(world, double, GIVEN | {"Scratch": backend})
     assert asked_for(world) == [
         "systemctl daemon-reload",
@@ -161,7 +165,7 @@ def test_an_instance_comes_up_with_scratch_space_that_grows_under_a_writer(
         assert watching.poll() is None, end(watching)
         until(lambda: world.run(*may_start)[0] == 0 or None, "the agent to be let in", 30)
         assert asked_for(world)[-1] == "systemctl start --no-block ecs.service"
-        assert json.loads(world.path("/etc/docker/daemon.json").read_text()) == {"data-root": "/scratch/docker"}
+        assert json.loads(world.path("/etc/docker/daemon.json").read_text()) == {"userland-proxy": False, "data-root": "/scratch/docker"}
         kind = "xfs" if backend == "ebs-xfs" else "btrfs"
         assert re.search(rf"^\S+ /scratch {kind} ", world.run("cat", "/proc/mounts")[1], re.MULTILINE)
 
@@ -224,6 +228,25 @@ def test_without_a_package_the_image_must_have_batchyard(world: World, double: D
     assert asked_for(world)[-1].startswith(
         "batchyard scratch watch --mount /scratch --backend ebs-btrfs --store /var/lib/batchyard-scratch"
     )
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze missing")
+def test_systemd_understands_the_units(tmp_path: Path) -> None:
+    script = email.message_from_bytes(user_data(GIVEN)).get_payload(0).get_payload()  # type: ignore[union-attr]
+    assert isinstance(script, str)
+    names = []
+    for name, text in re.findall(r"cat >\$units/(\S+) <<'END'\n(.*?\n)END\n", script, re.DOTALL):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text.replace(LIBEXEC, "/usr/bin/true"))
+        names += [name] if name.endswith(".service") else []
+    (tmp_path / "ecs.service").write_text("[Unit]\nAfter=cloud-final.service\n[Service]\nExecStart=/usr/bin/true\n")
+    command = ["systemd-analyze", "verify", *(str(tmp_path / name) for name in (*names, "ecs.service"))]
+    told = subprocess.run(
+        command, capture_output=True, text=True, timeout=120, env={**os.environ, "SYSTEMD_UNIT_PATH": f"{tmp_path}:"}, check=False
+    )
+    assert names == ["batchyard-scratch.service", "batchyard-scratch-gate.service"]
+    assert not [line for line in told.stderr.splitlines() if str(tmp_path) in line or "batchyard" in line], told.stderr
 
 
 def test_it_fits_into_what_ec2_takes_with_room_for_what_batch_adds() -> None:
