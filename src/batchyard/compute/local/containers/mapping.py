@@ -40,7 +40,11 @@ TABLE: tuple[Row, ...] = (
         "whole devices, no two jobs have the same; `NVIDIA_VISIBLE_DEVICES` names them",
     ),
     Row("environment", "Env", "and the variables of [the job's environment](job-environment.md); the rest is the image's"),
-    Row("jobRoleArn", "Env", "the credentials of the attempt, as in process mode"),
+    Row(
+        "jobRoleArn",
+        "Env",
+        "the credentials of the attempt, and [where SDKs find the role's](job-environment.md#endpoints), as in process mode",
+    ),
     Row("executionRoleArn", "-", "reads secrets; images without `repositoryCredentials` are pulled as the daemon's own user does"),
     Row("volumes[].host.sourcePath", "HostConfig.Binds", "made if it is missing"),
     Row("volumes[] without sourcePath", "a volume of the attempt", "empty at the start, removed at the end"),
