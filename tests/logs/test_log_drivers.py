@@ -120,6 +120,18 @@ def test_each_container_of_a_task_has_its_own_driver(service: Yard) -> None:
     assert service.cli("logs", job["jobId"], "--container", "nothing", *where, check=False).returncode == 2
 
 
+def test_each_node_of_a_multi_node_job_has_its_file(service: Yard) -> None:
+    part = {"targetNodes": "0:1", "container": container("echo node $AWS_BATCH_JOB_NODE_INDEX; sleep 1", "json-file")}
+    nodes = {"numNodes": 2, "mainNode": 0, "nodeRangeProperties": [part]}
+    service.batch.register_job_definition(jobDefinitionName="nodes", type="multinode", nodeProperties=nodes)
+    job = service.until(service.submit("nodes"))
+    assert job["status"] == "SUCCEEDED"
+    where = ("--data", str(service.data))
+    said = [service.cli("logs", f"{job['jobId']}{node}", *where).stdout for node in ("", "#0", "#1")]
+    assert said == ["node 0\n", "node 0\n", "node 1\n"]
+    assert "logStreamName" not in service.job(f"{job['jobId']}#1")["container"]
+
+
 def test_what_a_node_says_of_a_start_that_failed_stands_in_the_file(service: Yard) -> None:
     properties = {**container("", "json-file"), "command": ["/nowhere/to/be/found"]}
     job = service.until(submitted(service, "unstartable", properties))

@@ -154,6 +154,7 @@ def task(attempt: Attempt, seen: list[Seen], version: str) -> dict[str, Any]:
     if version == "v4":
         shown["LaunchType"] = facts.launch_type
         shown["VPCID"] = facts.vpc
+        shown["FaultInjectionEnabled"] = False
     return {name: value for name, value in shown.items() if value != ""}
 
 
