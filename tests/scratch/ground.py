@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -57,6 +58,7 @@ class Numbers:
         self.unit_bytes = 4096
         self.left: int | None = None
         self.calls: list[str] = []
+        self.stopped = threading.Event()
         self.failure = ""
         self.sick = ""
         self.during: Callable[[], None] = lambda: None
@@ -80,8 +82,16 @@ class Numbers:
             raise ScratchError(self.failure)
         self.sizes.append(size_bytes)
 
+    def stop_shrinking(self) -> None:
+        self.calls.append("stop shrinking")
+        self.stopped.set()
+
     def shrink(self, index: int) -> None:
         self.calls.append(f"shrink {index}")
+        self.during()
+        if self.stopped.is_set():
+            self.stopped.clear()
+            raise ScratchError("given up")
         if self.failure:
             raise ScratchError(self.failure)
         del self.sizes[index]

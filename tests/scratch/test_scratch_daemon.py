@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -117,6 +118,25 @@ def test_what_is_not_used_is_given_back_when_all_is_quiet() -> None:
     assert ground.calls == ["ensure"], "not before it is calm"
     until(daemon, watch, lambda: len(ground.sizes) == 1)
     assert ground.calls[1:] == ["shrink 2", "shrink 1"]
+
+
+def test_giving_room_back_is_given_up_when_a_writer_comes() -> None:
+    """What is to be moved may take an hour; the writer gets its volume at once, and nobody calls it a failure."""
+    ground, watch = Numbers(1000 * MIB, 1000 * MIB), Watch()
+    daemon = daemon_of(ground, watch, calm_s=1.0)
+    ground.during = lambda: None if ground.calls[-1].startswith("grow") else wait_for(ground.stopped)
+    until(daemon, watch, lambda: "shrink 1" in ground.calls)
+    turns(daemon, watch, 20)
+    assert "stop shrinking" not in ground.calls, "nobody writes"
+    ground.used = 1900 * MIB
+    until(daemon, watch, lambda: daemon.counters.grows == 1)
+    assert len(ground.sizes) == 3
+    assert (daemon.counters.shrinks, daemon.counters.shrink_failures) == (0, 0)
+    daemon.close()
+
+
+def wait_for(event: threading.Event) -> None:
+    assert event.wait(20)
 
 
 def test_the_status_tells(tmp_path: Path) -> None:

@@ -147,6 +147,38 @@ def test_room_is_given_back_with_nothing_lost(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", [pytest.param("btrfs", marks=BTRFS)])
+def test_giving_room_back_can_be_given_up_half_way(kind: str) -> None:
+    """Whether it was stopped or done by then: the record and the file system agree, and nothing is lost."""
+    with plot() as place:
+        ground = BtrfsLoop(place.store, place.mount, 256 * MIB)
+        ground.ensure()
+        ground.grow(256 * MIB)
+        content = [os.urandom(20 * MIB) for _ in range(9)]
+        for number, text in enumerate(content):
+            (place.mount / str(number)).write_bytes(text)
+        os.sync()
+        failures: list[str] = []
+
+        def shrink() -> None:
+            try:
+                ground.shrink(1)
+            except ScratchError as error:
+                failures.append(str(error))
+
+        thread = threading.Thread(target=shrink)
+        thread.start()
+        deadline = time.monotonic() + 60
+        while thread.is_alive() and time.monotonic() < deadline:
+            ground.stop_shrinking()
+        thread.join(1)
+        assert len(ground.volumes()) == len(place.files()) == len(place.devices()) == (2 if failures else 1)
+        assert [(place.mount / str(number)).read_bytes() for number in range(9)] == content
+        ground.stop_shrinking()  # when there is none, nothing happens
+        ground.grow(64 * MIB)
+        ground.close()
+
+
+@pytest.mark.parametrize("kind", [pytest.param("btrfs", marks=BTRFS)])
 def test_what_writers_promised_to_the_page_cache_counts_as_used(kind: str) -> None:
     with plot() as place:
         ground = backend(kind, place)

@@ -117,6 +117,11 @@ class Btrfs:
             raise
         self._drop(volume)
 
+    def stop_shrinking(self) -> None:
+        """See `Backend.stop_shrinking`. What was moved already stays where it is now."""
+        with contextlib.suppress(ScratchError):  # none is being removed (any more)
+            self._run(["btrfs", "device", "remove", "cancel", str(self._mount)], _QUICK_S)
+
     def probe(self) -> None:
         """See `Backend.probe`."""
         if not self._is_ours():

@@ -52,6 +52,7 @@ class Work:
         self.verb, self.failure = verb, ""
         self.began_s = clock()
         self.took_s = 0.0
+        self.is_unwanted = False  # it was told to give up: no failure of its own
         self._act, self._clock = act, clock
         self._thread = threading.Thread(target=self._run, name=f"scratch-{verb}", daemon=True)
         self._thread.start()
@@ -103,6 +104,7 @@ class Daemon:
         self._freeze_limit_s = freeze_limit_s
         self._work: Work | None = None
         self._probing: Work | None = None
+        self._stopping: Work | None = None
         self._telling: Work | None = None
         self._told: State | None = None
         self._growing_bytes = 0
@@ -189,6 +191,7 @@ class Daemon:
 
     def _act(self, state: State) -> None:
         decision = policy.decide(state, self._limits)
+        self._stop_shrinking_for_writers(state)
         self._refusal = decision.reason if isinstance(decision, Refuse) else ""
         match decision:
             case Freeze():
@@ -212,12 +215,25 @@ class Daemon:
             self._may_freeze = False
             self._let_go(state.now_s)
 
+    def _stop_shrinking_for_writers(self, state: State) -> None:
+        """Moving what a volume holds may take an hour, and a writer does not wait for so long."""
+        work = self._work
+        if work is None or work.verb != "shrink" or (self._stopping is not None and not self._stopping.is_done):
+            return
+        if isinstance(policy.decide(replace(state, is_growing=False, retry_at_s=0.0), self._limits), Grow):
+            if not work.is_unwanted:
+                log.info("no room is given back now: it is needed")
+            work.is_unwanted = True
+            self._stopping = Work("stop", self._backend.stop_shrinking, self._clock)
+
     def _take_in(self, now_s: float) -> None:
         """What became of the work beside. Counted, and remembered, only if it succeeded."""
         work = self._work
         if work is None or not work.is_done:
             return
         self._work = None
+        if work.failure and work.is_unwanted:
+            return
         if work.failure:
             self._failures += 1
             self._retry_at_s = now_s + min(_RETRY_LAST_S, _RETRY_FIRST_S * 2 ** (self._failures - 1))

@@ -52,6 +52,9 @@ class Backend(Protocol):
     def shrink(self, index: int) -> None:
         """Give the volume at `index` back, with what it holds moved to the others. When it raises, all is as before."""
 
+    def stop_shrinking(self) -> None:
+        """Let a `shrink` that is under way in another thread fail soon, if it can still be given up: room is needed."""
+
     def probe(self) -> None:
         """Write, sync and read back. Raises when the place is not healthy."""
 

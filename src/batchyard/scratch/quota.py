@@ -103,6 +103,9 @@ class QuotaDirectory:
         """See `Backend.shrink`: a limit is one volume, so there is none to give back."""
         raise ScratchError("the limit of a directory is one volume; nothing is held that could be given back")
 
+    def stop_shrinking(self) -> None:
+        """See `Backend.stop_shrinking`: it never shrinks."""
+
     def probe(self) -> None:
         """See `Backend.probe`."""
         limit = self._book.volumes[0].size_bytes

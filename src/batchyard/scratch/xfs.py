@@ -92,6 +92,9 @@ class Xfs:
         """An xfs does not shrink: it is retired as a whole."""
         raise ScratchError("an xfs cannot be made smaller")
 
+    def stop_shrinking(self) -> None:
+        """See `Backend.stop_shrinking`: it never shrinks."""
+
     def probe(self) -> None:
         """See `Backend.probe`."""
         if not self._is_ours():
