@@ -231,6 +231,21 @@ def test_the_figures_of_a_job_that_waits() -> None:
     assert reason.fix == "wait for jobs to end, or ask for at most 40 GiB (batchyard:scratch-gib)"
 
 
+def test_what_is_short_besides_is_said_too_but_no_instance_that_comes_by_itself() -> None:
+    yard = a_yard(100, unpromised_gib=95)
+    yard.environment("ce", max_vcpus=4)
+    job = ask(yard, 10, vcpus=4)
+    (reason,) = reasons.per_environment(yard, yard.queues["q"], job.spec.needs)
+    assert reason.shortfall.endswith("5 GiB short") and "maxvCpus" not in reason.fix, "there is room"
+    yard.instance("i-1", (4, 8192), runs=[(1, 10)])
+    (reason,) = reasons.per_environment(yard, yard.queues["q"], job.spec.needs)
+    assert "5 GiB short; besides, 4 of 4 vCPUs (maxvCpus) are taken" in reason.shortfall
+    assert reason.fix.startswith("wait for jobs to end, or ask for at most 5 GiB (batchyard:scratch-gib); besides, wait for a job to end")
+    yard.environment("ce", max_vcpus=40)
+    (reason,) = reasons.per_environment(yard, yard.queues["q"], job.spec.needs)
+    assert reason.shortfall.endswith("5 GiB short"), "an instance is started once there is scratch space"
+
+
 def test_the_words_for_a_job_that_asks_for_more_than_there_is_are_ours_and_not_of_aws() -> None:
     yard = a_yard(100)
     job, queue = ask(yard, 250.5), yard.queues["q"]

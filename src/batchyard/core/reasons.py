@@ -32,6 +32,7 @@ TIME_LIMIT_REASONS = (
     "MISCONFIGURATION:EC2_INSTANCE_CONFIGURATION_UNSUPPORTED",
     "CAPACITY:INSUFFICIENT_INSTANCE_CAPACITY",
 )
+_COMES_BY_ITSELF = "wait: "  # so a fix begins where nothing is short
 ACTION_REQUIRED = "ACTION_REQUIRED - CE(s) associated with the job queue are invalid."
 
 
@@ -171,12 +172,21 @@ def _reason(view: YardView, queue: Queue, order: int, arn: str, needs: Resources
     shut = closed(environment)
     if shut is not None:
         return shut
-    never = _never(view, environment, needs) or scratch_space.reason(view, environment, needs.scratch_mib)
+    never = _never(view, environment, needs)
     if never is not None:
         return never
-    if order and queue.spill_idle:
-        return _not_lent(view, queue, environment, needs)
-    return _not_now(view, queue, environment, needs)
+    short = scratch_space.reason(view, environment, needs.scratch_mib)
+    if short is not None and not scratch_space.is_taken(view, environment.provider, needs.scratch_mib):
+        return short
+    room = _not_lent(view, queue, environment, needs) if order and queue.spill_idle else _not_now(view, queue, environment, needs)
+    return _both(short, room) if short is not None else room
+
+
+def _both(short: Reason, room: Reason | None) -> Reason:
+    """Of a job that lacks scratch space, and perhaps room. An instance that is only to be started comes once there is scratch space."""
+    if room is None or room.fix.startswith(_COMES_BY_ITSELF):
+        return short
+    return Reason(short.environment, f"{short.shortfall}; besides, {room.shortfall}", f"{short.fix}; besides, {room.fix}")
 
 
 def closed(environment: Environment) -> Reason | None:
@@ -256,7 +266,9 @@ def _not_now(view: YardView, queue: Queue, environment: Environment, needs: Reso
         return None
     starting = _starting(view, queue, environment, needs)
     if starting is not None:
-        return Reason(environment.name, f"instance {starting.id} ({amount(starting.room)}) is starting", "wait: the job starts with it")
+        return Reason(
+            environment.name, f"instance {starting.id} ({amount(starting.room)}) is starting", f"{_COMES_BY_ITSELF}the job starts with it"
+        )
     room = reclaiming.least_room(view, environment, needs) or needs.of_instance
     taken = sum(i.room.vcpus for i in instances)
     short = taken + room.vcpus - environment.max_vcpus
@@ -279,7 +291,11 @@ def _not_now(view: YardView, queue: Queue, environment: Environment, needs: Reso
             f"this machine has {amount(left)} left of {amount(host)}; {asked}",
             "wait for other jobs to end, or ask for less",
         )
-    return Reason(environment.name, "no instance with room for the job runs yet", "wait: an instance is started for the head of the queue")
+    return Reason(
+        environment.name,
+        "no instance with room for the job runs yet",
+        f"{_COMES_BY_ITSELF}an instance is started for the head of the queue",
+    )
 
 
 def _lacking(view: YardView, environment: Environment, needs: Resources) -> str:

@@ -112,6 +112,12 @@ def could_hold(view: ScratchView, provider: str, mib: int) -> bool:
     return seen is None or mib <= seen.capacity_mib
 
 
+def is_taken(view: ScratchView, provider: str, mib: int) -> bool:
+    """Whether so much could be promised there, but for others who have it now."""
+    seen = view.scratch(provider)
+    return seen is not None and seen.is_healthy and seen.free_mib < mib <= seen.capacity_mib
+
+
 def reason(view: ScratchView, environment: Environment, mib: int) -> Reason | None:
     """Why a job that asks for so much (with all its nodes) finds no scratch space there now, and the fix. None if it does."""
     seen = view.scratch(environment.provider)
