@@ -13,7 +13,7 @@ import pytest
 
 from containers.engines import Daemon
 from containers.registry import PASSWORD, USER, Registry
-from yard import Yard
+from yard import Yard, until
 
 
 @pytest.fixture
@@ -61,6 +61,27 @@ cat /proc/self/cgroup | tail -1"""
     assert used["memory_stats"]["limit"] == 128 * 1024 * 1024
     assert used["cpu_stats"]["cpu_usage"]["total_usage"] > 0
     assert instance == job["container"]["containerInstanceArn"].rpartition("/")[2]
+
+
+def test_entry_points_run_in_an_image_that_has_nothing_but_a_shell(yard: Yard, folder: Path) -> None:
+    command = [sys.executable, "-m", "batchyard.main", "entrypoint", "install", "--to", str(folder / "programs")]
+    subprocess.run(command, check=True, capture_output=True, timeout=60)
+    container = {
+        "image": "busybox",
+        "command": ["/programs/stage_and_run", "trap 'echo told; exit 9' TERM; pwd; ls ..; sleep 600 & wait"],
+        "environment": [{"name": "JOB_DATA_ISOLATION", "value": "1"}, {"name": "JOB_DATA_ROOT", "value": "/tmp"}],
+        "volumes": [{"name": "programs", "host": {"sourcePath": str(folder / "programs")}}],
+        "mountPoints": [{"sourceVolume": "programs", "containerPath": "/programs", "readOnly": True}],
+        "resourceRequirements": [{"type": "VCPU", "value": "1"}, {"type": "MEMORY", "value": "64"}],
+    }
+    yard.batch.register_job_definition(jobDefinitionName="staged", type="container", containerProperties=container)
+    job_id = yard.submit("staged")
+    job = yard.until(job_id, "RUNNING")
+    until(lambda: yard.logs(job)[1:] or None, "its first words")
+    yard.batch.terminate_job(jobId=job_id, reason="enough")
+    job = yard.until(job_id)
+    assert yard.logs(job) == [f"/tmp/{job_id}/1", "1", "told"]
+    assert job["container"]["exitCode"] == 9
 
 
 def test_the_output_of_a_container_goes_where_its_driver_says(yard: Yard) -> None:

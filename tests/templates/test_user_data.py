@@ -165,7 +165,8 @@ def test_an_instance_comes_up_with_scratch_space_that_grows_under_a_writer(
         assert watching.poll() is None, end(watching)
         until(lambda: world.run(*may_start)[0] == 0 or None, "the agent to be let in", 30)
         assert asked_for(world)[-1] == "systemctl start --no-block ecs.service"
-        assert json.loads(world.path("/etc/docker/daemon.json").read_text()) == {"userland-proxy": False, "data-root": "/scratch/docker"}
+        docker = json.loads(world.path("/etc/docker/daemon.json").read_text())
+        assert docker == {"userland-proxy": False, "data-root": "/scratch/docker", "storage-driver": "overlay2"}
         kind = "xfs" if backend == "ebs-xfs" else "btrfs"
         assert re.search(rf"^\S+ /scratch {kind} ", world.run("cat", "/proc/mounts")[1], re.MULTILINE)
 
