@@ -40,7 +40,7 @@ class ProcessRooms:
         self._runner.households[launch.attempt] = Household(slot.uid, f"{self._work}/{name}")
         return Room(made)
 
-    def furnish(self, launch: Launch, room: Room) -> Launch:
+    def furnish(self, launch: Launch, room: Room, name: str) -> Launch:
         return volumes.named(launch, room.volumes)
 
     def close(self, launch: Launch) -> None:

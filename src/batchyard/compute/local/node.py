@@ -85,11 +85,21 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _containers(options: argparse.Namespace, name: str, place: Place, gpus: Gpus, journal: Journal, loop: Loop) -> ContainerRunner | None:
+def _containers(
+    options: argparse.Namespace,
+    name: str,
+    place: Place,
+    gpus: Gpus,
+    journal: Journal,
+    loop: Loop,
+    sweeper: Sweeper,
+    allotments: Allotments,
+) -> ContainerRunner | None:
     """The container runtime, if there is to be one. Imported only then: a node without it starts more quickly."""
     if not options.container_socket:
         return None
     from batchyard.compute.local.containers.build import container_runner
+    from batchyard.compute.local.containers.scratch import ContainerScratch
 
     return container_runner(
         options.container_socket,
@@ -102,18 +112,24 @@ def _containers(options: argparse.Namespace, name: str, place: Place, gpus: Gpus
         gpus,
         journal,
         loop,
+        ContainerScratch(place.work, allotments, sweeper) if _gives_scratch(options) else None,
     )
 
 
+def _gives_scratch(options: argparse.Namespace) -> bool:
+    """Whether containers get a part of the scratch space. Without root we could not remove what their users leave there."""
+    return options.container_scratch == "on" and os.geteuid() == 0
+
+
 def _contained_tasks(
-    containers: ContainerRunner | None, work: str, sweeper: Sweeper, allotments: Allotments, loop: Loop
+    options: argparse.Namespace, containers: ContainerRunner | None, work: str, sweeper: Sweeper, allotments: Allotments, loop: Loop
 ) -> TaskRunner | None:
     """Tasks of several containers, where they are containers."""
     if containers is None:
         return None
     from batchyard.compute.local.containers.rooms import ContainerRooms
 
-    return TaskRunner(containers, ContainerRooms(work, sweeper, allotments), loop)
+    return TaskRunner(containers, ContainerRooms(work, sweeper, allotments, gives_scratch=_gives_scratch(options)), loop)
 
 
 def _range(text: str) -> range:
@@ -173,7 +189,7 @@ class Node:
         self.allotments = Allotments(self.loop, walker)
         slots = Slots(self.tree, options.uids if isolated else None, str(work), gpus, self.allotments)
         self.processes = ProcessRunner(place, self.tree, slots, self.journal, self.sweeper, self.loop)
-        self.containers = _containers(options, self.name, place, slots.gpus, self.journal, self.loop)
+        self.containers = _containers(options, self.name, place, slots.gpus, self.journal, self.loop, self.sweeper, self.allotments)
         runners = [self.processes, *([self.containers] if self.containers else ())]
         left = orphans.end(runners, self.journal, self.loop)
         if left:
@@ -183,7 +199,7 @@ class Node:
         generation = f"local-{os.urandom(8).hex()}"
         self.door = Door(directory, self.loop, self.journal.epoch, facts, generation)
         self._tasks = TaskRunner(self.processes, ProcessRooms(self.processes, str(work), slots, self.sweeper), self.loop)
-        self._contained_tasks = _contained_tasks(self.containers, str(work), self.sweeper, self.allotments, self.loop)
+        self._contained_tasks = _contained_tasks(options, self.containers, str(work), self.sweeper, self.allotments, self.loop)
         self.supervisor = Supervisor(generation, str(work), self._runner_of, self.journal, self.loop, self.door.send, self.allotments)
         self.supervisor.on_over = self.doors.forget
         self.supervisor.may_start = lambda: self.scratching.is_ready

@@ -40,8 +40,8 @@ class Rooms(Protocol):
         """Made ready for a task; None if there is no room for it now. OSError if it cannot be made."""
         ...
 
-    def furnish(self, launch: Launch, room: Room) -> Launch:
-        """The launch of one of its containers, as its runtime finds the shared volumes."""
+    def furnish(self, launch: Launch, room: Room, name: str) -> Launch:
+        """The launch of its container of that name, as its runtime finds the shared volumes."""
         ...
 
     def close(self, launch: Launch) -> None:
@@ -245,7 +245,7 @@ class TaskRun:
     def _begin(self, member: _Member) -> bool:
         """Hand it to its runner; False if that has no room now."""
         assert self._room is not None
-        launch = self._rooms.furnish(_launch_of(self.launch, member.container), self._room)
+        launch = self._rooms.furnish(_launch_of(self.launch, member.container), self._room, member.container.name)
         member.run, member.tried_s = self._runner.prepare(launch, self, member.container.name), boot_s()
         if not self._runner.begin(member.run):
             member.run = None

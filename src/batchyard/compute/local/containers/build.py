@@ -12,6 +12,7 @@ from batchyard.compute.local.containers.images import Images
 from batchyard.compute.local.containers.mapping import Surroundings
 from batchyard.compute.local.containers.meter import Groups
 from batchyard.compute.local.containers.runner import ContainerRunner
+from batchyard.compute.local.containers.scratch import ContainerScratch
 from batchyard.compute.local.journal import Journal
 from batchyard.compute.local.loop import Loop
 from batchyard.compute.local.process import Place
@@ -32,6 +33,7 @@ def container_runner(
     gpus: Gpus,
     journal: Journal,
     loop: Loop,
+    scratch: ContainerScratch | None = None,
 ) -> ContainerRunner:
     """The runtime over the daemon behind `socket`. It does not have to answer yet. `cache_gib` bounds the images that it pulls."""
     engine = Engine(loop, socket)
@@ -43,8 +45,9 @@ def container_runner(
         swappiness=Groups().version == 1,
         default_ulimits=_modest_limits(),
         notices=f"{place.work}/notices" if Path(f"{place.work}/notices").is_dir() else "",
+        work=place.work,
     )
-    return ContainerRunner(engine, Images(engine, pull, cache), around, place, gpus, journal, loop)
+    return ContainerRunner(engine, Images(engine, pull, cache), around, place, gpus, journal, loop, scratch)
 
 
 def _modest_limits() -> tuple[tuple[str, int], ...]:

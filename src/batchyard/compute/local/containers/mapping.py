@@ -46,8 +46,23 @@ TABLE: tuple[Row, ...] = (
         "the credentials of the attempt, and [where SDKs find the role's](job-environment.md#endpoints), as in process mode",
     ),
     Row("executionRoleArn", "-", "reads secrets; images without `repositoryCredentials` are pulled as the daemon's own user does"),
-    Row("volumes[].host.sourcePath", "HostConfig.Binds", "made if it is missing"),
-    Row("volumes[] without sourcePath", "a volume of the attempt", "empty at the start, removed at the end"),
+    Row(
+        "volumes[].host.sourcePath",
+        "HostConfig.Binds",
+        "made if it is missing. `/scratch`, and what is below it, means the attempt's own part of the"
+        " [scratch space](../explanation/scratch.md)",
+    ),
+    Row(
+        "volumes[] without sourcePath",
+        "HostConfig.Mounts",
+        "a directory of the attempt on the scratch space: empty at the start, removed at the end",
+    ),
+    Row(
+        "-",
+        "HostConfig.Mounts",
+        "`/scratch` and `/tmp` are directories of the attempt on the scratch space, unless the definition mounts something there; with"
+        " `readonlyRootFilesystem` only `/scratch`. Without root, and with `--container-scratch off`, neither",
+    ),
     Row("volumes[].efsVolumeConfiguration, s3filesVolumeConfiguration", "refused", "at registration: there is no such file system here"),
     Row("mountPoints", "HostConfig.Binds", "`readOnly` as `:ro`"),
     Row("readonlyRootFilesystem", "HostConfig.ReadonlyRootfs"),
@@ -87,6 +102,7 @@ class Surroundings(NamedTuple):
     swappiness: bool = True  # the kernel knows it: cgroups of version 1
     default_ulimits: tuple[tuple[str, int], ...] = ()  # for daemons whose own defaults this machine cannot grant
     notices: str = ""  # the host's directory of notices, "" if containers cannot see it
+    work: str = ""  # what is bound from below this has to be there: a daemon that does not see it must not make it anew
 
 
 def container_name(launch: Launch, name: str) -> str:
@@ -140,7 +156,7 @@ def _host_config(launch: Launch, gpus: Sequence[int], around: Surroundings) -> d
     config: dict[str, Any] = {
         "NetworkMode": around.network,
         "LogConfig": {"Type": "none"},
-        "Binds": _binds(launch, around),
+        **_binds(launch, around),
         **_memory(needs.memory_mib, linux, around),
     }
     if around.hard_cpus:
@@ -182,7 +198,7 @@ def _memory(memory_mib: int, linux: Mapping[str, Any], around: Surroundings) -> 
     return limits
 
 
-def _binds(launch: Launch, around: Surroundings) -> list[str]:
+def _binds(launch: Launch, around: Surroundings) -> dict[str, list[Any]]:
     paths = {
         volume["name"]: (volume.get("host") or {}).get("sourcePath") or ""
         for volume in launch.container.get("volumes") or ()
@@ -190,10 +206,14 @@ def _binds(launch: Launch, around: Surroundings) -> list[str]:
     }
     made = empty_volumes(launch)
     binds = [f"{around.notices}:{NOTICES}:ro"] if around.notices else []
+    mounts: list[dict[str, Any]] = []
     for point in launch.container.get("mountPoints") or ():
-        volume = point["sourceVolume"]
-        binds.append(f"{paths[volume] or made[volume]}:{point['containerPath']}{':ro' if point.get('readOnly') else ''}")
-    return binds
+        source, target = paths[point["sourceVolume"]] or made[point["sourceVolume"]], point["containerPath"]
+        if around.work and source.startswith(f"{around.work}/"):
+            mounts.append({"Type": "bind", "Source": source, "Target": target, "ReadOnly": bool(point.get("readOnly"))})
+        else:
+            binds.append(f"{source}:{target}{':ro' if point.get('readOnly') else ''}")
+    return {"Binds": binds, "Mounts": mounts} if mounts else {"Binds": binds}
 
 
 def _device(device: Mapping[str, Any]) -> dict[str, str]:

@@ -17,6 +17,7 @@ from batchyard.compute.local.containers.engine import Demultiplexer, Engine, Eng
 from batchyard.compute.local.containers.images import CannotPull, Images
 from batchyard.compute.local.containers.mapping import Surroundings
 from batchyard.compute.local.containers.meter import Groups, Meter
+from batchyard.compute.local.containers.scratch import ContainerScratch
 from batchyard.compute.local.containers.wire import Connection, EngineAway, EngineSlow
 from batchyard.compute.local.instances import notice_path
 from batchyard.compute.local.journal import Journal
@@ -67,6 +68,7 @@ class ContainerRun:
         self.life: Task[None] | None = None
         self.asked = False  # to end
         self.gone = False  # the daemon has lost it
+        self.is_furnished = False  # directories of the attempt were made for it
         self.settled = False  # what came of it is known, or it was given up: nothing can be asked of it any more
         self._owner = owner
 
@@ -96,8 +98,18 @@ class ContainerRunner:
     """Runs containers with one daemon."""
 
     def __init__(
-        self, engine: Engine, images: Images, around: Surroundings, place: Place, gpus: Gpus, journal: Journal, loop: Loop
+        self,
+        engine: Engine,
+        images: Images,
+        around: Surroundings,
+        place: Place,
+        gpus: Gpus,
+        journal: Journal,
+        loop: Loop,
+        scratch: ContainerScratch | None = None,
     ) -> None:
+        """`scratch`: what gives each attempt of a single container its part; of a task, its room does."""
+        self._scratch = scratch
         self._engine, self._images, self._around, self._logs, self._work = engine, images, around, place.logs, place.work
         # From other networks nobody reaches 127.0.0.1: no variable is better than one that leads nowhere.
         self._doors = place.doors if around.network == HOST_NETWORK else None
@@ -172,9 +184,12 @@ class ContainerRunner:
             await self._clear(run)
         self._finish_output(run, ending.reason)
         self._gpus.give_back(run.gpus)
+        held = self._scratch.close(run.launch) if run.is_furnished and self._scratch else 0
         run.watcher.ended(run, ending)
         if over:
             await self._clear(run)
+        if run.is_furnished and self._scratch:
+            self._scratch.give_up(run.launch, held)
         self._clearing -= 1
 
     async def _ran(self, run: ContainerRun, meter: Meter) -> Ending:
@@ -236,6 +251,12 @@ class ContainerRunner:
 
     async def _made(self, run: ContainerRun, image: str) -> str:
         """Make it, unless it is there already: its id."""
+        if self._scratch and not run.part and not run.is_furnished:
+            run.is_furnished = True
+            try:
+                run.launch = self._scratch.open(run.launch)
+            except OSError as error:
+                raise CannotStart(f"CannotCreateContainerError: {error.strerror or error} ({error.filename})") from error
         launch = run.launch
         run.made = True
         labels = mapping.labels(launch, self._around.node)
