@@ -29,7 +29,7 @@ async def test_a_container_that_somebody_removes_is_a_lost_host(local: LocalRig,
 
 
 async def test_a_new_node_ends_what_the_dead_one_left(shared_daemon: Daemon, folder: Path) -> None:
-    rig = rig_of(shared_daemon, folder)
+    rig = rig_of(shared_daemon, folder, "--container-scratch", "off")  # volumes of the daemon
     await rig.connect()
     await rig.up()
     launch = contained(rig, "sh", "-c", TICKS, volumes=[{"name": "v"}], mountPoints=[{"sourceVolume": "v", "containerPath": "/v"}])

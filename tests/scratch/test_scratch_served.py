@@ -135,3 +135,34 @@ def test_a_job_writes_twenty_times_what_there_was_and_nothing_is_left_after_down
         assert Path(home).is_relative_to(one.work)
         yard.down()
         one.nothing_is_left()
+
+
+@pytest.mark.parametrize("kind", [KINDS[0]])
+def test_status_of_a_service(kind: str) -> None:
+    with served(*on(kind)) as one:
+        yard = one.start()
+        yard.until(yard.submit(yard.definition_of("ok", "true")))
+        said = json.loads(yard.cli("scratch", "status", "--data", str(yard.data), "--json").stdout)
+        assert (said["kind"], said["is_healthy"], said["is_watched"]) == (kind, True, True)
+        assert said["place"] == str(one.work)
+        assert said["cap_bytes"] == 6144 * MIB
+        told = yard.cli("scratch", "status", "--data", str(yard.data)).stdout
+        assert "healthy; watched" in told and "loop-btrfs" in told
+        yard.down()
+        assert yard.cli("scratch", "status", "--data", str(yard.data), check=False).returncode == 1
+
+
+def test_the_cap_sticks_to_the_folder_and_a_directory_needs_no_watcher() -> None:
+    with served("--scratch", "directory", "--scratch-gib", "3") as one:
+        yard = one.start()
+        assert json.loads((one.store / "cap.json").read_text())["cap_bytes"] == 3072 * MIB
+        yard.down()
+        one.yard.options = tuple(word for word in one.yard.options if word not in ("--scratch-gib", "3"))
+        yard.start()
+        job = yard.until(yard.submit(yard.definition_of("ok", "sh", "-c", "echo x > x")))
+        assert job["status"] == "SUCCEEDED"
+        said = json.loads(yard.cli("scratch", "status", "--data", str(yard.data), "--json").stdout)
+        assert (said["kind"], said["cap_bytes"], said["is_healthy"]) == ("directory", 3072 * MIB, True)
+        assert one.watchers() == []
+        yard.down()
+        one.nothing_is_left()

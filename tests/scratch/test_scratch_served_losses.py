@@ -1,0 +1,144 @@
+"""What happens to the ground under a service's jobs when its watcher, its node or its folder is lost: nothing leaks, and it is mended."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+from test_scratch_served import BTRFS, INITIAL_MIB, KINDS, Served, on, served, writer
+from yard import until
+
+from batchyard.scratch import loop
+
+pytestmark = BTRFS
+
+
+def kill(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
+def kill_all(one: Served) -> None:
+    """Server, node and watcher, at the same moment."""
+    pids = [one.yard.node_pid, *one.watchers()]
+    one.yard.kill()
+    for pid in pids:
+        kill(pid)
+    until(lambda: True if not one.watchers() else None, "the watcher is dead", 20)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_job_does_not_notice_that_its_watcher_is_killed(kind: str) -> None:
+    with served(*on(kind, 24 * INITIAL_MIB[kind])) as one:
+        yard = one.start()
+        job_id = yard.submit(writer(yard, "writer", 8 * INITIAL_MIB[kind]))
+        yard.until(job_id, "RUNNING")
+        killed = set()
+        for _ in range(3):
+            (pid,) = until(lambda: one.watchers() if len(one.watchers()) == 1 and not killed & set(one.watchers()) else None, "a watcher", 30)
+            kill(pid)
+            killed.add(pid)
+        job = yard.until(job_id, patience_s=240)
+        assert job["status"] == "SUCCEEDED", yard.logs(job)
+        assert until(one.watchers, "another has taken over", 30)
+        yard.down()
+        one.nothing_is_left()
+
+
+def test_a_node_that_is_killed_is_followed_by_one_that_mends_and_clears() -> None:
+    with served(*on("loop-btrfs")) as one:
+        yard = one.start()
+        lost = yard.submit(yard.definition_of("big", "sh", "-c", "head -c 400m /dev/zero > big; sync; echo written; exec sleep 600"))
+        job = yard.until(lost, "RUNNING")
+        until(lambda: True if "written" in yard.logs(yard.job(lost)) else None, "it has written", 60)
+        kill(yard.node_pid)
+        job = yard.until(lost)
+        assert job["status"] == "FAILED" and job["statusReason"].startswith("Host EC2"), job
+        again = yard.until(yard.submit(yard.definition_of("ok", "sh", "-c", "echo x > x; df -m . | tail -n 1")))
+        assert again["status"] == "SUCCEEDED"
+        assert yard.logs(again)[0].startswith("/dev/loop")
+        until(lambda: True if not [p for p in one.work.rglob("big")] else None, "what the lost job wrote is removed", 60)
+        yard.down()
+        one.nothing_is_left()
+
+
+def test_down_clears_what_a_killed_service_has_left() -> None:
+    with served(*on("loop-btrfs")) as one:
+        yard = one.start()
+        yard.until(yard.submit(yard.definition_of("ok", "true")))
+        kill_all(one)
+        assert loop.mounted_from(one.work) is not None, "nobody could clear it"
+        said = yard.cli("down", "--data", str(yard.data))
+        assert "Down" in said.stdout + said.stderr
+        one.nothing_is_left()
+
+
+@pytest.mark.parametrize("then", ["directory", pytest.param("loop-xfs", marks=KINDS[1].marks)])
+def test_another_choice_takes_the_place_of_what_a_killed_service_has_left(then: str) -> None:
+    with served(*on("loop-btrfs")) as one:
+        yard = one.start()
+        yard.until(yard.submit(yard.definition_of("ok", "sh", "-c", "echo x > x; df -m . | tail -n 1")))
+        kill_all(one)
+        one.yard.options = tuple(then if word == "loop-btrfs" else word for word in yard.options)
+        one.yard.options = tuple(f"{INITIAL_MIB['loop-xfs'] / 1024}" if word == "0.125" else word for word in one.yard.options)
+        yard.start()
+        job = yard.until(yard.submit("ok"))
+        assert job["status"] == "SUCCEEDED"
+        assert one.served()["kind"] == then
+        assert len(one.devices()) == (0 if then == "directory" else 1)
+        yard.down()
+        one.nothing_is_left()
+
+
+def test_a_folder_that_was_removed_under_a_killed_service_can_be_used_again() -> None:
+    with served(*on("loop-btrfs")) as one:
+        yard = one.start()
+        yard.until(yard.submit(yard.definition_of("ok", "sh", "-c", "echo x > x")))
+        kill_all(one)
+        shutil.rmtree(yard.data, ignore_errors=True)  # what is mounted cannot be removed
+        assert loop.mounted_from(one.work) is not None and not one.store.exists()
+        one.start()
+        job = yard.until(yard.submit(yard.definition_of("again", "sh", "-c", "echo x > x; df -m . | tail -n 1")))
+        assert job["status"] == "SUCCEEDED"
+        assert len(one.devices()) == 1, "the old one is gone"
+        yard.down()
+        one.nothing_is_left()
+
+
+def test_a_folder_that_others_may_not_enter_has_its_scratch_space_elsewhere() -> None:
+    with served(*on("loop-btrfs")) as one:
+        one.root.chmod(0o700)
+        yard = one.start()
+        job = yard.until(yard.submit(yard.definition_of("where", "sh", "-c", "pwd; df -m . | tail -n 1")))
+        home, seen = yard.logs(job)
+        assert home.startswith("/var/tmp/batchyard-") and seen.startswith("/dev/loop")
+        place = Path(*Path(home).parts[:4])
+        assert loop.mounted_from(place) in one.devices()
+        yard.down()
+        assert not place.exists()
+        one.nothing_is_left()
+
+
+def test_space_that_is_not_healthy_takes_no_job_and_says_why() -> None:
+    with served(*on("loop-btrfs")) as one:
+        yard = one.start()
+        ok = yard.definition_of("ok", "sh", "-c", "echo x > x")
+        yard.until(yard.submit(ok))
+        subprocess.run(["mount", "-o", "remount,ro", str(one.work)], check=True, timeout=60)
+        until(lambda: one.served() if not one.served()["is_ready"] else None, "the node has seen it", 90)
+        assert "Read-only" in one.served()["why_not"]
+        waiting = yard.submit(ok)
+        said = until(lambda: s if "Read-only" in (s := yard.cli("explain", "--data", str(yard.data), waiting).stdout) else None, "explain says why", 30)
+        assert "scratch" in said
+        assert yard.job(waiting)["status"] == "RUNNABLE"
+        status = yard.cli("scratch", "status", "--data", str(yard.data), check=False)
+        assert status.returncode == 1 and "NOT healthy" in status.stdout and "Read-only" in status.stdout
+        subprocess.run(["mount", "-o", "remount,rw", str(one.work)], check=True, timeout=60)
+        assert yard.until(waiting, patience_s=60)["status"] == "SUCCEEDED"
+        yard.down()
+        one.nothing_is_left()
