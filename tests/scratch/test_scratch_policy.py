@@ -147,12 +147,12 @@ def test_what_may_grow_only_so_often_reaches_its_cap_in_as_many_steps() -> None:
 
 def test_each_reason_to_grow_is_enough() -> None:
     allowed = Limits(cap_bytes=1000 * GIB, step_bytes=10 * GIB)
-    calm = State(now_s=0, volumes=(100 * GIB,), free_bytes=60 * GIB, metadata_free_bytes=GIB, inodes=1000, inodes_free=500)
+    calm = State(now_s=0, volumes=(100 * GIB,), free_bytes=60 * GIB, metadata_free_bytes=4 * GIB, inodes=1000, inodes_free=500)
     assert decide(calm, allowed) == Nothing()
     for one, word in (
         (replace(calm, free_bytes=19 * GIB), "level"),
         (replace(calm, rate_bytes_s=1e9, grow_s=30.0), "rate"),
-        (replace(calm, metadata_free_bytes=40 * MIB), "metadata"),
+        (replace(calm, metadata_free_bytes=GIB), "metadata"),
         (replace(calm, inodes_free=49), "inodes"),
     ):
         decision = decide(one, allowed)

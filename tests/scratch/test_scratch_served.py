@@ -1,119 +1,14 @@
-"""The ground under the jobs of a service: where they write grows under them, outlives its watcher, and is gone when the service is down."""
+"""The ground under the jobs of a service: where they write grows under them, and is gone when the service is down."""
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import shutil
-import signal
-import subprocess
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from ground import needs
+from served import INITIAL_MIB, KINDS, on, served, writer
 
-from batchyard.scratch import loop
-from yard import Yard
-
-BTRFS = needs("mkfs.btrfs", "btrfs-progs")
-XFS = needs("mkfs.xfs", "xfsprogs")
-KINDS = [pytest.param("loop-btrfs", marks=BTRFS), pytest.param("loop-xfs", marks=XFS)]
-INITIAL_MIB = {"loop-btrfs": 128, "loop-xfs": 300}
 MIB = 1024 * 1024
-
-
-class Served:
-    """A service on scratch space of its own, in a folder that jobs' users may pass through."""
-
-    def __init__(self, root: Path, *options: str) -> None:
-        self.root = root
-        self.yard = Yard(root / "data", "--vcpus", "2", "--memory-mib", "4096", *options)
-
-    @property
-    def store(self) -> Path:
-        return self.yard.data / "scratch"
-
-    @property
-    def work(self) -> Path:
-        return self.yard.data / "work"
-
-    def start(self) -> Yard:
-        yard = self.yard.start()
-        if not yard.batch.describe_job_queues()["jobQueues"]:
-            yard.queue_of("queue", yard.environment_of("environment"))
-        return yard
-
-    def devices(self) -> list[str]:
-        return sorted(device for device, backing in loop.attached().items() if backing.startswith(f"{self.root.resolve()}/"))
-
-    def watchers(self) -> list[int]:
-        """The watchers of this folder that run now."""
-        found = []
-        for entry in Path("/proc").iterdir():
-            with contextlib.suppress(OSError):
-                words = (entry / "cmdline").read_bytes().split(b"\0") if entry.name.isdecimal() else []
-                if b"batchyard.scratch.watcher" in words and any(str(self.store).encode() in word for word in words):
-                    found.append(int(entry.name))
-        return found
-
-    def served(self) -> dict[str, Any]:
-        return json.loads((self.store / "served.json").read_text())  # type: ignore[no-any-return]
-
-    def nothing_is_left(self) -> None:
-        """No mount, no device, no volume; and the folder can be removed."""
-        assert loop.mounted_from(self.work) is None
-        assert self.devices() == []
-        assert list(self.store.glob("volume*")) == []
-        shutil.rmtree(self.yard.data)
-
-
-@contextlib.contextmanager
-def served(*options: str) -> Iterator[Served]:
-    """Whatever happens within, nothing is left of it."""
-    root = Path(tempfile.mkdtemp(prefix="served-"))
-    root.chmod(0o711)
-    made = Served(root, *options)
-    try:
-        yield made
-    finally:
-        if made.yard.process is not None:
-            with contextlib.suppress(AssertionError, subprocess.SubprocessError, OSError):
-                made.yard.down()
-        for pid in made.watchers():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        while loop.mounted_from(made.work) is not None:
-            subprocess.run(["umount", "-l", str(made.work)], check=True, timeout=60)
-        for device in made.devices():
-            subprocess.run(["losetup", "-d", device], check=False, timeout=60)
-        shutil.rmtree(root, ignore_errors=True)
-
-
-def on(kind: str, cap_mib: int = 6144, *more: str) -> tuple[str, ...]:
-    return ("--scratch", kind, "--scratch-gib", f"{cap_mib / 1024}", "--scratch-initial-gib", f"{INITIAL_MIB[kind] / 1024}", *more)
-
-
-WRITE = """
-import os
-block = os.urandom(1 << 20)
-total = {total_mib}
-for number in range(total // 64 + 1):
-    with open(f"part-{{number}}", "wb", buffering=0) as out:
-        for _ in range(64):
-            done = 0
-            while done < len(block):
-                done += out.write(block[done:])
-seen = os.statvfs(".")
-print("written", seen.f_blocks * seen.f_frsize >> 20, os.getcwd())
-"""
-
-
-def writer(yard: Yard, name: str, total_mib: int) -> str:
-    return yard.definition_of(name, "python3", "-c", WRITE.format(total_mib=total_mib), memory_mib=1024)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -146,10 +41,10 @@ def test_status_of_a_service(kind: str) -> None:
         assert (said["kind"], said["is_healthy"], said["is_watched"]) == (kind, True, True)
         assert said["place"] == str(one.work)
         assert said["cap_bytes"] == 6144 * MIB
-        told = yard.cli("scratch", "status", "--data", str(yard.data)).stdout
+        told = yard.cli("scratch", "status", "--data", str(yard.data)).stderr
         assert "healthy; watched" in told and "loop-btrfs" in told
         yard.down()
-        assert yard.cli("scratch", "status", "--data", str(yard.data), check=False).returncode == 1
+        assert yard.cli("scratch", "status", "--data", str(yard.data), check=False).returncode == 3
 
 
 def test_the_cap_sticks_to_the_folder_and_a_directory_needs_no_watcher() -> None:

@@ -117,16 +117,26 @@ class Daemon:
         self._used_peak = 0
         self._probed_s = self._told_s = float("-inf")
 
-    def start(self) -> None:
-        """Thaw, bring up what is recorded, see whether it is healthy. A full one is not, and growing heals it."""
+    def start(self, *, thaws: bool = True) -> None:
+        """Thaw, if it is for us, bring up what is recorded, see whether it is healthy: a full one is not, and growing heals it."""
         if self._freezer is not None:
-            self._freezer.open()
+            self._freezer.open(thaws=thaws)
         self._backend.ensure()
         try:
             self._backend.probe()
         except (ScratchError, OSError) as error:
             self._why_not = str(error)
             log.error("not healthy at the start: %s", error)
+
+    def take_over(self, are_held: bool) -> None:
+        """Whether somebody else holds the writers already: then they go on when a look finds room. Else nobody is to be held now."""
+        if self._freezer is None:
+            return
+        if are_held:
+            self._frozen_at_s = self._clock()
+            self.counters.freezes += 1
+        else:
+            self._freezer.thaw()
 
     @property
     def why_not(self) -> str:

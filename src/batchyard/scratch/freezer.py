@@ -27,9 +27,10 @@ class Freezer:
             raise ScratchError(f"{cgroup} has neither {_V1} nor {_V2}: it is no cgroup whose processes can be held")
         self._guard: subprocess.Popen[bytes] | None = None
 
-    def open(self) -> None:
+    def open(self, *, thaws: bool = True) -> None:
         """Thaw what a killed daemon left frozen, and start the guard: it thaws when this process ends, however it does."""
-        self.thaw()
+        if thaws:
+            self.thaw()
         self._guard = subprocess.Popen(
             ["/bin/sh", "-c", _GUARD, "guard", self._thawed, self._pattern()],
             stdin=subprocess.PIPE,
@@ -88,7 +89,7 @@ class JobsFreezer(Freezer):
         super().__init__(parent / "home")
         self._parent = parent
 
-    def freeze(self) -> None:
+    def freeze(self, *, waits: bool = True) -> None:
         """Hold them. Groups that are empty are left alone: the node steps into one to start a job."""
         held = []
         for knob in self._knobs():
@@ -96,7 +97,8 @@ class JobsFreezer(Freezer):
                 if (knob.parent / "cgroup.procs").read_text().strip():
                     knob.write_text(self._frozen)
                     held.append(knob)
-        self._wait_for(held)
+        if waits:
+            self._wait_for(held)
 
     def thaw(self) -> None:
         """Let them go on."""

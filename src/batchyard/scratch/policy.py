@@ -127,7 +127,7 @@ def is_urgent(state: State, limits: Limits) -> bool:
     ahead = state.rate_bytes_s * (2 * state.look_s + _SLACK_S)
     if state.free_bytes < limits.reserve_bytes + ahead:
         return True
-    return state.metadata_free_bytes is not None and state.metadata_free_bytes < _metadata_floor(state.capacity_bytes, limits) // 2
+    return state.metadata_free_bytes is not None and state.metadata_free_bytes < _metadata_floor(state.capacity_bytes, limits)
 
 
 def trigger_bytes(state: State, limits: Limits) -> int:
@@ -148,7 +148,7 @@ def _why_grow(state: State, limits: Limits) -> str | None:
         return "at the rate of writing it would be full before a grow is done"
     if state.free_bytes < _level(state.capacity_bytes, limits):
         return "less is free than the level"
-    if state.metadata_free_bytes is not None and state.metadata_free_bytes < _metadata_floor(state.capacity_bytes, limits):
+    if state.metadata_free_bytes is not None and state.metadata_free_bytes < _metadata_level(state.capacity_bytes, limits):
         return "metadata has little room left"
     if state.inodes and state.inodes_free < state.inodes * _INODES_PART:
         return "few inodes are left"
@@ -161,6 +161,11 @@ def _level(capacity_bytes: int, limits: Limits) -> int:
 
 def _metadata_floor(capacity_bytes: int, limits: Limits) -> int:
     return min(limits.metadata_bytes, capacity_bytes // 8)
+
+
+def _metadata_level(capacity_bytes: int, limits: Limits) -> int:
+    """Data takes what is not given out yet in chunks of a tenth of all, up to a GiB, at once: one more must leave enough."""
+    return _metadata_floor(capacity_bytes, limits) + min(GIB, capacity_bytes // 10)
 
 
 def _needed_for_rate(state: State, limits: Limits) -> int:
@@ -204,7 +209,7 @@ def _to_give_back(state: State, limits: Limits) -> int | None:
         enough = max(2 * _level(capacity, limits), 2 * _needed_for_rate(state, limits), int(capacity * _HALF))
         if free < enough:
             continue
-        if state.metadata_free_bytes is not None and state.metadata_free_bytes - size < 2 * _metadata_floor(capacity, limits):
+        if state.metadata_free_bytes is not None and state.metadata_free_bytes - size < 2 * _metadata_level(capacity, limits):
             continue
         if best is None or size > state.volumes[best]:
             best = index

@@ -4,6 +4,7 @@
 
 It says `mounted` on its standard output when jobs may write, or `failed` and why. A line `retire` on its standard input has it take
 everything away; when its input ends without that, its node has died: it lets go, and the node that comes next finds what is there.
+The answer to `mounted` is `held`, if the node holds the writers since nobody watched, or `free`: from then on it is for the watcher.
 """
 
 from __future__ import annotations
@@ -20,15 +21,17 @@ from pathlib import Path
 
 import msgspec
 
-from batchyard.scratch import btrfs, daemon, ledger, loop, xfs
+from batchyard.scratch import btrfs, daemon, ledger, loop, tools, xfs
 from batchyard.scratch.freezer import JobsFreezer
 from batchyard.scratch.policy import MIB, Limits
 from batchyard.scratch.provision import Backend, NoRoom, ScratchError
-from batchyard.scratch.watching import FAILED, MOUNTED, RETIRE, STATUS, Orders
+from batchyard.scratch.watching import FAILED, HELD, MOUNTED, RETIRE, STATUS, Orders
 
 log = logging.getLogger(__name__)
 
 SMALLEST = {btrfs.KIND: 128 * MIB, xfs.KIND: xfs.SMALLEST_BYTES}
+_ANSWER_S = 5.0
+_LINGER_S = 5.0
 _PATIENCE_S = 60.0  # for what a killed watcher left running
 
 
@@ -42,7 +45,7 @@ def main(arguments: list[str]) -> int:
         if orders.kind:
             _watch(orders)
         else:
-            take_away(Path(orders.store), Path(orders.mount))
+            take_away(Path(orders.store), Path(orders.mount), also_others=True)
     except (ScratchError, OSError) as error:
         _say(f"{FAILED} {error}".replace("\n", " "))
         return 1
@@ -51,22 +54,36 @@ def main(arguments: list[str]) -> int:
 
 def _watch(orders: Orders) -> None:
     store, mount = Path(orders.store), Path(orders.mount)
-    stop, wish = threading.Event(), [""]
+    stop, node = threading.Event(), Node()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    threading.Thread(target=_listen, args=(stop, wish), name="scratch-orders", daemon=True).start()
+    threading.Thread(target=node.listen, args=(stop,), name="scratch-orders", daemon=True).start()
     watching = _up(orders, store, mount)
     daemon.hurry()
     _say(MOUNTED)
+    node.has_answered.wait(_ANSWER_S)
+    watching.take_over(HELD in node.words)
     watching.run(stop)
-    if wish[0] == RETIRE:
+    if RETIRE in node.words:
         take_away(store, mount)
 
 
-def _listen(stop: threading.Event, wish: list[str]) -> None:
-    """Wait for the node's word, or for its end."""
-    with contextlib.suppress(OSError):
-        wish[0] = sys.stdin.readline().strip()
-    stop.set()
+class Node:
+    """What the node has said."""
+
+    def __init__(self) -> None:
+        self.words: list[str] = []
+        self.has_answered = threading.Event()
+
+    def listen(self, stop: threading.Event) -> None:
+        """Take in its words until it wants an end, or has come to its own."""
+        with contextlib.suppress(OSError):
+            for line in sys.stdin:
+                self.words.append(line.strip())
+                if self.words[-1] == RETIRE:
+                    break
+                self.has_answered.set()
+        stop.set()
+        self.has_answered.set()
 
 
 def _up(orders: Orders, store: Path, mount: Path) -> daemon.Daemon:
@@ -107,7 +124,7 @@ def _started(orders: Orders, store: Path, mount: Path) -> daemon.Daemon:
             log.warning("jobs cannot be held if a grow comes late: %s", error)
     watching = daemon.Daemon(backend, limits, status=store / STATUS, freezer=freezer, assumed_grow_s=0.1)
     try:
-        watching.start()
+        watching.start(thaws=orders.fresh)
     except BaseException:
         watching.close()
         raise
@@ -130,10 +147,11 @@ def clear_others(store: Path, mount: Path, kind: str) -> None:
         take_away(store, mount)
 
 
-def take_away(store: Path, mount: Path) -> None:
+def take_away(store: Path, mount: Path, *, also_others: bool = False) -> None:
     """No mount, no loop device and no volume of `store` is left, and nothing of what was written there.
 
     Who still stands in it (a process that cannot be killed, another mount namespace) keeps it alive for so long, but nobody else sees it.
+    `also_others`: what else is mounted at `mount` may stay; else that is refused.
     """
     if not store.exists():
         return
@@ -141,9 +159,11 @@ def take_away(store: Path, mount: Path) -> None:
     held = ledger.Ledger(store, patience_s=_PATIENCE_S)
     try:
         for place in {str(mount), book.mount if book else str(mount)}:
-            _unmount(Path(place), store, held.lock)
+            _unmount(Path(place), store, held.lock, also_others)
         for device in _devices_in(store):
             loop.let_go(device, held.lock)
+        with contextlib.suppress(ScratchError):
+            tools.until(lambda: not _devices_in(store), "a loop device is still in use", _LINGER_S)
         for path in store.glob("volume*.img"):
             path.unlink(missing_ok=True)
         held.forget()
@@ -162,10 +182,12 @@ def _recorded(store: Path) -> ledger.Book | None:
         return None
 
 
-def _unmount(place: Path, store: Path, lock: int) -> None:
+def _unmount(place: Path, store: Path, lock: int, also_others: bool) -> None:
     """Nothing on a volume of `store` is mounted at `place` any more; what else is mounted there is not ours."""
     while (source := loop.mounted_from(place)) is not None:
         if source not in _devices_in(store):
+            if also_others:
+                return
             raise ScratchError(f"{source} is mounted at {place}, and is no volume of {store}: unmount it, or name another place")
         try:
             loop.unmount(place, lock)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from msgspec import Struct
 
 STATUS = "status.json"
-MOUNTED, FAILED, RETIRE = "mounted", "failed", "retire"
+MOUNTED, FAILED = "mounted", "failed"  # the watcher's words
+HELD, FREE, RETIRE = "held", "free", "retire"  # the node's: it holds the writers, or does not; take everything away
 
 
 class Orders(Struct, frozen=True, omit_defaults=True):

@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 from msgspec import Struct
@@ -24,7 +24,7 @@ from batchyard.compute.local import host, knobs
 from batchyard.compute.local.loop import Loop, boot_s, wall_ms
 from batchyard.compute.local.scratch_shares import promisable_bytes, usable_bytes
 from batchyard.model.messages import ScratchSeen
-from batchyard.scratch.watching import FAILED, MOUNTED, RETIRE, STATUS, Orders, Status
+from batchyard.scratch.watching import FAILED, FREE, HELD, MOUNTED, RETIRE, STATUS, Orders, Status
 
 AUTO, BTRFS, XFS, DIRECTORY = "auto", "loop-btrfs", "loop-xfs", "directory"
 KINDS = (AUTO, BTRFS, XFS, DIRECTORY)
@@ -37,7 +37,14 @@ _LOOK_S = 1.0
 _SILENT_S, _HUNG_S = 15.0, 60.0  # so long without a word: not healthy; ended and started again
 _AGAIN_FIRST_S, _AGAIN_LAST_S = 0.1, 30.0
 _RETIRE_S = 90.0
+_TIGHT_BYTES = 4 * 1024**3  # with less free than this a writer may fill it before another watcher is there
+_HOLD_AGAIN_S = 0.02  # the guard of a watcher that has died lets writers go, once
+_HOLD_MOST_S = 15.0
 _PART_TOLD = 100  # a change is told of when it is a hundredth of all
+
+
+if TYPE_CHECKING:
+    from batchyard.scratch.freezer import JobsFreezer
 
 
 class Wanted(NamedTuple):
@@ -55,6 +62,7 @@ class Served(Struct, frozen=True):
     place: str
     is_ready: bool
     why_not: str
+    cap_bytes: int
     capacity_bytes: int
     passed_over: str
     node_pid: int
@@ -111,6 +119,8 @@ class Scratching:
         self._status_mark = 0
         self._why_not = "the scratch space is being made ready"
         self._told: ScratchSeen | None = None
+        self._unwatched_s: float | None = None  # since when nobody has watched
+        self._is_holding = False
 
     @property
     def kind(self) -> str:
@@ -120,7 +130,7 @@ class Scratching:
     @property
     def is_ready(self) -> bool:
         """Whether jobs may be started."""
-        return self.is_mounted and not self._why_not
+        return self.is_mounted and not self._why_not and not self._is_holding
 
     @property
     def room_bytes(self) -> int:
@@ -142,6 +152,9 @@ class Scratching:
     def retire(self) -> None:
         """The node ends for good: nothing is left, however long that takes (within reason)."""
         self._ending = True
+        self._let_go()
+        with contextlib.suppress(OSError):
+            (self._store / SERVED).unlink(missing_ok=True)
         if self.kind == DIRECTORY and not self._pid:
             return
         if self._pid:
@@ -161,11 +174,18 @@ class Scratching:
         if self.kind != DIRECTORY:
             host.clear_the_way(self._work)
             self._spawn(self.kind)
-        elif (self._store / "volumes.json").exists() or os.path.ismount(self._work):
+        elif self._is_anything_left():
             self._spawn("")
         else:
             self._is_up = True
             self._look()
+
+    def _is_anything_left(self) -> bool:
+        """Whether there may be volumes of an earlier node, or what stands on them. A mount of somebody else's is none of our business."""
+        if (self._store / "volumes.json").exists():
+            return True
+        mounts = (line.split(" ") for line in knobs.read(Path("/proc/self/mounts")).splitlines())
+        return os.path.ismount(self._work) and any(mount[0].startswith("/dev/loop") and mount[1] == str(self._work) for mount in mounts)
 
     def _spawn(self, kind: str) -> None:
         with contextlib.suppress(OSError):
@@ -208,6 +228,7 @@ class Scratching:
             word, _, rest = line.decode(errors="replace").partition(" ")
             if word == MOUNTED:
                 self._is_up, self._failures, self._failure = True, 0, ""
+                self._hand_over()
                 self._look()
             elif word == FAILED:
                 self._failure = rest
@@ -227,7 +248,7 @@ class Scratching:
     def _ended(self) -> None:
         """The watcher is gone: another takes its place, at once if this one did its work, and later and later if it never could."""
         failure, self._failure = self._failure, ""
-        if self.kind == DIRECTORY and not failure:
+        if self.kind == DIRECTORY and not failure and not (self._store / "volumes.json").exists():
             self._is_up = True  # what was there has been taken away
             self._look()
             return
@@ -245,6 +266,9 @@ class Scratching:
             self._changed()
         else:
             _say("the watcher of the scratch space has died, another takes over")
+        if self._unwatched_s is None and self.is_mounted and self._jobs:
+            self._unwatched_s = boot_s()
+            self._mind_writers()
         pause_s = 0.0 if self._failures == 1 and not failure else min(_AGAIN_LAST_S, _AGAIN_FIRST_S * 2**self._failures)
         self._loop.at(boot_s() + pause_s, self._again)
 
@@ -256,6 +280,46 @@ class Scratching:
         if self._pid:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self._pid, signal.SIGKILL)
+
+    # --- while nobody watches ---
+
+    def _mind_writers(self) -> None:
+        """Have the writers wait for another watcher, if there is little room left and more could be had; not for ever."""
+        if self._unwatched_s is None or self._ending:
+            return
+        if boot_s() - self._unwatched_s > _HOLD_MOST_S:
+            self._let_go()
+            return
+        if self._is_holding or self._is_tight():
+            self._is_holding = True
+            self._freezer().freeze(waits=False)
+        self._loop.at(boot_s() + _HOLD_AGAIN_S, self._mind_writers)
+
+    def _is_tight(self) -> bool:
+        status = self._status
+        if status is not None and status.capacity_bytes >= status.cap_bytes:
+            return False
+        try:
+            seen = os.statvfs(self._work)
+        except OSError:
+            return False
+        return seen.f_bavail * seen.f_frsize < _TIGHT_BYTES
+
+    def _hand_over(self) -> None:
+        """The new watcher is there: from now on it holds the writers and lets them go."""
+        with contextlib.suppress(OSError):
+            os.write(self._to, f"{HELD if self._is_holding else FREE}\n".encode())
+        self._unwatched_s, self._is_holding = None, False
+
+    def _let_go(self) -> None:
+        if self._is_holding:
+            self._freezer().thaw()
+        self._unwatched_s, self._is_holding = None, False
+
+    def _freezer(self) -> JobsFreezer:
+        from batchyard.scratch.freezer import JobsFreezer  # rarely needed, and it loads a large library
+
+        return JobsFreezer(Path(self._jobs))
 
     def _heard_out(self, until_s: float) -> bool:
         """Wait for the end of the watcher, at most until then; whether it came, and nothing failed."""
@@ -343,7 +407,16 @@ class Scratching:
         self._on_change()
 
     def _write_served(self, seen: ScratchSeen) -> None:
-        told = Served(self.kind, str(self._work), self.is_ready, seen.why_not, self._capacity_bytes(), self._passed_over, os.getpid())
+        told = Served(
+            kind=self.kind,
+            place=str(self._work),
+            is_ready=self.is_ready,
+            why_not=seen.why_not,
+            cap_bytes=self._wanted.cap_bytes,
+            capacity_bytes=self._capacity_bytes(),
+            passed_over=self._passed_over,
+            node_pid=os.getpid(),
+        )
         with contextlib.suppress(OSError):  # a disk that is full or read-only is told of by other ways
             self._store.mkdir(mode=0o700, exist_ok=True)
             partial = self._store / f"{SERVED}.new"

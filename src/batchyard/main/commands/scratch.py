@@ -13,7 +13,9 @@ import click
 
 from batchyard.main.client import EXIT_FAILED, Trouble
 from batchyard.main.commands.draw import emit, say
+from batchyard.main.commands.place import nearest
 from batchyard.main.commands.scratch_ebs import ebs_options, kind_of_volumes, reap
+from batchyard.main.commands.scratch_served import show, told_of
 
 if TYPE_CHECKING:
     from batchyard.scratch.ebs_kinds import Kind
@@ -30,7 +32,7 @@ _STORE = click.option(
 def scratch() -> None:
     """Storage that grows before it is full.
 
-    Not yet under the jobs of a service: this is for a place that you give to jobs yourself.
+    `batchyard serve` has it under its jobs by itself; `watch` is for another place, and for EC2 instances.
     """
 
 
@@ -105,10 +107,27 @@ def watch(
 
 
 @scratch.command()
-@_STORE
+@click.option("--store", type=click.Path(path_type=Path, file_okay=False), help="Of the place that is watched with this --store.")
+@click.option("--data", type=click.Path(path_type=Path, file_okay=False), help="Of the service of this folder  [the nearest]")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-def status(store: Path, as_json: bool) -> None:
+def status(store: Path | None, data: Path | None, as_json: bool) -> None:
     """What a place holds, and whether it is healthy. Exit code 1 if not, or if nobody watches it."""
+    if store is not None and data is None:
+        _status_of_store(store, as_json)
+        return
+    folder = data or nearest()
+    if store is not None or folder is None:
+        raise click.UsageError("Name one: --store of a place that is watched, or --data of a service.")
+    told = told_of(folder)
+    if as_json:
+        emit(told)
+    else:
+        show(told)
+    if not (told["is_watched"] and told["is_healthy"]):
+        raise SystemExit(EXIT_FAILED)
+
+
+def _status_of_store(store: Path, as_json: bool) -> None:
     import msgspec
 
     from batchyard.scratch.daemon import STATUS, Status
