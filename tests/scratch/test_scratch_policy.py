@@ -152,7 +152,7 @@ def test_each_reason_to_grow_is_enough() -> None:
     for one, word in (
         (replace(calm, free_bytes=19 * GIB), "level"),
         (replace(calm, rate_bytes_s=1e9, grow_s=30.0), "rate"),
-        (replace(calm, metadata_free_bytes=GIB), "metadata"),
+        (replace(calm, metadata_free_bytes=3 * GIB // 2), "metadata"),
         (replace(calm, inodes_free=49), "inodes"),
     ):
         decision = decide(one, allowed)

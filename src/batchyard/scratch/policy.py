@@ -127,7 +127,8 @@ def is_urgent(state: State, limits: Limits) -> bool:
     ahead = state.rate_bytes_s * (2 * state.look_s + _SLACK_S)
     if state.free_bytes < limits.reserve_bytes + ahead:
         return True
-    return state.metadata_free_bytes is not None and state.metadata_free_bytes < _metadata_floor(state.capacity_bytes, limits)
+    floor = _metadata_floor(state.capacity_bytes, limits) // 2 + _chunk(state.capacity_bytes)
+    return state.metadata_free_bytes is not None and state.metadata_free_bytes < floor
 
 
 def trigger_bytes(state: State, limits: Limits) -> int:
@@ -164,8 +165,13 @@ def _metadata_floor(capacity_bytes: int, limits: Limits) -> int:
 
 
 def _metadata_level(capacity_bytes: int, limits: Limits) -> int:
-    """Data takes what is not given out yet in chunks of a tenth of all, up to a GiB, at once: one more must leave enough."""
-    return _metadata_floor(capacity_bytes, limits) + min(GIB, capacity_bytes // 10)
+    """Data takes what is not given out yet in chunks, each at once: two more must leave enough."""
+    return _metadata_floor(capacity_bytes, limits) + 2 * _chunk(capacity_bytes)
+
+
+def _chunk(capacity_bytes: int) -> int:
+    """What btrfs gives out at a time: a tenth of all, up to a GiB."""
+    return min(GIB, capacity_bytes // 10)
 
 
 def _needed_for_rate(state: State, limits: Limits) -> int:
@@ -209,7 +215,9 @@ def _to_give_back(state: State, limits: Limits) -> int | None:
         enough = max(2 * _level(capacity, limits), 2 * _needed_for_rate(state, limits), int(capacity * _HALF))
         if free < enough:
             continue
-        if state.metadata_free_bytes is not None and state.metadata_free_bytes - size < 2 * _metadata_level(capacity, limits):
+        if state.metadata_free_bytes is not None and state.metadata_free_bytes - size < _metadata_level(capacity, limits) + _chunk(
+            capacity
+        ):
             continue
         if best is None or size > state.volumes[best]:
             best = index

@@ -79,7 +79,12 @@ def _source(place: str, volume: str, source: str) -> str:
     below = None if source.startswith(f"{place}/") else _below_scratch(source)
     if below is None:
         return source
-    return f"{place}/below-{file_name(below)}" if below else f"{place}/home"
+    return _part(place, below) if below else f"{place}/home"
+
+
+def _part(place: str, below: str) -> str:
+    """The directory of a volume below /scratch. No comma: Podman takes a mount apart at them."""
+    return f"{place}/below-{file_name(below).replace(',', '@')}"
 
 
 def _below_scratch(source: str) -> str | None:
@@ -103,7 +108,7 @@ def _seen_below(
 ) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Where the attempt's scratch is bound as a whole, what the definition names below it is seen below it."""
     taken = {posixpath.normpath(str(point["containerPath"])) for _, point in points}
-    parts = {below: f"{place}/below-{file_name(below)}" for source in sources.values() if (below := _below_scratch(source))}
+    parts = {below: _part(place, below) for source in sources.values() if (below := _below_scratch(source))}
     bound = {path for path, _ in points}
     for path, point in points:
         if path == f"{place}/home" and not point.get("readOnly"):
