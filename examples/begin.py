@@ -25,7 +25,6 @@ from variant_calling import endpoint, interpreter, lookalike, workflow  # noqa: 
 
 SEED = 1
 PROGRAMS = ("aws", "bwa", "samtools", "bcftools")
-PUBLIC = pathlib.Path("/var/tmp")
 
 
 def main() -> None:
@@ -59,7 +58,7 @@ def main() -> None:
 
 def tools() -> pathlib.Path:
     """A folder with the programs, each under its own name: this machine's own, else those inside the wheels of awscli, pysam and pybwa."""
-    folder = pathlib.Path(tempfile.mkdtemp(prefix="batchyard-tools-", dir=PUBLIC))
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="batchyard-tools-", dir=lookalike.PUBLIC))
     folder.chmod(0o755)
     if importlib.util.find_spec("awscli"):
         lookalike.PACKAGES += ("awscli",)

@@ -20,6 +20,7 @@ import reader
 
 NAMES = sorted(page.parent.name for page in client_tools.EXAMPLES.glob("*/README.md") if "\n## Run it\n" in page.read_text())
 NODE = {name for name in NAMES if (client_tools.EXAMPLES / name / "package-lock.json").exists()}
+PUBLIC = next(place for place in ("/var/lib", "/var/tmp") if os.access(place, os.W_OK))
 BEGIN = [sys.executable, str(client_tools.EXAMPLES / "begin.py")]
 
 
@@ -39,8 +40,8 @@ def begun(tmp_path: Path) -> Iterator[dict[str, str]]:
 
 @pytest.fixture
 def place() -> Iterator[Path]:
-    """The reader's folder; jobs may look into it, as they may into most people's (and not into pytest's own)."""
-    with tempfile.TemporaryDirectory(prefix="example-", dir="/var/tmp", ignore_cleanup_errors=True) as folder:
+    """The reader's folder; jobs may look into it, as they may into most people's (and not into pytest's own, nor into any in /tmp)."""
+    with tempfile.TemporaryDirectory(prefix="example-", dir=PUBLIC, ignore_cleanup_errors=True) as folder:
         Path(folder).chmod(0o755)
         yield Path(folder)
 

@@ -13,7 +13,8 @@ import sysconfig
 import tempfile
 
 PACKAGES = ("pysam", "pybwa", "botocore")
-PUBLIC = pathlib.Path("/var/tmp")
+# Where every user may go. Not /var/tmp, where that can be avoided: jobs may have one of their own.
+PUBLIC = next(place for place in map(pathlib.Path, ("/var/lib", "/var/tmp")) if os.access(place, os.W_OK))
 LEFT_OUT = shutil.ignore_patterns("__pycache__", "site-packages", "dist-packages", "test", "tests", "idlelib", "config-3*")
 READABLE_BY_ALL = 0o004
 ENTERED_BY_ALL = 0o755

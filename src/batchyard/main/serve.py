@@ -298,13 +298,19 @@ def _say_ready(data: Path, url: str, identity: Identity) -> None:
 
 
 def _node_options(settings: Settings, choice: sockets.Choice) -> list[str]:
-    """What the node is told about scratch space and containers."""
+    """What the node is told."""
     scratch = scratch_settings.node_options(settings)
+    limits = ["--cpu", settings.cpu, "--pids-limit", str(settings.pids_limit), "--log-limit-mib", str(settings.log_limit_mib)]
+    exposed = (word for path in (str(Path.cwd()), *settings.expose) for word in ("--expose", str(Path(path).absolute())))
+    return [*scratch, *limits, "--bubblewrap", settings.bubblewrap, *exposed, *_of_containers(settings, choice)]
+
+
+def _of_containers(settings: Settings, choice: sockets.Choice) -> list[str]:
     if choice.daemon is None:
-        return scratch
-    told = {"socket": choice.daemon.socket, "network": settings.container_network, "cpu": settings.container_cpu}
+        return []
+    told = {"socket": choice.daemon.socket, "network": settings.container_network}
     cache = ["--image-cache-gib", f"{settings.image_cache_gib:g}"] if settings.image_cache_gib is not None else []
-    return [*scratch, "--pull", settings.pull, *cache, *(word for name, value in told.items() for word in (f"--container-{name}", value))]
+    return ["--pull", settings.pull, *cache, *(word for name, value in told.items() for word in (f"--container-{name}", value))]
 
 
 def _warn(provider: LocalProvider, choice: sockets.Choice, settings: Settings) -> None:

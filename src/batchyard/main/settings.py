@@ -51,7 +51,11 @@ class Settings:
     pull: str = "missing"
     container_network: str = "host"
     image_cache_gib: float | None = None  # None: no bound
-    container_cpu: str = "shares"
+    cpu: str = "shares"
+    bubblewrap: str = "auto"
+    expose: tuple[str, ...] = ()
+    pids_limit: int = 4096
+    log_limit_mib: int = 1024
     container_scratch: str = "on"
     scratch: str = "auto"
     scratch_gib: float | None = None  # None: as before in this folder, else most of what its disk has free

@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from resource import struct_rusage
 from typing import NamedTuple, Protocol
 
+from batchyard.compute.local import proc
 from batchyard.compute.local.spawn import Order
 from batchyard.model.capacity import Resources
 
 _BLOCKS_PER_MIB = 2048  # Linux counts what was read and written in blocks of 512 bytes
 _MAXRSS = 2  # its place in a struct_rusage
+
+
+class Limits(NamedTuple):
+    """What the operator of a node decides for every job."""
+
+    pids: int = 4096  # processes and threads of a job; 0: as many as the machine bears
+    hard_cpus: bool = False  # no job gets more vCPUs than it asks for
+    log_mib: int = 1024  # what the log of an attempt may take; 0: as much as there is room for
+
+
+USUAL = Limits()
 
 
 class Usage(NamedTuple):
@@ -98,3 +111,13 @@ class Tree(Protocol):
     def tick(self) -> None:
         """Called four times a second while attempts run, for cages that have to look for themselves."""
         ...
+
+
+def counted(order: Order, limits: Limits) -> Order:
+    """The order, with a limit on processes by user: for where no cgroup counts them."""
+    if not limits.pids:
+        return order
+    of_others = 0
+    if order.identity is None and not order.inside:  # all that our own user runs counts
+        of_others = sum(proc.threads(seen.pid) for seen in proc.processes() if proc.owner(seen.pid) == os.getuid())
+    return order._replace(processes=limits.pids + of_others)

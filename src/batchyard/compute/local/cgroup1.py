@@ -15,13 +15,14 @@ from pathlib import Path
 from resource import struct_rusage
 
 from batchyard.compute.local import spawn
-from batchyard.compute.local.cage import Usage, storage_mib
+from batchyard.compute.local.cage import USUAL, Limits, Usage, counted, storage_mib
 from batchyard.compute.local.knobs import Knob, number_after, write
 from batchyard.compute.local.spawn import Order
 from batchyard.model.capacity import Resources
 
 CONTROLLERS = ("memory", "cpu", "cpuacct", "pids", "freezer")
 SHARES_PER_VCPU = 1024
+PERIOD_US = 100_000
 _MIB = 1024 * 1024
 _KEPT_BYTES_MOST = _MIB  # what a slot's memory group may still be charged for (page cache) and be used again
 _HERE = b"0"
@@ -36,8 +37,9 @@ class Tree1:
 
     outlives_us = True
 
-    def __init__(self, parents: dict[str, Path], name: str) -> None:
+    def __init__(self, parents: dict[str, Path], name: str, limits: Limits = USUAL) -> None:
         """`parents`: the directory to make our part in, by controller; "memory" has to be among them. OSError if it may not be made."""
+        self.limits = limits
         self.places = {controller: parent / name for controller, parent in parents.items()}
         for place in self.places.values():
             (place / "home").mkdir(parents=True, exist_ok=True)
@@ -118,9 +120,11 @@ class Cage1:
         self._cpu_used = self._other("cpuacct", "cpuacct.usage", os.O_RDONLY)
         self._cpu_shares = self._other("cpu", "cpu.shares", os.O_WRONLY)
         self._forks = self._other("pids", "pids.max", os.O_WRONLY)
+        self._forks_most = b"%d" % tree.limits.pids if tree.limits.pids else b"max"
+        self._quota = self._other("cpu", "cpu.cfs_quota_us", os.O_WRONLY) if tree.limits.hard_cpus else None
         # They may be left from a node that died.
         if self._forks:
-            self._forks.write(b"max")
+            self._forks.write(self._forks_most)
         if self._cpu_shares:
             self._cpu_shares.write(b"%d" % self._shares)
         if self._cpu_used:
@@ -160,10 +164,12 @@ class Cage1:
             self._memory_enter.write(_HERE)
             for knob in self._enter:
                 knob.write(_HERE)
-            pid = spawn.start(order)
+            pid = spawn.start(order if self._forks else counted(order, self._tree.limits))
         finally:
             self._tree.come_home()
         self._set_limit(b"%d" % (needs.memory_mib * _MIB))
+        if self._quota:  # only now, or we would be made to wait for the job's next turn
+            self._quota.write(b"%d" % quota_us(needs.vcpus))
         return pid
 
     def gates(self) -> tuple[str, ...]:
@@ -210,8 +216,10 @@ class Cage1:
 
     def release(self) -> None:
         if self._forks and self._forks_stopped:
-            self._forks.write(b"max")
+            self._forks.write(self._forks_most)
             self._forks_stopped = False
+        if self._quota:
+            self._quota.write(b"-1")
         self._over_limit = False
         if int(self._used.read()) > _KEPT_BYTES_MOST:
             self._renew_memory()
@@ -230,6 +238,11 @@ class Cage1:
         self._memory_path.mkdir(exist_ok=True)
         self._open_memory()
         self._tree.discard(old)
+
+
+def quota_us(vcpus: float) -> int:
+    """How much of every tenth of a second so many vCPUs are: the kernel's own period, and not below what it takes."""
+    return max(1000, round(PERIOD_US * vcpus))
 
 
 def kill_all(members: Path) -> int:

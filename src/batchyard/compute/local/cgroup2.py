@@ -18,8 +18,8 @@ from pathlib import Path
 from resource import struct_rusage
 
 from batchyard.compute.local import knobs, spawn
-from batchyard.compute.local.cage import Usage, storage_mib
-from batchyard.compute.local.cgroup1 import SHARES_PER_VCPU, Stranded, kill_all
+from batchyard.compute.local.cage import USUAL, Limits, Usage, counted, storage_mib
+from batchyard.compute.local.cgroup1 import SHARES_PER_VCPU, Stranded, kill_all, quota_us
 from batchyard.compute.local.knobs import Knob, number_after, read, write
 from batchyard.compute.local.spawn import CannotStart, Order
 from batchyard.model.capacity import Resources
@@ -38,8 +38,9 @@ class Tree2:
 
     outlives_us = True
 
-    def __init__(self, parent: Path, name: str) -> None:
+    def __init__(self, parent: Path, name: str, limits: Limits = USUAL) -> None:
         """OSError if it may not be made. Controllers that `parent` does not hand down are not used."""
+        self.limits = limits
         self.place = parent / name
         self._origin = knobs.own_place2() or parent
         self.place.mkdir(exist_ok=True)
@@ -117,12 +118,16 @@ class Cage2:
             group = self.group = self._new_group()
             self._set("cpu", "cpu.weight", weight(needs.vcpus))
             self._set("memory", "memory.swap.max", 0)
-            if spawn.CAN_BORROW and self._tree.in_a_burst():
+            if self._tree.limits.pids:
+                self._set("pids", "pids.max", self._tree.limits.pids)
+            if "pids" not in self._tree.controllers:
+                order = counted(order, self._tree.limits)
+            if spawn.can_borrow(order) and self._tree.in_a_burst():
                 pid = self._stepping_in(order, group)
                 # Only now: while we are in there, the job's limit would be ours, and so would its end.
-                self._set("memory", "memory.max", needs.memory_mib * _MIB)
+                self._set_limits(needs)
                 return pid
-            self._set("memory", "memory.max", needs.memory_mib * _MIB)
+            self._set_limits(needs)
             return _forked_into(order, group)
         except OSError as error:
             raise CannotStart(f"CannotStartContainerError: cgroup: {error.strerror} ({error.filename})") from error
@@ -133,6 +138,11 @@ class Cage2:
             return spawn.start(order)
         finally:
             self._tree.come_home()
+
+    def _set_limits(self, needs: Resources) -> None:
+        self._set("memory", "memory.max", needs.memory_mib * _MIB)
+        if self._tree.limits.hard_cpus:
+            self._set("cpu", "cpu.max", quota_us(needs.vcpus))  # of the usual period
 
     def _set(self, controller: str, file: str, value: int) -> None:
         assert self.group is not None

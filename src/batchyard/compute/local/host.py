@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from batchyard.compute.local import cgroup1, cgroup2, knobs
-from batchyard.compute.local.cage import Tree
+from batchyard.compute.local.cage import USUAL, Limits, Tree
 from batchyard.compute.local.slots import claim
 from batchyard.compute.local.sweep import LEFT
 from batchyard.compute.local.watched import WatchedTree
@@ -116,14 +116,14 @@ def _our_line() -> set[int]:
     return line
 
 
-def make_tree(groups: Groups, name: str) -> Tree:
+def make_tree(groups: Groups, name: str, limits: Limits = USUAL) -> Tree:
     """The cages that go with the usable cgroups. OSError if they cannot be made after all."""
     if os.geteuid() == 0 and groups.version:
         _claims.append(claim(f"{_TREE}{name}"))
         for place in groups.places.values():
             remove_dead_trees(place)
     if groups.version == 1:
-        return cgroup1.Tree1(groups.places, f"{_TREE}{name}")
+        return cgroup1.Tree1(groups.places, f"{_TREE}{name}", limits)
     if groups.version == 2:
         parent = groups.places["memory"]
         if _only_our_line(parent) and "memory" not in knobs.read(parent / "cgroup.subtree_control").split():
@@ -132,8 +132,8 @@ def make_tree(groups: Groups, name: str) -> Tree:
             aside.mkdir(exist_ok=True)
             for pid in knobs.read(parent / "cgroup.procs").split():
                 knobs.write(aside / "cgroup.procs", pid)
-        return cgroup2.Tree2(parent, f"{_TREE}{name}")
-    return WatchedTree()
+        return cgroup2.Tree2(parent, f"{_TREE}{name}", limits)
+    return WatchedTree(limits)
 
 
 def remove_dead_trees(place: Path) -> None:
@@ -259,9 +259,13 @@ def _prctl(option: int) -> None:
 # --- facts ---
 
 
-def facts(directory: Path, *, groups: Groups | None = None, same_user: bool = False, work: Path | None = None) -> dict[str, Any]:
-    """What jobs get here: `root`, `isolation` ("cgroup v1", "cgroup v2", "watching"), `controllers`, `uid_isolation`, `vcpus`,
-    `memory_mib`, `gpus`, `work`, and `warnings`, each a sentence that says what is lost and how to get it."""
+def facts(
+    directory: Path, *, groups: Groups | None = None, same_user: bool = False, work: Path | None = None, no_bubbles: str | None = None
+) -> dict[str, Any]:
+    """What jobs get here: `root`, `isolation` ("cgroup v1", "cgroup v2", "watching"), `controllers`, `uid_isolation`, `bubblewrap`,
+    `vcpus`, `memory_mib`, `gpus`, `work`, and `warnings`, each a sentence that says what is lost and how to get it.
+
+    `no_bubbles`: why jobs have no namespaces (`bubbles.why_not`), "" if they do, None if they are not to."""
     groups = groups or usable_groups()
     root = os.geteuid() == 0
     isolated = root and not same_user
@@ -272,7 +276,17 @@ def facts(directory: Path, *, groups: Groups | None = None, same_user: bool = Fa
             f"Memory limits are kept by watching, four times a second, because {groups.why_not}: a job that allocates quickly can "
             "exceed its limit for a moment."
         )
-    if not root:
+    if no_bubbles:
+        warnings.append(
+            f"Jobs see this machine's /tmp and each other's processes, because {no_bubbles}: with it each gets a /tmp and a list of "
+            "processes of its own (install bubblewrap and allow what it needs, or say --bubblewrap off)."
+        )
+    if not root and no_bubbles == "":
+        warnings.append(
+            "Without root all jobs run as the user that started Batchyard. They cannot see its data and keys, but can read and change "
+            "this user's other files: run only jobs that you trust (trusted user)."
+        )
+    elif not root:
         warnings.append(
             "Without root all jobs run as the user that started Batchyard and can read its files, keys included: run only jobs that "
             "you trust (trusted user)."
@@ -290,6 +304,7 @@ def facts(directory: Path, *, groups: Groups | None = None, same_user: bool = Fa
         "isolation": f"cgroup v{groups.version}" if groups.version else "watching",
         "controllers": controllers,
         "uid_isolation": isolated,
+        "bubblewrap": no_bubbles == "",
         "vcpus": _vcpus(),
         "memory_mib": _memory_mib(),
         "gpus": len(gpu_devices()),

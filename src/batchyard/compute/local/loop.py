@@ -11,7 +11,7 @@ import signal
 import time
 from collections.abc import Callable
 
-READ, WRITE = 1, 4  # epoll's own numbers for EPOLLIN and EPOLLOUT
+READ, WRITE, URGENT = 1, 4, 2  # epoll's own numbers for EPOLLIN, EPOLLOUT and EPOLLPRI
 
 
 def boot_s() -> float:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from batchyard.compute.local import host, orphans, protocol, sweep
 from batchyard.compute.local.allotments import Allotments
+from batchyard.compute.local.cage import USUAL, Limits
 from batchyard.compute.local.door import Door
 from batchyard.compute.local.doors.doors import Doors
 from batchyard.compute.local.ground import choose
@@ -38,6 +39,7 @@ from batchyard.compute.local.walker import Walker
 from batchyard.model.messages import Launch
 
 if TYPE_CHECKING:
+    from batchyard.compute.local.bubbles import Bubbles
     from batchyard.compute.local.containers.runner import ContainerRunner
 
 POLICIES = ("missing", "always", "never")  # of pulling images, see `containers/images.py`
@@ -73,6 +75,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--scratch-initial-bytes", type=int, default=0, metavar="N", help="how large it is at first")
     parser.add_argument("--container-scratch", choices=("on", "off"), default="on", help="off: containers have no part in it")
     parser.add_argument("--gpus", type=int, nargs="*", metavar="N", help="the GPUs that jobs may have, by number (default: all)")
+    parser.add_argument(
+        "--bubblewrap", choices=("auto", "off", "require"), default="off", help="namespaces and a /tmp of their own for jobs (default: off)"
+    )
+    parser.add_argument("--expose", action="append", default=[], metavar="PATH", help="what jobs see although it lies in /tmp or /var/tmp")
     parser.add_argument("--same-user", action="store_true", help="as root: run jobs as root too (trusted users only)")
     parser.add_argument("--allow-any-user", action="store_true", help="let jobs ask for any host user, root included")
     parser.add_argument("--container-socket", metavar="PATH", help="run the images of jobs with the Docker or Podman daemon behind it")
@@ -80,7 +86,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--image-cache-gib", type=float, metavar="N", help="how much images that were pulled may take (default: no bound)")
     parser.add_argument("--container-network", default="host", metavar="NAME", help="the network of containers (default: host)")
     parser.add_argument(
-        "--container-cpu", choices=("shares", "hard"), default="shares", help="hard: no container gets more than it asks for"
+        "--cpu", "--container-cpu", choices=("shares", "hard"), default="shares", help="hard: no job gets more than it asks for"
+    )
+    parser.add_argument("--pids-limit", type=int, default=USUAL.pids, metavar="N", help="processes and threads of a job; 0: no limit")
+    parser.add_argument(
+        "--log-limit-mib", type=int, default=USUAL.log_mib, metavar="N", help="what the log of an attempt may take; 0: no limit"
     )
     return parser
 
@@ -105,7 +115,6 @@ def _containers(
         options.container_socket,
         options.pull,
         options.container_network,
-        options.container_cpu == "hard",
         options.image_cache_gib,
         name,
         place,
@@ -119,6 +128,22 @@ def _containers(
 def _gives_scratch(options: argparse.Namespace) -> bool:
     """Whether containers get a part of the scratch space. Without root we could not remove what their users leave there."""
     return options.container_scratch == "on" and os.geteuid() == 0
+
+
+def _trial(work: Path) -> str:
+    """Why jobs cannot have namespaces; "" if they can."""
+    from batchyard.compute.local import bubbles
+
+    place = work / f".trial-{os.getpid()}"  # swept away with what attempts of an earlier node left
+    place.mkdir()
+    return bubbles.why_not(str(place))
+
+
+def _bubbles(directory: Path, work: Path, exposed: list[str], name: str, kept: bool) -> Bubbles:
+    from batchyard.compute.local import bubble, bubbles
+
+    marker = {orphans.NODE_MARKER: name}
+    return bubbles.Bubbles(bubble.program(), str(directory), str(work), tuple(exposed), marker, kept)
 
 
 def _contained_tasks(
@@ -167,13 +192,17 @@ class Node:
         host.make_logs(directory / "logs")
         work = host.make_work(directory, Path(options.work) if options.work else None, self.name, isolated)
         groups = host.usable_groups() if options.isolation != "watch" else host.Groups(0, {}, "the node was told to do without")
-        facts = host.facts(directory, groups=groups, same_user=options.same_user, work=work)
+        no_bubbles = None if options.bubblewrap == "off" else _trial(work)
+        if no_bubbles and options.bubblewrap == "require":
+            raise SystemExit(f"--bubblewrap require: {no_bubbles}")
+        facts = host.facts(directory, groups=groups, same_user=options.same_user, work=work, no_bubbles=no_bubbles)
         facts |= {"container_socket": options.container_socket or "", "scratch": options.scratch}
         if isolated:
             os.setgroups([])
             host.renounce_privileges()
         self.sweeper, walker = Sweeper(), Walker()  # before we move into a cgroup of our own, which they would keep from being removed
-        self.tree = host.make_tree(groups, self.name)
+        limits = Limits(options.pids_limit, options.cpu == "hard", options.log_limit_mib)
+        self.tree = host.make_tree(groups, self.name, limits)
         self.doors = Doors(
             self.loop, lambda attempt: self.supervisor.attempts.get(attempt), lambda instance: self.supervisor.instances.notice_of(instance)
         )
@@ -184,6 +213,8 @@ class Node:
             reserved=options.uids,
             allow_any_user=options.allow_any_user,
             doors=self.doors,
+            limits=limits,
+            bubbles=_bubbles(directory, work, options.expose, self.name, isolated) if no_bubbles == "" else None,
         )
         gpus = host.gpu_devices() if options.gpus is None else options.gpus
         self.allotments = Allotments(self.loop, walker)

@@ -1,4 +1,8 @@
-"""What an attempt writes: cut into lines, stamped as it is read, appended to the segment of its log stream."""
+"""What an attempt writes: cut into lines, stamped as it is read, appended to the segment of its log stream.
+
+A job may write without end. Its log takes `most_bytes` of the disk: then come its last lines and a sentence about what was left out. It
+is read no faster than leaves time for others (`Attention`): meanwhile its pipe is full, and it waits, as with the awslogs driver.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,11 @@ from batchyard.store.logs import LINE_BYTES_MAX, frame, open_segment
 
 EVENT_S = 5.0  # how long the lines of one event may keep coming, as with the awslogs driver
 SEARCHED_BYTES = 128  # of a line, for the pattern by which an event begins: the node has other things to do than to search
+
+
+MIB = 1024 * 1024
+TAIL_BYTES = 65536  # what is kept of the end of a log that has become too long
+_RESTS = 2  # as many times as long as reading took
 
 
 class Sink(Protocol):
@@ -30,11 +39,12 @@ class Sink(Protocol):
         ...
 
 
-def sink_of(logs: Path, launch: Launch, name: str, now_ms: int) -> Sink:
+def sink_of(logs: Path, launch: Launch, name: str, now_ms: int, most_bytes: int = 0) -> Sink:
     """What the log driver of a container asks for. `logs` is the folder of log streams, `name` the container's within its task. OSError."""
     match launch.log_driver:
         case "":
-            return Output(logs, launch.account, launch.region, launch.log_group, launch.log_stream, now_ms, launch.log_begins)
+            stream = launch.account, launch.region, launch.log_group, launch.log_stream
+            return Output(logs, *stream, now_ms, launch.log_begins, most_bytes)
         case "json-file":
             from batchyard.store.json_logs import FOLDER, JsonLog, limits_of
 
@@ -56,6 +66,21 @@ class Nowhere:
         """Nothing is open here."""
 
 
+class Attention:
+    """How the node's time is shared by those who write faster than it reads: half of it at most goes to all of them together."""
+
+    def __init__(self) -> None:
+        self._resting = 0
+
+    def begin_rest(self, took_s: float) -> float:
+        """How long one is not read now whose last piece took so long. `end_rest` must follow."""
+        self._resting += 1
+        return took_s * _RESTS * self._resting
+
+    def end_rest(self) -> None:
+        self._resting -= 1
+
+
 class Output:
     """The one writer of a stream. Blank lines are left out and long ones cut, as the awslogs driver does; stamps never run backwards.
 
@@ -63,12 +88,20 @@ class Output:
     (awslogs-multiline-pattern).
     """
 
-    def __init__(self, root: Path, account: str, region: str, group: str, stream: str, now_ms: int, begins: str = "") -> None:
+    def __init__(
+        self, root: Path, account: str, region: str, group: str, stream: str, now_ms: int, begins: str = "", most_bytes: int = 0
+    ) -> None:
+        """`most_bytes`: about as much is written, frames included; 0: everything."""
         self._begins = re.compile(begins.encode()) if begins else None
         self._event: list[bytes] = []  # lines of an event that may go on
+        self._event_bytes = 0
         self._event_ms = now_ms
         self._descriptor = open_segment(root, account, region, group, stream, now_ms)
         self._end = os.lseek(self._descriptor, 0, os.SEEK_END)
+        self._full_at = self._end + most_bytes if most_bytes else None
+        self._most_mib = most_bytes // MIB
+        self._tail = b""  # the last that was read, once the log is full
+        self._left_out = 0  # bytes that were read since then
         self._partial = b""
         self._last_ms = now_ms
         self._lost = 0
@@ -76,6 +109,9 @@ class Output:
 
     def feed(self, read: bytes, now_ms: int) -> None:
         """Append what is whole of it; the start of a line waits for the rest."""
+        if self._full_at is not None and self._end >= self._full_at:
+            self._pass_over(read, now_ms)
+            return
         lines = (self._partial + read).split(b"\n")
         self._partial = lines.pop()
         frames: list[bytes] = []
@@ -94,6 +130,29 @@ class Output:
         if frames:
             self._append(frames)
 
+    def _pass_over(self, read: bytes, now_ms: int) -> None:
+        """The log is full: of what still comes, only the last is kept, in case that it is the last."""
+        if self._partial:
+            read, self._partial = self._partial + read, b""
+        self._left_out += len(read)
+        self._tail = (self._tail + read)[-TAIL_BYTES:] if len(read) < TAIL_BYTES else read[-TAIL_BYTES:]
+        self._last_ms = max(self._last_ms, now_ms)
+
+    def _write_tail(self) -> None:
+        """Say what was left out, and append the last lines."""
+        self._full_at = None
+        tail = self._tail
+        if self._left_out > len(tail):
+            _, _, tail = tail.partition(b"\n")  # the line that it begins with is not whole
+            told = (
+                f"[batchyard] {self._left_out - len(tail)} bytes were left out here: a log may have {self._most_mib} MiB (--log-limit-mib)"
+            )
+            begins, self._begins = self._begins, None
+            self.feed(told.encode() + b"\n", self._last_ms)
+            self._begins = begins
+        self._tail, self._left_out = b"", 0
+        self.feed(tail, self._last_ms)
+
     def tick(self, now_ms: int) -> None:
         """Called now and then: an event that waits for more lines does not wait for ever."""
         if self._event and now_ms > self._event_ms + EVENT_S * 1000:
@@ -105,19 +164,23 @@ class Output:
             if line:
                 frames.append(frame(now_ms, line))
             return
-        size = sum(len(part) + 1 for part in self._event)
-        if self._event and (size + len(line) > LINE_BYTES_MAX or self._begins.search(line[:SEARCHED_BYTES])):
+        if self._event and (self._event_bytes + len(line) > LINE_BYTES_MAX or self._begins.search(line[:SEARCHED_BYTES])):
             frames.append(self._event_frame())
         if line or self._event:
             self._event_ms = self._event_ms if self._event else now_ms
             self._event.append(line)
+            self._event_bytes += len(line) + 1
 
     def _event_frame(self) -> bytes:
-        lines, self._event = self._event, []
+        lines, self._event, self._event_bytes = self._event, [], 0
         return frame(self._event_ms, b"\n".join(lines).rstrip(b"\n"))
 
     def finish(self, now_ms: int, note: str = "") -> None:
         """Append an unfinished last line and a `note` of the node, and close the segment."""
+        if self._left_out:
+            if self._event:
+                self._append([self._event_frame()])
+            self._write_tail()
         self.feed(b"\n" if self._partial else b"", now_ms)
         if self._event:
             self._append([self._event_frame()])

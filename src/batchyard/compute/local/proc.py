@@ -106,6 +106,14 @@ def owner(pid: int) -> int | None:
     return None
 
 
+def threads(pid: int) -> int:
+    """How many threads a process has; 1 where that cannot be seen."""
+    try:
+        return len(os.listdir(f"/proc/{pid}/task"))  # noqa: PTH208 - only their number is wanted
+    except OSError:
+        return 1
+
+
 def ended_children(known: Iterable[int]) -> Iterator[int]:
     """Our children that have ended, one after the other as the caller reaps them. macOS can only be asked for those that we `know`."""
     if not hasattr(os, "waitid"):

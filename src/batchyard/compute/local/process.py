@@ -11,11 +11,11 @@ from resource import struct_rusage
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from batchyard.compute.local import orphans, proc, spawn
-from batchyard.compute.local.cage import Tree, Usage, together
+from batchyard.compute.local.cage import USUAL, Limits, Tree, Usage, together
 from batchyard.compute.local.instances import notice_path
 from batchyard.compute.local.journal import Journal
-from batchyard.compute.local.loop import Loop, boot_s, wall_ms
-from batchyard.compute.local.output import Sink, sink_of
+from batchyard.compute.local.loop import URGENT, Loop, boot_s, wall_ms
+from batchyard.compute.local.output import MIB, Attention, Sink, sink_of
 from batchyard.compute.local.runner import About, Ending, Run, Watcher
 from batchyard.compute.local.slots import Slot, Slots
 from batchyard.compute.local.spawn import CannotStart, Order
@@ -26,6 +26,7 @@ from batchyard.model.messages import Launch
 from batchyard.store.logs import file_name
 
 if TYPE_CHECKING:
+    from batchyard.compute.local.bubbles import Bubble, Bubbles
     from batchyard.compute.local.doors.doors import Doors
 
 READ_BYTES = 65536
@@ -44,6 +45,8 @@ class Place(NamedTuple):
     logs: Path
     reserved: range
     allow_any_user: bool
+    limits: Limits = USUAL
+    bubbles: Bubbles | None = None  # makes the namespaces that jobs live in, where that can be
     doors: Doors | None = None  # what jobs can ask of us
 
 
@@ -120,7 +123,7 @@ class ProcessRun:
         task_uid = household.uid if household else None
         launch = self.launch
         try:
-            self.output = sink_of(place.logs, launch, self.name, now_ms)
+            self.output = sink_of(place.logs, launch, self.name, now_ms, place.limits.log_mib * MIB)
             if launch.runtime == "container":
                 raise CannotStart("CannotStartContainerError: this node runs processes only: no Docker or Podman daemon was found")
             if not launch.command:
@@ -140,7 +143,8 @@ class ProcessRun:
             self.reading, writing = os.pipe()
             try:
                 os.set_blocking(self.reading, False)
-                order = Order(launch.command, self._environment(place, home, temporary), home, writing, who)
+                inside = self._bubble(slot, place, home, household) if place.bubbles else None
+                order = Order(launch.command, self._environment(place, home, temporary), home, writing, who, inside)
                 if slot.gpus:
                     numbers = ",".join(str(number) for number in slot.gpus)
                     order.environment["NVIDIA_VISIBLE_DEVICES"] = order.environment["CUDA_VISIBLE_DEVICES"] = numbers
@@ -150,6 +154,14 @@ class ProcessRun:
         except OSError as error:
             where = f" ({error.filename})" if error.filename else ""
             raise CannotStart(f"CannotStartContainerError: {error.strerror or error}{where}") from error
+
+    def _bubble(self, slot: Slot, place: Place, home: str, household: Household | None) -> Bubble:
+        """The namespaces for this job: those that the slot has, if they fit."""
+        assert place.bubbles is not None
+        shared = (f"{household.directory}/home",) if household else ()
+        name = home.removeprefix(f"{place.work}/").removesuffix("/home")
+        slot.bubble = place.bubbles.fitting(slot.bubble, place.bubbles.view(self.launch, name, slot.gpus, shared))
+        return slot.bubble
 
     def _environment(self, place: Place, home: str, temporary: str) -> dict[str, str]:
         """Exactly what the launch says, and what only the node knows. Nothing of our own environment."""
@@ -179,15 +191,15 @@ class ProcessRun:
             return None
         return stats.of_process(self.pid, self.name or self.launch.attempt, self.slot.cage.cpu_before_ns)
 
-    def read(self, now_ms: int) -> bool | None:
-        """Take over what is in the pipe, at most one pipe full. False at its end, None if nothing is there now."""
+    def read(self, now_ms: int) -> int | None:
+        """Take over what is in the pipe, at most READ_BYTES: how many there were. 0 at its end, None if nothing is there now."""
         try:
             content = os.read(self.reading, READ_BYTES)
         except BlockingIOError:
             return None
         if content and self.output:
             self.output.feed(content, now_ms)
-        return bool(content)
+        return len(content)
 
     def close_pipe(self) -> None:
         if self.reading >= 0:
@@ -230,6 +242,9 @@ class ProcessRunner:
         self._winding_up: list[ProcessRun] = []
         self._quarantine: list[Slot] = []
         self._ticking = False
+        self._attention = Attention()
+        if place.bubbles:
+            loop.watch(place.bubbles.mounts, self._mounts_changed, URGENT)
 
     def prepare(self, launch: Launch, watcher: Watcher, name: str = "") -> ProcessRun:
         return ProcessRun(launch, watcher, name)
@@ -271,11 +286,20 @@ class ProcessRunner:
 
     def _readable(self, run: ProcessRun) -> bool:
         """Read once; whether there was something."""
+        began_s = boot_s()
         got = run.read(wall_ms())
-        if got is False:
+        if not got and got is not None:
             self._loop.forget(run.reading)
             run.close_pipe()
+        elif got == READ_BYTES and run.pid:  # it writes faster than we read: it waits, and others get their turn
+            self._loop.forget(run.reading)
+            self._loop.at(boot_s() + self._attention.begin_rest(boot_s() - began_s), lambda: self._rested(run))
         return bool(got)
+
+    def _rested(self, run: ProcessRun) -> None:
+        self._attention.end_rest()
+        if run.pid and run.reading >= 0:
+            self._loop.watch(run.reading, lambda _: self._readable(run))
 
     def reap(self) -> None:
         """Take in all children that have ended; among them may be strangers that a job left behind, which we inherit."""
@@ -315,7 +339,7 @@ class ProcessRunner:
         """The first process has ended. Once nobody is left and the pipe is empty, the container is over."""
         assert run.slot is not None
         now_s = boot_s()
-        empty = run.slot.cage.end_all()
+        empty = self._is_empty(run.slot)
         if not empty:
             run.left_some = True
         elif run.left_some:  # they are dead, and we have yet to take in those that have become our children
@@ -328,6 +352,14 @@ class ProcessRunner:
             self._close(run, empty)
         else:
             self._loop.at(now_s + _AGAIN_S, lambda: self._wind_up(run))
+
+    def _is_empty(self, slot: Slot) -> bool:
+        """Kill who is left; whether nobody is."""
+        empty = slot.cage.end_all()
+        if slot.bubble and not self._tree.outlives_us:  # somebody may have escaped the cage, but not this
+            slot.bubble.kill()
+            empty = empty and not slot.bubble.stands
+        return empty
 
     def _close(self, run: ProcessRun, empty: bool) -> None:
         slot, waited = run.slot, run.waited
@@ -359,7 +391,12 @@ class ProcessRunner:
             return None
 
     def _give_back(self, slot: Slot, reusable: bool) -> None:
-        slot.quarters.move_out(self._sweeper, reusable)
+        bubbles = self._place.bubbles
+        untouched = reusable and slot.quarters.is_untouched(bubbles.furniture if bubbles else frozenset())
+        if slot.bubble and not (bubbles and untouched and bubbles.can_be_kept(slot.bubble)):
+            slot.bubble.end()
+            slot.bubble = None
+        slot.quarters.move_out(self._sweeper, untouched)
         try:
             slot.cage.release()
         except (OSError, ValueError) as error:
@@ -373,7 +410,7 @@ class ProcessRunner:
             if run.output:
                 run.output.tick(wall_ms())
         for slot in list(self._quarantine):
-            if slot.cage.end_all():
+            if self._is_empty(slot):
                 self._quarantine.remove(slot)
                 self._give_back(slot, reusable=False)
         self._sweeper.push()
@@ -387,7 +424,18 @@ class ProcessRunner:
     def busy(self) -> bool:
         return False  # the sweeper finishes by itself
 
+    def _mounts_changed(self, _: int) -> None:
+        """Namespaces that wait for their next job hold on to what was mounted when they were made, and do not see what is new."""
+        if self._place.bubbles:
+            self._place.bubbles.note_change()
+            for slot in self._slots.idle:
+                if slot.bubble:
+                    slot.bubble.end()
+                    slot.bubble = None
+
     def close(self) -> None:
+        for bubble in self._slots.bubbles:
+            bubble.end(wait=True)  # so that nothing holds on to a file system that is to be taken away
         self._tree.remove()
 
 

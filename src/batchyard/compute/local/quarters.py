@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 
 from batchyard.compute.local.allotments import Allotments
 from batchyard.compute.local.spawn import Identity
@@ -56,17 +57,20 @@ class Quarters:
         _furnish(path, who)
         return f"{path}/home", f"{path}/tmp"
 
+    def is_untouched(self, furniture: frozenset[str] = frozenset()) -> bool:
+        """Whether they are as they were made. `furniture` names what we may have put there ourselves."""
+        return bool(self._path) and all(_untouched(f"{self._path}/{part}", furniture) for part in _PARTS)
+
     def move_out(self, sweeper: Sweeper, reusable: bool) -> None:
-        """The attempt is over and, if `reusable`, nobody is left who could still write here."""
+        """The attempt is over. If `reusable`, they are untouched, and nobody is left who could still write here."""
         if self._inside:
             self._allotments.measure(os.path.dirname(self._inside))  # noqa: PTH120 - in the path of every end
             sweeper.remove(self._inside)
             self._inside = ""
         if not self._path:
             return
-        is_empty = reusable and all(_untouched(f"{self._path}/{part}") for part in _PARTS)
-        held = self._allotments.close(self._path, is_empty)
-        if is_empty and not self._has_idle:
+        held = self._allotments.close(self._path, reusable)
+        if reusable and not self._has_idle:
             with contextlib.suppress(OSError):
                 self._allotments.ground.move(self._path, self._idle)
                 self._path, self._has_idle = "", True
@@ -82,7 +86,7 @@ def _furnish(path: str, who: Identity | None) -> None:
             os.chown(f"{path}/{part}", who.uid, who.gid)
 
 
-def _untouched(path: str) -> bool:
+def _untouched(path: str, furniture: frozenset[str]) -> bool:
     """Whether a directory is as empty and as closed as when it was made."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -91,8 +95,15 @@ def _untouched(path: str) -> bool:
     try:
         closed = os.fstat(descriptor).st_mode & 0o7777 == _THEIRS
         plain = not hasattr(os, "listxattr") or not os.listxattr(descriptor)
-        return closed and plain and not os.listdir(descriptor)  # noqa: PTH208 - a descriptor, not a path
+        left = os.listdir(descriptor)  # noqa: PTH208 - a descriptor, not a path
+        return closed and plain and all(name in furniture and _is_ours(name, descriptor) for name in left)
     except OSError:
         return False
     finally:
         os.close(descriptor)
+
+
+def _is_ours(name: str, directory: int) -> bool:
+    """Whether a directory belongs to us, so that a job can have put nothing into it."""
+    found = os.stat(name, dir_fd=directory, follow_symlinks=False)
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & 0o022

@@ -9,13 +9,17 @@ from __future__ import annotations
 import fcntl
 import os
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from batchyard.compute.local import proc
 from batchyard.compute.local.allotments import Allotments
 from batchyard.compute.local.cage import Cage, Tree
 from batchyard.compute.local.quarters import Quarters
+
+if TYPE_CHECKING:
+    from batchyard.compute.local.bubbles import Bubble
 
 CLAIMS = Path("/run" if Path("/run").is_dir() else "/var/run") / "batchyard"
 
@@ -23,7 +27,7 @@ CLAIMS = Path("/run" if Path("/run").is_dir() else "/var/run") / "batchyard"
 class Slot:
     """A cage, directories and, as root, a user id that nobody else has."""
 
-    __slots__ = ("cage", "gpus", "number", "quarters", "uid")
+    __slots__ = ("bubble", "cage", "gpus", "number", "quarters", "uid")
 
     def __init__(self, number: int, uid: int | None, cage: Cage, quarters: Quarters) -> None:
         self.number = number
@@ -31,6 +35,7 @@ class Slot:
         self.cage = cage
         self.quarters = quarters
         self.gpus: tuple[int, ...] = ()
+        self.bubble: Bubble | None = None  # namespaces, where it has some
 
 
 class Gpus:
@@ -61,6 +66,7 @@ class Slots:
         self._tree = tree
         self._untried = deque(uids) if uids is not None else None
         self._free: list[Slot] = []
+        self._all: list[Slot] = []
         self._made = 0
         self._claims: list[int] = []
 
@@ -75,7 +81,18 @@ class Slots:
                 return None
         slot = Slot(self._made, uid, self._tree.cage(self._made), Quarters(self._work, self._made, self.allotments))
         self._made += 1
+        self._all.append(slot)
         return slot
+
+    @property
+    def idle(self) -> Sequence[Slot]:
+        """Those that nobody has."""
+        return self._free
+
+    @property
+    def bubbles(self) -> list[Bubble]:
+        """The namespaces that slots have."""
+        return [slot.bubble for slot in self._all if slot.bubble]
 
     def equip(self, slot: Slot, count: int) -> bool:
         """Lend the slot so many GPUs, which no other attempt has; False if there are not as many."""

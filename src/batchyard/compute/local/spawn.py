@@ -8,17 +8,19 @@ cannot be borrowed safely (a user that may already run other processes) and for 
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import stat
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import NamedTuple
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import NamedTuple, Protocol
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 JOB_UMASK = 0o022
 # Ignored signals stay ignored across exec, and a job expects the defaults: Python ignores some, `nohup` and a script's `&` others.
 _DEFAULTED = sorted(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
+_SIBLING = b"\0"  # around the process id of who goes on in the place of a child
 CAN_BORROW = sys.platform.startswith("linux") and hasattr(os, "posix_spawn") and hasattr(os, "setresuid")
 
 
@@ -31,14 +33,38 @@ class Identity(NamedTuple):
     shared: bool = False
 
 
+class Surroundings(Protocol):
+    """What a program is started in (see `bubbles.Bubble`)."""
+
+    @property
+    def first_pid(self) -> int:
+        """The process to which what a program leaves behind is given."""
+        ...
+
+    @property
+    def needs_a_child(self) -> bool:
+        """Whether only a child can step in, by `join`."""
+        ...
+
+    def entered(self) -> AbstractContextManager[None]:
+        """What is spawned in this context is inside. OSError if we cannot step in."""
+        ...
+
+    def join(self) -> int:
+        """In a child: step in for good and fork. 0 in the program to be, which is our parent's child; its process id in the child."""
+        ...
+
+
 class Order(NamedTuple):
-    """All that is needed to start a program. `identity` None: as the node itself."""
+    """All that is needed to start a program. `identity` None: as the node itself; `inside` None: where the node itself lives."""
 
     argv: tuple[str, ...]
     environment: dict[str, str]
     directory: str
     output: int  # its stdout and stderr
     identity: Identity | None
+    inside: Surroundings | None = None
+    processes: int = 0  # how many its user may have, itself among them; 0: as many as the node's own user
 
 
 class CannotStart(Exception):
@@ -47,16 +73,20 @@ class CannotStart(Exception):
 
 def start(order: Order) -> int:
     """Start the program and return its process id: leader of a new session, stdin from /dev/null. CannotStart if it cannot be."""
-    if CAN_BORROW and not (order.identity and order.identity.shared):
+    if can_borrow(order):
         return borrowing(order)
     return forking(order)
+
+
+def can_borrow(order: Order) -> bool:
+    """Whether the node may take the place of the job for a moment."""
+    return CAN_BORROW and not (order.identity and order.identity.shared) and not (order.inside and order.inside.needs_a_child)
 
 
 def borrowing(order: Order) -> int:
     """Start by posix_spawn, with our own thread in the job's place for that moment."""
     try:
-        os.chdir(order.directory)
-        with _worn(order.identity):
+        with order.inside.entered() if order.inside else nullcontext(), _limited(order), _in_place(order):
             program = found(order.argv[0], order.environment.get("PATH", DEFAULT_PATH))
             return os.posix_spawn(
                 program,
@@ -73,6 +103,33 @@ def borrowing(order: Order) -> int:
             )
     except (OSError, ValueError) as error:
         raise CannotStart(sentence(order.argv, error)) from error
+
+
+@contextmanager
+def _limited(order: Order) -> Iterator[None]:
+    """What is spawned may have few processes. Only the limit that it could raise itself: we could not take back the other one."""
+    if not order.processes:
+        yield
+        return
+    usual = resource.getrlimit(resource.RLIMIT_NPROC)
+    resource.setrlimit(resource.RLIMIT_NPROC, (_lower(order.processes, usual[1]), usual[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NPROC, usual)
+
+
+def _lower(wanted: int, most: int) -> int:
+    return wanted if most == resource.RLIM_INFINITY else min(wanted, most)
+
+
+@contextmanager
+def _in_place(order: Order) -> Iterator[None]:
+    """Be in the job's directory, as the job's user."""
+    try:
+        os.chdir(order.directory)
+        with _worn(order.identity):
+            yield
     finally:
         os.chdir("/")
 
@@ -96,18 +153,23 @@ def forking(order: Order, fork: Callable[[], int] = os.fork, enter: Callable[[],
     """Start by a real fork; `fork` may be another way to get a child, and `enter` what the child does first (see `cgroup2`)."""
     reading, writing = os.pipe()
     try:
-        pid = fork()
+        with order.inside.entered() if order.inside and not order.inside.needs_a_child else nullcontext():
+            pid = fork()
+            if pid == 0:
+                _become(order, writing, enter)
     except (OSError, NotImplementedError) as error:
         os.close(reading)
         os.close(writing)
         if isinstance(error, NotImplementedError):
             raise
         raise CannotStart(sentence(order.argv, error)) from error
-    if pid == 0:
-        _become(order, writing, enter)
     os.close(writing)
     with os.fdopen(reading, "rb") as answer:
-        failure = answer.read()
+        told = answer.read()
+    failure, *rest = told.split(_SIBLING)
+    if rest:  # its child goes on in its place, and may have failed before it said so
+        os.waitpid(pid, 0)
+        pid, failure = int(rest[0]), failure + rest[1]
     if failure:
         os.waitpid(pid, 0)
         raise CannotStart(failure.decode("utf-8", "replace"))
@@ -119,6 +181,11 @@ def _become(order: Order, failure: int, enter: Callable[[], object] | None) -> N
     try:
         if enter:
             enter()
+        if order.inside and order.inside.needs_a_child:
+            sibling = order.inside.join()
+            if sibling:
+                os.write(failure, b"%b%d%b" % (_SIBLING, sibling, _SIBLING))
+                os._exit(0)
         os.setsid()
         os.chdir(order.directory)
         os.umask(JOB_UMASK)
@@ -132,6 +199,9 @@ def _become(order: Order, failure: int, enter: Callable[[], object] | None) -> N
             os.setgroups(order.identity.groups)
             os.setgid(order.identity.gid)
             os.setuid(order.identity.uid)
+        if order.processes:
+            most = _lower(order.processes, resource.getrlimit(resource.RLIMIT_NPROC)[1])
+            resource.setrlimit(resource.RLIMIT_NPROC, (most, most))
         program = found(order.argv[0], order.environment.get("PATH", DEFAULT_PATH))
         os.execve(program, order.argv, order.environment)
     except (OSError, ValueError) as error:

@@ -12,7 +12,7 @@ import signal
 import sys
 
 from batchyard.compute.local import proc, spawn
-from batchyard.compute.local.cage import Usage, storage_mib
+from batchyard.compute.local.cage import USUAL, Limits, Usage, counted, storage_mib
 from batchyard.compute.local.spawn import Order
 from batchyard.model.capacity import Resources
 
@@ -27,11 +27,12 @@ class WatchedTree:
     outlives_us = False
     freezer = ""
 
-    def __init__(self) -> None:
+    def __init__(self, limits: Limits = USUAL) -> None:
+        self._limits = limits
         self._cages: dict[int, WatchedCage] = {}
 
     def cage(self, number: int) -> WatchedCage:
-        return self._cages.setdefault(number, WatchedCage())
+        return self._cages.setdefault(number, WatchedCage(self._limits))
 
     def end_orphans(self) -> int:
         return 0  # there is nothing that outlives us here: the journal and the markers tell who is left
@@ -44,22 +45,23 @@ class WatchedTree:
         running = {cage.pid: cage for cage in self._cages.values() if cage.pid}
         if not running:
             return
+        leaders = {**{cage.heir: pid for pid, cage in running.items() if cage.heir}, **{pid: pid for pid in running}}
         seen = {process.pid: process for process in proc.processes()}
         members: dict[int, list[proc.Seen]] = {pid: [] for pid in running}
         for process in seen.values():
-            leader = _leader(process, running, seen)
+            leader = _leader(process, leaders, seen)
             if leader:
                 members[leader].append(process)
         for pid, cage in running.items():
             cage.measure(members[pid])
 
 
-def _leader(process: proc.Seen, running: dict[int, WatchedCage], seen: dict[int, proc.Seen]) -> int:
+def _leader(process: proc.Seen, leaders: dict[int, int], seen: dict[int, proc.Seen]) -> int:
     """The attempt's first process, found by session, group or ancestry; 0 if it is none of ours."""
     for _ in range(64):
         for number in (process.session, process.group, process.pid):
-            if number in running:
-                return number
+            if number in leaders:
+                return leaders[number]
         above = seen.get(process.parent)
         if above is None:
             return 0
@@ -70,8 +72,10 @@ def _leader(process: proc.Seen, running: dict[int, WatchedCage], seen: dict[int,
 class WatchedCage:
     """One attempt: its session, its process group, and what it left to us as orphans."""
 
-    def __init__(self) -> None:
+    def __init__(self, limits: Limits = USUAL) -> None:
+        self._limits = limits
         self.pid = 0
+        self.heir = 0  # to whom its orphans are given where it has processes of its own
         self._marker = b""
         self._limit_bytes = 0
         self._peak_bytes = 0
@@ -85,7 +89,8 @@ class WatchedCage:
         self._limit_bytes = needs.memory_mib * _MIB
         self._marker = order.environment.get(MARKER, "").encode()
         self._peak_bytes, self._oom = 0, False
-        self.pid = spawn.start(order)
+        self.heir = order.inside.first_pid if order.inside else 0
+        self.pid = spawn.start(counted(order, self._limits))
         return self.pid
 
     def gates(self) -> tuple[str, ...]:

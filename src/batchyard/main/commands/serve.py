@@ -71,7 +71,17 @@ def _pair(option: click.Parameter, text: str) -> tuple[str, str]:
     callback=lambda _, option, given: tuple(_pair(option, text) for text in given),
     help="Read templates whose URL begins with PREFIX from INSTEAD: file:FOLDER/, s3://BUCKET/PREFIX; may be given again",
 )
-@click.option("--container-cpu", type=click.Choice(["shares", "hard"]), help="hard: no container gets more than it asks for  [shares]")
+@click.option(
+    "--cpu", "--container-cpu", "cpu", type=click.Choice(["shares", "hard"]), help="hard: no job gets more vCPUs than it asks for  [shares]"
+)
+@click.option(
+    "--bubblewrap",
+    type=click.Choice(["auto", "off", "require"]),
+    help="Whether processes have namespaces and a /tmp of their own: auto, where bubblewrap works  [auto]",
+)
+@click.option("--expose", multiple=True, metavar="PATH", help="What processes see although it lies in /tmp or /var/tmp; may be given again")
+@click.option("--pids-limit", type=click.IntRange(min=0), metavar="N", help="Processes and threads of a job; 0: no limit  [4096]")
+@click.option("--log-limit-mib", type=click.IntRange(min=0), metavar="N", help="What the log of an attempt may take; 0: no limit  [1024]")
 @click.option(
     "--scratch",
     type=click.Choice(["auto", "loop-btrfs", "loop-xfs", "directory"]),

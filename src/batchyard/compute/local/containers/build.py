@@ -26,7 +26,6 @@ def container_runner(
     socket: str,
     pull: str,
     network: str,
-    hard_cpus: bool,
     cache_gib: float | None,
     node: str,
     place: Place,
@@ -41,7 +40,8 @@ def container_runner(
     around = Surroundings(
         node=node,
         network=network,
-        hard_cpus=hard_cpus,
+        hard_cpus=place.limits.hard_cpus,
+        pids=place.limits.pids,
         swappiness=Groups().version == 1,
         default_ulimits=_modest_limits(),
         notices=f"{place.work}/notices" if Path(f"{place.work}/notices").is_dir() else "",

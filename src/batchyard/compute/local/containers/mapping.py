@@ -30,9 +30,7 @@ class Row(NamedTuple):
 TABLE: tuple[Row, ...] = (
     Row("image", "Image", "pulled as `--pull` says"),
     Row("command", "Cmd", "takes the place of the image's CMD; its ENTRYPOINT stays. Without one the image's CMD runs"),
-    Row(
-        "vcpus, resourceRequirements VCPU", "HostConfig.CpuShares", "1024 for each: shares, not a cap. With `--container-cpu hard` NanoCpus"
-    ),
+    Row("vcpus, resourceRequirements VCPU", "HostConfig.CpuShares", "1024 for each: shares, not a cap. With `--cpu hard` NanoCpus"),
     Row("memory, resourceRequirements MEMORY", "HostConfig.Memory", "a hard limit; beyond it the kernel kills"),
     Row(
         "resourceRequirements GPU",
@@ -98,6 +96,7 @@ class Surroundings(NamedTuple):
     node: str
     network: str = "host"
     hard_cpus: bool = False
+    pids: int = 0  # processes and threads of a container; 0: no limit of ours
     podman: bool = False
     swappiness: bool = True  # the kernel knows it: cgroups of version 1
     default_ulimits: tuple[tuple[str, int], ...] = ()  # for daemons whose own defaults this machine cannot grant
@@ -159,6 +158,8 @@ def _host_config(launch: Launch, gpus: Sequence[int], around: Surroundings) -> d
         **_binds(launch, around),
         **_memory(needs.memory_mib, linux, around),
     }
+    if around.pids:
+        config["PidsLimit"] = around.pids
     if around.hard_cpus:
         config["NanoCpus"] = round(needs.vcpus * 1e9)
     else:

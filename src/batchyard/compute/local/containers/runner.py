@@ -22,7 +22,7 @@ from batchyard.compute.local.containers.wire import Connection, EngineAway, Engi
 from batchyard.compute.local.instances import notice_path
 from batchyard.compute.local.journal import Journal
 from batchyard.compute.local.loop import Loop, boot_s, wall_ms
-from batchyard.compute.local.output import Sink, sink_of
+from batchyard.compute.local.output import MIB, Attention, Sink, sink_of
 from batchyard.compute.local.process import Place, of_needs
 from batchyard.compute.local.runner import About, Ending, Run, Watcher
 from batchyard.compute.local.slots import Gpus
@@ -36,6 +36,7 @@ HOST_NETWORK = "host"
 PATIENCE_S = 60.0  # how long a daemon that does not answer is waited for before an attempt is given up
 LOG_S = 5.0  # how long the rest of the log is waited for after the end
 LATE_S = 300.0  # when a container is removed again whose creation was too slow for us
+MUCH_BYTES = 32768  # read at once from a container that writes without a pause
 _LOOK_S = 0.25
 _STATS_S = 1.0
 _EXPECT_S = 0.003
@@ -110,11 +111,12 @@ class ContainerRunner:
     ) -> None:
         """`scratch`: what gives each attempt of a single container its part; of a task, its room does."""
         self._scratch = scratch
-        self._engine, self._images, self._around, self._logs, self._work = engine, images, around, place.logs, place.work
+        self._engine, self._images, self._around, self._place = engine, images, around, place
         # From other networks nobody reaches 127.0.0.1: no variable is better than one that leads nowhere.
         self._doors = place.doors if around.network == HOST_NETWORK else None
         self._gpus, self._journal, self._loop = gpus, journal, loop
         self._groups = Groups()
+        self._attention = Attention()
         self._meters: dict[ContainerRun, Meter] = {}
         self._stats: dict[ContainerRun, tuple[float, Task[dict[str, Any] | None]]] = {}
         self._entrance = Turnstile(STARTS_AT_A_TIME)
@@ -284,7 +286,7 @@ class ContainerRunner:
         doors = self._doors.environment_of(launch, run.part) if self._doors else {}
         variables = {**doors, **launch.environment, MARKER: launch.attempt, **of_needs(launch)}
         if self._around.notices:
-            file = Path(notice_path(self._work, launch.instance)).name
+            file = Path(notice_path(self._place.work, launch.instance)).name
             variables["BATCHYARD_SPOT_NOTICE_FILE"] = f"{mapping.NOTICES}/{file}"
         if run.gpus:
             numbers = ",".join(str(number) for number in run.gpus)
@@ -390,7 +392,7 @@ class ContainerRunner:
     def _open_output(self, run: ContainerRun) -> None:
         launch = run.launch
         try:
-            run.output = run.output or sink_of(self._logs, launch, run.part, wall_ms())
+            run.output = run.output or sink_of(self._place.logs, launch, run.part, wall_ms(), self._place.limits.log_mib * MIB)
         except OSError as error:
             raise CannotStart(f"CannotStartContainerError: {error.strerror or error} ({error.filename})") from error
 
@@ -398,8 +400,15 @@ class ContainerRunner:
         frames = Demultiplexer()
         try:
             async for piece in stream.rest():
+                began_s = boot_s()
                 if run.output:
                     run.output.feed(frames.feed(piece), wall_ms())
+                if len(piece) >= MUCH_BYTES:  # it writes faster than we read: others get their turn
+                    rest_s = self._attention.begin_rest(boot_s() - began_s)
+                    try:
+                        await pause(self._loop, rest_s)
+                    finally:
+                        self._attention.end_rest()
         except EngineAway:
             return  # the loop that follows it finds out what that means
         finally:

@@ -1,0 +1,363 @@
+"""Namespaces that bubblewrap makes and that the node starts jobs in (docs/decisions, "What a job sees of its machine").
+
+bubblewrap takes some milliseconds, and as the parent of a job it would stand between the job and us: its exit code, its signals, the
+reason why it could not be started. So a slot keeps its *bubble*, held by a process that does nothing. To start a job, the node's
+thread steps into the bubble, as it steps into the slot's cgroup, spawns, and steps out: the job is our own child. Its System V memory
+and queues are new each time. A bubble that a job left as it found it is used again, with the slot's directories.
+
+Without root we could not step out of a user namespace again. There a child steps in, forks the job as a child of ours, and ends.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import json
+import os
+import select
+import signal
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from batchyard.compute.local import bubble, spawn
+from batchyard.compute.local.bubble import View
+from batchyard.compute.local.spawn import CannotStart, Order
+from batchyard.model.messages import Launch
+
+_USER, _IPC = 0x10000000, 0x08000000
+_SPACES = {"uts": 0x04000000, "pid": 0x20000000, "mnt": 0x00020000}  # in the order in which they are entered
+_GET_OWNER = 0xB701  # NS_GET_USERNS of ioctl_ns(2)
+_CLONE3 = 435  # the same number on every processor that Linux was brought to before 2019
+_CLONE_PARENT = 0x00008000
+_READY_S = 20.0  # far beyond what it takes: only a machine in trouble needs so long
+_GONE_S = 5.0
+_INFO_END = b"}"
+_FINE = "fine"
+
+
+class Lost(RuntimeError):
+    """The node cannot get out of a job's namespaces: it has to die rather than see the machine with a job's eyes."""
+
+
+class Outside:
+    """Our own namespaces, to come back to."""
+
+    def __init__(self) -> None:
+        kinds = (*reversed(_SPACES.items()), ("ipc", _IPC))
+        self._spaces = [(_opened(f"/proc/self/ns/{kind}"), number) for kind, number in kinds]
+
+    def come_back(self) -> None:
+        """Lost if that fails."""
+        try:
+            for descriptor, number in self._spaces:
+                _setns(descriptor, number)
+        except OSError as error:
+            raise Lost(f"cannot leave a job's namespaces: {error}") from error
+
+    def close(self) -> None:
+        for descriptor, _ in self._spaces:
+            os.close(descriptor)
+
+
+class Bubble:
+    """One set of namespaces, from when it is made until `end`."""
+
+    def __init__(self, bwrap: str, view: View, outside: Outside, marker: dict[str, str]) -> None:
+        """CannotStart, in bubblewrap's words, if it cannot be made. `marker`: the environment by which its processes are known as ours."""
+        self._view, self._outside = view, outside
+        self._name = view.name  # of its directories, as they are called inside
+        self._spaces: dict[str, int] = {}
+        self._users: list[int] = []
+        self._first = self._shm = self._life = -1
+        self.first_pid = 0
+        self.changes = 0  # how often this machine's mounts had changed when it was made
+        self._directories = _identity(view.home), _identity(view.temporary)
+        try:
+            self.first_pid = self._made(bwrap, view, marker)
+            self._hold()
+        except (OSError, ValueError) as error:
+            self.end()
+            why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+            raise CannotStart(f"CannotStartContainerError: bubblewrap: {why}"[:255]) from error
+
+    def _made(self, bwrap: str, view: View, marker: dict[str, str]) -> int:
+        """Run bubblewrap until all is mounted: the first process inside."""
+        told, telling = os.pipe()
+        waits, self._life = os.pipe()
+        try:
+            os.posix_spawn(
+                bwrap,
+                bubble.arguments(bwrap, view),
+                {"PATH": "/usr/bin:/bin", **marker},
+                file_actions=[(os.POSIX_SPAWN_DUP2, waits, 0), *((os.POSIX_SPAWN_DUP2, telling, number) for number in (1, 2, bubble.INFO))],
+                setsid=True,
+                setsigmask=(),
+                setsigdef=sorted(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}),
+            )
+        finally:
+            os.close(waits)
+            os.close(telling)
+        try:
+            return _first_pid(_until_ready(told))
+        finally:
+            os.close(told)
+
+    def _hold(self) -> None:
+        self._first = os.pidfd_open(self.first_pid)
+        kinds = [kind for kind in _SPACES if kind != "pid" or self._view.own_processes]
+        for kind in kinds:
+            self._spaces[kind] = _opened(f"/proc/{self.first_pid}/ns/{kind}")
+        if self.needs_a_child:  # bubblewrap makes two: one that owns the others, and in it one with our user's own id
+            self._users = [fcntl.ioctl(self._spaces["mnt"], _GET_OWNER), _opened(f"/proc/{self.first_pid}/ns/user")]
+        self._shm = _opened(f"/proc/{self.first_pid}/root{bubble.SHM}")
+
+    @property
+    def needs_a_child(self) -> bool:
+        """Whether only a child can step in, by `join`."""
+        return self._view.as_user
+
+    def is_for(self, home: str, temporary: str) -> bool:
+        """Whether it still stands and was made for these directories, whatever they were called then."""
+        return self.stands and (_identity(home), _identity(temporary)) == self._directories
+
+    @property
+    def stands(self) -> bool:
+        """Whether its first process lives: without it nothing can be started in there."""
+        return self._first >= 0 and not select.select([self._first], [], [], 0)[0]
+
+    @property
+    def is_untouched(self) -> bool:
+        """Whether the last job left nothing in memory here."""
+        return not os.listdir(self._shm)  # noqa: PTH208 - a descriptor, not a path
+
+    def call(self, name: str) -> None:
+        """Its directories are WORK/`name` from the next start on, outside they are already."""
+        self._view = self._view._replace(name=name)
+
+    @contextmanager
+    def entered(self) -> Iterator[None]:
+        """What is spawned now lives inside. OSError if we cannot step in."""
+        try:
+            self._step_in()
+            if self._name != self._view.name:
+                os.rename(f"{self._view.work}/{self._name}", f"{self._view.work}/{self._view.name}")  # noqa: PTH104 - at every start
+                self._name = self._view.name
+            yield
+        finally:
+            self._outside.come_back()
+
+    def join(self) -> int:
+        """In a child of ours: step in for good and fork. 0 in the job to be, which is our sibling; its process id in the child."""
+        owner, own = self._users
+        _setns(owner, _USER)
+        self._step_in()
+        if not os.path.sameopenfile(owner, own):
+            _setns(own, _USER)
+        return _fork_sibling()
+
+    def _step_in(self) -> None:
+        if self._view.own_memory:
+            _unshare(_IPC)
+        for kind, number in _SPACES.items():
+            if kind in self._spaces:
+                _setns(self._spaces[kind], number)
+
+    @property
+    def view(self) -> View:
+        return self._view
+
+    def kill(self) -> None:
+        """Everybody in it dies, if it has processes of its own. Does not wait for it."""
+        if self._first >= 0:
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._first, signal.SIGKILL)
+
+    def end(self, wait: bool = False) -> None:
+        """Kill, and let go of what it mounted."""
+        self.kill()
+        if wait and self._first >= 0:
+            select.select([self._first], [], [], _GONE_S)
+        for descriptor in (*self._spaces.values(), *self._users, self._shm, self._life, self._first):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._spaces, self._users = {}, []
+        self._first = self._shm = self._life = -1
+
+
+def _opened(path: str) -> int:
+    return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+
+def _identity(directory: str) -> tuple[int, int]:
+    found = os.stat(directory)  # noqa: PTH116 - at every start
+    return found.st_dev, found.st_ino
+
+
+def _until_ready(descriptor: int) -> bytes:
+    """What bubblewrap tells until all is mounted. ValueError with its words if it gives up."""
+    told = b""
+    while not told.endswith(bubble.READY):
+        if not select.select([descriptor], [], [], _READY_S)[0]:
+            raise ValueError(f"nothing was mounted within {_READY_S:g} s")
+        read = os.read(descriptor, 4096)
+        if not read:
+            raise ValueError(_complaint(told))
+        told += read
+    return told
+
+
+def _complaint(told: bytes) -> str:
+    """Its words of what it told."""
+    lines = [line for line in told.decode("utf-8", "replace").splitlines() if line.startswith("bwrap:")]
+    return lines[-1].removeprefix("bwrap:").strip() if lines else "it ended before anything was mounted"
+
+
+def _first_pid(told: bytes) -> int:
+    about, end, _ = told.partition(_INFO_END)
+    return int(json.loads(about + end)["child-pid"])
+
+
+def _setns(descriptor: int, number: int) -> None:
+    _checked(_libc().setns(descriptor, number))
+
+
+def _unshare(number: int) -> None:
+    _checked(_libc().unshare(number))
+
+
+def _fork_sibling() -> int:
+    """Fork a child of our parent's: 0 in it, its id in us. It belongs to the process namespace that was entered last."""
+    arguments = struct.pack("=8Q", _CLONE_PARENT, 0, 0, 0, 0, 0, 0, 0)
+    pid: int = _libc().syscall(ctypes.c_long(_CLONE3), arguments, ctypes.c_size_t(len(arguments)))
+    _checked(pid)
+    return pid
+
+
+def _checked(answer: int) -> None:
+    if answer < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+
+
+def _libc() -> Any:
+    """The C library; it keeps the interpreter's lock across calls, so that a forked child wakes up holding it."""
+    global _loaded
+    if _loaded is None:
+        _loaded = ctypes.PyDLL(None, use_errno=True)
+        _loaded.syscall.restype = ctypes.c_long
+    return _loaded
+
+
+_loaded: Any = None
+
+
+# --- of a node ---
+
+
+class Bubbles:
+    """Makes the bubbles of a node."""
+
+    def __init__(self, bwrap: str, directory: str, work: str, exposed: tuple[str, ...], marker: dict[str, str], kept: bool) -> None:
+        """`directory` is hidden, `work` too but for a job's own part, `exposed` is seen although it lies below /tmp.
+
+        `kept`: jobs are users of their own, who can change nothing in a bubble that the next one would see.
+        """
+        self._bwrap, self._marker, self._kept = bwrap, marker, kept
+        self._as_user = os.geteuid() != 0
+        self._seen = bubble.kept_visible(directory, exposed)
+        self._plain = View(os.path.realpath(directory), os.path.realpath(work), "", seen=self._seen, as_user=self._as_user)
+        self._outside = Outside()
+        self.mounts = _opened("/proc/self/mountinfo")  # becomes urgent when they change
+        self._changes = 0
+
+    @property
+    def furniture(self) -> frozenset[str]:
+        """What stands in a job's own tmp because something is seen below it."""
+        below = [self._plain.hidden, self._plain.work, *self._seen]
+        return frozenset(
+            path.removeprefix(f"{private}/").split("/")[0] for private in bubble.PRIVATE for path in below if path.startswith(f"{private}/")
+        )
+
+    def plain(self, name: str) -> View:
+        """What a job sees that asks for nothing special."""
+        return self._plain._replace(name=name)
+
+    def view(self, launch: Launch, name: str, gpus: tuple[int, ...], shared: tuple[str, ...]) -> View:
+        """What the job of a launch sees. `shared`: the directories that it has in common with its task."""
+        modes = launch.container.get
+        return self._plain._replace(
+            name=name,
+            shared=shared,
+            devices=bubble.of_gpus(gpus),
+            seen=tuple(sorted({*self._seen, *bubble.of_volumes(launch)})),
+            own_processes=not modes("pidMode"),
+            own_memory=modes("ipcMode") not in ("host", "task"),
+        )
+
+    def fitting(self, held: Bubble | None, view: View) -> Bubble:
+        """The bubble that a slot holds, if it is right for this view too, or else a new one. CannotStart with the reason."""
+        if held:
+            if held.changes == self._changes and view == self.plain(view.name) and held.is_for(view.home, view.temporary):
+                held.call(view.name)
+                return held
+            held.end()
+        made = Bubble(self._bwrap, view, self._outside, self._marker)
+        made.changes = self._changes
+        return made
+
+    def can_be_kept(self, bubble: Bubble) -> bool:
+        """Whether another job of the same user can have it after one that left its directories untouched."""
+        fits = self._kept and bubble.view == self.plain(bubble.view.name)
+        return fits and bubble.changes == self._changes and bubble.stands and bubble.is_untouched
+
+    def note_change(self) -> None:
+        """The mounts of this machine have changed: what was made before is not used again."""
+        self._changes += 1
+
+
+def why_not(place: str) -> str:
+    """Why bubbles cannot be had here; "" if they can. It is tried, in a child, with a program that is run in one.
+
+    `place` is an empty directory, which is not empty any more afterwards.
+    """
+    bwrap = bubble.program()
+    if not bwrap:
+        return "bubblewrap (bwrap) is not installed"
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.write(writing, _tried(bwrap, place).encode("utf-8", "backslashreplace"))
+        finally:
+            os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as answer:
+        told = answer.read().decode()
+    os.waitpid(pid, 0)
+    return "" if told == _FINE else told or "the trial ended without an answer"
+
+
+def _tried(bwrap: str, place: str) -> str:
+    """`_FINE`, or why it did not work."""
+    work = f"{place}/data/work"
+    for part in ("home", "tmp"):
+        os.makedirs(f"{work}/trial/{part}")  # noqa: PTH103 - strings all the way
+    root, made = _identity("/"), None
+    try:
+        bubbles = Bubbles(bwrap, f"{place}/data", work, (), {}, kept=False)
+        made = bubbles.fitting(None, bubbles.plain("trial"))
+        nothing = os.open(os.devnull, os.O_WRONLY)
+        pid = spawn.start(Order(("/bin/sh", "-c", "exit 7"), {}, f"{work}/trial/home", nothing, None, made))
+        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    except (OSError, AttributeError) as error:  # a system, or a Python, that lacks a piece
+        return str(error)
+    except (CannotStart, Lost) as why:
+        return str(why).removeprefix("CannotStartContainerError: ")
+    finally:
+        if made:
+            made.end()
+    if code != 7:
+        return f"a program that was run in its namespaces ended with {code}"
+    return _FINE if _identity("/") == root else "the service runs in a chroot, which it could not come back to"

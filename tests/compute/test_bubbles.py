@@ -1,0 +1,74 @@
+"""With bubblewrap a job sees its own processes, its own /tmp and none of the server's folder; all else is as without."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from compute_rig import LocalRig
+
+from batchyard.model.messages import StopAttempt
+
+pytestmark = [
+    pytest.mark.system,
+    pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap (bwrap) is not installed"),
+    pytest.mark.parametrize("local", [["--bubblewrap", "require"]], indirect=True),
+]
+
+
+async def test_a_job_sees_its_own_processes_only(local: LocalRig) -> None:
+    other = local.launch("sleep", "600")
+    local.provider.carry_out([other])
+    await local.started(other.attempt)
+    _, lines = await local.run("sh", "-c", "for p in /proc/[0-9]*; do tr '\\0' ' ' < $p/cmdline; echo; done")
+    assert not any("sleep" in line or "batchyard" in line for line in lines), lines
+    assert len(lines) <= 5
+
+
+async def test_tmp_is_its_own_and_empty(local: LocalRig) -> None:
+    marker = Path("/tmp") / f"seen-{os.getpid()}"
+    marker.write_text("x")
+    try:
+        _, lines = await local.run("sh", "-c", f"ls {marker}; echo mine > /tmp/a; cat /var/tmp/a $TMPDIR/a; touch /tmp/b")
+        assert lines[1:] == ["mine", "mine"]
+        assert not Path("/tmp/b").exists()
+        _, lines = await local.run("sh", "-c", "ls /tmp/a /tmp/b")
+        assert len(lines) == 2 and all("No such file" in line for line in lines)
+    finally:
+        marker.unlink()
+
+
+async def test_the_servers_folder_is_not_there(local: LocalRig) -> None:
+    victim = local.launch("sh", "-c", "echo secret > file; chmod 666 file; echo go; sleep 600")
+    local.provider.carry_out([victim])
+    await local.says(victim.attempt)
+    d = local.directory
+    _, lines = await local.run("sh", "-c", f"cat {d}/node.id; cat {local.work}/{victim.attempt}/home/file; ls -a {local.work}")
+    assert "No such file" in lines[0] and "No such file" in lines[1]
+
+
+async def test_codes_signals_and_reasons_are_as_ever(local: LocalRig) -> None:
+    ended, _ = await local.run("sh", "-c", "exit 3")
+    assert ended.exit_code == 3
+    ended, _ = await local.run("sh", "-c", "kill -9 $$")
+    assert ended.exit_code == 137 and not ended.oom
+    ended, _ = await local.run("/no/such")
+    assert ended.cause == "not-started" and "no such file" in ended.reason
+    launch = local.launch("sh", "-c", "trap 'echo bye; exit 5' TERM; echo go; while :; do sleep 0.1; done")
+    local.provider.carry_out([launch])
+    await local.says(launch.attempt)
+    local.provider.carry_out([StopAttempt(launch.attempt, 30.0)])
+    ended = await local.ended(launch.attempt)
+    assert ended.exit_code == 5 and local.log(launch.attempt)[-1] == "bye"
+    launch = local.launch("sleep", "600")
+    local.provider.carry_out([launch])
+    await local.started(launch.attempt)
+    local.provider.carry_out([StopAttempt(launch.attempt, 30.0)])
+    assert (await local.ended(launch.attempt)).exit_code == 143
+    ended, lines = await local.run(
+        "sh", "-c", "pwd; echo $HOME; touch x; id -u; stat -c %u /etc/passwd; ls -ld /dev/shm; echo > /dev/shm/x; ls /dev"
+    )
+    assert ended.exit_code == 0, lines
+    assert lines[0] == lines[1]
