@@ -134,9 +134,12 @@ def _trial(work: Path) -> str:
     """Why jobs cannot have namespaces; "" if they can."""
     from batchyard.compute.local import bubbles
 
-    place = work / f".trial-{os.getpid()}"  # swept away with what attempts of an earlier node left
+    place = work / f".trial-{os.getpid()}"
     place.mkdir()
-    return bubbles.why_not(str(place))
+    try:
+        return bubbles.why_not(str(place))
+    finally:
+        sweep.remove_tree(str(place))
 
 
 def _bubbles(directory: Path, work: Path, exposed: list[str], name: str, kept: bool) -> Bubbles:
@@ -206,16 +209,9 @@ class Node:
         self.doors = Doors(
             self.loop, lambda attempt: self.supervisor.attempts.get(attempt), lambda instance: self.supervisor.instances.notice_of(instance)
         )
-        place = Place(
-            node=self.name,
-            work=str(work),
-            logs=directory / "logs",
-            reserved=options.uids,
-            allow_any_user=options.allow_any_user,
-            doors=self.doors,
-            limits=limits,
-            bubbles=_bubbles(directory, work, options.expose, self.name, isolated) if no_bubbles == "" else None,
-        )
+        bubbles = _bubbles(directory, work, options.expose, self.name, isolated) if no_bubbles == "" else None
+        logs, reserved = directory / "logs", options.uids
+        place = Place(self.name, str(work), logs, reserved, options.allow_any_user, doors=self.doors, limits=limits, bubbles=bubbles)
         gpus = host.gpu_devices() if options.gpus is None else options.gpus
         self.allotments = Allotments(self.loop, walker)
         slots = Slots(self.tree, options.uids if isolated else None, str(work), gpus, self.allotments)
@@ -255,6 +251,7 @@ class Node:
         self._sessions.close()
         self.allotments.end()
         self.door.stop_listening()
+        self.processes.let_go()
         self._clear_the_ground()
         self.door.close()  # whoever waits for our end sees it now
         self.doors.close()

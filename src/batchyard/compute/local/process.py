@@ -433,9 +433,12 @@ class ProcessRunner:
                     slot.bubble.end()
                     slot.bubble = None
 
-    def close(self) -> None:
+    def let_go(self) -> None:
+        """Nothing is running any more: hold on to no file system, which may be about to be taken away."""
         for bubble in self._slots.bubbles:
-            bubble.end(wait=True)  # so that nothing holds on to a file system that is to be taken away
+            bubble.end(wait=True)
+
+    def close(self) -> None:
         self._tree.remove()
 
 
