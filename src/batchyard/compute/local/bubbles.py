@@ -137,10 +137,13 @@ class Bubble:
         self._view = self._view._replace(name=name)
 
     @contextmanager
-    def entered(self) -> Iterator[None]:
-        """What is spawned now lives inside. OSError if we cannot step in."""
+    def entered(self, beside: int = 0) -> Iterator[None]:
+        """What is spawned now lives inside. OSError if we cannot step in.
+
+        `beside` is a process whose System V memory and queues it has too.
+        """
         try:
-            self._step_in()
+            self._step_in(beside)
             if self._name != self._view.name:
                 os.rename(f"{self._view.work}/{self._name}", f"{self._view.work}/{self._view.name}")  # noqa: PTH104 - at every start
                 self._name = self._view.name
@@ -148,17 +151,20 @@ class Bubble:
         finally:
             self._outside.come_back()
 
-    def join(self) -> int:
+    def join(self, beside: int = 0) -> int:
         """In a child of ours: step in for good and fork. 0 in the job to be, which is our sibling; its process id in the child."""
         owner, own = self._users
         _setns(owner, _USER)
-        self._step_in()
+        self._step_in(beside)
         if not os.path.sameopenfile(owner, own):
             _setns(own, _USER)
         return _fork_sibling()
 
-    def _step_in(self) -> None:
-        if self._view.own_memory:
+    def _step_in(self, beside: int) -> None:
+        if self._view.own_memory and beside:
+            with open(f"/proc/{beside}/ns/ipc") as space:
+                _setns(space.fileno(), _IPC)
+        elif self._view.own_memory:
             _unshare(_IPC)
         for kind, number in _SPACES.items():
             if kind in self._spaces:

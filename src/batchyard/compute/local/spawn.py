@@ -165,7 +165,11 @@ def forking(order: Order, fork: Callable[[], int] = os.fork, enter: Callable[[],
         raise CannotStart(sentence(order.argv, error)) from error
     os.close(writing)
     with os.fdopen(reading, "rb") as answer:
-        told = answer.read()
+        return begun(pid, answer.read())
+
+
+def begun(pid: int, told: bytes) -> int:
+    """The process id of a program that child `pid` was to become and that told us this before. CannotStart if it told why it did not."""
     failure, *rest = told.split(_SIBLING)
     if rest:  # its child goes on in its place, and may have failed before it said so
         os.waitpid(pid, 0)
@@ -176,16 +180,20 @@ def forking(order: Order, fork: Callable[[], int] = os.fork, enter: Callable[[],
     return pid
 
 
+def leave_to_sibling(sibling: int, telling: int) -> None:
+    """In a child that has forked `sibling`: say so, and end. In the sibling (0) nothing."""
+    if sibling:
+        os.write(telling, b"%b%d%b" % (_SIBLING, sibling, _SIBLING))
+        os._exit(0)
+
+
 def _become(order: Order, failure: int, enter: Callable[[], object] | None) -> None:
     """The child's side of `forking`: never returns."""
     try:
         if enter:
             enter()
         if order.inside and order.inside.needs_a_child:
-            sibling = order.inside.join()
-            if sibling:
-                os.write(failure, b"%b%d%b" % (_SIBLING, sibling, _SIBLING))
-                os._exit(0)
+            leave_to_sibling(order.inside.join(), failure)
         os.setsid()
         os.chdir(order.directory)
         os.umask(JOB_UMASK)

@@ -11,14 +11,17 @@ import struct
 import termios
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from batchyard.compute.local import knobs
 from batchyard.compute.local.loop import Loop, boot_s
 from batchyard.compute.local.process import ProcessRun, ProcessRunner
 from batchyard.compute.local.sessions.channel import Channel
 from batchyard.compute.local.sessions.messages import STDERR, STDOUT, Begin
-from batchyard.compute.local.spawn import DEFAULT_PATH, CannotStart, sentence
+from batchyard.compute.local.spawn import DEFAULT_PATH, CannotStart, begun, leave_to_sibling, sentence
+
+if TYPE_CHECKING:
+    from batchyard.compute.local.bubbles import Bubble
 
 _NAMESPACES = {"user": "--user", "mnt": "--mount", "pid": "--pid", "ipc": "--ipc", "uts": "--uts", "net": "--net", "cgroup": "--cgroup"}
 # In the job's directory; whoever names a program without a slash means the PATH that the job has.
@@ -54,7 +57,8 @@ class ProcessSession:
         if not run.pid or run.slot is None:
             raise CannotStart("the job's container does not run")
         job = _job(run.pid)
-        argv, path = _argv(job, self._begin.command)
+        bubble = run.slot.bubble
+        argv, path = _argv(job._replace(namespaces=()) if bubble else job, self._begin.command)
         environment = {**job.environment, "TERM": self._begin.term} if self._begin.has_terminal else job.environment
         if self._begin.has_terminal:
             ours, theirs = os.openpty()
@@ -65,7 +69,7 @@ class ProcessSession:
             pipes = [os.pipe() for _ in range(3)]
             inside = [pipes[0][0], pipes[1][1], pipes[2][1]]
         try:
-            self._pid = _started(argv, path, environment, job, inside, self._begin.has_terminal, run.slot.cage.gates())
+            self._pid = _started(argv, path, environment, job, inside, self._begin.has_terminal, run.slot.cage.gates(), bubble)
         except BaseException:
             for descriptor in {self._terminal} if self._begin.has_terminal else {pipes[0][1], pipes[1][0], pipes[2][0]}:
                 os.close(descriptor)
@@ -203,19 +207,22 @@ def _started(
     inside: list[int],
     has_terminal: bool,
     gates: tuple[str, ...],
+    bubble: Bubble | None,
 ) -> int:
     """Fork and execute: the process id. CannotStart with the reason."""
     reading, writing = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        _become(argv, path, environment, job, inside, has_terminal, gates, writing)
-    os.close(writing)
+    try:
+        with bubble.entered(job.pid) if bubble and not bubble.needs_a_child else contextlib.nullcontext():
+            pid = os.fork()
+            if pid == 0:
+                _become(argv, path, environment, job, inside, has_terminal, gates, writing, bubble)
+    except OSError as error:
+        os.close(reading)
+        raise CannotStart(f"the job's namespaces cannot be entered: {error.strerror}") from error
+    finally:
+        os.close(writing)
     with os.fdopen(reading, "rb") as answer:
-        failure = answer.read()
-    if failure:
-        os.waitpid(pid, 0)
-        raise CannotStart(failure.decode("utf-8", "replace"))
-    return pid
+        return begun(pid, answer.read())
 
 
 def _become(
@@ -227,12 +234,15 @@ def _become(
     has_terminal: bool,
     gates: tuple[str, ...],
     failure: int,
+    bubble: Bubble | None,
 ) -> None:
     """The child's side: never returns."""
     try:
         for gate in gates:
             if not knobs.write(Path(gate), "0"):
                 raise OSError(0, f"the job's cgroup cannot be entered ({gate})")
+        if bubble and bubble.needs_a_child:
+            leave_to_sibling(bubble.join(job.pid), failure)
         os.setsid()
         if has_terminal:
             fcntl.ioctl(inside[0], termios.TIOCSCTTY, 0)
@@ -242,7 +252,7 @@ def _become(
             os.dup2(descriptor, number)
         for each in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
             signal.signal(each, signal.SIG_DFL)
-        if not job.namespaces and os.geteuid() == 0:
+        if (bubble or not job.namespaces) and os.geteuid() == 0:
             os.setgroups(job.groups)
             os.setgid(job.gid)
             os.setuid(job.uid)
