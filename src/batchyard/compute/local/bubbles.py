@@ -1,4 +1,4 @@
-"""Namespaces that bubblewrap makes and that the node starts jobs in (docs/decisions, "What a job sees of its machine").
+"""Namespaces that bubblewrap makes and that the node starts jobs in (docs/decisions/0038-what-a-job-sees-of-its-machine.md).
 
 bubblewrap takes some milliseconds, and as the parent of a job it would stand between the job and us: its exit code, its signals, the
 reason why it could not be started. So a slot keeps its *bubble*, held by a process that does nothing. To start a job, the node's
