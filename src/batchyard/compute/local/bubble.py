@@ -8,7 +8,7 @@
                  the operator exposes, the job's own host volumes, and our own installation
 
 Nothing is read-only that is not so on the host: a job runs as a user of its own, and ordinary permissions hold
-(docs/decisions/0038-what-a-job-sees-of-its-machine.md).
+(docs/decisions/0039-what-a-job-sees-of-its-machine.md).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Namespaces that bubblewrap makes and that the node starts jobs in (docs/decisions/0038-what-a-job-sees-of-its-machine.md).
+"""Namespaces that bubblewrap makes and that the node starts jobs in (docs/decisions/0039-what-a-job-sees-of-its-machine.md).
 
 bubblewrap takes some milliseconds, and as the parent of a job it would stand between the job and us: its exit code, its signals, the
 reason why it could not be started. So a slot keeps its *bubble*, held by a process that does nothing. To start a job, the node's
@@ -17,7 +17,7 @@ import os
 import select
 import signal
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -47,6 +47,7 @@ class Outside:
     def __init__(self) -> None:
         kinds = (*reversed(_SPACES.items()), ("ipc", _IPC))
         self._spaces = [(_opened(f"/proc/self/ns/{kind}"), number) for kind, number in kinds]
+        self._going: list[int] = []  # first processes that were killed, by pidfd
 
     def come_back(self) -> None:
         """Lost if that fails."""
@@ -56,9 +57,19 @@ class Outside:
         except OSError as error:
             raise Lost(f"cannot leave a job's namespaces: {error}") from error
 
-    def close(self) -> None:
-        for descriptor, _ in self._spaces:
-            os.close(descriptor)
+    def note_going(self, first: int) -> None:
+        """Somebody's first process is on its way out."""
+        for gone in [each for each in self._going if _says(each, 0)]:
+            self._going.remove(gone)
+            os.close(gone)
+        self._going.append(first)
+
+    def wait(self) -> None:
+        """Until the last of them has gone, and with it all that was mounted there, but not for ever."""
+        for first in self._going:
+            _says(first, _GONE_S)
+            os.close(first)
+        self._going = []
 
 
 class Bubble:
@@ -125,7 +136,7 @@ class Bubble:
     @property
     def stands(self) -> bool:
         """Whether its first process lives: without it nothing can be started in there."""
-        return self._first >= 0 and not select.select([self._first], [], [], 0)[0]
+        return self._first >= 0 and not _says(self._first, 0)
 
     @property
     def is_untouched(self) -> bool:
@@ -180,16 +191,23 @@ class Bubble:
             with suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self._first, signal.SIGKILL)
 
-    def end(self, wait: bool = False) -> None:
-        """Kill, and let go of what it mounted."""
+    def end(self) -> None:
+        """Kill, and let go of what it mounted. Does not wait for it: see `Outside.wait`."""
         self.kill()
-        if wait and self._first >= 0:
-            select.select([self._first], [], [], _GONE_S)
-        for descriptor in (*self._spaces.values(), *self._users, self._shm, self._life, self._first):
+        if self._first >= 0:
+            self._outside.note_going(self._first)
+        for descriptor in (*self._spaces.values(), *self._users, self._shm, self._life):
             if descriptor >= 0:
                 os.close(descriptor)
         self._spaces, self._users = {}, []
         self._first = self._shm = self._life = -1
+
+
+def _says(descriptor: int, within_s: float) -> bool:
+    """Whether there is something to read, or a process has ended. Not by `select`, which knows the first thousand descriptors only."""
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(within_s * 1000))
 
 
 def _opened(path: str) -> int:
@@ -205,7 +223,7 @@ def _until_ready(descriptor: int) -> bytes:
     """What bubblewrap tells until all is mounted. ValueError with its words if it gives up."""
     told = b""
     while not told.endswith(bubble.READY):
-        if not select.select([descriptor], [], [], _READY_S)[0]:
+        if not _says(descriptor, _READY_S):
             raise ValueError(f"nothing was mounted within {_READY_S:g} s")
         read = os.read(descriptor, 4096)
         if not read:
@@ -312,6 +330,12 @@ class Bubbles:
         made = Bubble(self._bwrap, view, self._outside, self._marker)
         made.changes = self._changes
         return made
+
+    def let_go(self, held: Iterable[Bubble]) -> None:
+        """End those that are held, and wait until nothing of any is left."""
+        for each in held:
+            each.end()
+        self._outside.wait()
 
     def can_be_kept(self, bubble: Bubble) -> bool:
         """Whether another job of the same user can have it after one that left its directories untouched."""

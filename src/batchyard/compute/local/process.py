@@ -435,8 +435,8 @@ class ProcessRunner:
 
     def let_go(self) -> None:
         """Nothing is running any more: hold on to no file system, which may be about to be taken away."""
-        for bubble in self._slots.bubbles:
-            bubble.end(wait=True)
+        if self._place.bubbles:
+            self._place.bubbles.let_go(self._slots.bubbles)
 
     def close(self) -> None:
         self._tree.remove()
