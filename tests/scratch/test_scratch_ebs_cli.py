@@ -152,6 +152,15 @@ def test_volumes_whose_instance_is_gone_are_deleted_for_an_operator(is_root: boo
         assert "no duration" in CliRunner().invoke(batchyard, ["scratch", "reap", "--older-than", "soon"]).output
 
 
+def test_an_operator_without_a_region_is_told_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    result = CliRunner().invoke(batchyard, ["scratch", "reap"])
+    assert result.exit_code != 0
+    assert "You must specify a region" in str(getattr(result.exception, "message", result.exception)) + result.output
+
+
 def volumes_of(place: Cloudy) -> list[str]:
     """Of an instance that is gone; of one too, but young; of one that runs; and somebody else's."""
     from ec2_volumes import Disk

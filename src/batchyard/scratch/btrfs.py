@@ -183,7 +183,7 @@ class Btrfs:
             argv = ["mkfs.btrfs", "-q", "-K", "-f", "-U", self._book.file_system, "-d", "single", "-m", "single", device]
             self._run(argv, _QUICK_S)
             self._step("formatted-first")
-        devices = []
+        devices = {}
         for volume in self._book.volumes:
             found = self._disks.find(volume)
             if found is None:
@@ -191,15 +191,16 @@ class Btrfs:
             device = fresh if fresh is not None and volume.name == first.name else self._disks.attach(found)
             if _file_system_on(Path(device)) == self._book.file_system:
                 self._run(["btrfs", "device", "scan", device], _QUICK_S)
-                devices.append(device)
+                devices[volume.name] = device
         self._step("attached-first")
-        if not devices:
+        lost = [one.id or one.name for one in self._book.volumes if one.name not in devices and (one.state == MEMBER or not devices)]
+        if lost:
             raise ScratchError(
-                f"none of the volumes that {self._ledger.folder} records holds its file system {self._book.file_system}:"
-                " what was there is lost, and `batchyard scratch retire` takes away what is left"
+                f"{', '.join(lost)} of {self._mount} is not there any more, or holds something else: what was there is lost, and"
+                " `batchyard scratch retire` takes away what is left"
             )
-        options = ",".join([_OPTIONS, *(f"device={device}" for device in devices)])
-        loop.mount("btrfs", devices[0], self._mount, options, self._ledger.lock)
+        options = ",".join([_OPTIONS, *(f"device={device}" for device in devices.values())])
+        loop.mount("btrfs", next(iter(devices.values())), self._mount, options, self._ledger.lock)
         self._step("mounted-first")
 
     def _settle(self) -> None:

@@ -88,7 +88,7 @@ class Ec2:
         is (not `is_repeatable`), this raises `Lost`.
         """
         from botocore import xform_name
-        from botocore.exceptions import BotoCoreError, ClientError
+        from botocore.exceptions import BotoCoreError, ClientError, NoRegionError, ParamValidationError, ProfileNotFound
 
         limit = self._limit_s if limit_s is None else limit_s
         deadline, pause_s = self._clock() + limit, _FIRST_PAUSE_S
@@ -101,6 +101,8 @@ class Ec2:
                     raise _refusal(action, error) from None
                 if not is_repeatable and error.response["Error"].get("Code") not in _THROTTLED:
                     raise Lost(why) from None
+            except (NoRegionError, ParamValidationError, ProfileNotFound) as error:
+                raise ScratchError(f"EC2 cannot be asked: {error}") from None
             except BotoCoreError as error:
                 self._client = None  # credentials may come late, and connections may go: from the beginning
                 why = f"{action}: {error}"

@@ -91,7 +91,7 @@ def reap(older_than: float, region: str | None, yes: bool, as_json: bool) -> Non
     from batchyard.scratch.ec2 import Ec2
     from batchyard.scratch.provision import ScratchError
 
-    ec2 = Ec2(region)
+    ec2 = Ec2(region, limit_s=20)
     try:
         found = reaper.lost(ec2, time.time() - older_than)
         if as_json:
