@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import email
 import json
 import subprocess
 import sys
@@ -241,3 +243,24 @@ def test_the_parts_packaged_by_the_aws_cli(yard: Yard, tmp_path: Path) -> None:
     assert queue["computeEnvironmentOrder"][0]["computeEnvironment"] == made["GenomicsEnvBaselineComputeEnvironmentArn"]
     private = yard.client("ec2").describe_subnets(SubnetIds=made["GenomicsEnvSubnetIds"].split(","))["Subnets"]
     assert not any(subnet["MapPublicIpOnLaunch"] for subnet in private), "which reach AWS by endpoints"
+
+
+def test_what_instances_on_aws_would_set_up_is_on_record_and_allowed(yard: Yard, outputs: dict[str, str]) -> None:
+    """Scratch space that grows: here the node has its own, so nothing comes of the user data but the record."""
+    resources = yard.client("cloudformation").describe_stack_resources(StackName="genomics")["StackResources"]
+    physical = {one["LogicalResourceId"]: one["PhysicalResourceId"] for one in resources}
+    template, ec2 = physical["InstanceLaunchTemplate"], yard.client("ec2")
+    (version,) = ec2.describe_launch_template_versions(LaunchTemplateId=template)["LaunchTemplateVersions"]
+    told = email.message_from_bytes(base64.b64decode(version["LaunchTemplateData"]["UserData"]))
+    assert [part.get_content_type() for part in told.walk()] == ["multipart/mixed", "text/x-shellscript"]
+    iam, context = yard.client("iam"), {"aws:userid": "AROA:i-1", "aws:ResourceTag/batchyard:scratch-instance": "i-1"}
+    for owner, decision in (("i-1", "allowed"), ("i-2", "implicitDeny")):
+        entries = [{"ContextKeyName": name, "ContextKeyValues": [value], "ContextKeyType": "string"} for name, value in context.items()]
+        entries[1]["ContextKeyValues"] = [owner]
+        answer = iam.simulate_principal_policy(
+            PolicySourceArn=iam.get_role(RoleName=physical["InstanceRole"])["Role"]["Arn"],
+            ActionNames=["ec2:DeleteVolume"],
+            ResourceArns=["arn:aws:ec2:us-east-1:000000000000:volume/vol-1"],
+            ContextEntries=entries,
+        )
+        assert answer["EvaluationResults"][0]["EvalDecision"] == decision
