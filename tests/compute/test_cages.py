@@ -65,7 +65,7 @@ def users() -> Iterator[dict[str, Any]]:
         folder.chmod(0o711)
         environment, command = program
         done = subprocess.run(
-            [*command, str(folder / "data"), str(UID)], env=environment, capture_output=True, text=True, timeout=300, check=False, cwd="/"
+            [*command, str(folder / "data"), str(UID)], env=environment, capture_output=True, text=True, timeout=200, check=False, cwd="/"
         )
         kill_node(folder / "data")
         said = {line["name"]: line for line in map(json.loads, done.stdout.splitlines())}

@@ -11,6 +11,7 @@ from cage_cases import AFTER_THE_NODE, CASES, Case
 from cage_user import USERS_CASES
 
 pytestmark = [
+    pytest.mark.timeout(guest_machine.PATIENCE_S + 60),  # a quiet machine needs a minute and a half
     pytest.mark.system("qemu-system-x86, linux-image-cloud-amd64, busybox-static"),
     pytest.mark.skipif(bool(guest_machine.why_not()), reason=guest_machine.why_not() or "there is all that it takes"),
 ]
