@@ -81,7 +81,7 @@ async def main() -> None:
         await rig.clear()
     tell("the node is killed", said=await the_node_is_killed(rig))
     await rig.provider.shut_down(0.0)
-    for _ in range(500):
+    for _ in range(3000):
         if not list(Path("/sys/fs/cgroup").glob("batchyard-*")):
             break
         await asyncio.sleep(0.02)

@@ -31,7 +31,7 @@ _AFTER_S = 0.02  # first pause between two tries to connect; doubles
 _AFTER_MOST_S = 2.0
 _AFTER_STARTING_S = 0.05  # while one that we started gets ready
 _SHUT_DOWN_S = 30.0  # beyond the grace that jobs are given
-_START_S = 10.0  # a node that was started but does not answer for so long is started again
+_START_S = 10.0  # a node that was started and does not answer for so long is complained of
 _SOCKET_PATH_MOST = 100  # bytes; AF_UNIX takes 107 on Linux and 103 on macOS
 # What the node's own process gets of our environment: enough to find its modules. Never credentials.
 _PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "PYTHONDONTWRITEBYTECODE")
@@ -189,13 +189,15 @@ class LocalProvider:
             return probe.connect_ex(f"{place}/{protocol.SOCKET}") == 0
 
     def _ensure_node(self, why: OSError) -> None:
-        """Nobody answers: start a node, unless one that we started is still getting ready."""
-        if self._child and self._child.alive() and time.monotonic() < self._child.started_s + _START_S:
-            return
+        """Nobody answers: start a node, unless one that we started lives. That has DIR's lock, so a second one could only slow it down."""
         if self._child:
-            self._complain(
-                f"the node of {self._directory} does not answer ({why}), starting another; its log ends with: {self._last_words()}"
-            )
+            alive = self._child.alive()
+            if alive and time.monotonic() < self._child.started_s + _START_S:
+                return
+            then = "waiting for it" if alive else "starting another"
+            self._complain(f"the node of {self._directory} does not answer ({why}), {then}; its log ends with: {self._last_words()}")
+            if alive:
+                return
         self._start_node()
 
     async def _started(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
