@@ -172,6 +172,21 @@ def test_options_are_those_of_docker(options: dict[str, str], limits: Limits) ->
     assert limits_of(options) == limits
 
 
+@pytest.mark.parametrize(
+    ("limits", "most", "wanted"),
+    [
+        (Limits(), 0, Limits()),
+        (Limits(), 1024**3, Limits(512 * 1024**2, 2)),
+        (Limits(0, 4), 1024**3, Limits(256 * 1024**2, 4)),
+        (Limits(1024**2, 3), 1024**3, Limits(1024**2, 3)),
+        (Limits(1024**3, 4), 1024**3, Limits(256 * 1024**2, 4)),
+        (Limits(1024**3, 100), 1024**2, Limits(SIZE_BYTES_LEAST, 16)),
+    ],
+)
+def test_all_files_together_stay_below_the_limit_of_logs(limits: Limits, most: int, wanted: Limits) -> None:
+    assert json_logs.bounded(limits, most) == wanted
+
+
 @pytest.mark.parametrize("options", [{"max-size": "-1"}, {"max-size": "10x"}, {"max-size": "1k"}, {"max-file": "0"}, {"max-file": "two"}])
 def test_options_that_say_nothing_are_refused(options: dict[str, str]) -> None:
     with pytest.raises(ValueError, match="is not valid"):

@@ -87,6 +87,19 @@ def test_a_file_is_bounded_by_its_options(service: Yard) -> None:
     assert lines == [str(number) for number in range(20_001 - len(lines), 20_001)]
 
 
+def test_a_file_without_options_is_bounded_by_the_limit_of_logs(tmp_path: Path) -> None:
+    yard = Yard(tmp_path / "data", "--vcpus", "2", "--memory-mib", "2048", "--log-limit-mib", "1").start()
+    try:
+        yard.environment_of("ce")
+        yard.queue_of("queue", "ce")
+        job = yard.until(submitted(yard, "endless", container("seq 100000", "json-file")))
+        sizes = [path.stat().st_size for path in (yard.data / "json-logs").iterdir()]
+        assert sum(sizes) <= 1024 * 1024
+        assert yard.cli("logs", job["jobId"], "--data", str(yard.data)).stdout.endswith("99999\n100000\n")
+    finally:
+        yard.down()
+
+
 def test_none_keeps_nothing(service: Yard) -> None:
     job_id = submitted(service, "silent", container("seq 100000; echo $ECS_CONTAINER_METADATA_URI_V4; exit 3", "none"))
     job = service.until(job_id)

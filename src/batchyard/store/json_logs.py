@@ -61,6 +61,18 @@ def limits_of(options: Mapping[str, str]) -> Limits:
     return Limits(size_bytes, int(files))
 
 
+def bounded(limits: Limits, most_bytes: int) -> Limits:
+    """The limits, so that all files of a log together have at most `most_bytes` (0: whatever they may have).
+
+    Of a log without max-size the last is kept, in two files, so that never less than half of what may be there is.
+    """
+    if not most_bytes or (limits.size_bytes and limits.size_bytes * limits.files <= most_bytes):
+        return limits
+    files = limits.files if limits.size_bytes else max(2, limits.files)
+    files = max(1, min(files, most_bytes // SIZE_BYTES_LEAST))
+    return Limits(max(SIZE_BYTES_LEAST, most_bytes // files), files)
+
+
 def path_of(root: Path, attempt: str, container: str) -> Path:
     """Where an attempt's log lies; `container` is "" where it has only one. `root` is DIR/json-logs."""
     return root / file_name(f"{attempt}.{container}{_SUFFIX}" if container else f"{attempt}{_SUFFIX}")

@@ -46,9 +46,10 @@ def sink_of(logs: Path, launch: Launch, name: str, now_ms: int, most_bytes: int 
             stream = launch.account, launch.region, launch.log_group, launch.log_stream
             return Output(logs, *stream, now_ms, launch.log_begins, most_bytes)
         case "json-file":
-            from batchyard.store.json_logs import FOLDER, JsonLog, limits_of
+            from batchyard.store.json_logs import FOLDER, JsonLog, bounded, limits_of
 
-            return JsonLog(logs.parent / FOLDER, launch.attempt, name, limits_of(launch.log_options), now_ms)
+            limits = bounded(limits_of(launch.log_options), most_bytes)
+            return JsonLog(logs.parent / FOLDER, launch.attempt, name, limits, now_ms)
         case _:
             return Nowhere()
 
