@@ -308,7 +308,8 @@ def scratch_space(template: Template) -> None:
     script = part.get_payload()
     for line in (
         "package='s3://our-packages/batchyard/batchyard-0.1.0.tar.gz'", "backend='auto'", "initial_gib='250'", "max_gib='9000'",
-        "volume_type='gp3'", "iops='0'", "throughput_mib='0'", "containers='true'", "export AWS_DEFAULT_REGION='eu-central-1'", "Restart=always",
+        "volume_type='gp3'", "iops='0'", "throughput_mib='0'", "containers='true'", "Restart=always",
+        "export AWS_DEFAULT_REGION='eu-central-1'",
         "ExecStartPre=/usr/bin/test -e /run/batchyard-scratch/ready",
     ):  # fmt: skip
         assert f"\n{line}\n" in script, line
