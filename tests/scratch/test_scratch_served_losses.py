@@ -94,7 +94,8 @@ def test_another_choice_takes_the_place_of_what_a_killed_service_has_left(then: 
         job = yard.until(yard.submit("ok"))
         assert job["status"] == "SUCCEEDED"
         assert one.served()["kind"] == then
-        assert len(one.devices()) == (0 if then == "directory" else 1)
+        left = 0 if then == "directory" else 1
+        until(lambda: True if len(one.devices()) == left else None, "the former devices go", 60)
         yard.down()
         one.nothing_is_left()
 
@@ -109,7 +110,7 @@ def test_a_folder_that_was_removed_under_a_killed_service_can_be_used_again() ->
         one.start()
         job = yard.until(yard.submit(yard.definition_of("again", "sh", "-c", "echo x > x; df -m . | tail -n 1")))
         assert job["status"] == "SUCCEEDED"
-        assert len(one.devices()) == 1, "the old one is gone"
+        until(lambda: True if len(one.devices()) == 1 else None, "the old one goes", 60)
         yard.down()
         one.nothing_is_left()
 
