@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from batchyard.model.messages import Effect, Report
 
-VERSION = 3  # 2: a Launch may hold several containers; 3: the node tells of its scratch space
+VERSION = 3  # 2: a Launch may hold several containers; 3: the node tells of its scratch space, a Launch of its log driver
 FRAME_BYTES_MAX = 256 * 1024 * 1024
 EFFECTS_PER_FRAME = 500
 
