@@ -89,6 +89,31 @@ def test_what_is_promised_is_had_on_the_disk_below(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_what_somebody_elses_namespace_still_holds_goes_with_it(kind: str) -> None:
+    """A sandbox that was made meanwhile has a copy of the mount; it is not waited for, and nothing is left when it ends."""
+    with plot() as place:
+        ground = backend(kind, place)
+        ground.ensure()
+        sandbox = ["unshare", "--mount", "--propagation", "private", "sh", "-c", "echo ready; read -r end"]
+        with subprocess.Popen(sandbox, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+            try:
+                assert holder.stdout is not None
+                assert holder.stdout.readline() == "ready\n"
+                ground.retire()
+                assert (place.files(), read(place.store)) == ([], None)
+                assert len(place.devices()) == 1, "the sandbox may read and write there still"
+            finally:
+                holder.communicate("\n", timeout=60)
+        deadline = time.monotonic() + 30
+        while place.devices() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert place.devices() == []
+        ground.ensure()
+        ground.probe()
+        ground.close()
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_one_folder_has_one_daemon_and_one_purpose(kind: str) -> None:
     with plot() as place:
         ground = backend(kind, place)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -15,6 +16,8 @@ from batchyard.scratch.tools import run, until
 Step = Callable[[str], None]  # told after each step of a verb: tests kill there
 
 _QUICK_S = 20.0
+_LETS_GO_S = 5.0
+log = logging.getLogger(__name__)
 _BLOCKS = Path("/sys/block")
 
 
@@ -50,17 +53,34 @@ def attach(path: Path, lock: int) -> str:
 
 
 def detach(path: Path, lock: int) -> None:
-    """No loop device on `path` any more. The kernel lets go of one when its last user does, so this waits for it."""
+    """No loop device on `path` any more, or none as soon as its last user is gone.
+
+    A mount that was taken away here lives on in the mount namespaces that were made meanwhile (of other containers and sandboxes on this
+    machine). The kernel lets go of the device with the last of them, and of the file, which is waited for a while only.
+    """
     device = device_of(path)
     if device is None:
         return
-    run(["losetup", "--detach", device], timeout_s=_QUICK_S, holding=lock)
-    until(lambda: device_of(path) is None, f"{device} is still in use after losetup --detach", _QUICK_S)
+    let_go(device, lock)
+    try:
+        until(lambda: device_of(path) is None, f"{device} is still in use after losetup --detach", _LETS_GO_S)
+    except ScratchError:
+        if not _goes_by_itself(device):
+            raise
+        log.warning("%s is mounted in another mount namespace: it goes when that does", device)
 
 
 def let_go(device: str, lock: int) -> None:
     """Detach a device, now or when its last user lets go of it: nothing is waited for."""
     run(["losetup", "--detach", device], timeout_s=_QUICK_S, holding=lock)
+
+
+def _goes_by_itself(device: str) -> bool:
+    """Whether the kernel takes the device away when nobody uses it any more."""
+    try:
+        return (_BLOCKS / Path(device).name / "loop" / "autoclear").read_text().strip() == "1"
+    except OSError:
+        return True  # it is gone
 
 
 def reread_size(device: str, size_bytes: int, lock: int) -> None:
