@@ -7,7 +7,7 @@ import os
 from collections import deque
 
 from batchyard.compute.local.loop import boot_s
-from batchyard.scratch.subvolumes import Groups
+from batchyard.scratch.subvolumes import Count, Groups
 
 _OURS = 0o711
 _STRAY_BYTES = 1024 * 1024
@@ -18,12 +18,12 @@ _STALE_S = 60.0
 
 
 class _Parcel:
-    """One directory: its group, its subvolume, its limit."""
+    """One directory: its group, its subvolume, its limit, and who counts what it holds."""
 
-    __slots__ = ("group", "limit_bytes", "subvolume")
+    __slots__ = ("count", "group", "limit_bytes", "subvolume")
 
-    def __init__(self, group: int, subvolume: int) -> None:
-        self.group, self.subvolume = group, subvolume
+    def __init__(self, group: int, subvolume: int, count: Count) -> None:
+        self.group, self.subvolume, self.count = group, subvolume, count
         self.limit_bytes: int | None = None
 
 
@@ -55,7 +55,7 @@ class Subvolumes:
         self._next += 1
         self._groups.make_group(number)
         try:
-            parcel = _Parcel(number, self._groups.make(path, number))
+            parcel = _Parcel(number, self._groups.make(path, number), self._groups.count(number))
             os.chmod(path, _OURS)  # noqa: PTH101 - in the path of every start
         except OSError:
             self._leaving.append(_Leaving(number, None, 0))
@@ -73,7 +73,8 @@ class Subvolumes:
         # The sweeper takes it away as a whole (see `sweep.remove_tree`): with many files in the cache that is a while.
         parcel = self._here.pop(path, None)
         if parcel is not None:
-            left = _Leaving(parcel.group, parcel.subvolume, self._groups.used_bytes(parcel.group) or 0)
+            left = _Leaving(parcel.group, parcel.subvolume, parcel.count.used_bytes() or 0)
+            parcel.count.close()
             self._leaving.append(left)
             self._leaving_bytes += left.used_bytes
         return False
@@ -89,7 +90,7 @@ class Subvolumes:
 
     def used_bytes(self, path: str) -> int | None:
         parcel = self._here.get(path)
-        return None if parcel is None else self._groups.used_bytes(parcel.group)
+        return None if parcel is None else parcel.count.used_bytes()
 
     def leaving_bytes(self) -> int:
         return self._leaving_bytes
