@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from batchyard.compute.local.ground import Ground, Plain
 from batchyard.compute.local.loop import Loop, boot_s
-from batchyard.compute.local.scratch_shares import LEAST_VCPUS, Tenant, limits, share_bytes
+from batchyard.compute.local.scratch_shares import LEAST_VCPUS, Tenant, beside, share_bytes
 from batchyard.compute.local.sweep import Sweeper
 from batchyard.compute.local.walker import Walker, bytes_at_once
 from batchyard.model.capacity import Resources
@@ -24,8 +24,7 @@ _LOOK_S = 0.25
 _REST = 50  # so many times as long as a look took, nobody is looked at: with very many attempts, less often
 _AT_LIMIT = 0.98  # a write that would go beyond the limit is refused as a whole: who was refused holds a little less
 _LATELY_S = 5.0
-_PATIENCE_S = 300.0  # what is not cleared away by then may never be, and is no reason never to begin
-_STEPS = 64  # what is still being cleared away is reckoned in these parts of all, so that limits do not change for nothing
+_PATIENCE_S, _LITTLE_PATIENCE_S = 60.0, 10.0  # what is not cleared away by then may never be, and is no reason never to begin
 
 
 class Outcome(NamedTuple):
@@ -112,11 +111,10 @@ class Allotments:
         self._vcpus = 0.0
         self._parts: dict[str, _Part] = {}  # by path
         self._outcomes: dict[str, Outcome] = {}  # by attempt, until they are asked for
-        self._sweeping: dict[str, int] = {}  # what lies in directories that the sweeper has not removed yet, by path
+        self._left: dict[str, int] = {}  # what lies in directories that nobody has and that are not removed yet, by path
         self._waiting_s: dict[str, float] = {}  # since when attempts wait for room, by attempt
         self._looking = False
         self._stale = False  # limits are not what they should be
-        self._elsewhere_bytes = 0
         # As of the last sharing out, so that a share can be told without looking at everybody:
         self._left_bytes, self._free_vcpus = 0, 0.0
         self._given_bytes = 0  # all limits together
@@ -132,15 +130,16 @@ class Allotments:
         self._share_out()
 
     def has_room(self, attempt: str, needs: Resources) -> bool:
-        """Whether what is promised to an attempt is there: what the scheduler gave it may still have to be cleared of what others left.
+        """Whether an attempt's part is there (of a share, a good piece): it may still have to be cleared of what others left.
 
         Asked again and again until it is, it is True at last in any case.
         """
         leaving = self._leaving_bytes()
-        if self._room_bytes and needs.scratch_mib and leaving:
-            taken = sum(part.promise_bytes or part.held_bytes for part in self._parts.values())
-            is_there = taken + leaving + needs.scratch_mib * _MIB <= self._room_bytes
-            if not is_there and boot_s() - self._waiting_s.setdefault(attempt, boot_s()) < _PATIENCE_S:
+        if self._room_bytes and leaving:
+            part = needs.scratch_mib * _MIB or self._share(needs.vcpus) // 4
+            is_there = part + self._given_bytes + leaving <= self._room_bytes
+            patience_s = _PATIENCE_S if needs.scratch_mib else _LITTLE_PATIENCE_S
+            if not is_there and boot_s() - self._waiting_s.setdefault(attempt, boot_s()) < patience_s:
                 return False
         self._waiting_s.pop(attempt, None)
         return True
@@ -161,29 +160,36 @@ class Allotments:
             held = self.ground.used_bytes(path)
             part.measured(bytes_at_once(path) if held is None else held)
 
-    def close(self, path: str, is_empty: bool = False) -> int:
-        """Nobody writes there any more: measured for the last time; what it holds. `is_empty`: nothing lies in it, so it need not be."""
+    def is_light(self, path: str) -> bool:
+        """Whether a directory that is empty also counts as such: what was removed may count until the file system has committed that."""
+        return (self.ground.used_bytes(path) or 0) < _MIB
+
+    def close(self, path: str, is_empty: bool = False) -> None:
+        """Nobody writes there any more: measured for the last time. `is_empty`: nothing lies in it, so it need not be."""
         part = self._parts.pop(path, None)
         if part is None:
-            return 0
+            return
         held = self.ground.used_bytes(path)
         if held is None:
             seen = self._walker.forget(path) if self._walker else None
             held = 0 if is_empty else max(bytes_at_once(path), seen or 0)
         part.measured(held)
+        if held >= _MIB:
+            self._left[path] = held
         self._outcomes[part.attempt] = part.outcome()
         if part.limit_bytes is not None:
             self._given_bytes -= part.limit_bytes
             self._stale = self._stale or bool(part.promise_bytes) or held > self._share(part.vcpus)
             if not part.promise_bytes:
                 self._sharing_vcpus -= part.vcpus
-        return held
 
-    def give_up(self, path: str, sweeper: Sweeper, held_bytes: int = 0) -> None:
+    def give_up(self, path: str, sweeper: Sweeper) -> None:
         """Have a directory removed with all that it holds, soon."""
-        if not self.ground.remove(path):
-            if held_bytes >= _MIB:
-                self._sweeping[path] = held_bytes
+        known = self.ground.leaving_bytes()
+        is_gone = self.ground.remove(path)
+        if is_gone or self.ground.leaving_bytes() > known:
+            self._left.pop(path, None)  # or it would be counted twice
+        if not is_gone:
             sweeper.remove(path)
         self._look_soon()
 
@@ -209,7 +215,7 @@ class Allotments:
         if not part.promise_bytes:
             self._sharing_vcpus += part.vcpus
             share = self._share(part.vcpus)
-            if share <= self._room_bytes - self._elsewhere_bytes - self._given_bytes:
+            if share + self._given_bytes + self._leaving_bytes() <= self._room_bytes:
                 self._given_bytes += share
                 self._set(part, share)
                 return
@@ -227,17 +233,17 @@ class Allotments:
         for part in self._parts.values():
             self._measure(part)
         tenants = {path: Tenant(part.vcpus, part.promise_bytes, part.kept_bytes) for path, part in self._parts.items()}
-        room = max(0, self._room_bytes - self._elsewhere_bytes)
-        due = limits(room, self._vcpus, tenants)
+        now = {path: part.limit_bytes for path, part in self._parts.items() if part.limit_bytes is not None}
+        due, somebody_waits = beside(self._leaving_bytes(), self._room_bytes, self._vcpus, tenants, now)
         promised = [tenant for tenant in tenants.values() if tenant.promise_bytes]
-        self._left_bytes = max(0, room - sum(tenant.promise_bytes for tenant in promised))
+        self._left_bytes = max(0, self._room_bytes - sum(tenant.promise_bytes for tenant in promised))
         self._free_vcpus = max(0.0, self._vcpus - sum(tenant.vcpus for tenant in promised))
         self._sharing_vcpus = sum(tenant.vcpus for tenant in tenants.values() if not tenant.promise_bytes)
         self._given_bytes = sum(due.values())
         for path in sorted(due, key=lambda path: due[path] > (self._parts[path].limit_bytes or 0)):
             self._set(self._parts[path], due[path])
         # Who holds more than a share may hold less at the next look: then the others get more.
-        self._stale = any(tenant.held_bytes and tenant.held_bytes == due[path] for path, tenant in tenants.items())
+        self._stale = somebody_waits or any(tenant.held_bytes and tenant.held_bytes == due[path] for path, tenant in tenants.items())
 
     def _set(self, part: _Part, limit_bytes: int) -> None:
         part.was_lowered = part.limit_bytes is not None and limit_bytes < part.limit_bytes
@@ -264,14 +270,12 @@ class Allotments:
                 else:
                     part.was_ended = True
                     self.on_excess(part.attempt)
-        self._sweeping = {path: held for path, held in self._sweeping.items() if os.path.lexists(path)}
+        self._left = {path: held for path, held in self._left.items() if os.path.lexists(path)}
         is_due = self.ground.look()
-        elsewhere = self._in_steps(self._leaving_bytes())
-        if elsewhere != self._elsewhere_bytes or self._stale:
-            self._elsewhere_bytes = elsewhere
+        if self._stale:
             self._share_out()
         self._looking = False
-        if self._parts or self._sweeping or is_due:
+        if self._parts or self._left or is_due:
             self._look_soon(max(_LOOK_S, (boot_s() - began_s) * _REST))
 
     def _measure(self, part: _Part) -> None:
@@ -282,11 +286,7 @@ class Allotments:
             part.measured(held)
 
     def _leaving_bytes(self) -> int:
-        return self.ground.leaving_bytes() + sum(self._sweeping.values())
-
-    def _in_steps(self, count: int) -> int:
-        step = max(1, self._room_bytes // _STEPS)
-        return -(-count // step) * step
+        return self.ground.leaving_bytes() + sum(self._left.values())
 
 
 def amount(count: int) -> str:

@@ -59,7 +59,9 @@ class Quarters:
 
     def is_untouched(self, furniture: frozenset[str] = frozenset()) -> bool:
         """Whether they are as they were made. `furniture` names what we may have put there ourselves."""
-        return bool(self._path) and all(_untouched(f"{self._path}/{part}", furniture) for part in _PARTS)
+        if not self._path or not all(_untouched(f"{self._path}/{part}", furniture) for part in _PARTS):
+            return False
+        return self._allotments.is_light(self._path)
 
     def move_out(self, sweeper: Sweeper, reusable: bool) -> None:
         """The attempt is over. If `reusable`, they are untouched, and nobody is left who could still write here."""
@@ -69,13 +71,13 @@ class Quarters:
             self._inside = ""
         if not self._path:
             return
-        held = self._allotments.close(self._path, reusable)
+        self._allotments.close(self._path, reusable)
         if reusable and not self._has_idle:
             with contextlib.suppress(OSError):
                 self._allotments.ground.move(self._path, self._idle)
                 self._path, self._has_idle = "", True
                 return
-        self._allotments.give_up(self._path, sweeper, held)
+        self._allotments.give_up(self._path, sweeper)
         self._path = ""
 
 

@@ -56,6 +56,24 @@ def limits(room_bytes: int, vcpus: float, tenants: Mapping[str, Tenant]) -> dict
             free = max(0.0, free - _vcpus(tenant))
 
 
+def beside(
+    leaving_bytes: int, room_bytes: int, vcpus: float, tenants: Mapping[str, Tenant], now: Mapping[str, int]
+) -> tuple[dict[str, int], bool]:
+    """The limits while so much is still being cleared away, and whether anybody has to wait for that to have what is due.
+
+    `now`: the limits of those that have one. Nobody has less for it than before, if that can be: only what is new or more waits.
+    """
+    due = limits(room_bytes, vcpus, tenants)
+    kept = {name: tenant.promise_bytes or min(now.get(name, 0), due[name]) for name, tenant in tenants.items()}
+    spare = room_bytes - leaving_bytes - sum(kept.values())
+    wanted = sum(due.values()) - sum(kept.values())
+    if spare >= wanted:
+        return due, False
+    if spare < 0:
+        return limits(max(0, room_bytes - leaving_bytes), vcpus, tenants), True
+    return {name: kept[name] + int((due[name] - kept[name]) * (spare / wanted)) for name in due}, True
+
+
 def share_bytes(left_bytes: int, weight_vcpus: float, vcpus: float) -> int:
     """The part of `left_bytes` that so many of `weight_vcpus` have, in whole grains."""
     part = int(left_bytes * (max(vcpus, LEAST_VCPUS) / weight_vcpus))

@@ -33,7 +33,8 @@ class ContainerRooms:
 
     def close(self, launch: Launch) -> None:
         place = self._place(launch)
-        self._allotments.give_up(place, self._sweeper, self._allotments.close(place))
+        self._allotments.close(place)
+        self._allotments.give_up(place, self._sweeper)
 
     def _place(self, launch: Launch) -> str:
         return f"{self._work}/{file_name(launch.attempt)}"

@@ -186,12 +186,13 @@ class ContainerRunner:
             await self._clear(run)
         self._finish_output(run, ending.reason)
         self._gpus.give_back(run.gpus)
-        held = self._scratch.close(run.launch) if run.is_furnished and self._scratch else 0
+        if run.is_furnished and self._scratch:
+            self._scratch.close(run.launch)
         run.watcher.ended(run, ending)
         if over:
             await self._clear(run)
         if run.is_furnished and self._scratch:
-            self._scratch.give_up(run.launch, held)
+            self._scratch.give_up(run.launch)
         self._clearing -= 1
 
     async def _ran(self, run: ContainerRun, meter: Meter) -> Ending:

@@ -46,13 +46,13 @@ class ContainerScratch:
         os.chmod(place, CLOSED)  # noqa: PTH101 - a string all the way
         return furnished(launch, place)
 
-    def close(self, launch: Launch) -> int:
-        """Nobody writes there any more: what it held."""
-        return self._allotments.close(self.place(launch))
+    def close(self, launch: Launch) -> None:
+        """Nobody writes there any more."""
+        self._allotments.close(self.place(launch))
 
-    def give_up(self, launch: Launch, held_bytes: int) -> None:
+    def give_up(self, launch: Launch) -> None:
         """Have it removed."""
-        self._allotments.give_up(self.place(launch), self._sweeper, held_bytes)
+        self._allotments.give_up(self.place(launch), self._sweeper)
 
 
 def furnished(launch: Launch, place: str, name: str = "") -> Launch:
