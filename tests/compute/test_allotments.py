@@ -18,6 +18,7 @@ from batchyard.compute.local.attempt import Attempt
 from batchyard.compute.local.ground import Plain
 from batchyard.compute.local.loop import boot_s
 from batchyard.compute.local.runner import Ending
+from batchyard.compute.local.scratch_shares import Tenant, limits
 from batchyard.compute.local.sweep import Sweeper, remove_tree
 from batchyard.compute.local.walker import Walker
 from batchyard.model.capacity import Resources
@@ -68,6 +69,8 @@ class Promises(RuleBasedStateMachine):
             return
         self.count += 1
         name = f"attempt-{self.count}"
+        if not self.allotments.has_room(name, Resources(vcpus, 1, 0, promise_mib)):
+            return
         self.needs[name] = Resources(vcpus, 1, 0, promise_mib)
         self.allotments.open(name, self.needs[name], name)
 
@@ -84,11 +87,26 @@ class Promises(RuleBasedStateMachine):
             held = self.ground.held.pop(path, 0)
             assert self.allotments.outcome(path) is None
             self.ground.held[path] = held
+            before = {other: limit for other, limit in self.ground.limits.items() if other != path}
             self.allotments.close(path)
+            self.ground.leaving += held
+            self.allotments.give_up(path, NOBODY)
             outcome = self.allotments.outcome(path)
             assert outcome is not None
             assert outcome.peak_bytes >= held
             del self.needs[path], self.ground.limits[path], self.ground.held[path]
+            self.allotments.look()
+            for other, limit in before.items():
+                assert self.ground.limits[other] >= min(limit, self.due(other)), "nobody has less for what another one left"
+
+    def due(self, path: str) -> int:
+        """What a limit is when nothing is being cleared away."""
+        tenants = {name: Tenant(needs.vcpus, needs.scratch_mib * MIB, self.ground.held.get(name, 0)) for name, needs in self.needs.items()}
+        return limits(self.room, self.vcpus, tenants)[path]
+
+    @rule()
+    def clear(self) -> None:
+        self.ground.leaving = 0
 
     @rule()
     def look(self) -> None:
@@ -97,7 +115,7 @@ class Promises(RuleBasedStateMachine):
     @invariant()
     def all_limits_together_are_never_more_than_there_is(self) -> None:
         if hasattr(self, "ground"):
-            assert sum(self.ground.limits.values()) <= self.room
+            assert sum(self.ground.limits.values()) + self.ground.leaving <= self.room
 
     @invariant()
     def promises_are_kept_and_nobody_is_cut_short(self) -> None:
@@ -141,11 +159,30 @@ def test_what_is_still_being_cleared_away_is_nobody_s_yet() -> None:
     allotments, ground = standing(64 * GIB, 1)
     ground.leaving = 10 * GIB
     allotments.open("a", Resources(1, 1), "p")
-    allotments.look()
     assert ground.limits["p"] == 54 * GIB
     ground.leaving = 0
     allotments.look()
     assert ground.limits["p"] == 64 * GIB
+
+
+def test_what_is_being_cleared_away_lowers_nobody_s_limit() -> None:
+    """The bomb had its half of all, and the neighbour keeps its own."""
+    allotments, ground = standing(64 * GIB, 2)
+    allotments.open("bomb", Resources(1, 1), "bomb")
+    allotments.open("neighbour", Resources(1, 1), "neighbour")
+    ground.held.update(bomb=32 * GIB, neighbour=20 * GIB)
+    allotments.look()
+    allotments.close("bomb")
+    ground.leaving = 32 * GIB
+    for _ in range(2):
+        allotments.look()
+        assert ground.limits["neighbour"] == 32 * GIB
+    assert not allotments.has_room("next", Resources(1, 1)), "who comes now would have no room at all"
+    ground.leaving = 1 * GIB
+    assert allotments.has_room("next", Resources(1, 1))
+    allotments.open("next", Resources(1, 1), "next")
+    assert ground.limits["neighbour"] == 32 * GIB
+    assert ground.limits["next"] == 31 * GIB
 
 
 def test_a_promise_waits_for_what_others_left_and_for_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,28 +191,37 @@ def test_a_promise_waits_for_what_others_left_and_for_nothing_else(monkeypatch: 
     assert allotments.has_room("a", needs)
     ground.leaving = 10 * GIB
     assert not allotments.has_room("a", needs)
-    assert allotments.has_room("b", Resources(1, 1)), "who was promised nothing takes what there is"
+    assert allotments.has_room("b", Resources(1, 1)), "there is a part for who was promised nothing"
     ground.leaving = 4 * GIB
     assert allotments.has_room("a", needs)
     ground.leaving = 10 * GIB
     assert not allotments.has_room("a", needs)
-    later_s = boot_s() + 301
+    later_s = boot_s() + 61
     monkeypatch.setattr("batchyard.compute.local.allotments.boot_s", lambda: later_s)
     assert allotments.has_room("a", needs), "but not for ever"
 
 
+class Idle(Sweeper):
+    """It removes nothing."""
+
+    def __init__(self) -> None:
+        self.given: list[str] = []
+
+    def remove(self, directory: str) -> None:
+        self.given.append(directory)
+
+
+NOBODY = Idle()
+
+
 def test_what_lies_with_the_sweeper_is_nobody_s_yet(tmp_path: Path) -> None:
-    class Idle(Sweeper):
-        def __init__(self) -> None:
-            self.given: list[str] = []
-
-        def remove(self, directory: str) -> None:
-            self.given.append(directory)
-
     allotments, ground = standing(64 * GIB, 1)
     gone, sweeper = tmp_path / "gone", Idle()
     gone.mkdir()
-    allotments.give_up(str(gone), sweeper, held_bytes=8 * GIB)
+    allotments.open("first", Resources(1, 1), str(gone))
+    ground.held[str(gone)] = 8 * GIB
+    allotments.close(str(gone))
+    allotments.give_up(str(gone), sweeper)
     assert sweeper.given == [str(gone)]
     allotments.look()
     allotments.open("a", Resources(1, 1), "p")
@@ -185,6 +231,22 @@ def test_what_lies_with_the_sweeper_is_nobody_s_yet(tmp_path: Path) -> None:
     assert ground.limits["p"] == 64 * GIB
 
 
+def test_what_the_ground_counts_as_leaving_is_not_counted_twice(tmp_path: Path) -> None:
+    class Leaving(Counted):
+        def remove(self, path: str) -> bool:
+            self.leaving += self.held[path]
+            return False
+
+    allotments, ground = Allotments(), Leaving()
+    allotments.stand_on(ground, 64 * GIB, 1)
+    ground.held[str(tmp_path)] = 8 * GIB
+    allotments.open("first", Resources(1, 1), str(tmp_path))
+    allotments.close(str(tmp_path))
+    allotments.give_up(str(tmp_path), NOBODY)
+    allotments.open("a", Resources(1, 1), "p")
+    assert ground.limits["p"] == 56 * GIB
+
+
 def test_the_most_that_was_held_is_remembered() -> None:
     allotments, ground = standing()
     allotments.open("a", Resources(1, 1), "p")
@@ -192,7 +254,7 @@ def test_the_most_that_was_held_is_remembered() -> None:
     allotments.look()
     ground.held["p"] = 1 * GIB
     allotments.look()
-    assert allotments.close("p") == 1 * GIB
+    allotments.close("p")
     outcome = allotments.outcome("a")
     assert outcome is not None
     assert (outcome.peak_mib, outcome.reason) == (7 * 1024, "")

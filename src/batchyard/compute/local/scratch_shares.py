@@ -64,7 +64,7 @@ def beside(
     `now`: the limits of those that have one. Nobody has less for it than before, if that can be: only what is new or more waits.
     """
     due = limits(room_bytes, vcpus, tenants)
-    kept = {name: tenant.promise_bytes or min(now.get(name, 0), due[name]) for name, tenant in tenants.items()}
+    kept = {name: tenant.promise_bytes or max(tenant.held_bytes, min(now.get(name, 0), due[name])) for name, tenant in tenants.items()}
     spare = room_bytes - leaving_bytes - sum(kept.values())
     wanted = sum(due.values()) - sum(kept.values())
     if spare >= wanted:
