@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from test_scratch_served import BTRFS, KINDS, on, served
+from served import BTRFS, KINDS, on, served
 
 from batchyard.model.tags import SCRATCH
 from yard import Yard
