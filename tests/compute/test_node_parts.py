@@ -6,6 +6,7 @@ import fcntl
 import os
 import resource
 import select
+import socket
 import subprocess
 import time
 from pathlib import Path
@@ -14,8 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from batchyard.compute.local import door, output, proc, protocol, slots, spawn, sweep, users
 from batchyard.compute.local import loop as loops
-from batchyard.compute.local import output, proc, protocol, slots, spawn, sweep, users
 from batchyard.compute.local.host import DEFAULT_UIDS
 from batchyard.compute.local.loop import Loop, boot_s
 from batchyard.compute.local.output import Output
@@ -168,6 +169,39 @@ def test_descriptors_are_watched_for_what_was_asked(loop: Loop) -> None:
 
 
 # --- slots ---
+
+
+def test_who_knocks_while_no_descriptor_is_left_is_let_in_later(loop: Loop, tmp_path: Path) -> None:
+    listening = door.listening(tmp_path, "door.sock")
+    let_in: list[socket.socket] = []
+    knocks = 0
+
+    def knock(_: int) -> None:
+        nonlocal knocks
+        knocks += 1
+        if peer := door.let_in(listening, loop, knock):
+            let_in.append(peer)
+
+    loop.watch(listening.fileno(), knock)
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(tmp_path / "door.sock"))
+        last = os.dup(0)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (last + 1, limits[1]))  # the next one is too many
+        try:
+            loop.wake_at(boot_s() + 0.05)
+            loop.once()
+            loop.once()
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+            os.close(last)
+        assert (knocks, let_in) == (1, [])
+        while not let_in:
+            loop.wake_at(boot_s() + 5)
+            loop.once()
+        let_in.pop().close()
+    loop.forget(listening.fileno())
+    listening.close()
 
 
 def test_slots_are_lent_and_used_again(tmp_path: Path) -> None:

@@ -12,12 +12,13 @@ from typing import Any
 import msgspec
 
 from batchyard.compute.local import protocol
-from batchyard.compute.local.loop import READ, WRITE, Loop
+from batchyard.compute.local.loop import READ, WRITE, Loop, boot_s
 from batchyard.compute.local.protocol import Down, Frames, Hello, Refused, Saw, ShutDown, Up, Welcome
 from batchyard.model.messages import Report
 
 REPORTS_PER_FRAME = 2000
 _READ_BYTES = 1024 * 1024
+_PAUSE_S = 0.1
 
 
 class Connection:
@@ -128,9 +129,8 @@ class Door:
             guest.hang_up()
 
     def _knock(self, _: int) -> None:
-        try:
-            peer, _address = self._listening.accept()
-        except OSError:
+        peer = let_in(self._listening, self._loop, self._knock)
+        if peer is None:
             return
         if not same_user(peer):
             peer.close()
@@ -191,6 +191,19 @@ def listening(directory: Path, name: str) -> socket.socket:
     listening.listen(16)
     listening.setblocking(False)
     return listening
+
+
+def let_in(listening: socket.socket, loop: Loop, knock: Callable[[int], None]) -> socket.socket | None:
+    """Who knocks; None if nobody can be let in. Without a descriptor left we look again a little later: at once would only burn time."""
+    try:
+        return listening.accept()[0]
+    except BlockingIOError:
+        return None
+    except OSError:
+        descriptor = listening.fileno()
+        loop.forget(descriptor)
+        loop.at(boot_s() + _PAUSE_S, lambda: loop.watch(descriptor, knock) if listening.fileno() == descriptor else None)
+        return None
 
 
 def same_user(peer: socket.socket) -> bool:

@@ -9,7 +9,7 @@ from typing import Protocol
 
 import msgspec
 
-from batchyard.compute.local.door import listening, same_user
+from batchyard.compute.local.door import let_in, listening, same_user
 from batchyard.compute.local.loop import Loop, boot_s
 from batchyard.compute.local.protocol import Frames
 from batchyard.compute.local.runner import Run
@@ -57,9 +57,8 @@ class Sessions:
             client.left()
 
     def _knock(self, _: int) -> None:
-        try:
-            peer, _address = self._listening.accept()
-        except OSError:
+        peer = let_in(self._listening, self.loop, self._knock)
+        if peer is None:
             return
         if not same_user(peer) or len(self._open) >= MOST:
             peer.close()
