@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
-from compute_rig import LocalRig
+from compute_rig import AS_ROOT, LocalRig
 
 from batchyard.model.messages import StopAttempt
 
@@ -72,3 +73,33 @@ async def test_codes_signals_and_reasons_are_as_ever(local: LocalRig) -> None:
     )
     assert ended.exit_code == 0, lines
     assert lines[0] == lines[1]
+
+
+async def test_what_one_leaves_in_memory_the_next_does_not_find(local: LocalRig) -> None:
+    """The same slot twice: what is in /dev/shm goes, and System V memory is new."""
+    ended, _ = await local.run("sh", "-c", "echo left > /dev/shm/left; ipcmk -M 4096 >/dev/null 2>&1; true")
+    assert ended.exit_code == 0
+    _, lines = await local.run("sh", "-c", "ls /dev/shm; tail -n +2 /proc/sysvipc/shm; echo nothing")
+    assert lines == ["nothing"]
+
+
+async def test_namespaces_are_used_again_for_a_job_that_leaves_nothing(local: LocalRig) -> None:
+    seen = {(await local.run("readlink", "/proc/self/ns/mnt"))[1][0] for _ in range(3)}
+    assert len(seen) == (1 if AS_ROOT else 3)
+
+
+async def test_they_end_with_the_node(local: LocalRig) -> None:
+    launch = local.launch("sh", "-c", "echo go; sleep 600")
+    local.provider.carry_out([launch])
+    await local.says(launch.attempt)
+    mounts = lambda: [place for place in Path("/proc").iterdir() if place.name.isdecimal() and _sees(place, launch.attempt)]  # noqa: E731
+    assert mounts()
+    os.kill(local.provider.node_pid, signal.SIGKILL)
+    await local.eventually(lambda: not mounts(), "everybody in there is gone")
+
+
+def _sees(place: Path, attempt: str) -> bool:
+    try:
+        return f"/{attempt}/home " in (place / "mountinfo").read_text()
+    except OSError:
+        return False

@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+import cage_cases
 import pytest
-from compute_rig import LocalRig
+from compute_rig import AS_ROOT, LocalRig
 from test_local_processes import PYTHON
 
+from batchyard.compute.local import knobs
 from batchyard.model.messages import StopAttempt
 
 MIB = 1024 * 1024
@@ -132,3 +134,50 @@ async def test_shares_follow_the_vcpus(local: LocalRig) -> None:
             "sh", "-c", "cat /sys/fs/cgroup/cpu$(grep :cpu: /proc/self/cgroup | cut -d: -f3)/cpu.shares", vcpus=vcpus
         )
         assert lines == [shares]
+
+
+@pytest.mark.parametrize("local", [["--cpu", "hard", "--pids-limit", "33"]], indirect=True)
+async def test_vcpus_can_be_caps_and_processes_are_counted(local: LocalRig) -> None:
+    """Twice in the same slot: what held for one job does not hold for the next."""
+    if not local.provider.facts["isolation"].startswith("cgroup"):
+        assert local.provider.facts["isolation"] == "watching"
+        return
+    for vcpus, quota in ((0.25, 25_000), (2, 200_000)):
+        launch = local.launch("sleep", "600", vcpus=vcpus)
+        local.provider.carry_out([launch])
+        await local.started(launch.attempt)
+        first = next(
+            int(place.name)
+            for place in Path("/proc").iterdir()
+            if place.name.isdecimal() and f"BATCHYARD_ATTEMPT={launch.attempt}\0".encode() in environment(place)
+        )
+        cpu, pids = cage_cases.group_of(first, "cpu"), cage_cases.group_of(first, "pids")
+        told = knobs.read(cpu / "cpu.max").split() or [
+            knobs.read(cpu / "cpu.cfs_quota_us").strip(),
+            knobs.read(cpu / "cpu.cfs_period_us").strip(),
+        ]
+        assert [int(number) for number in told] == [quota, 100_000]
+        assert knobs.read(pids / "pids.max").strip() == "33"
+        local.provider.carry_out([StopAttempt(launch.attempt, 0.0)])
+        await local.ended(launch.attempt)
+
+
+def environment(place: Path) -> bytes:
+    """Of a process by its directory in /proc; b"" once it has ended."""
+    try:
+        return (place / "environ").read_bytes()
+    except OSError:
+        return b""
+
+
+@pytest.mark.parametrize("local", [[*WATCHED, "--pids-limit", "20"]], indirect=True)
+async def test_without_cgroups_processes_are_counted_by_user(local: LocalRig) -> None:
+    if not AS_ROOT:
+        return  # there all that its user runs counts too
+    code = (
+        "import os, time\nmade = 0\n"
+        "try:\n while made < 500:\n  if os.fork() == 0:\n   time.sleep(600)\n   os._exit(0)\n  made += 1\n"
+        "except OSError: pass\nprint(made)"
+    )
+    _, lines = await local.run(PYTHON, "-c", code)
+    assert int(lines[-1]) < 20

@@ -256,3 +256,26 @@ async def test_a_task_of_several_containers_shares_its_volumes(local: LocalRig) 
     path = logs.segment_path(local.directory / "logs", ACCOUNT, REGION, GROUP, "definition/second/task")
     with logs.opened(path) as segment:
         assert [entry.message.decode() for entry in logs.entries(segment)] == ["from the first"]
+
+
+@pytest.mark.parametrize("local", [["--pids-limit", "40", "--log-limit-mib", "1"]], indirect=True)
+async def test_bombs_hurt_nobody_else(local: LocalRig, shared_daemon: Daemon) -> None:
+    """Of processes, of memory and of output, side by side, with a neighbour that goes on."""
+    forks = contained(local, "sh", "-c", "bomb() { bomb | bomb & }; bomb 2>/dev/null; sleep 3; exit 4")
+    memory = contained(local, "sh", "-c", "for i in 1 2 3; do tail -c 150000000 /dev/zero & done; wait; exit 5", memory_mib=32)
+    flood = contained(local, "sh", "-c", "yes 0123456789012345678901234567890123456789 | head -c 20000000; echo; echo the end; exit 6")
+    bombs = [forks, memory, flood]
+    local.provider.carry_out(bombs)
+    for bomb in bombs:
+        await local.started(bomb.attempt)
+    ended, lines = await run(local, "sh", "-c", "for i in 1 2 3 4; do echo alive $i; sleep 0.3; done")
+    assert ended.exit_code == 0
+    assert lines == [f"alive {n}" for n in range(1, 5)]
+    assert (await local.ended(forks.attempt)).exit_code in (2, 4)  # 2: its shell could not fork any more
+    assert (await local.ended(memory.attempt)).oom
+    assert (await local.ended(flood.attempt)).exit_code == 6
+    said = local.log(flood.attempt)
+    assert said[-1] == "the end"
+    assert any("a log may have 1 MiB" in line for line in said[-2000:])
+    path = logs.segment_path(local.directory / "logs", ACCOUNT, REGION, GROUP, f"definition/default/{flood.attempt}")
+    assert path.stat().st_size < 3 << 20
