@@ -21,7 +21,8 @@ SCRIPT = b'#!/bin/sh\necho "in ${PWD##*/} with $# arguments: $*"\nexit 3\n'
 @pytest.fixture(scope="module")
 def yard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
     """A service whose jobs find the AWS CLI, with a bucket and a queue."""
-    with reader.started(tmp_path_factory.mktemp("entrypoints"), reader.environment(), "--vcpus", "4", "--memory-mib", "4096") as yard:
+    options = ("--vcpus", "4", "--memory-mib", "4096", "--expose", str(reader.tools()))
+    with reader.started(tmp_path_factory.mktemp("entrypoints"), reader.environment(), *options) as yard:
         yard.client("s3").create_bucket(Bucket="lab")
         yard.queue_of("queue", yard.environment_of("ce"))
         yield yard

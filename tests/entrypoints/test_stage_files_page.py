@@ -22,7 +22,7 @@ def test_the_page_does_what_it_says(tmp_path: Path) -> None:
     settings = reader.environment()
     settings["PATH"] = os.pathsep.join([str(programs), settings["PATH"]])
     try:
-        with reader.started(tmp_path, settings, "--vcpus", "4", "--memory-mib", "4096") as yard:
+        with reader.started(tmp_path, settings, "--vcpus", "4", "--memory-mib", "4096", "--expose", str(programs)) as yard:
             yard.queue_of("default", yard.environment_of("on-demand", max_vcpus=4))
             asked = {**settings, **{name: value for name, value in yard.environment.items() if name.startswith("AWS_")}}
             said = list(pages.run(pages.steps(PAGE.replace("/usr/local/bin", str(programs))), tmp_path, asked))
