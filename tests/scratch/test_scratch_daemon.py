@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -16,7 +17,7 @@ import pytest
 from ground import Numbers, cgroup
 
 from batchyard.scratch.daemon import Daemon, Status
-from batchyard.scratch.freezer import Freezer
+from batchyard.scratch.freezer import Freezer, JobsFreezer
 from batchyard.scratch.policy import MIB, Limits
 from batchyard.scratch.provision import ScratchError
 
@@ -255,3 +256,47 @@ def test_a_start_thaws_what_was_left_frozen() -> None:
 def test_a_folder_without_a_freezer_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ScratchError, match="no cgroup whose processes can be held"):
         Freezer(tmp_path)
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_all_jobs_of_a_node_are_held_and_not_the_node(version: int) -> None:
+    """What lies below the node's cgroup, but for `home`; empty groups are left alone, and the guard finds groups that came later."""
+    with cgroup("batchyard-test-jobs", version) as tree, contextlib.ExitStack() as stack:
+        groups = {}
+        for name in ("home", "1", "2"):
+            groups[name] = tree / name
+            groups[name].mkdir()
+            stack.callback(groups[name].rmdir)
+        for name in ("home", "1"):
+            process = subprocess.Popen(["sleep", "600"])
+            stack.callback(process.wait, 20)
+            stack.callback(process.kill)
+            (groups[name] / "cgroup.procs").write_text(str(process.pid))
+
+        def held(name: str) -> bool:
+            if version == 1:
+                return (groups[name] / "freezer.state").read_text().strip() == "FROZEN"
+            return "frozen 1" in (groups[name] / "cgroup.events").read_text()
+
+        freezer = JobsFreezer(tree)
+        freezer.freeze()
+        assert [name for name in groups if held(name)] == ["1"]
+        freezer.thaw()
+        assert not any(held(name) for name in groups)
+
+        program = (
+            f"from batchyard.scratch.freezer import JobsFreezer as J; from pathlib import Path as P; f = J(P({str(tree)!r})); f.open();"
+        )
+        daemon = subprocess.Popen(
+            [sys.executable, "-c", program + "f.freeze(); print('held', flush=True); input()"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        assert daemon.stdout is not None and daemon.stdout.readline() == b"held\n"
+        assert held("1")
+        daemon.kill()
+        daemon.communicate(timeout=60)
+        deadline = time.monotonic() + 60
+        while held("1"):
+            assert time.monotonic() < deadline, "the guard did not let it go"
+            time.sleep(0.01)

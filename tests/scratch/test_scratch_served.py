@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 from served import INITIAL_MIB, KINDS, on, served, writer
+
+from batchyard.compute.local.scratching import Wanted, candidates
+from batchyard.main.settings import Settings, SettingsError
 
 MIB = 1024 * 1024
 
@@ -61,3 +65,18 @@ def test_the_cap_sticks_to_the_folder_and_a_directory_needs_no_watcher() -> None
         assert one.watchers() == []
         yard.down()
         one.nothing_is_left()
+
+
+def test_without_root_what_needs_it_is_refused_and_auto_takes_a_directory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    with pytest.raises(SettingsError, match="needs root"):
+        Settings(scratch="loop-btrfs").check()
+    assert candidates(Wanted("auto", 100 * 1024 * MIB, 1024 * MIB)) == ["directory"]
+    assert candidates(Wanted("loop-xfs", 100 * 1024 * MIB, 1024 * MIB)) == ["loop-xfs"], "what was named is not exchanged"
+
+
+def test_auto_takes_a_directory_where_little_can_be_had() -> None:
+    assert candidates(Wanted("auto", 512 * MIB, 256 * MIB)) == ["directory"]
+    assert candidates(Wanted("auto", 100 * 1024 * MIB, 1024 * MIB))[-1] == "directory"
+    with pytest.raises(SettingsError, match="must not be more than"):
+        Settings(scratch_gib=1.0, scratch_initial_gib=2.0).check()

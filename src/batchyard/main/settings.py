@@ -86,6 +86,8 @@ class Settings:
     def check(self) -> None:
         """Refuse what would be unsafe or could not work."""
         loopback = self.host in LOOPBACK
+        if self.scratch.startswith("loop-") and os.geteuid() != 0:
+            raise SettingsError(f"--scratch {self.scratch} needs root, for loop devices and mounts: take --scratch auto or directory")
         if None not in (self.scratch_gib, self.scratch_initial_gib) and (self.scratch_initial_gib or 0) > (self.scratch_gib or 0):
             raise SettingsError(
                 f"--scratch-initial-gib {self.scratch_initial_gib:g} must not be more than --scratch-gib {self.scratch_gib:g}"

@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 SMALLEST = {btrfs.KIND: 128 * MIB, xfs.KIND: xfs.SMALLEST_BYTES}
 _ANSWER_S = 5.0
-_LINGER_S = 5.0
+_LINGER_S = 2.0
 _PATIENCE_S = 60.0  # for what a killed watcher left running
 
 
