@@ -115,6 +115,22 @@ def test_a_folder_that_was_removed_under_a_killed_service_can_be_used_again() ->
         one.nothing_is_left()
 
 
+def test_what_a_removed_folder_has_left_is_cleared_by_the_next_service_of_the_machine() -> None:
+    with served(*on("loop-btrfs")) as one:
+        yard = one.start()
+        yard.until(yard.submit(yard.definition_of("ok", "sh", "-c", "echo x > x")))
+        kill_all(one)
+        shutil.rmtree(yard.data, ignore_errors=True)
+        assert loop.mounted_from(one.work) is not None
+        with served(*on("loop-btrfs")) as other:
+            other.start()
+            until(lambda: True if loop.mounted_from(one.work) is None else None, "it is unmounted", 60)
+            until(lambda: None if one.devices() else True, "its devices go", 60)
+            assert loop.mounted_from(other.work) is not None
+            other.yard.down()
+            other.nothing_is_left()
+
+
 def test_a_folder_that_others_may_not_enter_has_its_scratch_space_elsewhere() -> None:
     with served(*on("loop-btrfs")) as one:
         one.root.chmod(0o700)

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import msgspec
 
-from batchyard.scratch import btrfs, daemon, ledger, loop, tools, xfs
+from batchyard.scratch import btrfs, daemon, forsaken, ledger, loop, tools, xfs
 from batchyard.scratch.freezer import JobsFreezer
 from batchyard.scratch.policy import MIB, Limits
 from batchyard.scratch.provision import Backend, NoRoom, ScratchError
@@ -62,6 +62,8 @@ def _watch(orders: Orders) -> None:
     _say(MOUNTED)
     node.has_answered.wait(_ANSWER_S)
     watching.take_over(HELD in node.words)
+    if orders.fresh:
+        threading.Thread(target=forsaken.clear, name="scratch-forsaken", daemon=True).start()
     watching.run(stop)
     if RETIRE in node.words:
         take_away(store, mount)
