@@ -302,3 +302,21 @@ def test_the_idle_path_runs_no_command(kind: str, monkeypatch: pytest.MonkeyPatc
             daemon.turn()
         assert started == []
         daemon.close()
+
+
+@pytest.mark.parametrize("kind", KINDS[:1])
+def test_a_device_on_a_removed_file_is_not_taken_for_that_of_a_new_one(kind: str) -> None:
+    with plot() as place:
+        place.store.mkdir()
+        path = place.store / "volume-0000.img"
+        lock = os.open(place.store / "lock", os.O_RDWR | os.O_CREAT)
+        path.write_bytes(bytes(MIB))
+        former = loop.attach(path, lock)
+        path.unlink()
+        assert loop.device_of(path) == former
+        path.write_bytes(bytes(MIB))
+        new = loop.attach(path, lock)
+        assert new != former
+        loop.detach(path, lock)
+        assert former in loop.attached() and new not in loop.attached()
+        os.close(lock)

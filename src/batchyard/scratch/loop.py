@@ -26,9 +26,12 @@ def no_step(name: str) -> None:
 
 
 def device_of(path: Path) -> str | None:
-    """The loop device (`/dev/loopN`) that stands on `path`, also when the file was removed below it."""
-    wanted = {str(path.resolve()), f"{path.resolve()} (deleted)"}
-    return next((device for device, backing in attached().items() if backing in wanted), None)
+    """The loop device (`/dev/loopN`) that stands on `path`, also when the file was removed below it.
+
+    One on a removed file of the same name is another one: somebody may still have a copy of its mount.
+    """
+    wanted = str(path.resolve()) if path.exists() else f"{path.resolve()} (deleted)"
+    return next((device for device, backing in attached().items() if backing == wanted), None)
 
 
 def attached() -> dict[str, str]:
