@@ -36,6 +36,7 @@ class Case(NamedTuple):
     play: Callable[[LocalRig], Awaitable[Said]]
     verdict: Said
     bounds: dict[str, Bounds]
+    options: tuple[str, ...] = ()  # of the node; with any, it has one of its own
 
     def check(self, said: Said) -> None:
         """AssertionError if that is not what must come of it."""
@@ -48,11 +49,13 @@ class Case(NamedTuple):
 CASES: list[Case] = []
 
 
-def case(verdict: Said, **bounds: Bounds) -> Callable[[Callable[[LocalRig], Awaitable[Said]]], Callable[[LocalRig], Awaitable[Said]]]:
+def case(
+    verdict: Said, options: tuple[str, ...] = (), **bounds: Bounds
+) -> Callable[[Callable[[LocalRig], Awaitable[Said]]], Callable[[LocalRig], Awaitable[Said]]]:
     """A case of that verdict and those bounds, named as its function."""
 
     def noted(play: Callable[[LocalRig], Awaitable[Said]]) -> Callable[[LocalRig], Awaitable[Said]]:
-        CASES.append(Case(play.__name__, play, verdict, bounds))
+        CASES.append(Case(play.__name__, play, verdict, bounds, options))
         return play
 
     return noted
@@ -196,6 +199,22 @@ async def a_burst_out_of_a_tiny_limit_does_not_take_the_node_along(rig: LocalRig
         "ooms": [end.oom for end in ends],
         "node_lives": alive(before) and rig.provider.node_pid == before,
     }
+
+
+@case({**WENT_WELL, "refused": True, "another": WENT_WELL}, options=("--pids-limit", "100"), made=(90, 99))
+async def who_makes_too_many_processes_is_refused_more(rig: LocalRig) -> Said:
+    """A fork bomb meets its own limit, and others do not feel it."""
+    code = (
+        "pids = []\ntry:\n while len(pids) < 1000:\n  pid = os.fork()\n  if pid == 0: signal.pause()\n  pids.append(pid)\n"
+        "except BlockingIOError: print('refused', len(pids), flush=True)\nwhile not os.path.exists('go'): time.sleep(0.05)\n"
+    )
+    launch = rig.launch(*python(code))
+    rig.provider.carry_out([launch])
+    said = (await rig.says(launch.attempt))[0].split()
+    another, _ = await rig.run("sh", "-c", "sleep 0; echo alive")
+    (rig.work / launch.attempt / "home" / "go").touch()
+    ended = await rig.ended(launch.attempt)
+    return {**how(ended), "refused": said[0] == "refused", "another": how(another), "made": int(said[1])}
 
 
 # --- ends ---

@@ -11,6 +11,11 @@ import subprocess
 import sys
 import traceback
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cage_cases import Case
+    from compute_rig import LocalRig
 
 DATA = Path("/disk/yard")
 PATIENCE_S = 180.0  # for a case: the machine that emulates this one may be busy
@@ -71,13 +76,11 @@ async def main() -> None:
     await rig.connect()
     tell("facts", **rig.provider.facts)
     for case in CASES:
+        if case.options:
+            continue
         await rig.connect()
         await rig.up()
-        try:
-            async with asyncio.timeout(PATIENCE_S):
-                tell(case.name, said=await case.play(rig))
-        except Exception:  # noqa: BLE001 - told, and the next case is played
-            tell(case.name, failed=traceback.format_exc())
+        await play(case, rig)
         await rig.clear()
     tell("the node is killed", said=await the_node_is_killed(rig))
     await rig.provider.shut_down(0.0)
@@ -86,6 +89,31 @@ async def main() -> None:
             break
         await asyncio.sleep(0.02)
     tell("groups", left=[place.name for place in Path("/sys/fs/cgroup").glob("batchyard-*")])
+
+
+async def play(case: "Case", rig: "LocalRig") -> None:
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            tell(case.name, said=await case.play(rig))
+    except Exception:  # noqa: BLE001 - told, and the next case is played
+        tell(case.name, failed=traceback.format_exc())
+
+
+async def on_nodes_of_their_own() -> None:
+    """The cases whose node has options."""
+    from cage_cases import CASES
+    from compute_rig import LocalRig
+
+    from batchyard.compute.local.link import LocalProvider
+
+    for case in CASES:
+        if case.options:
+            directory = Path(f"/disk/{case.name}")
+            rig = LocalRig(LocalProvider(directory, node_options=case.options), directory)
+            await rig.connect()
+            await rig.up()
+            await play(case, rig)
+            await rig.provider.shut_down(0.0)
 
 
 def a_user_has_a_cgroup() -> None:
@@ -113,7 +141,7 @@ if __name__ == "__main__":
     os.environ["CASES_PYTHON"] = os.readlink("/proc/self/exe")  # noqa: PTH115
     os.environ["PATH"] = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
     try:
-        for step in (lambda: asyncio.run(main()), a_user_has_a_cgroup, scratch_grows):
+        for step in (lambda: asyncio.run(main()), lambda: asyncio.run(on_nodes_of_their_own()), a_user_has_a_cgroup, scratch_grows):
             try:
                 step()
             except Exception:  # noqa: BLE001 - told, and the next step is taken

@@ -17,7 +17,7 @@ from cage_cases import AFTER_THE_NODE, CASES, PYTHON, Case, the_node_is_killed
 from cage_user import USERS_CASES
 from compute_rig import LocalRig, kill_node
 
-from batchyard.compute.local import host
+from batchyard.compute.local import bubble, host
 
 pytestmark = [
     pytest.mark.system("cgroups"),
@@ -25,8 +25,19 @@ pytestmark = [
 ]
 
 
-@pytest.mark.parametrize("case", [pytest.param(case, id=case.name) for case in CASES])
+@pytest.mark.parametrize(("case", "local"), [pytest.param(case, case.options or None, id=case.name) for case in CASES], indirect=["local"])
 async def test_a_cage_holds(case: Case, local: LocalRig) -> None:
+    case.check(await case.play(local))
+
+
+@pytest.mark.system("bubblewrap")
+@pytest.mark.skipif(not bubble.program(), reason="bubblewrap is not installed (make test-systems)")
+@pytest.mark.parametrize(
+    ("case", "local"),
+    [pytest.param(case, [*case.options, "--bubblewrap", "require"], id=case.name) for case in CASES],
+    indirect=["local"],
+)
+async def test_a_cage_holds_whose_jobs_have_namespaces_of_their_own(case: Case, local: LocalRig) -> None:
     case.check(await case.play(local))
 
 

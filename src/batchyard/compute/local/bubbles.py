@@ -21,7 +21,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from batchyard.compute.local import bubble, spawn
+from batchyard.compute.local import bubble, proc, spawn
 from batchyard.compute.local.bubble import View
 from batchyard.compute.local.spawn import CannotStart, Order
 from batchyard.model.messages import Launch
@@ -85,9 +85,11 @@ class Bubble:
         self.first_pid = 0
         self.changes = 0  # how often this machine's mounts had changed when it was made
         self._directories = _identity(view.home), _identity(view.temporary)
+        self._inherited = (0, 0)
         try:
             self.first_pid = self._made(bwrap, view, marker)
             self._hold()
+            self.inherited_bytes()
         except (OSError, ValueError) as error:
             self.end()
             why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
@@ -184,6 +186,14 @@ class Bubble:
     @property
     def view(self) -> View:
         return self._view
+
+    def inherited_bytes(self) -> tuple[int, int]:
+        """What jobs' orphans had read from storage and written to it who have ended since this was last asked: they end as its child."""
+        before, now = self._inherited, proc.storage_bytes(self.first_pid)
+        if now is None:
+            return 0, 0
+        self._inherited = now
+        return now[0] - before[0], now[1] - before[1]
 
     def kill(self) -> None:
         """Everybody in it dies, if it has processes of its own. Does not wait for it."""

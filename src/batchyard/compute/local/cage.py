@@ -11,7 +11,8 @@ from batchyard.compute.local import proc
 from batchyard.compute.local.spawn import Order
 from batchyard.model.capacity import Resources
 
-_BLOCKS_PER_MIB = 2048  # Linux counts what was read and written in blocks of 512 bytes
+_BLOCK_BYTES = 512  # Linux counts what was read and written in these
+_BLOCKS_PER_MIB = 2048
 _MAXRSS = 2  # its place in a struct_rusage
 
 
@@ -54,6 +55,11 @@ def together(one: struct_rusage, other: struct_rusage) -> struct_rusage:
     added = [mine + others for mine, others in zip(one, other, strict=True)]
     added[_MAXRSS] = max(one.ru_maxrss, other.ru_maxrss)
     return struct_rusage(added)
+
+
+def of_storage(read_bytes: int, written_bytes: int) -> struct_rusage:
+    """As if a process had been waited for that did nothing else."""
+    return struct_rusage([0.0, 0.0, *[0] * 7, read_bytes // _BLOCK_BYTES, written_bytes // _BLOCK_BYTES, *[0] * 5])
 
 
 class Cage(Protocol):

@@ -11,7 +11,7 @@ from resource import struct_rusage
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from batchyard.compute.local import orphans, proc, spawn
-from batchyard.compute.local.cage import USUAL, Limits, Tree, Usage, together
+from batchyard.compute.local.cage import USUAL, Limits, Tree, Usage, of_storage, together
 from batchyard.compute.local.instances import notice_path
 from batchyard.compute.local.journal import Journal
 from batchyard.compute.local.loop import URGENT, Loop, boot_s, wall_ms
@@ -362,14 +362,16 @@ class ProcessRunner:
         return empty
 
     def _close(self, run: ProcessRun, empty: bool) -> None:
-        slot, waited = run.slot, run.waited
-        assert slot is not None and waited is not None
+        slot = run.slot
+        assert slot is not None and run.waited is not None
         self._winding_up.remove(run)
+        if slot.bubble:
+            run.account(of_storage(*slot.bubble.inherited_bytes()))
         if run.reading >= 0:
             self._loop.forget(run.reading)
             run.close_pipe()
         run.finish_output(wall_ms())
-        usage = self._usage(slot, waited)
+        usage = self._usage(slot, run.waited)
         if empty:
             # Without cgroups somebody may have escaped us; that only matters where jobs are to be kept from each other.
             self._give_back(slot, reusable=(self._tree.outlives_us or slot.uid is None) and not run.shared)
