@@ -50,7 +50,7 @@ class AttemptEnded(Struct, frozen=True, tag=True):
     cpu_s: float | None = None
     started_at_ms: int | None = None
     containers: tuple[ContainerEnd, ...] = ()
-    read_mib: float | None = None  # from block devices and written to them, as far as the kernel tells
+    read_mib: float | None = None  # from storage and written to it, as the kernel counts it by process (compute/local/cage.py)
     written_mib: float | None = None
     disk_peak_mib: float | None = None  # the most that it held of the scratch space at a time
 
