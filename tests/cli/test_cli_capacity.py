@@ -155,6 +155,7 @@ def test_doctor_tells_what_is_lost_without_root_and_cgroups(tmp_path: Path, bare
         "uid_isolation": False,
         "isolation": "watching",
         "controllers": [],
+        "bubblewrap": False,
         "vcpus": 2,
         "memory_mib": 900,
         "gpus": 0,
@@ -162,7 +163,7 @@ def test_doctor_tells_what_is_lost_without_root_and_cgroups(tmp_path: Path, bare
     }
     bare.setattr("batchyard.compute.local.facts", lambda directory: seen)
     assert [(finding.subject, finding.result) for finding in checks.isolation(tmp_path)] == [("Machine", "ok"), ("Isolation", "warn")]
-    seen |= {"uid_isolation": True, "isolation": "cgroup v2", "controllers": ["memory", "pids"], "warnings": []}
+    seen |= {"uid_isolation": True, "isolation": "cgroup v2", "controllers": ["memory", "pids"], "bubblewrap": True, "warnings": []}
     assert {finding.result for finding in checks.isolation(tmp_path)} == {"ok"}
 
 

@@ -12,6 +12,13 @@ from typing import Any
 
 def facts(directory: str | Path) -> dict[str, Any]:
     """What this machine can and cannot give to jobs, for `doctor` and `ready`: see `host.facts`."""
-    from batchyard.compute.local import host
+    import sys
+    import tempfile
 
-    return host.facts(Path(directory))
+    from batchyard.compute.local import bubbles, host
+
+    no_bubbles = None
+    if sys.platform.startswith("linux"):
+        with tempfile.TemporaryDirectory(prefix="batchyard-") as place:
+            no_bubbles = bubbles.why_not(place)
+    return host.facts(Path(directory), no_bubbles=no_bubbles)

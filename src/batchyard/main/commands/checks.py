@@ -256,6 +256,8 @@ def isolation(folder: Path) -> Iterator[Finding]:
         yield Finding("Users", "ok", "jobs run under users of their own")
     if seen["isolation"] != "watching":
         yield Finding("Cgroups", "ok", f"{seen['isolation']} ({', '.join(seen['controllers'])}): the kernel keeps jobs within their limits")
+    if seen["bubblewrap"]:
+        yield Finding("Namespaces", "ok", "jobs that are processes have a /tmp and a list of processes of their own (bubblewrap)")
     gpus = f", {seen['gpus']} GPUs" if seen["gpus"] else ""
     yield Finding("Machine", "ok", f"{seen['vcpus']:g} vCPUs, {seen['memory_mib']} MiB{gpus}")
     for warning in seen["warnings"]:
