@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import stat
@@ -176,7 +177,11 @@ def furnish(work: Path, isolated: bool) -> None:
 
 def clear_the_way(work: Path) -> None:
     """Move aside what lies where something is to be mounted: an attempt's leftovers, which are swept then."""
-    if not os.path.ismount(work) and any(work.iterdir()):
+    if os.path.ismount(work):
+        return
+    with contextlib.suppress(OSError):
+        (work / "notices").rmdir()
+    if any(work.iterdir()):
         mode = work.stat().st_mode
         work.rename(work.with_name(f"{work.name}{LEFT}{os.urandom(4).hex()}"))
         work.mkdir()

@@ -270,6 +270,8 @@ class Node:
             return
         self.sweeper.abandon()
         self.scratching.retire()
+        for left in self._work.parent.glob(f"{self._work.name}{sweep.LEFT}*"):
+            sweep.remove_tree(str(left))
         if host.is_elsewhere(self._work):
             sweep.remove_tree(str(self._work))
 
