@@ -106,7 +106,7 @@ class FakeRunner:
         self.open_rooms += 1
         return Room({})
 
-    def furnish(self, launch: Launch, room: Room) -> Launch:
+    def furnish(self, launch: Launch, room: Room, name: str) -> Launch:
         return launch
 
     def close(self, launch: Launch) -> None:
