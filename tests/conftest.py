@@ -32,12 +32,14 @@ IS_WORKER = "PYTEST_XDIST_WORKER" in os.environ
 if not IS_WORKER:
     os.environ[wire_watch.FOLDER] = tempfile.mkdtemp(prefix="wire-watch-")
 _watch = wire_watch.install()
+_begun_in = Path.cwd()
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     assert _watch
     _watch.test_is(item.nodeid)
+    os.chdir(_begun_in)  # parts of the node that a test runs in this process leave it elsewhere, as the node wants it
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

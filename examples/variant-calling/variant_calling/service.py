@@ -16,6 +16,7 @@ from variant_calling import patience
 COMMAND_WITHIN_S = 90.0
 NO_SERVICE = 3
 """The exit status by which `batchyard` says that nobody answers."""
+EXAMPLE = pathlib.Path(__file__).resolve().parents[1]
 CONFUSING = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN", "AWS_CONFIG_FILE")
 """Settings of the user's own AWS account, which has no part in this."""
 
@@ -59,7 +60,8 @@ class Service:
         self.folder.parent.mkdir(parents=True, exist_ok=True)
         most = str(os.cpu_count() or 1)
         limits = [word for kind in ("Spot", "OnDemand") for word in ("--parameter", f"{kind}MaxvCpus={most}")]
-        found = json.loads(_run("up", "--data", str(self.folder), "--json", *limits, *options))
+        exposed = ("--expose", str(EXAMPLE))  # jobs run the steps from there, also where it lies below /tmp
+        found = json.loads(_run("up", "--data", str(self.folder), "--json", *limits, *exposed, *options))
         self.pid = found["pid"] or self.pid
         return str(found["endpoint"])
 
