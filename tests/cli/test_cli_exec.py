@@ -14,9 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from exec_client import PATIENCE_S, command, interrupted, run, until_gone
 from yard import Yard
-
-PATIENCE_S = 60.0
 
 
 @pytest.fixture(scope="module")
@@ -41,14 +40,6 @@ def job(yard: Yard) -> Iterator[str]:
     with contextlib.suppress(Exception):
         yard.batch.terminate_job(jobId=id, reason="over")
     yard.until(id)
-
-
-def command(yard: Yard, *words: str) -> list[str]:
-    return [sys.executable, "-m", "batchyard.main", "exec", "--data", str(yard.data), *words]
-
-
-def run(yard: Yard, *words: str, given: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run(command(yard, *words), input=given, capture_output=True, check=False, timeout=PATIENCE_S)
 
 
 def test_it_is_inside_with_the_jobs_directory_user_and_environment(yard: Yard, job: str) -> None:
@@ -98,16 +89,8 @@ def test_it_ends_with_its_job(yard: Yard, job: str) -> None:
 
 
 def test_it_ends_with_its_client(yard: Yard, job: str) -> None:
-    with subprocess.Popen(
-        command(yard, job, "--", "sh", "-c", "echo $$ > inside; echo in; sleep 1000"), stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as inside:
-        assert inside.stdout is not None
-        assert inside.stdout.readline() == b"in\n"
-        inside.send_signal(2)
-        inside.wait(PATIENCE_S)
-    give_up_at = time.monotonic() + PATIENCE_S
-    while run(yard, job, "--", "sh", "-c", 'kill -0 "$(cat inside)" 2>/dev/null').returncode == 0:
-        assert time.monotonic() < give_up_at
+    interrupted(yard, job, "echo $$ > inside; echo in; sleep 1000")
+    until_gone(yard, job, "inside")
     assert yard.until(job, "RUNNING")["status"] == "RUNNING"
 
 
@@ -190,9 +173,7 @@ def test_a_server_that_was_killed_ends_its_sessions_and_not_the_job(tmp_path: Pa
             yard.kill()
             assert inside.wait(PATIENCE_S) == 3
         yard.start()
-        give_up_at = time.monotonic() + PATIENCE_S
-        while run(yard, id, "--", "sh", "-c", 'kill -0 "$(cat inside)" 2>/dev/null').returncode == 0:
-            assert time.monotonic() < give_up_at
+        until_gone(yard, id, "inside")
         assert run(yard, id, "touch", "end").returncode == 0
         assert yard.until(id)["status"] == "SUCCEEDED"
     finally:

@@ -17,6 +17,7 @@ from batchyard.compute.local.link import LocalProvider
 from compute.compute_rig import LocalRig
 from containers.engines import KINDS, Daemon, why_not
 from containers.registry import Registry
+from yard import Yard
 
 
 @pytest.fixture(scope="session")
@@ -63,6 +64,21 @@ def folder() -> Iterator[Path]:
     yield directory
     kill_node(directory)
     shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture
+def yard(request: pytest.FixtureRequest, shared_daemon: Daemon, folder: Path) -> Iterator[Yard]:
+    """A service whose jobs run in containers, with a queue. Further options: indirect parameters."""
+    options = ("--runtime", "container", "--container-socket", shared_daemon.socket, *getattr(request, "param", ()))
+    made = Yard(folder / "data", *options)
+    made.start()
+    try:
+        made.environment_of("ce")
+        made.queue_of("queue", "ce")
+        yield made
+    finally:
+        made.down()
+    assert not shared_daemon.containers()
 
 
 def rig_of(daemon: Daemon, folder: Path, *options: str) -> LocalRig:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +13,6 @@ import pytest
 from containers.engines import Daemon
 from containers.registry import PASSWORD, USER, Registry
 from yard import Yard, until
-
-
-@pytest.fixture
-def yard(shared_daemon: Daemon, folder: Path) -> Iterator[Yard]:
-    made = Yard(folder / "data", "--runtime", "container", "--container-socket", shared_daemon.socket)
-    made.start()
-    try:
-        made.environment_of("ce")
-        made.queue_of("queue", "ce")
-        yield made
-    finally:
-        made.down()
-    assert not shared_daemon.containers()
 
 
 def test_a_job_runs_in_its_image_and_finds_the_service(yard: Yard, shared_daemon: Daemon) -> None:

@@ -7,7 +7,6 @@ import json
 import subprocess
 import sys
 import tarfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,8 @@ import pytest
 from batchyard.main.image_daemon import ignored
 from containers.engines import Daemon, root_tar
 from yard import Yard
+
+NEVER = ("--pull", "never")
 
 
 def image(daemon: Daemon, *words: str | Path, given: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
@@ -35,18 +36,6 @@ def refused(daemon: Daemon, *words: str | Path, given: bytes | None = None) -> s
     return ended.stderr.decode()
 
 
-@pytest.fixture
-def yard(shared_daemon: Daemon, folder: Path) -> Iterator[Yard]:
-    made = Yard(folder / "data", "--runtime", "container", "--container-socket", shared_daemon.socket, "--pull", "never")
-    made.start()
-    try:
-        made.environment_of("ce")
-        made.queue_of("queue", "ce")
-        yield made
-    finally:
-        made.down()
-
-
 def said(yard: Yard, name: str, *command: str) -> list[str]:
     """What a job in an image prints."""
     arn = yard.batch.register_job_definition(
@@ -63,6 +52,7 @@ def said(yard: Yard, name: str, *command: str) -> list[str]:
     return yard.logs(job)
 
 
+@pytest.mark.parametrize("yard", [NEVER], indirect=True)
 def test_an_image_is_built_here_and_jobs_run_in_it(shared_daemon: Daemon, yard: Yard, tmp_path: Path) -> None:
     context = tmp_path / "tool"
     (context / "deep").mkdir(parents=True)
@@ -92,6 +82,7 @@ def test_a_build_that_fails_says_why(shared_daemon: Daemon, tmp_path: Path) -> N
     assert "--build-arg" in refused(shared_daemon, "build", tmp_path, "-t", "x", "--build-arg", "novalue")
 
 
+@pytest.mark.parametrize("yard", [NEVER], indirect=True)
 @pytest.mark.parametrize("form", ["folder", "file", "stdin"])
 def test_a_root_file_system_becomes_an_image(shared_daemon: Daemon, yard: Yard, tmp_path: Path, form: str) -> None:
     root = tmp_path / "root"
@@ -109,6 +100,7 @@ def test_a_root_file_system_becomes_an_image(shared_daemon: Daemon, yard: Yard, 
     assert said(yard, name) == ["hand"]
 
 
+@pytest.mark.parametrize("yard", [NEVER], indirect=True)
 def test_a_saved_image_is_loaded_with_its_name(shared_daemon: Daemon, yard: Yard, tmp_path: Path) -> None:
     shared_daemon.load("carried", 'CMD ["echo","carried"]')
     status, saved = shared_daemon.call("GET", "/v1.40/images/carried:latest/get")

@@ -41,6 +41,19 @@ class Job(NamedTuple):
     namespaces: tuple[str, ...]  # those that are not ours
 
 
+class _Spawn(NamedTuple):
+    """What is to be started, and where."""
+
+    argv: tuple[str, ...]
+    path: str
+    environment: dict[str, str]
+    job: Job
+    inside: list[int]  # its stdin, stdout and stderr
+    has_terminal: bool
+    gates: tuple[str, ...]  # of the job's cage
+    bubble: Bubble | None
+
+
 class ProcessSession:
     """One such command. `told` gets what it writes, `over` its exit code once."""
 
@@ -69,7 +82,7 @@ class ProcessSession:
             pipes = [os.pipe() for _ in range(3)]
             inside = [pipes[0][0], pipes[1][1], pipes[2][1]]
         try:
-            self._pid = _started(argv, path, environment, job, inside, self._begin.has_terminal, run.slot.cage.gates(), bubble)
+            self._pid = _started(_Spawn(argv, path, environment, job, inside, self._begin.has_terminal, run.slot.cage.gates(), bubble))
         except BaseException:
             for descriptor in {self._terminal} if self._begin.has_terminal else {pipes[0][1], pipes[1][0], pipes[2][0]}:
                 os.close(descriptor)
@@ -199,23 +212,15 @@ def _argv(job: Job, command: tuple[str, ...]) -> tuple[tuple[str, ...], str]:
     return (*words, "--", *inside), program
 
 
-def _started(
-    argv: tuple[str, ...],
-    path: str,
-    environment: dict[str, str],
-    job: Job,
-    inside: list[int],
-    has_terminal: bool,
-    gates: tuple[str, ...],
-    bubble: Bubble | None,
-) -> int:
+def _started(spawn: _Spawn) -> int:
     """Fork and execute: the process id. CannotStart with the reason."""
+    bubble = spawn.bubble
     reading, writing = os.pipe()
     try:
-        with bubble.entered(job.pid) if bubble and not bubble.needs_a_child else contextlib.nullcontext():
+        with bubble.entered(spawn.job.pid) if bubble and not bubble.needs_a_child else contextlib.nullcontext():
             pid = os.fork()
             if pid == 0:
-                _become(argv, path, environment, job, inside, has_terminal, gates, writing, bubble)
+                _become(spawn, writing)
     except OSError as error:
         os.close(reading)
         raise CannotStart(f"the job's namespaces cannot be entered: {error.strerror}") from error
@@ -225,26 +230,17 @@ def _started(
         return begun(pid, answer.read())
 
 
-def _become(
-    argv: tuple[str, ...],
-    path: str,
-    environment: dict[str, str],
-    job: Job,
-    inside: list[int],
-    has_terminal: bool,
-    gates: tuple[str, ...],
-    failure: int,
-    bubble: Bubble | None,
-) -> None:
+def _become(spawn: _Spawn, failure: int) -> None:
     """The child's side: never returns."""
+    job, inside, bubble = spawn.job, spawn.inside, spawn.bubble
     try:
-        for gate in gates:
+        for gate in spawn.gates:
             if not knobs.write(Path(gate), "0"):
                 raise OSError(0, f"the job's cgroup cannot be entered ({gate})")
         if bubble and bubble.needs_a_child:
             leave_to_sibling(bubble.join(job.pid), failure)
         os.setsid()
-        if has_terminal:
+        if spawn.has_terminal:
             fcntl.ioctl(inside[0], termios.TIOCSCTTY, 0)
             if os.geteuid() == 0:
                 os.fchown(inside[0], job.uid, job.gid)
@@ -256,8 +252,8 @@ def _become(
             os.setgroups(job.groups)
             os.setgid(job.gid)
             os.setuid(job.uid)
-        os.execve(path, argv, environment)
+        os.execve(spawn.path, spawn.argv, spawn.environment)
     except (OSError, ValueError) as error:
-        os.write(failure, sentence(argv, error).encode("utf-8", "backslashreplace"))
+        os.write(failure, sentence(spawn.argv, error).encode("utf-8", "backslashreplace"))
     finally:
         os._exit(127)

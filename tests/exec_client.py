@@ -1,0 +1,35 @@
+"""`batchyard exec` as a test calls it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+
+from yard import Yard
+
+PATIENCE_S = 60.0
+
+
+def command(yard: Yard, *words: str) -> list[str]:
+    return [sys.executable, "-m", "batchyard.main", "exec", "--data", str(yard.data), *words]
+
+
+def run(yard: Yard, *words: str, given: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(command(yard, *words), input=given, capture_output=True, check=False, timeout=PATIENCE_S)
+
+
+def interrupted(yard: Yard, job: str, script: str) -> None:
+    """Run a script that says `in` when it has begun, and then end the client as Ctrl-C does."""
+    with subprocess.Popen(command(yard, job, "--", "sh", "-c", script), stdin=subprocess.PIPE, stdout=subprocess.PIPE) as inside:
+        assert inside.stdout is not None
+        assert inside.stdout.readline() == b"in\n"
+        inside.send_signal(2)
+        inside.wait(PATIENCE_S)
+
+
+def until_gone(yard: Yard, job: str, file: str) -> None:
+    """Wait until the process whose number stands in a file of the job has ended."""
+    give_up_at = time.monotonic() + PATIENCE_S
+    while run(yard, job, "--", "sh", "-c", f'kill -0 "$(cat {file})" 2>/dev/null').returncode == 0:
+        assert time.monotonic() < give_up_at
