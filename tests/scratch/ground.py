@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 import shutil
 import subprocess
 import sys
@@ -138,6 +140,23 @@ def plot() -> Iterator[Plot]:
             if backing.startswith(f"{root.resolve()}/"):
                 subprocess.run(["losetup", "-d", device], check=False, timeout=60)
         shutil.rmtree(root, ignore_errors=True)
+
+
+def xfs_is_sound(mount: Path, device: str) -> None:
+    """Its own opinion, when nobody has it mounted any more: not even a sandbox of other tests, whose mount namespace was made meanwhile."""
+    subprocess.run(["umount", str(mount)], check=True, timeout=60)
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            os.close(os.open(device, os.O_RDONLY | os.O_EXCL))
+            break
+        except OSError as error:
+            assert error.errno == errno.EBUSY and time.monotonic() < deadline, f"{device} is mounted somewhere still: {error}"
+            time.sleep(0.02)
+    # Whoever looked at all disks of the machine meanwhile (blkid does) has left old blocks in the cache of this one.
+    subprocess.run(["blockdev", "--flushbufs", device], check=True, timeout=60)
+    checked = subprocess.run(["xfs_repair", "-n", device], capture_output=True, text=True, timeout=120)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
 def why_no_loop(mkfs: str) -> str:
