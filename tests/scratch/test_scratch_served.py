@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from served import INITIAL_MIB, KINDS, on, served, writer
 
-from batchyard.compute.local.scratching import Wanted, candidates
+from batchyard.compute.local.scratching.kinds import Wanted, candidates
 from batchyard.main.settings import Settings, SettingsError
 
 MIB = 1024 * 1024

@@ -28,7 +28,8 @@ from batchyard.compute.local.proc import boot_id
 from batchyard.compute.local.process import Place, ProcessRunner
 from batchyard.compute.local.protocol import Acknowledge, Announce, Do, Down, ShutDown
 from batchyard.compute.local.runner import Runner
-from batchyard.compute.local.scratching import DIRECTORY, KINDS, Scratching, Wanted
+from batchyard.compute.local.scratching.kinds import DIRECTORY, KINDS, Wanted
+from batchyard.compute.local.scratching.scratching import Scratching
 from batchyard.compute.local.sessions.listener import Sessions
 from batchyard.compute.local.sessions.starting import Starter
 from batchyard.compute.local.slots import Gpus, Slots
@@ -233,7 +234,7 @@ class Node:
         self.supervisor.ground_seen = lambda: [self.scratching.seen()]
         self._sessions = Sessions(directory, self.loop, self.supervisor.run_of, Starter(self.processes, self.containers, self.loop))
         self._directory, self._work, self._isolated = directory, work, isolated
-        self.scratching.start(self.tree.freezer)
+        self.scratching.start()
         self.door.on_link = self._linked
         self.door.on_message = self._received
         self._told_to_end = False
@@ -283,6 +284,7 @@ class Node:
             work,
             directory / "scratch",
             self.loop,
+            self.tree.freezer,
             on_mounted=self._mounted,
             on_change=self._ground_changed,
             promised_bytes=lambda: self.allotments.promised_held_bytes,

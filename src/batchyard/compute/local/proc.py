@@ -19,6 +19,7 @@ class Seen(NamedTuple):
     rss_kib: int
 
 
+CAP_SYS_ADMIN, CAP_SYS_RESOURCE = 21, 24  # mounting and the like; going beyond limits
 HAS_PROC = os.path.exists("/proc/self/stat")  # noqa: PTH110 - at every start of the node
 _PAGE_KIB = os.sysconf("SC_PAGE_SIZE") // 1024
 
@@ -30,6 +31,16 @@ def boot_id() -> str:
             return file.read().strip()
     except OSError:
         return ""
+
+
+def is_capable(capability: int) -> bool:
+    """Whether the kernel lets this process use a capability (its number in capabilities(7)); False where that cannot be known."""
+    try:
+        with open("/proc/self/status") as file:
+            held = next((line.split()[1] for line in file if line.startswith("CapEff:")), "0")
+    except OSError:
+        return False
+    return bool(int(held, 16) >> capability & 1)
 
 
 def process(pid: int) -> Seen | None:

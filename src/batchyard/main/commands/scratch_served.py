@@ -20,7 +20,8 @@ def told_of(folder: Path) -> dict[str, Any]:
     with `is_healthy` and `is_watched`. Raises Trouble where no node has written any."""
     import msgspec
 
-    from batchyard.compute.local.scratching import DIRECTORY, SERVED, Served
+    from batchyard.compute.local.scratching.kinds import DIRECTORY
+    from batchyard.compute.local.scratching.told import SERVED, Served
     from batchyard.scratch.watching import STATUS, Status
 
     store = folder / "scratch"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import resource
 from pathlib import Path
 
-from batchyard.compute.local import knobs
+from batchyard.compute.local import proc
 from batchyard.compute.local.containers.cache import FILE, ImageCache
 from batchyard.compute.local.containers.engine import Engine
 from batchyard.compute.local.containers.images import Images
@@ -18,7 +18,6 @@ from batchyard.compute.local.loop import Loop
 from batchyard.compute.local.process import Place
 from batchyard.compute.local.slots import Gpus
 
-_CAP_SYS_RESOURCE = 24
 _MODEST = 16384  # what may be granted where the limits of processes cannot be raised
 
 
@@ -52,10 +51,8 @@ def container_runner(
 
 def _modest_limits() -> tuple[tuple[str, int], ...]:
     """Podman gives containers limits of a million, which fails where nobody may raise limits (no CAP_SYS_RESOURCE): then modest ones."""
-    for line in knobs.read(Path("/proc/self/status")).splitlines():
-        name, _, value = line.partition(":")
-        if name == "CapEff" and int(value, 16) >> _CAP_SYS_RESOURCE & 1:
-            return ()
+    if proc.is_capable(proc.CAP_SYS_RESOURCE):
+        return ()
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     files = _MODEST if most == resource.RLIM_INFINITY else min(most, _MODEST)
     return (("nofile", files), ("nproc", _MODEST))
