@@ -6,6 +6,7 @@ import fcntl
 import os
 import resource
 import select
+import signal
 import socket
 import subprocess
 import time
@@ -427,3 +428,15 @@ def test_lines_that_belong_together_are_one_event(tmp_path: Path) -> None:
         (20_001, b"INFO: six"),
         (20_002, b"the end"),
     ]
+
+
+def test_a_child_that_is_stopped_before_it_begins_is_woken_up() -> None:
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.kill(os.getpid(), signal.SIGSTOP)
+        os.write(writing, b"said")
+        os._exit(0)
+    os.close(writing)
+    assert spawn.told_by(pid, reading) == b"said"
+    os.waitpid(pid, 0)

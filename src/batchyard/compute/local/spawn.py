@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import os
 import resource
+import select
 import signal
 import stat
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import NamedTuple, Protocol
@@ -20,6 +22,8 @@ DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 JOB_UMASK = 0o022
 # Ignored signals stay ignored across exec, and a job expects the defaults: Python ignores some, `nohup` and a script's `&` others.
 _DEFAULTED = sorted(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
+_BEGIN_S = 10.0  # far beyond what a fork takes on the busiest machine
+_WAKE_MS = 100
 _SIBLING = b"\0"  # around the process id of who goes on in the place of a child
 CAN_BORROW = sys.platform.startswith("linux") and hasattr(os, "posix_spawn") and hasattr(os, "setresuid")
 
@@ -164,8 +168,36 @@ def forking(order: Order, fork: Callable[[], int] = os.fork, enter: Callable[[],
             raise
         raise CannotStart(sentence(order.argv, error)) from error
     os.close(writing)
-    with os.fdopen(reading, "rb") as answer:
-        return begun(pid, answer.read())
+    return begun(pid, told_by(pid, reading))
+
+
+def told_by(pid: int, reading: int) -> bytes:
+    """What child `pid` tells before it becomes a program; b"" if it is killed for not getting so far. Closes `reading`.
+
+    In its last moment it is the job's user already, and a process of that user may stop it: we must not wait for that one's pleasure.
+    """
+    told = b""
+    news = select.poll()
+    news.register(reading, select.POLLIN)
+    give_up_s = time.monotonic() + _BEGIN_S
+    try:
+        while True:
+            if not news.poll(_WAKE_MS):
+                late = time.monotonic() > give_up_s
+                for each in (pid, *_sibling_in(told)):
+                    os.kill(each, signal.SIGKILL if late else signal.SIGCONT)
+            elif piece := os.read(reading, 4096):
+                told += piece
+            else:
+                return told
+    finally:
+        os.close(reading)
+
+
+def _sibling_in(told: bytes) -> tuple[int, ...]:
+    """Who goes on in the place of a child, if it has said so."""
+    parts = told.split(_SIBLING)
+    return (int(parts[1]),) if len(parts) > 2 else ()
 
 
 def begun(pid: int, told: bytes) -> int:

@@ -1,11 +1,13 @@
-"""A command beside a job that runs as a process: its user, its cage, its namespaces, its environment."""
+"""A command beside a job that runs as a process: its user, its cage, the namespaces that it was started in, its environment.
+
+Namespaces that a job makes by itself stay its own: nobody steps into what a job has arranged.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
 import os
-import shutil
 import signal
 import struct
 import termios
@@ -18,12 +20,11 @@ from batchyard.compute.local.loop import Loop, boot_s
 from batchyard.compute.local.process import ProcessRun, ProcessRunner
 from batchyard.compute.local.sessions.channel import Channel
 from batchyard.compute.local.sessions.messages import STDERR, STDOUT, Begin
-from batchyard.compute.local.spawn import DEFAULT_PATH, CannotStart, begun, leave_to_sibling, sentence
+from batchyard.compute.local.spawn import CannotStart, begun, leave_to_sibling, sentence, told_by
 
 if TYPE_CHECKING:
     from batchyard.compute.local.bubbles import Bubble
 
-_NAMESPACES = {"user": "--user", "mnt": "--mount", "pid": "--pid", "ipc": "--ipc", "uts": "--uts", "net": "--net", "cgroup": "--cgroup"}
 # In the job's directory; whoever names a program without a slash means the PATH that the job has.
 _IN_ITS_PLACE = ("/bin/sh", "-c", 'cd "$0" 2>/dev/null; exec "$@"')
 _DRAIN_S = 0.3  # how long output is waited for that somebody still holds open after the command has ended
@@ -38,14 +39,12 @@ class Job(NamedTuple):
     gid: int
     groups: tuple[int, ...]
     environment: dict[str, str]
-    namespaces: tuple[str, ...]  # those that are not ours
 
 
 class _Spawn(NamedTuple):
     """What is to be started, and where."""
 
     argv: tuple[str, ...]
-    path: str
     environment: dict[str, str]
     job: Job
     inside: list[int]  # its stdin, stdout and stderr
@@ -71,7 +70,7 @@ class ProcessSession:
             raise CannotStart("the job's container does not run")
         job = _job(run.pid)
         bubble = run.slot.bubble
-        argv, path = _argv(job._replace(namespaces=()) if bubble else job, self._begin.command)
+        argv = (*_IN_ITS_PLACE, job.environment.get("PWD", "/"), *self._begin.command)
         environment = {**job.environment, "TERM": self._begin.term} if self._begin.has_terminal else job.environment
         if self._begin.has_terminal:
             ours, theirs = os.openpty()
@@ -82,7 +81,7 @@ class ProcessSession:
             pipes = [os.pipe() for _ in range(3)]
             inside = [pipes[0][0], pipes[1][1], pipes[2][1]]
         try:
-            self._pid = _started(_Spawn(argv, path, environment, job, inside, self._begin.has_terminal, run.slot.cage.gates(), bubble))
+            self._pid = _started(_Spawn(argv, environment, job, inside, self._begin.has_terminal, run.slot.cage.gates(), bubble))
         except BaseException:
             for descriptor in {self._terminal} if self._begin.has_terminal else {pipes[0][1], pipes[1][0], pipes[2][0]}:
                 os.close(descriptor)
@@ -181,35 +180,11 @@ def _job(pid: int) -> Job:
     try:
         status = dict(line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines() if ":\t" in line)
         words = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-        own = tuple(name for name in _NAMESPACES if _namespace(pid, name) not in ("", _namespace("self", name)))
     except OSError as error:
         raise CannotStart(f"the job's container cannot be looked at: {error.strerror}") from error
     environment = dict(os.fsdecode(word).split("=", 1) for word in words if b"=" in word)
     groups = tuple(int(group) for group in status.get("Groups", "").split())
-    return Job(pid, int(status["Uid"].split()[0]), int(status["Gid"].split()[0]), groups, environment, own)
-
-
-def _namespace(pid: int | str, name: str) -> str:
-    try:
-        return str(Path(f"/proc/{pid}/ns/{name}").readlink())
-    except FileNotFoundError:  # a kernel without this kind
-        return ""
-
-
-def _argv(job: Job, command: tuple[str, ...]) -> tuple[tuple[str, ...], str]:
-    """What is executed and where it lies: the command, in the job's namespaces where it has some of its own."""
-    inside = (*_IN_ITS_PLACE, job.environment.get("PWD", "/"), *command)
-    if not job.namespaces:
-        return inside, inside[0]
-    program = shutil.which("nsenter", path=DEFAULT_PATH)
-    if program is None:
-        raise CannotStart("the job has namespaces of its own, and there is no nsenter (util-linux) to enter them")
-    words = ["nsenter", "--target", str(job.pid), *(_NAMESPACES[name] for name in job.namespaces)]
-    if "user" in job.namespaces:
-        words.append("--preserve-credentials")
-    elif os.geteuid() == 0:
-        words += ["--setgid", str(job.gid), "--setuid", str(job.uid)]
-    return (*words, "--", *inside), program
+    return Job(pid, int(status["Uid"].split()[0]), int(status["Gid"].split()[0]), groups, environment)
 
 
 def _started(spawn: _Spawn) -> int:
@@ -226,8 +201,7 @@ def _started(spawn: _Spawn) -> int:
         raise CannotStart(f"the job's namespaces cannot be entered: {error.strerror}") from error
     finally:
         os.close(writing)
-    with os.fdopen(reading, "rb") as answer:
-        return begun(pid, answer.read())
+    return begun(pid, told_by(pid, reading))
 
 
 def _become(spawn: _Spawn, failure: int) -> None:
@@ -248,11 +222,11 @@ def _become(spawn: _Spawn, failure: int) -> None:
             os.dup2(descriptor, number)
         for each in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
             signal.signal(each, signal.SIG_DFL)
-        if (bubble or not job.namespaces) and os.geteuid() == 0:
+        if os.geteuid() == 0:
             os.setgroups(job.groups)
             os.setgid(job.gid)
             os.setuid(job.uid)
-        os.execve(spawn.path, spawn.argv, spawn.environment)
+        os.execve(spawn.argv[0], spawn.argv, spawn.environment)
     except (OSError, ValueError) as error:
         os.write(failure, sentence(spawn.argv, error).encode("utf-8", "backslashreplace"))
     finally:

@@ -1,0 +1,56 @@
+"""Jobs that mean harm: what they do to the node, to what it does as root, and to who comes after them."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_bombs import KINDS
+
+from exec_client import run as execute
+from yard import Yard, until
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="users of their own for jobs take root")
+FOREVER = "while :; do sleep 1; done"
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def yard(request: pytest.FixtureRequest) -> Iterator[Yard]:
+    """A service on processes whose folder other users may pass through."""
+    with tempfile.TemporaryDirectory(prefix="hostile-", ignore_cleanup_errors=True) as folder:
+        Path(folder).chmod(0o755)
+        yard = Yard(Path(folder) / "data", "--runtime", "process", "--bubblewrap", request.param).start()
+        try:
+            yard.environment_of("environment")
+            yard.queue_of("queue", "environment")
+            yield yard
+        finally:
+            yard.down()
+
+
+def begun(yard: Yard, script: str, **options: Any) -> str:
+    """A job that runs a shell script."""
+    id = yard.submit(yard.definition_of("script", "sh", "-c", script, **options))
+    yard.until(id, "RUNNING", "SUCCEEDED", "FAILED")
+    return id
+
+
+def ended(yard: Yard, id: str) -> None:
+    yard.batch.terminate_job(jobId=id, reason="over")
+    yard.until(id)
+
+
+def test_nothing_is_run_as_root_with_what_a_job_put_into_its_environment(yard: Yard) -> None:
+    """The dynamic linker writes down who runs what; the job's namespaces are its own, and no reason to run anything as root in them."""
+    trace = "export LD_DEBUG=libs LD_DEBUG_OUTPUT=$HOME/trace"
+    id = begun(yard, f"{trace}; unshare -U true && exec unshare -U sh -c 'echo > in; {FOREVER}'; echo > in; {FOREVER}")
+    waiting = "until test -e in; do sleep 0.1; done; id -u; stat -c %u trace.* | sort -u"
+    inside = until(lambda: seen if (seen := execute(yard, id, "--", "sh", "-c", waiting)).returncode == 0 else None, "a look inside")
+    uid, *owners = inside.stdout.decode().split()
+    assert uid != "0"
+    assert owners == [uid]
+    ended(yard, id)
