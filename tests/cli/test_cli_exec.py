@@ -94,6 +94,21 @@ def test_it_ends_with_its_client(yard: Yard, job: str) -> None:
     assert yard.until(job, "RUNNING")["status"] == "RUNNING"
 
 
+def test_it_ends_with_its_client_also_while_it_does_not_read(yard: Yard, job: str) -> None:
+    words = command(yard, job, "--", "sh", "-c", "echo $$ > inside; echo in; exec sleep 1000")
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as inside:
+        assert inside.stdin is not None and inside.stdout is not None
+        assert inside.stdout.readline() == b"in\n"
+        os.set_blocking(inside.stdin.fileno(), False)
+        give_up_at = time.monotonic() + PATIENCE_S
+        while select.select([], [inside.stdin], [], 2)[1]:  # until nobody on the way takes any more
+            os.write(inside.stdin.fileno(), bytes(4096))
+            assert time.monotonic() < give_up_at
+        inside.send_signal(2)
+        inside.wait(PATIENCE_S)
+    until_gone(yard, job, "inside")
+
+
 def test_a_shell_with_a_terminal(yard: Yard, job: str) -> None:
     pid, terminal = pty.fork()
     if pid == 0:

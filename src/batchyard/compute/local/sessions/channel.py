@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import socket
 from collections.abc import Callable
 
@@ -10,6 +11,7 @@ from batchyard.compute.local.loop import READ, WRITE, Loop
 
 FULL_BYTES = 256 * 1024  # from here on whoever fills a channel should pause
 _READ_BYTES = 64 * 1024
+_GONE = getattr(select, "EPOLLHUP", 0)  # both ways are closed; told unasked, also of what is not to be read
 
 
 class Channel:
@@ -23,11 +25,16 @@ class Channel:
         received: Callable[[bytes], None] | None = None,
         ended: Callable[[], None] | None = None,
         emptied: Callable[[], None] | None = None,
+        is_a_client: bool = False,
     ) -> None:
-        """`received` None: it is only written. `emptied` is told when what waited to be written has gone."""
+        """`received` None: it is only written. `emptied` is told when what waited to be written has gone.
+
+        `is_a_client`: nobody else is there to take an answer, so that its leaving is seen while it is not read too.
+        """
         self._loop, self._descriptor, self._received, self._ended, self._emptied = loop, descriptor, received, ended, emptied
         self._waiting = bytearray()
         self._paused = received is None
+        self._unread = _GONE if is_a_client else 0  # what is watched for while there is nothing to read or write
         self._after: Callable[[int], None] | None = None  # what is to be done once all is written
         os.set_blocking(descriptor, False)
         self._watched = 0
@@ -72,7 +79,7 @@ class Channel:
             pass
 
     def _watch(self) -> None:
-        wanted = (0 if self._paused else READ) | (WRITE if self._waiting else 0)
+        wanted = (0 if self._paused else READ) | (WRITE if self._waiting else 0) or self._unread
         if not self.is_open or wanted == self._watched:
             return
         if wanted:
@@ -82,7 +89,10 @@ class Channel:
         self._watched = wanted
 
     def _ready(self, events: int) -> None:
-        if events & WRITE and self._waiting:
+        if events & _GONE and self._unread and self._paused:
+            self._over()
+            return
+        if events & ~READ and self._waiting:  # also when nobody is left to read it: writing tells
             self._push()
         if self.is_open and events & ~WRITE and not self._paused:
             self._pull()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,23 +13,22 @@ from batchyard.compute.local import knobs
 from batchyard.compute.local.containers.engine import Demultiplexer, Engine, EngineError
 from batchyard.compute.local.containers.wire import EngineAway
 from batchyard.compute.local.loop import Loop
-from batchyard.compute.local.sessions.channel import Channel, say_that_nothing_follows
+from batchyard.compute.local.sessions.channel import FULL_BYTES, Channel, say_that_nothing_follows
 from batchyard.compute.local.sessions.messages import STDOUT, Begin
 from batchyard.compute.local.tasks import Cancelled, Promise, Task, pause
 
 if TYPE_CHECKING:
     from batchyard.compute.local.containers.runner import ContainerRun
+    from batchyard.compute.local.sessions.listener import Client
 
 _GRACE_S = 5.0
 
 
 class ContainerSession:
-    """One such command. `told` gets what it writes, `over` its exit code once, or None and why it did not run."""
+    """One such command."""
 
-    def __init__(
-        self, begin: Begin, told: Callable[[int, bytes], None], over: Callable[[int | None, str], None], engine: Engine, loop: Loop
-    ) -> None:
-        self._begin, self._told, self._over, self._engine, self._loop = begin, told, over, engine, loop
+    def __init__(self, begin: Begin, client: Client, engine: Engine, loop: Loop) -> None:
+        self._begin, self._client, self._engine, self._loop = begin, client, engine, loop
         self._id = ""
         self._container = ""
         self._stream: Channel | None = None
@@ -50,34 +49,38 @@ class ContainerSession:
             )
             descriptor, first = await self._engine.start_exec(self._id, begin.has_terminal)
             ended: Promise[None] = Promise()
-            self._stream = Channel(self._loop, descriptor, self._received, lambda: ended.keep(None))
+            self._stream = Channel(self._loop, descriptor, self._received, lambda: ended.keep(None), self._client.emptied)
             if first:
                 self._received(first)
             if begin.has_terminal:
                 self.resize(begin.rows, begin.columns)
             for content in self._early:
                 self.feed(content)
+            if not self._stream.is_full:
+                self._client.emptied()
             await ended
             code = await self._engine.exec_code(self._id)
         except Cancelled:
             return
         except (EngineError, EngineAway) as error:
-            self._over(None, str(error))
+            self._client.over(None, str(error))
         else:
-            self._over(code, "")
+            self._client.over(code, "")
 
     def _received(self, content: bytes) -> None:
         if self._begin.has_terminal:
-            self._told(STDOUT, content)
+            self._client.told(STDOUT, content)
             return
         for stream, piece in self._frames.frames(content):
-            self._told(stream, piece)
+            self._client.told(stream, piece)
 
     # --- from the client ---
 
     @property
     def is_full(self) -> bool:
-        return self._stream is not None and self._stream.is_full
+        if self._stream is None:
+            return sum(map(len, self._early)) > FULL_BYTES
+        return self._stream.is_full
 
     def feed(self, content: bytes) -> None:
         """For its stdin; b"" ends it."""

@@ -10,7 +10,7 @@ from typing import Protocol
 import msgspec
 
 from batchyard.compute.local.door import let_in, listening, same_user
-from batchyard.compute.local.loop import Loop, boot_s
+from batchyard.compute.local.loop import Loop
 from batchyard.compute.local.protocol import Frames
 from batchyard.compute.local.runner import Run
 from batchyard.compute.local.sessions import messages
@@ -35,9 +35,24 @@ class Session(Protocol):
     def end(self) -> None: ...
 
 
-Told = Callable[[int, bytes], None]
-# Starts a command beside a run; raises CannotStart. `over` may be told at once, and again never.
-Start = Callable[[Run, Begin, Told, Callable[[int | None, str], None]], Session]
+class Client(Protocol):
+    """Who is told of a session."""
+
+    def told(self, stream: int, content: bytes) -> None:
+        """It has written this."""
+        ...
+
+    def emptied(self) -> None:
+        """It has taken all that it was fed: if it was full, it can be fed again."""
+        ...
+
+    def over(self, code: int | None, reason: str = "") -> None:
+        """It has ended, or did not come to run. May be told at once, and again never."""
+        ...
+
+
+# Starts a command beside a run; raises CannotStart.
+Start = Callable[[Run, Begin, Client], Session]
 
 
 class Sessions:
@@ -45,7 +60,7 @@ class Sessions:
 
     def __init__(self, directory: Path, loop: Loop, find: Callable[[str, str], Run | None], start: Start) -> None:
         self.loop, self.find, self.start = loop, find, start
-        self._open: set[_Client] = set()
+        self._open: set[_Connection] = set()
         self._listening = listening(directory, messages.SOCKET)
         loop.watch(self._listening.fileno(), self._knock)
 
@@ -63,27 +78,27 @@ class Sessions:
         if not same_user(peer) or len(self._open) >= MOST:
             peer.close()
             return
-        self._open.add(_Client(self, peer))
+        self._open.add(_Connection(self, peer))
 
-    def forget(self, client: _Client) -> None:
+    def forget(self, client: _Connection) -> None:
         self._open.discard(client)
 
 
-class _Client:
-    """One connection."""
+class _Connection:
+    """One of them, a `Client`."""
 
     def __init__(self, sessions: Sessions, peer: socket.socket) -> None:
         self._sessions = sessions
         self._frames = Frames()
         self._session: Session | None = None
-        self._channel = Channel(sessions.loop, peer.detach(), self._received, self.left, self._emptied)
+        self._channel = Channel(sessions.loop, peer.detach(), self._received, self.left, self._pushed, is_a_client=True)
 
     def _received(self, content: bytes) -> None:
         try:
             for body in self._frames.feed(content):
                 self._take(messages.down(body))
         except (ValueError, msgspec.MsgspecError) as error:
-            self._over(None, f"not understood: {error}")
+            self.over(None, f"not understood: {error}")
 
     def _take(self, message: messages.Down) -> None:
         match message:
@@ -93,41 +108,40 @@ class _Client:
                 self._session.feed(content)
                 if self._session.is_full:
                     self._channel.pause(True)
-                    self._look_again()
             case Resize(rows, columns) if self._session:
                 self._session.resize(rows, columns)
 
     def _begin(self, begin: Begin) -> None:
         if begin.version != messages.VERSION:
-            self._over(None, "the node and the server speak different versions of sessions: end the node with `batchyard down`")
+            self.over(None, "the node and the server speak different versions of sessions: end the node with `batchyard down`")
             return
         run = self._sessions.find(begin.attempt, begin.container)
         if run is None or not run.running or self._session is not None:
-            self._over(None, "the job's container does not run")
+            self.over(None, "the job's container does not run")
             return
         try:
-            self._session = self._sessions.start(run, begin, self._told, self._over)
+            self._session = self._sessions.start(run, begin, self)
         except (CannotStart, OSError) as why:
-            self._over(None, str(why))
+            self.over(None, str(why))
 
-    def _look_again(self) -> None:
-        """Until what it was fed has gone."""
-        if self._session is None or not self._session.is_full:
-            self._channel.pause(False)
-        elif self._channel.is_open:
-            self._sessions.loop.at(boot_s() + 0.02, self._look_again)
-
-    def _told(self, stream: int, content: bytes) -> None:
+    def told(self, stream: int, content: bytes) -> None:
+        """See `Client`."""
         self._channel.write(messages.encoded(Output(stream, content)))
         if self._channel.is_full and self._session:
             self._session.pause(True)
 
-    def _emptied(self) -> None:
+    def _pushed(self) -> None:
         if self._session:
             self._session.pause(False)
 
-    def _over(self, code: int | None, reason: str = "") -> None:
+    def emptied(self) -> None:
+        """See `Client`."""
+        self._channel.pause(False)
+
+    def over(self, code: int | None, reason: str = "") -> None:
+        """See `Client`."""
         self._session = None
+        self._channel.pause(False)
         self._channel.write(messages.encoded(Over(code, reason)))
         # The other side hangs up: whoever closes with something unread takes from the other what was still on its way.
         self._channel.finish(say_that_nothing_follows)

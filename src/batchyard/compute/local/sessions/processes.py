@@ -11,7 +11,6 @@ import os
 import signal
 import struct
 import termios
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -24,6 +23,7 @@ from batchyard.compute.local.spawn import CannotStart, begun, leave_to_sibling, 
 
 if TYPE_CHECKING:
     from batchyard.compute.local.bubbles import Bubble
+    from batchyard.compute.local.sessions.listener import Client
 
 # In the job's directory; whoever names a program without a slash means the PATH that the job has.
 _IN_ITS_PLACE = ("/bin/sh", "-c", 'cd "$0" 2>/dev/null; exec "$@"')
@@ -54,10 +54,10 @@ class _Spawn(NamedTuple):
 
 
 class ProcessSession:
-    """One such command. `told` gets what it writes, `over` its exit code once."""
+    """One such command."""
 
-    def __init__(self, begin: Begin, told: Callable[[int, bytes], None], over: Callable[[int], None], loop: Loop) -> None:
-        self._begin, self._told, self._over, self._loop = begin, told, over, loop
+    def __init__(self, begin: Begin, client: Client, loop: Loop) -> None:
+        self._begin, self._client, self._loop = begin, client, loop
         self._pid = 0
         self._code: int | None = None
         self._outputs: list[Channel] = []
@@ -91,14 +91,15 @@ class ProcessSession:
             for descriptor in set(inside):
                 os.close(descriptor)
         runner.strangers[self._pid] = self._ended
+        emptied = self._client.emptied
         if self._begin.has_terminal:
-            self._input = Channel(self._loop, self._terminal, lambda content: self._told(STDOUT, content), self._settle)
+            self._input = Channel(self._loop, self._terminal, lambda content: self._client.told(STDOUT, content), self._settle, emptied)
             self._outputs = [self._input]
         else:
-            self._input = Channel(self._loop, pipes[0][1])
+            self._input = Channel(self._loop, pipes[0][1], emptied=emptied)
             self._outputs = [
-                Channel(self._loop, pipes[1][0], lambda content: self._told(STDOUT, content), self._settle),
-                Channel(self._loop, pipes[2][0], lambda content: self._told(STDERR, content), self._settle),
+                Channel(self._loop, pipes[1][0], lambda content: self._client.told(STDOUT, content), self._settle),
+                Channel(self._loop, pipes[2][0], lambda content: self._client.told(STDERR, content), self._settle),
             ]
 
     # --- from the client ---
@@ -167,7 +168,7 @@ class ProcessSession:
         if self._code is not None and not self._over_is_open():
             code, self._code = self._code, None
             self._close()
-            self._over(code)
+            self._client.over(code)
 
     def _close(self) -> None:
         for channel in (*self._outputs, *([self._input] if self._input else ())):

@@ -65,4 +65,5 @@ class RemoteSession:
             await self._writer.drain()
 
     def close(self) -> None:
-        self._writer.close()
+        """At once: what a command does not read would be waited for."""
+        self._writer.transport.abort()

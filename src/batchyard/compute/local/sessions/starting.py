@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from batchyard.compute.local.loop import Loop
 from batchyard.compute.local.process import ProcessRun, ProcessRunner
 from batchyard.compute.local.runner import Run
-from batchyard.compute.local.sessions.listener import Session, Told
+from batchyard.compute.local.sessions.listener import Client, Session
 from batchyard.compute.local.sessions.messages import Begin
 from batchyard.compute.local.sessions.processes import ProcessSession
 
@@ -22,16 +21,16 @@ class Starter:
     def __init__(self, processes: ProcessRunner, containers: ContainerRunner | None, loop: Loop) -> None:
         self._processes, self._containers, self._loop = processes, containers, loop
 
-    def __call__(self, run: Run, begin: Begin, told: Told, over: Callable[[int | None, str], None]) -> Session:
+    def __call__(self, run: Run, begin: Begin, client: Client) -> Session:
         """See `listener.Start`."""
         if isinstance(run, ProcessRun):
-            process = ProcessSession(begin, told, lambda code: over(code, ""), self._loop)
+            process = ProcessSession(begin, client, self._loop)
             process.start(run, self._processes)
             return process
         from batchyard.compute.local.containers.runner import ContainerRun
         from batchyard.compute.local.sessions.containers import ContainerSession
 
         assert isinstance(run, ContainerRun) and self._containers is not None
-        container = ContainerSession(begin, told, over, self._containers.engine, self._loop)
+        container = ContainerSession(begin, client, self._containers.engine, self._loop)
         container.start(run)
         return container
