@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from batchyard.model.messages import AttemptEnded, Launch, StopAttempt
 from batchyard.model.task import TaskContainer
-from batchyard.scratch import loop
+from batchyard.scratch import loop, mounts
 from compute.compute_rig import GROUP, LocalRig
 from containers.engines import IMAGE
 
@@ -143,10 +143,10 @@ async def test_what_a_container_writes_is_on_space_that_grows(local: LocalRig) -
     )
     assert (ended.exit_code, lines[-1]) == (0, "2")
     assert int(" ".join(lines[:-1]).split()[-5]) > 600, "it has grown while the container wrote"
-    assert loop.mounted_from(work) is not None
+    assert mounts.mounted_from(work) is not None
     assert ended.disk_peak_mib is not None and ended.disk_peak_mib > 500
     await local.eventually(lambda: left(local) == [], "the directories are removed")
     await local.provider.shut_down(0.0)
-    assert loop.mounted_from(work) is None
+    assert mounts.mounted_from(work) is None
     assert not [backing for backing in loop.attached().values() if backing.startswith(f"{local.directory.resolve()}/")]
     subprocess.run(["rm", "-r", str(work)], check=True, timeout=60)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from batchyard.scratch import loop
+from batchyard.scratch import loop, mounts
 from batchyard.scratch.policy import MIB
 from batchyard.scratch.provision import ScratchError, Usage
 
@@ -133,9 +133,10 @@ def plot() -> Iterator[Plot]:
     try:
         yield made
     finally:
-        while loop.mounted_from(made.mount) is not None:
+        while mounts.mounted_from(made.mount) is not None:
             if subprocess.run(["umount", str(made.mount)], capture_output=True, timeout=120).returncode:
                 subprocess.run(["umount", "-l", str(made.mount)], check=True, timeout=60)
+        mounts.weigh(made.mount)
         for device, backing in loop.attached().items():
             if backing.startswith(f"{root.resolve()}/"):
                 subprocess.run(["losetup", "-d", device], check=False, timeout=60)

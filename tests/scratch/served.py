@@ -17,7 +17,7 @@ import pytest
 from ground import needs
 
 from batchyard.compute.local import knobs
-from batchyard.scratch import loop
+from batchyard.scratch import loop, mounts
 from yard import Yard, until
 
 BTRFS = needs("mkfs.btrfs", "btrfs-progs")
@@ -73,7 +73,7 @@ class Served:
 
     def nothing_is_left(self) -> None:
         """No mount, no device, no volume; and the folder can be removed."""
-        assert loop.mounted_from(self.work) is None
+        assert str(self.work.resolve()) not in {mount.place for mount in mounts.mounts()}
         until(lambda: None if self.devices() else True, f"{self.devices()} go", 60)
         assert list(self.store.glob("volume*")) == []
         shutil.rmtree(self.yard.data)
@@ -94,8 +94,9 @@ def served(*options: str) -> Iterator[Served]:
         for pid in made.watchers():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        while loop.mounted_from(made.work) is not None:
+        while mounts.mounted_from(made.work) is not None:
             subprocess.run(["umount", "-l", str(made.work)], check=True, timeout=60)
+        mounts.weigh(made.work)
         for device in made.devices():
             subprocess.run(["losetup", "-d", device], check=False, timeout=60)
         shutil.rmtree(root, ignore_errors=True)

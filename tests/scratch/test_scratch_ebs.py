@@ -9,7 +9,7 @@ import pytest
 from cloud import BTRFS, XFS, cloudy
 from ground import needs
 
-from batchyard.scratch import loop
+from batchyard.scratch import mounts
 from batchyard.scratch.ebs_kinds import TAG_INSTANCE
 from batchyard.scratch.policy import GIB
 
@@ -47,4 +47,4 @@ def test_it_is_made_grows_survives_and_goes(name: str, monkeypatch: pytest.Monke
         again.close()
         assert place.in_cloud() == []
         assert place.devices() == []
-        assert loop.mounted_from(place.mount) is None
+        assert mounts.mounted_from(place.mount) is None

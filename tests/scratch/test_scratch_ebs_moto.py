@@ -17,7 +17,7 @@ from cloud import BTRFS, WAITS, XFS
 from ground import Plot, needs, plot
 from moto import mock_aws
 
-from batchyard.scratch import ebs, imds, loop
+from batchyard.scratch import ebs, imds, mounts
 from batchyard.scratch.ebs_kinds import TAG_INSTANCE
 from batchyard.scratch.ec2 import Ec2
 from batchyard.scratch.policy import GIB
@@ -93,4 +93,4 @@ def test_a_life_with_moto(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
         ground.retire()
         ground.close()
         assert client.describe_volumes(Filters=[{"Name": "tag-key", "Values": [TAG_INSTANCE]}])["Volumes"] == []
-        assert loop.mounted_from(place.mount) is None
+        assert mounts.mounted_from(place.mount) is None

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from ground import Plot, cgroup, needs, plot, writer
 
-from batchyard.scratch import loop
+from batchyard.scratch import loop, mounts
 from batchyard.scratch.btrfs import BtrfsLoop
 from batchyard.scratch.daemon import Daemon
 from batchyard.scratch.freezer import Freezer
@@ -66,7 +66,7 @@ def test_it_is_made_grows_survives_and_goes(kind: str) -> None:
         after_boot.close()
         assert place.files() == []
         assert place.devices() == []
-        assert loop.mounted_from(place.mount) is None
+        assert mounts.mounted_from(place.mount) is None
 
 
 @pytest.mark.parametrize("kind", KINDS)

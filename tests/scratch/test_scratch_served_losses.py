@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from served import BTRFS, INITIAL_MIB, KINDS, Served, on, served, writer
 
-from batchyard.scratch import loop
+from batchyard.scratch import mounts
 from yard import until
 
 pytestmark = BTRFS  # most of them
@@ -76,7 +76,7 @@ def test_down_clears_what_a_killed_service_has_left() -> None:
         yard = one.start()
         yard.until(yard.submit(yard.definition_of("ok", "true")))
         kill_all(one)
-        assert loop.mounted_from(one.work) is not None, "nobody could clear it"
+        assert mounts.mounted_from(one.work) is not None, "nobody could clear it"
         said = yard.cli("down", "--data", str(yard.data))
         assert "Down" in said.stdout + said.stderr
         one.nothing_is_left()
@@ -106,7 +106,7 @@ def test_a_folder_that_was_removed_under_a_killed_service_can_be_used_again() ->
         yard.until(yard.submit(yard.definition_of("ok", "sh", "-c", "echo x > x")))
         kill_all(one)
         shutil.rmtree(yard.data, ignore_errors=True)  # what is mounted cannot be removed
-        assert loop.mounted_from(one.work) is not None and not one.store.exists()
+        assert mounts.mounted_from(one.work) is not None and not one.store.exists()
         one.start()
         job = yard.until(yard.submit(yard.definition_of("again", "sh", "-c", "echo x > x; df -m . | tail -n 1")))
         assert job["status"] == "SUCCEEDED"
@@ -121,12 +121,12 @@ def test_what_a_removed_folder_has_left_is_cleared_by_the_next_service_of_the_ma
         yard.until(yard.submit(yard.definition_of("ok", "sh", "-c", "echo x > x")))
         kill_all(one)
         shutil.rmtree(yard.data, ignore_errors=True)
-        assert loop.mounted_from(one.work) is not None
+        assert mounts.mounted_from(one.work) is not None
         with served(*on("loop-btrfs")) as other:
             other.start()
-            until(lambda: True if loop.mounted_from(one.work) is None else None, "it is unmounted", 60)
+            until(lambda: True if mounts.mounted_from(one.work) is None else None, "it is unmounted", 60)
             until(lambda: None if one.devices() else True, "its devices go", 60)
-            assert loop.mounted_from(other.work) is not None
+            until(lambda: mounts.mounted_from(other.work), "the other has its own (somebody else on the machine may have cleared)", 60)
             other.yard.down()
             other.nothing_is_left()
 
@@ -139,7 +139,7 @@ def test_a_folder_that_others_may_not_enter_has_its_scratch_space_elsewhere() ->
         home, seen = yard.logs(job)
         assert home.startswith("/var/tmp/batchyard-") and seen == "btrfs"
         place = Path(*Path(home).parts[:4])
-        assert loop.mounted_from(place) in one.devices()
+        assert mounts.mounted_from(place) in one.devices()
         yard.down()
         assert not place.exists()
         one.nothing_is_left()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from batchyard.scratch import loop, tools
+from batchyard.scratch import loop, mounts, tools
 from batchyard.scratch.disks import Disks, opened
 from batchyard.scratch.ledger import MAKING, MEMBER, REMOVING, Book, Ledger, Volume
 from batchyard.scratch.loop import LoopDisks, Step, no_step
@@ -55,7 +55,7 @@ class Btrfs:
         book, is_new = opened(self._ledger, self._disks, "btrfs", self._mount, self._initial)
         if is_new:
             self._write(book, "recorded-first")
-        if loop.mounted_from(self._mount) is None:
+        if mounts.mounted_from(self._mount) is None:
             self._bring_up()
         elif not self._is_ours():
             raise ScratchError(f"something else is mounted at {self._mount}")
@@ -133,8 +133,9 @@ class Btrfs:
         book = self._ledger.book
         if book is None:
             return
-        if loop.mounted_from(self._mount) is not None and self._is_ours():
-            loop.unmount(self._mount, self._ledger.lock)
+        if mounts.mounted_from(self._mount) is not None and self._is_ours():
+            mounts.unmount(self._mount, self._ledger.lock)
+        mounts.weigh(self._mount, self._ledger.lock)
         for volume in reversed(book.volumes):
             self._drop(volume)
         self._ledger.forget()
@@ -155,7 +156,7 @@ class Btrfs:
 
     def _is_ours(self) -> bool:
         """Whether our file system is what is mounted at our place."""
-        source = loop.mounted_from(self._mount)
+        source = mounts.mounted_from(self._mount)
         return source is not None and source in self._devices()
 
     def _devices(self) -> set[str]:
@@ -200,7 +201,7 @@ class Btrfs:
                 " `batchyard scratch retire` takes away what is left"
             )
         options = ",".join([_OPTIONS, *(f"device={device}" for device in devices.values())])
-        loop.mount("btrfs", next(iter(devices.values())), self._mount, options, self._ledger.lock)
+        mounts.mount("btrfs", next(iter(devices.values())), self._mount, options, self._ledger.lock)
         self._step("mounted-first")
 
     def _settle(self) -> None:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from msgspec.structs import replace
 
-from batchyard.scratch import imds, loop
+from batchyard.scratch import imds, loop, mounts
 from batchyard.scratch.ebs_kinds import (
     MODIFICATIONS,
     MODIFICATIONS_WITHIN_S,
@@ -396,4 +396,4 @@ def _is_used(device: str) -> bool:
     name = Path(device).name
     if any(Path("/sys/fs/btrfs").glob(f"*/devices/{name}")):
         return True
-    return any(line.startswith(f"{device} ") for line in Path("/proc/mounts").read_text().splitlines())
+    return any(mount.source == device for mount in mounts.mounts())

@@ -11,7 +11,7 @@ import logging
 import re
 from pathlib import Path
 
-from batchyard.scratch import loop, tools
+from batchyard.scratch import loop, mounts, tools
 from batchyard.scratch.provision import ScratchError
 
 _GONE = " (deleted)"
@@ -31,8 +31,13 @@ def clear() -> list[str]:
             if place == f"{store.parent}/work" or _ELSEWHERE.fullmatch(place):
                 with contextlib.suppress(ScratchError):  # somebody is in there: not forsaken after all
                     tools.run(["umount", place], timeout_s=_QUICK_S)
+                    mounts.weigh(Path(place))
                     cleared.append(place)
                     _let_go(store)
+    for anchored in map(Path, mounts.anchors()):
+        if anchored.name == "work" and not (anchored.parent / "scratch").exists():  # what was on it was unmounted by hand
+            with contextlib.suppress(ScratchError):
+                mounts.weigh(anchored)
     for place in cleared:
         log.info("%s was left by a service whose folder is gone: cleared", place)
     return cleared
@@ -46,8 +51,7 @@ def _store_of(backing: str) -> Path | None:
 
 
 def _mounted(device: str) -> list[str]:
-    lines = Path("/proc/self/mounts").read_text().splitlines()
-    return [fields[1] for fields in (line.split(" ") for line in lines) if fields[0] == device]
+    return [mount.place for mount in mounts.mounts() if mount.source == device]
 
 
 def _let_go(store: Path) -> None:

@@ -97,33 +97,6 @@ def size_of(device: str) -> int:
     return int((_BLOCKS / Path(device).name / "size").read_text()) * 512
 
 
-def mounted_from(place: Path) -> str | None:
-    """The device that is mounted at `place`; None where nothing is."""
-    wanted = str(place.resolve()).replace("\\", "\\134").replace(" ", "\\040").replace("\t", "\\011")
-    source = None
-    for line in Path("/proc/self/mounts").read_text().splitlines():
-        fields = line.split()
-        if fields[1] == wanted:
-            source = fields[0]
-    return source
-
-
-def mount(kind: str, source: str, place: Path, options: str, lock: int) -> None:
-    """Mount, unless it is so already; refuses a place that has something in it, which would be hidden."""
-    place.mkdir(parents=True, exist_ok=True)
-    if any(place.iterdir()):
-        raise ScratchError(
-            f"{place} is not empty: what is in it would be hidden below the scratch space. Move it away, or name another place"
-        )
-    run(["mount", "-t", kind, "-o", options, source, str(place)], timeout_s=60, holding=lock)
-
-
-def unmount(place: Path, lock: int) -> None:
-    """Unmount, if anything is mounted there."""
-    if mounted_from(place) is not None:
-        run(["umount", str(place)], timeout_s=120, holding=lock)
-
-
 def must_be_root() -> None:
     """Loop devices and mounts are root's."""
     if os.geteuid() != 0:

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import msgspec
 
-from batchyard.scratch import btrfs, daemon, forsaken, ledger, loop, tools, xfs
+from batchyard.scratch import btrfs, daemon, forsaken, ledger, loop, mounts, tools, xfs
 from batchyard.scratch.freezer import JobsFreezer
 from batchyard.scratch.policy import MIB, Limits
 from batchyard.scratch.provision import Backend, NoRoom, ScratchError
@@ -186,16 +186,17 @@ def _recorded(store: Path) -> ledger.Book | None:
 
 def _unmount(place: Path, store: Path, lock: int, also_others: bool) -> None:
     """Nothing on a volume of `store` is mounted at `place` any more; what else is mounted there is not ours."""
-    while (source := loop.mounted_from(place)) is not None:
+    while (source := mounts.mounted_from(place)) is not None:
         if source not in _devices_in(store):
             if also_others:
                 return
             raise ScratchError(f"{source} is mounted at {place}, and is no volume of {store}: unmount it, or name another place")
         try:
-            loop.unmount(place, lock)
+            mounts.unmount(place, lock)
         except ScratchError as error:
             log.warning("%s; it goes when its last user does", error)
             subprocess.run(["umount", "--lazy", str(place)], check=False, timeout=60, capture_output=True)
+    mounts.weigh(place, lock)
 
 
 def _devices_in(store: Path) -> set[str]:

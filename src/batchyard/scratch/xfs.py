@@ -9,7 +9,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from batchyard.scratch import loop, tools
+from batchyard.scratch import loop, mounts, tools
 from batchyard.scratch.disks import Disks, opened
 from batchyard.scratch.ledger import MEMBER, Book, Ledger, Volume
 from batchyard.scratch.loop import LoopDisks, Step, no_step
@@ -20,6 +20,7 @@ KIND = "loop-xfs"
 SMALLEST_BYTES = 300 * MIB  # mkfs.xfs refuses less
 _LEAST = 16 * MIB  # to grow by
 _REMEMBERED = 8
+_ALL_MAY_BE_INODES = ("-i", "maxpct=0")  # else many small files would meet a full disk with three quarters of it free
 log = logging.getLogger(__name__)
 _QUICK_S = 60.0
 
@@ -46,11 +47,11 @@ class Xfs:
         book, is_new = opened(self._ledger, self._disks, "xfs", self._mount, self._initial)
         if is_new:
             self._write(book, "recorded-first")
-        source = loop.mounted_from(self._mount)
+        source = mounts.mounted_from(self._mount)
         if source is None:
             device = self._found() if book.volumes[0].state == MEMBER else self._make()
             self._step("attached-first")
-            loop.mount("xfs", device, self._mount, "noatime", self._ledger.lock)
+            mounts.mount("xfs", device, self._mount, "noatime", self._ledger.lock)
             self._step("mounted-first")
         elif not self._is_ours():
             raise ScratchError(f"something else is mounted at {self._mount}")
@@ -106,7 +107,8 @@ class Xfs:
         if self._ledger.book is None:
             return
         if self._is_ours():
-            loop.unmount(self._mount, self._ledger.lock)
+            mounts.unmount(self._mount, self._ledger.lock)
+        mounts.weigh(self._mount, self._ledger.lock)
         found = self._disks.find(self._volume)
         if found is not None:
             self._disks.detach(found)
@@ -132,7 +134,7 @@ class Xfs:
         self._step(step)
 
     def _is_ours(self) -> bool:
-        source = loop.mounted_from(self._mount)
+        source = mounts.mounted_from(self._mount)
         return source is not None and source == self._disks.device_of(self._volume)
 
     def _found(self) -> str:
@@ -152,7 +154,7 @@ class Xfs:
         if made != self._volume:
             self._write(self._book.with_volume(made), "identified")
         device = self._disks.attach(made)
-        self._run(["mkfs.xfs", "-q", "-K", "-f", "-m", f"uuid={self._book.file_system}", device])
+        self._run(["mkfs.xfs", "-q", "-K", "-f", *_ALL_MAY_BE_INODES, "-m", f"uuid={self._book.file_system}", device])
         self._step("formatted-first")
         return device
 
@@ -162,7 +164,8 @@ class Xfs:
         try:
             self._disks.enlarge(volume, target)
             self._step("resized")
-            self._run(["xfs_growfs", str(self._mount)])
+            with mounts.table(self._mount) as table:
+                self._run(["xfs_growfs", "-t", table, str(self._mount)])
             self._step("added")
         except ScratchError:
             if self._disks.take_back(volume):

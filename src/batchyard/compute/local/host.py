@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import stat
@@ -183,7 +184,16 @@ def clear_the_way(work: Path) -> None:
         (work / "notices").rmdir()
     if any(work.iterdir()):
         mode = work.stat().st_mode
-        work.rename(work.with_name(f"{work.name}{LEFT}{os.urandom(4).hex()}"))
+        aside = work.with_name(f"{work.name}{LEFT}{os.urandom(4).hex()}")
+        try:
+            work.rename(aside)
+        except OSError as error:
+            if error.errno != errno.EBUSY:
+                raise
+            from batchyard.scratch import mounts  # rarely needed
+
+            mounts.weigh(work)  # what was mounted there was unmounted by somebody, but for its anchor
+            work.rename(aside)
         work.mkdir()
         work.chmod(stat.S_IMODE(mode))
 
