@@ -24,6 +24,7 @@ from batchyard.compute.local.output import Output
 from batchyard.compute.local.protocol import Acknowledge, Frames
 from batchyard.compute.local.spawn import CannotStart, Identity
 from batchyard.compute.local.watched import WatchedTree
+from batchyard.core import loglines
 from batchyard.store import logs
 
 AS_ROOT = os.geteuid() == 0
@@ -428,6 +429,19 @@ def test_lines_that_belong_together_are_one_event(tmp_path: Path) -> None:
         (20_001, b"INFO: six"),
         (20_002, b"the end"),
     ]
+
+
+def test_a_pattern_that_would_be_searched_for_for_ever_is_given_up(tmp_path: Path) -> None:
+    """It is one that registering lets through, for it has no unbounded repeat."""
+    pattern = "a?" * 40 + "a" * 40 + "b"
+    assert not loglines.wrong_pattern(pattern)
+    written = Output(tmp_path, "1", "r", "g", "s", 1000, begins=pattern)
+    written.feed(b"one\ntwo\n" + b"a" * 60 + b"\nthree\n", 1000)
+    written.finish(1001)
+    first, told, *lines = [message for _, message in logged(tmp_path)]
+    assert first == b"one\ntwo"
+    assert told.startswith(b"[batchyard] ")
+    assert lines == [b"a" * 60, b"three"]
 
 
 def test_a_child_that_is_stopped_before_it_begins_is_woken_up() -> None:

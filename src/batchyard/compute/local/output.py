@@ -7,16 +7,16 @@ is read no faster than leaves time for others (`Attention`): meanwhile its pipe 
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 from typing import Protocol
 
+from batchyard.compute.local.patterns import Pattern, TookTooLong
 from batchyard.model.messages import Launch
 from batchyard.store.logs import LINE_BYTES_MAX, frame, open_segment
 
 EVENT_S = 5.0  # how long the lines of one event may keep coming, as with the awslogs driver
 SEARCHED_BYTES = 128  # of a line, for the pattern by which an event begins: the node has other things to do than to search
-
+_TOO_HARD = b"[batchyard] searching for the pattern by which events begin takes too long: from here on each line is an event"
 
 MIB = 1024 * 1024
 TAIL_BYTES = 65536  # what is kept of the end of a log that has become too long
@@ -93,7 +93,7 @@ class Output:
         self, root: Path, account: str, region: str, group: str, stream: str, now_ms: int, begins: str = "", most_bytes: int = 0
     ) -> None:
         """`most_bytes`: about as much is written, frames included; 0: everything."""
-        self._begins = re.compile(begins.encode()) if begins else None
+        self._begins = Pattern(begins) if begins else None
         self._event: list[bytes] = []  # lines of an event that may go on
         self._event_bytes = 0
         self._event_ms = now_ms
@@ -113,6 +113,8 @@ class Output:
         if self._full_at is not None and self._end >= self._full_at:
             self._pass_over(read, now_ms)
             return
+        if self._begins:
+            self._begins.begin_piece()
         lines = (self._partial + read).split(b"\n")
         self._partial = lines.pop()
         frames: list[bytes] = []
@@ -165,8 +167,14 @@ class Output:
             if line:
                 frames.append(frame(now_ms, line))
             return
-        if self._event and (self._event_bytes + len(line) > LINE_BYTES_MAX or self._begins.search(line[:SEARCHED_BYTES])):
-            frames.append(self._event_frame())
+        try:
+            if self._event and (self._event_bytes + len(line) > LINE_BYTES_MAX or self._begins.is_in(line[:SEARCHED_BYTES])):
+                frames.append(self._event_frame())
+        except TookTooLong:
+            self._begins = None
+            frames += [self._event_frame(), frame(now_ms, _TOO_HARD)]
+            self._take(line, now_ms, frames)
+            return
         if line or self._event:
             self._event_ms = self._event_ms if self._event else now_ms
             self._event.append(line)
