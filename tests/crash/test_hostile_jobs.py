@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
+import platform
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from test_bombs import KINDS
+from test_bombs import KINDS, PYTHON
 
 from exec_client import run as execute
 from yard import Yard, until
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="users of their own for jobs take root")
+KEY_CALLS = {"x86_64": (248, 250), "aarch64": (217, 219)}  # add_key, keyctl
 FOREVER = "while :; do sleep 1; done"
 
 
@@ -54,3 +56,20 @@ def test_nothing_is_run_as_root_with_what_a_job_put_into_its_environment(yard: Y
     assert uid != "0"
     assert owners == [uid]
     ended(yard, id)
+
+
+@pytest.mark.skipif(platform.machine() not in KEY_CALLS, reason="what these system calls are called on this processor is not known here")
+def test_what_the_kernel_keeps_for_a_user_is_not_there_for_jobs(yard: Yard) -> None:
+    """User ids go from job to job, and the session from whoever started the service to all."""
+    script = """
+import ctypes
+c = ctypes.CDLL(None, use_errno=True)
+for ring in (-3, -4, -5):
+    for number, words in ((ADD, (b"user", b"key", b"secret", ctypes.c_size_t(6), ring)), (KEYCTL, (0, ring, 1))):
+        assert c.syscall(number, *words) == -1 and ctypes.get_errno() == 1, (number, ring)
+print("closed")
+"""
+    add, control = KEY_CALLS[platform.machine()]
+    script = script.replace("ADD", str(add)).replace("KEYCTL", str(control))
+    job = yard.until(yard.submit(yard.definition_of("keys", PYTHON, "-c", script)))
+    assert (job["status"], yard.logs(job)) == ("SUCCEEDED", ["closed"])

@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from batchyard.compute.local import host, orphans, protocol, sweep
+from batchyard.compute.local import host, keyrings, orphans, protocol, sweep
 from batchyard.compute.local.allotments import Allotments
 from batchyard.compute.local.cage import USUAL, Limits
 from batchyard.compute.local.door import Door
@@ -204,6 +204,8 @@ class Node:
         if isolated:
             os.setgroups([])
             host.renounce_privileges()
+            if not keyrings.close():
+                print("jobs that have a user id one after the other share its keyrings", flush=True)  # noqa: T201 - the node's log is its output
         self.sweeper, walker = Sweeper(), Walker()  # before we move into a cgroup of our own, which they would keep from being removed
         limits = Limits(options.pids_limit, options.cpu == "hard", options.log_limit_mib)
         self.tree = host.make_tree(groups, self.name, limits)

@@ -1,4 +1,4 @@
-"""Searches what a job writes for a pattern that a job's owner wrote, and gives up in time: the node's one thread has all jobs to look after.
+"""Searches what a job writes for a pattern of its owner's, and gives up in time: the node's one thread has all jobs to look after.
 
 A search by `re` can take longer than the universe lasts. It looks for signals now and then, so a timer of our own processor time ends it.
 """
