@@ -6,11 +6,13 @@ no asyncio here: the node borrows the identity of jobs for moments (see `spawn`)
 
 from __future__ import annotations
 
+import traceback
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator
 from typing import Any, Generic, TypeVar
 
 from batchyard.compute.local.loop import Loop, boot_s
+from batchyard.compute.local.node_log import say
 
 T = TypeVar("T")
 
@@ -102,6 +104,19 @@ def either(*promises: Promise[Any]) -> Promise[None]:
     for promise in promises:
         promise.then(lambda: first.keep(None))
     return first
+
+
+def aside(steps: Coroutine[Any, Any, None]) -> None:
+    """Have it done, soon, without waiting for it; a mistake of our own in it goes into the node's log."""
+    task = Task(steps)
+
+    def look() -> None:
+        try:
+            task.result()
+        except Exception as error:  # noqa: BLE001 - not swallowed: nobody else waits for it
+            say("".join(traceback.format_exception(error)))
+
+    task.then(look)
 
 
 class Turnstile:

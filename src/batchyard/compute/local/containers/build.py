@@ -15,6 +15,7 @@ from batchyard.compute.local.containers.runner import ContainerRunner
 from batchyard.compute.local.containers.scratch import ContainerScratch
 from batchyard.compute.local.journal import Journal
 from batchyard.compute.local.loop import Loop
+from batchyard.compute.local.node_log import say
 from batchyard.compute.local.process import Place
 from batchyard.compute.local.slots import Gpus
 
@@ -35,7 +36,7 @@ def container_runner(
 ) -> ContainerRunner:
     """The runtime over the daemon behind `socket`. It does not have to answer yet. `cache_gib` bounds the images that it pulls."""
     engine = Engine(loop, socket)
-    cache = ImageCache(engine, cache_gib, place.logs.parent / FILE, _say)
+    cache = ImageCache(engine, cache_gib, place.logs.parent / FILE, say)
     around = Surroundings(
         node=node,
         network=network,
@@ -56,8 +57,3 @@ def _modest_limits() -> tuple[tuple[str, int], ...]:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     files = _MODEST if most == resource.RLIM_INFINITY else min(most, _MODEST)
     return (("nofile", files), ("nproc", _MODEST))
-
-
-def _say(sentence: str) -> None:
-    """Into the node's log."""
-    print(sentence, flush=True)  # noqa: T201 - its log is its output

@@ -5,6 +5,7 @@ from __future__ import annotations
 from batchyard.compute.local.containers.cache import ImageCache
 from batchyard.compute.local.containers.engine import Engine, EngineError, full_name
 from batchyard.compute.local.containers.wire import EngineAway
+from batchyard.compute.local.node_log import say
 from batchyard.compute.local.tasks import Promise, Task
 
 MOST_SEEN = 1000
@@ -108,7 +109,7 @@ class Images:
         try:
             await self._cache.trim(self._awaited())
         except (EngineAway, EngineError) as error:
-            print(f"images cannot be looked through: {error}", flush=True)  # noqa: T201 - the node's log is its output
+            say(f"images cannot be looked through: {error}")
 
 
 def _has_registry(name: str) -> bool:

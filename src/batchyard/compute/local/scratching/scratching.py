@@ -13,6 +13,7 @@ from pathlib import Path
 
 from batchyard.compute.local import host, knobs
 from batchyard.compute.local.loop import Loop, boot_s, wall_ms
+from batchyard.compute.local.node_log import say
 from batchyard.compute.local.scratch_shares import promisable_bytes, usable_bytes
 from batchyard.compute.local.scratching import told
 from batchyard.compute.local.scratching.kinds import DIRECTORY, Wanted, candidates
@@ -97,7 +98,7 @@ class Scratching:
         else:
             return
         if not self._watcher.hear_out(boot_s() + _RETIRE_S) or self._failure:
-            _say(f"the scratch space could not be taken away within {_RETIRE_S:g} s: the next node does it")
+            say(f"the scratch space could not be taken away within {_RETIRE_S:g} s: the next node does it")
             self._watcher.kill()
 
     # --- its watcher ---
@@ -156,7 +157,7 @@ class Scratching:
             return
         self._failures += 1
         if failure:
-            _say(f"scratch space ({self.kind}): {failure}")
+            say(f"scratch space ({self.kind}): {failure}")
             self._is_up = False
             self._why_not = failure
             if len(self._kinds) > 1 and not self.is_mounted:
@@ -167,7 +168,7 @@ class Scratching:
                 return
             self._changed()
         else:
-            _say("the watcher of the scratch space has died, another takes over")
+            say("the watcher of the scratch space has died, another takes over")
         if self.is_mounted:
             self._writers.unwatched()
         pause_s = 0.0 if self._failures == 1 and not failure else min(_AGAIN_LAST_S, _AGAIN_FIRST_S * 2**self._failures)
@@ -243,8 +244,3 @@ class Scratching:
             passed_over=self._passed_over,
             node_pid=os.getpid(),
         )
-
-
-def _say(sentence: str) -> None:
-    """Into the node's log."""
-    print(sentence, flush=True)  # noqa: T201 - its log is its output

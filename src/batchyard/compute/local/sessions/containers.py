@@ -18,7 +18,7 @@ from batchyard.compute.local.sessions.messages import STDOUT, Begin
 from batchyard.compute.local.tasks import Cancelled, Promise, Task, pause
 
 if TYPE_CHECKING:
-    from batchyard.compute.local.containers.runner import ContainerRun
+    from batchyard.compute.local.containers.run import ContainerRun
     from batchyard.compute.local.sessions.listener import Client
 
 _GRACE_S = 5.0

@@ -27,7 +27,7 @@ class Starter:
             process = ProcessSession(begin, client, self._loop)
             process.start(run, self._processes)
             return process
-        from batchyard.compute.local.containers.runner import ContainerRun
+        from batchyard.compute.local.containers.run import ContainerRun
         from batchyard.compute.local.sessions.containers import ContainerSession
 
         assert isinstance(run, ContainerRun) and self._containers is not None

@@ -1,0 +1,93 @@
+"""From a container that runs to what came of it.
+
+What the daemon loses is the loss of a host: a container that is gone, or that ended because its daemon did, has no outcome. Podman's
+containers live on without the service that started them, and so do Docker's with live-restore: those are found again.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from batchyard.compute.local.containers.clearing import PATIENCE_S
+from batchyard.compute.local.containers.engine import Engine, EngineError
+from batchyard.compute.local.containers.run import ContainerRun
+from batchyard.compute.local.containers.wire import EngineAway
+from batchyard.compute.local.loop import Loop, boot_s
+from batchyard.compute.local.node_log import say
+from batchyard.compute.local.runner import Ending
+from batchyard.compute.local.tasks import Promise, Task, either, pause
+
+LOG_S = 5.0  # how long the rest of the log is waited for after the end
+_AGAIN_S = 0.5
+_SOON_S, _SOON_MOST_S = 0.004, 0.25
+_KILLED = 137
+_REMOVED_S = 0.3
+_OVER = ("exited", "stopped")
+_LOST = ("gone", "removing", "dead")  # somebody else removes it
+
+
+class Following:
+    """Follows the containers of one daemon."""
+
+    def __init__(self, engine: Engine, loop: Loop) -> None:
+        self._engine, self._loop = engine, loop
+
+    async def followed(self, run: ContainerRun, log: Task[None]) -> Ending:
+        """Wait for the end, and for the rest of what `log` reads; what came of it."""
+        meter = run.meter
+        soon_s, was_away, seen_s = _SOON_S, False, boot_s()
+        over: Promise[None] | None = None
+        while True:
+            try:
+                found = await self._engine.inspect(run.name)
+                state: dict[str, Any] = found["State"] if found else {"Status": "gone"}
+                if state["Status"] in _LOST:
+                    run.gone = True
+                    return Ending(None, boot_s(), lost=True)
+                if state["Status"] in _OVER:
+                    return await self._outcome(run, log, state, lost=was_away and not self._engine.is_podman)
+                if log.done and was_away:
+                    log = Task(run.output.read(await self._engine.attach(run.name)))
+                was_away, seen_s = False, boot_s()
+                if meter.find(state.get("Pid") or 0, run.id):
+                    over = meter.ended
+                elif over is None or over.done:
+                    over = Task(self._engine.wait(run.name))
+            except EngineError as error:
+                say(f"container {run.name}: {error}")
+                await pause(self._loop, _AGAIN_S)
+                continue
+            except EngineAway:
+                was_away = True
+                over_there = meter.ended.done and not self._engine.is_podman if meter.ended else boot_s() > seen_s + PATIENCE_S
+                if over_there:
+                    return Ending(None, boot_s(), lost=True)
+                await pause(self._loop, _AGAIN_S)
+                continue
+            if over is not None and over.done:  # it has ended, and the daemon has not noticed yet
+                await pause(self._loop, soon_s)
+                soon_s = min(soon_s * 2, _SOON_MOST_S)
+            elif log.done:  # it closed its output, or the daemon is going away
+                await either(over, pause(self._loop, _AGAIN_S)) if over else await pause(self._loop, _AGAIN_S)
+            else:
+                await either(log, over) if over else await either(log)
+
+    async def _outcome(self, run: ContainerRun, log: Task[None], state: dict[str, Any], lost: bool) -> Ending:
+        run.running = False
+        at_s = boot_s()
+        await either(log, pause(self._loop, LOG_S))
+        usage = run.meter.usage()
+        if state.get("OOMKilled") and not usage.oom:  # its cgroup was gone before we looked; so much is certain
+            usage = usage._replace(oom=True, peak_memory_mib=max(usage.peak_memory_mib or 0.0, run.launch.needs.memory_mib))
+        code = int(state["ExitCode"]) & 0xFF
+        if code == _KILLED and not usage.oom and not run.asked:  # by whom? Somebody who removes it does it in two steps
+            await pause(self._loop, _REMOVED_S)
+            lost = lost or await self._is_lost(run)
+        return Ending(None, at_s, lost=True) if lost else Ending(code, at_s, usage)
+
+    async def _is_lost(self, run: ContainerRun) -> bool:
+        try:
+            found = await self._engine.inspect(run.name)
+        except (EngineAway, EngineError):
+            return not self._engine.is_podman
+        return found is None or found["State"]["Status"] in _LOST
