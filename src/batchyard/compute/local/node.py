@@ -17,33 +17,30 @@ from typing import TYPE_CHECKING
 
 from batchyard.compute.local import host, keyrings, orphans, protocol, sweep
 from batchyard.compute.local.allotments import Allotments
-from batchyard.compute.local.cage import USUAL, Limits
+from batchyard.compute.local.cage import Limits
 from batchyard.compute.local.door import Door
 from batchyard.compute.local.doors.doors import Doors
 from batchyard.compute.local.ground import choose
-from batchyard.compute.local.households import ProcessRooms
 from batchyard.compute.local.journal import NAME, Epoch, Journal
 from batchyard.compute.local.loop import Loop, boot_s
+from batchyard.compute.local.node_log import say
+from batchyard.compute.local.node_options import parser
 from batchyard.compute.local.proc import boot_id
-from batchyard.compute.local.process import Place, ProcessRunner
+from batchyard.compute.local.process import Place
 from batchyard.compute.local.protocol import Acknowledge, Announce, Do, Down, ShutDown
-from batchyard.compute.local.runner import Runner
-from batchyard.compute.local.scratching.kinds import DIRECTORY, KINDS, Wanted
+from batchyard.compute.local.runners import Runners
+from batchyard.compute.local.scratching.kinds import DIRECTORY, Wanted
 from batchyard.compute.local.scratching.scratching import Scratching
 from batchyard.compute.local.sessions.listener import Sessions
 from batchyard.compute.local.sessions.starting import Starter
-from batchyard.compute.local.slots import Gpus, Slots
+from batchyard.compute.local.slots import Slots
 from batchyard.compute.local.supervisor import Supervisor
 from batchyard.compute.local.sweep import Sweeper
-from batchyard.compute.local.task import TaskRunner
 from batchyard.compute.local.walker import Walker
-from batchyard.model.messages import Launch
 
 if TYPE_CHECKING:
     from batchyard.compute.local.bubbles import Bubbles
-    from batchyard.compute.local.containers.runner import ContainerRunner
 
-POLICIES = ("missing", "always", "never")  # of pulling images, see `containers/images.py`
 _SIGTERM_GRACE_S = 10.0
 _EXIT_CHECK_S = 0.05
 _UNKILLABLE_S = 10.0  # how long what does not die by SIGKILL keeps us from exiting
@@ -51,84 +48,16 @@ _UNKILLABLE_S = 10.0  # how long what does not die by SIGKILL keeps us from exit
 
 def main(arguments: list[str] | None = None) -> int:
     """The command. Exit code 0, also when another node has DIR already."""
-    options = _parser().parse_args(arguments)
+    options = parser().parse_args(arguments)
     os.closerange(3, 65536)  # whatever our parents left open must not end up in jobs
     directory = Path(options.data).absolute()
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     lock = _locked(directory)
     if lock is None:
-        print(f"there is a node for {directory} already", flush=True)  # noqa: T201 - the node's log is its output
+        say(f"there is a node for {directory} already")
         return 0
     Node(directory, options).run()
     return 0
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="batchyard node", description="Runs the jobs of this machine for the server of DIR.")
-    parser.add_argument("--data", required=True, metavar="DIR", help="the server's data directory")
-    parser.add_argument("--work", metavar="PATH", help="where jobs get their private directories (default: DIR/work)")
-    parser.add_argument("--idle-s", type=float, default=60.0, metavar="S", help="end after so long without server and work (default: 60)")
-    parser.add_argument("--uids", type=_range, default=host.DEFAULT_UIDS, metavar="A-B", help="user ids for jobs, as root")
-    parser.add_argument("--isolation", choices=("auto", "cgroup", "watch"), default="auto", help="watch: never use cgroups")
-    parser.add_argument("--vcpus", type=float, metavar="N", help="what may run at a time (default: the machine's)")
-    parser.add_argument("--scratch", choices=KINDS, default=DIRECTORY, help="what jobs write on (default: a plain directory)")
-    parser.add_argument("--scratch-cap-bytes", type=int, default=0, metavar="N", help="as far as it may grow")
-    parser.add_argument("--scratch-initial-bytes", type=int, default=0, metavar="N", help="how large it is at first")
-    parser.add_argument("--container-scratch", choices=("on", "off"), default="on", help="off: containers have no part in it")
-    parser.add_argument("--gpus", type=int, nargs="*", metavar="N", help="the GPUs that jobs may have, by number (default: all)")
-    parser.add_argument(
-        "--bubblewrap", choices=("auto", "off", "require"), default="off", help="namespaces and a /tmp of their own for jobs (default: off)"
-    )
-    parser.add_argument("--expose", action="append", default=[], metavar="PATH", help="what jobs see although it lies in /tmp or /var/tmp")
-    parser.add_argument("--same-user", action="store_true", help="as root: run jobs as root too (trusted users only)")
-    parser.add_argument("--allow-any-user", action="store_true", help="let jobs ask for any host user, root included")
-    parser.add_argument("--container-socket", metavar="PATH", help="run the images of jobs with the Docker or Podman daemon behind it")
-    parser.add_argument("--pull", choices=POLICIES, default=POLICIES[0], help="when images are pulled (default: missing)")
-    parser.add_argument("--image-cache-gib", type=float, metavar="N", help="how much images that were pulled may take (default: no bound)")
-    parser.add_argument("--container-network", default="host", metavar="NAME", help="the network of containers (default: host)")
-    parser.add_argument(
-        "--cpu", "--container-cpu", choices=("shares", "hard"), default="shares", help="hard: no job gets more than it asks for"
-    )
-    parser.add_argument("--pids-limit", type=int, default=USUAL.pids, metavar="N", help="processes and threads of a job; 0: no limit")
-    parser.add_argument(
-        "--log-limit-mib", type=int, default=USUAL.log_mib, metavar="N", help="what the log of an attempt may take; 0: no limit"
-    )
-    return parser
-
-
-def _containers(
-    options: argparse.Namespace,
-    name: str,
-    place: Place,
-    gpus: Gpus,
-    journal: Journal,
-    loop: Loop,
-    sweeper: Sweeper,
-    allotments: Allotments,
-) -> ContainerRunner | None:
-    """The container runtime, if there is to be one. Imported only then: a node without it starts more quickly."""
-    if not options.container_socket:
-        return None
-    from batchyard.compute.local.containers.build import container_runner
-    from batchyard.compute.local.containers.scratch import ContainerScratch
-
-    return container_runner(
-        options.container_socket,
-        options.pull,
-        options.container_network,
-        options.image_cache_gib,
-        name,
-        place,
-        gpus,
-        journal,
-        loop,
-        ContainerScratch(place.work, allotments, sweeper) if _gives_scratch(options) else None,
-    )
-
-
-def _gives_scratch(options: argparse.Namespace) -> bool:
-    """Whether containers get a part of the scratch space. Without root we could not remove what their users leave there."""
-    return options.container_scratch == "on" and os.geteuid() == 0
 
 
 def _trial(work: Path) -> str:
@@ -148,24 +77,6 @@ def _bubbles(directory: Path, work: Path, exposed: list[str], name: str, kept: b
 
     marker = {orphans.NODE_MARKER: name}
     return bubbles.Bubbles(bubble.program(), str(directory), str(work), tuple(exposed), marker, kept)
-
-
-def _contained_tasks(
-    options: argparse.Namespace, containers: ContainerRunner | None, work: str, sweeper: Sweeper, allotments: Allotments, loop: Loop
-) -> TaskRunner | None:
-    """Tasks of several containers, where they are containers."""
-    if containers is None:
-        return None
-    from batchyard.compute.local.containers.rooms import ContainerRooms
-
-    return TaskRunner(containers, ContainerRooms(work, sweeper, allotments, gives_scratch=_gives_scratch(options)), loop)
-
-
-def _range(text: str) -> range:
-    first, dash, last = text.partition("-")
-    if not (dash and first.isdecimal() and last.isdecimal() and 0 < int(first) <= int(last)):
-        raise argparse.ArgumentTypeError("a range of user ids looks like 60706-61183")
-    return range(int(first), int(last) + 1)
 
 
 def _locked(directory: Path) -> int | None:
@@ -189,7 +100,7 @@ class Node:
         self._exit_at_s: float | None = None  # when it was told to end: the time by which all jobs have to be gone
         self._running = True
         _settle_in()
-        self.loop = Loop(lambda: self.processes.reap())
+        self.loop = Loop(lambda: self.runners.processes.reap())
         self.name = host.node_name(directory)
         self.journal = Journal(directory / NAME, boot_id())
         isolated = os.geteuid() == 0 and not options.same_user
@@ -218,23 +129,21 @@ class Node:
         gpus = host.gpu_devices() if options.gpus is None else options.gpus
         self.allotments = Allotments(self.loop, walker)
         slots = Slots(self.tree, options.uids if isolated else None, str(work), gpus, self.allotments)
-        self.processes = ProcessRunner(place, self.tree, slots, self.journal, self.sweeper, self.loop)
-        self.containers = _containers(options, self.name, place, slots.gpus, self.journal, self.loop, self.sweeper, self.allotments)
-        runners = [self.processes, *([self.containers] if self.containers else ())]
-        left = orphans.end(runners, self.journal, self.loop)
+        self.runners = Runners(options, place, self.tree, slots, self.journal, self.sweeper, self.allotments, self.loop)
+        left = orphans.end(self.runners.direct(), self.journal, self.loop)
         if left:
-            print(f"{left} processes or containers of an earlier node cannot be killed", flush=True)  # noqa: T201 - the node's log is its output
+            say(f"{left} processes or containers of an earlier node cannot be killed")
         self.scratching = self._ground_of(options, directory, work)
         self._vcpus: float = options.vcpus or facts["vcpus"]
         generation = f"local-{os.urandom(8).hex()}"
         self.door = Door(directory, self.loop, self.journal.epoch, facts, generation)
-        self._tasks = TaskRunner(self.processes, ProcessRooms(self.processes, str(work), slots, self.sweeper), self.loop)
-        self._contained_tasks = _contained_tasks(options, self.containers, str(work), self.sweeper, self.allotments, self.loop)
-        self.supervisor = Supervisor(generation, str(work), self._runner_of, self.journal, self.loop, self.door.send, self.allotments)
+        self.supervisor = Supervisor(generation, str(work), self.runners.of, self.journal, self.loop, self.door.send, self.allotments)
         self.supervisor.on_over = self.doors.forget
         self.supervisor.may_start = lambda: self.scratching.is_ready
         self.supervisor.ground_seen = lambda: [self.scratching.seen()]
-        self._sessions = Sessions(directory, self.loop, self.supervisor.run_of, Starter(self.processes, self.containers, self.loop))
+        self._sessions = Sessions(
+            directory, self.loop, self.supervisor.run_of, Starter(self.runners.processes, self.runners.containers, self.loop)
+        )
         self._directory, self._work, self._isolated = directory, work, isolated
         self.scratching.start()
         self.door.on_link = self._linked
@@ -254,14 +163,12 @@ class Node:
         self._sessions.close()
         self.allotments.end()
         self.door.stop_listening()
-        self.processes.let_go()
+        self.runners.processes.let_go()
         self._clear_the_ground()
         self.door.close()  # whoever waits for our end sees it now
         self.doors.close()
         self.journal.close()
-        self.processes.close()
-        if self.containers:
-            self.containers.close()
+        self.runners.close()
 
     def _clear_the_ground(self) -> None:
         """Leave no mount and no volume, and of a place outside of DIR nothing."""
@@ -304,11 +211,6 @@ class Node:
 
     # --- what is asked of it ---
 
-    def _runner_of(self, launch: Launch) -> Runner:
-        if self.containers and self._contained_tasks and launch.runtime == "container":
-            return self._contained_tasks if launch.containers else self.containers
-        return self._tasks if launch.containers else self.processes
-
     def _note_sigterm(self, *_: object) -> None:
         self._told_to_end = True
 
@@ -340,12 +242,12 @@ class Node:
 
     def _look_for_a_reason_to_live(self) -> None:
         if self._exit_at_s is not None:
-            busy = self.supervisor.attempts or (self.containers and self.containers.busy())
+            busy = self.supervisor.attempts or self.runners.busy()
             self._running = bool(busy) and boot_s() < self._exit_at_s + _UNKILLABLE_S
             self.loop.at(boot_s() + _EXIT_CHECK_S, self._look_for_a_reason_to_live)
             return
         now_s = boot_s()
-        if self.door.linked or self.supervisor.attempts or (self.containers and self.containers.busy()):
+        if self.door.linked or self.supervisor.attempts or self.runners.busy():
             self._work_seen_s = now_s
         self._running = now_s < self._work_seen_s + self._idle_s
         self.loop.at(now_s + min(1.0, self._idle_s / 4), self._look_for_a_reason_to_live)
