@@ -126,6 +126,8 @@ def test_a_shell_with_a_terminal(yard: Yard, job: str) -> None:
     try:
         os.write(terminal, b"test -t 0 && echo a ter''minal; stty size; cat marker\n")
         until(b"a terminal")
+        os.write(terminal, b"test -w $(tty) && echo it has a na''me\n")
+        until(b"it has a name")
         until(b"here")
         os.write(terminal, b"sleep 1000\n")
         time.sleep(0.5)

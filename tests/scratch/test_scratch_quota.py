@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import signal
@@ -15,6 +16,8 @@ from typing import Any
 
 import pytest
 
+from batchyard.compute.local.sweep import remove_tree
+from batchyard.scratch import disk_usage
 from batchyard.scratch.disk_usage import bytes_in
 from batchyard.scratch.policy import MIB
 from batchyard.scratch.provision import NoRoom, ScratchError
@@ -34,6 +37,28 @@ def test_it_counts_as_du_does(tmp_path: Path) -> None:
     own = tmp_path.stat().st_blocks * 512
     assert bytes_in(tmp_path) + own == int(du.stdout.split()[0])
     assert bytes_in(tmp_path / "not there") == 0
+
+
+def test_nothing_is_hidden_by_depth_and_no_link_is_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A job may nest folders as deep as it likes, and put something beside each, so that they cannot be closed on the way."""
+    monkeypatch.setattr(disk_usage, "_OPEN_MOST", 20)
+    top, outside = tmp_path / "top", tmp_path / "outside"
+    for place in (top, outside):
+        place.mkdir()
+    (outside / "file").write_bytes(bytes(MIB))
+    here = os.open(top, os.O_RDONLY)
+    for _ in range(60):
+        os.symlink(outside, "link", dir_fd=here)
+        for name in ("beside", "d" * 200):
+            os.mkdir(name, dir_fd=here)
+        with open("file", "wb", opener=functools.partial(os.open, dir_fd=here)) as file:
+            file.write(bytes(4096))
+        below = os.open("d" * 200, os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = below
+    os.close(here)
+    assert 60 * 4096 <= bytes_in(top, inode_bytes=1) < MIB
+    assert not remove_tree(str(top))
 
 
 def test_the_limit_grows_survives_and_is_forgotten(tmp_path: Path) -> None:

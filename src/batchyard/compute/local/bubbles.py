@@ -29,6 +29,7 @@ from batchyard.model.messages import Launch
 _USER, _IPC = 0x10000000, 0x08000000
 _SPACES = {"uts": 0x04000000, "pid": 0x20000000, "mnt": 0x00020000}  # in the order in which they are entered
 _GET_OWNER = 0xB701  # NS_GET_USERNS of ioctl_ns(2)
+_UNLOCK_TERMINAL, _GET_PEER = 0x40045431, 0x5441  # TIOCSPTLCK and TIOCGPTPEER of ioctl_tty(2)
 _CLONE3 = 435  # the same number on every processor that Linux was brought to before 2019
 _CLONE_PARENT = 0x00008000
 _READY_S = 20.0  # far beyond what it takes: only a machine in trouble needs so long
@@ -182,6 +183,18 @@ class Bubble:
         for kind, number in _SPACES.items():
             if kind in self._spaces:
                 _setns(self._spaces[kind], number)
+
+    def terminal(self) -> tuple[int, int] | None:
+        """A terminal that has a name inside, and its other side: as `os.openpty` makes one that has a name outside. None: not to be had."""
+        ours = -1
+        try:
+            ours = os.open(f"/proc/{self.first_pid}/root/dev/pts/ptmx", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+            fcntl.ioctl(ours, _UNLOCK_TERMINAL, struct.pack("i", 0))
+            return ours, fcntl.ioctl(ours, _GET_PEER, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+        except OSError:
+            if ours >= 0:
+                os.close(ours)
+            return None
 
     @property
     def view(self) -> View:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+from itertools import islice
 from pathlib import Path
 
 from batchyard.compute.local.ground import Ground
 
 _SUBVOLUME_INODE = 256
+_AT_ONCE = 10_000  # names that are remembered of one directory: a job may have made any number of files
 LEFT = ".left-"  # what stood in the way of a mount was moved aside under its name and this
 
 
@@ -145,9 +147,15 @@ def _is_gone_as_subvolume(directory: str) -> bool:
 
 def _emptied(place: int, top: int, failed: list[str]) -> list[str]:
     """Unlink the files of a directory and move its subdirectories up: their names in `top`."""
-    with os.scandir(place) as entries:
-        found = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
     below: list[str] = []
+    with os.scandir(place) as entries:
+        while found := [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in islice(entries, _AT_ONCE)]:
+            _take_away(found, place, top, below, failed)
+    return below
+
+
+def _take_away(found: list[tuple[str, bool]], place: int, top: int, below: list[str], failed: list[str]) -> None:
+    """Unlink what is no directory, and move up what is one: its name is added to `below`."""
     for name, is_directory in found:
         try:
             if not is_directory:
@@ -162,7 +170,6 @@ def _emptied(place: int, top: int, failed: list[str]) -> list[str]:
                 below.append(aside)
         except OSError as error:
             failed.append(f"{name}: {error.strerror}")
-    return below
 
 
 def _opened(name: str, within: int | None) -> int:

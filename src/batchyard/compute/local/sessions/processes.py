@@ -73,7 +73,7 @@ class ProcessSession:
         argv = (*_IN_ITS_PLACE, job.environment.get("PWD", "/"), *self._begin.command)
         environment = {**job.environment, "TERM": self._begin.term} if self._begin.has_terminal else job.environment
         if self._begin.has_terminal:
-            ours, theirs = os.openpty()
+            ours, theirs = (bubble and bubble.terminal()) or os.openpty()
             self._terminal = ours
             self.resize(self._begin.rows, self._begin.columns)
             inside = [theirs, theirs, theirs]
