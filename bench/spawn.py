@@ -26,7 +26,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from batchyard.compute.local import cgroup1, cgroup2, host, knobs, spawn
+from batchyard.compute.local import cgroup1, cgroup2, cgroups, knobs, spawn
 from batchyard.compute.local.cage import Cage, Tree
 from batchyard.compute.local.link import LocalProvider
 from batchyard.compute.local.spawn import Identity, Order
@@ -121,7 +121,7 @@ def popen(output: int, user: int | None) -> int:
 def trees() -> Iterator[list[tuple[str, Tree]]]:
     """The cgroup trees that can be made here; version 2 even where it has no controllers, as its way to start needs none."""
     made: list[tuple[str, Tree]] = []
-    groups = host.usable_groups()
+    groups = cgroups.usable_groups()
     if groups.version == 1:
         made.append(("cgroups v1", cgroup1.Tree1(groups.places, f"batchyard-bench-{os.getpid()}")))
     for mount in knobs.mounts():

@@ -17,11 +17,11 @@ from cage_cases import AFTER_THE_NODE, CASES, PYTHON, Case, the_node_is_killed
 from cage_user import USERS_CASES
 from compute_rig import LocalRig, kill_node
 
-from batchyard.compute.local import bubble, host
+from batchyard.compute.local import bubble, cgroups
 
 pytestmark = [
     pytest.mark.system("cgroups"),
-    pytest.mark.skipif(not host.usable_groups().version, reason="no cgroup with a memory controller may be made here"),
+    pytest.mark.skipif(not cgroups.usable_groups().version, reason="no cgroup with a memory controller may be made here"),
 ]
 
 
@@ -85,7 +85,7 @@ def users() -> Iterator[dict[str, Any]]:
 
 
 def test_a_user_has_a_delegated_cgroup(users: dict[str, Any]) -> None:
-    here = f"cgroup v{host.usable_groups().version}"
+    here = f"cgroup v{cgroups.usable_groups().version}"
     assert (users["facts"]["root"], users["facts"]["isolation"], users["facts"]["uid_isolation"]) == (False, here, False)
     assert users["the node is killed"]["said"] == AFTER_THE_NODE
     assert users["left"]["groups"] == []

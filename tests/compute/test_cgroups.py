@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from batchyard.compute.local import cgroup2, host, knobs, proc, spawn
+from batchyard.compute.local import cgroup2, cgroups, knobs, proc, spawn
 from batchyard.compute.local.cage import storage_mib, together
 from batchyard.compute.local.cgroup2 import Tree2
 from batchyard.compute.local.watched import WatchedTree
@@ -44,28 +44,28 @@ def test_version_1_is_used_where_its_memory_controller_is(tmp_path: Path) -> Non
         (tmp_path / "sys/fs/cgroup" / name).mkdir(parents=True)
     place = tmp_path / "sys/fs/cgroup"
     found = {"memory": place / "memory", "cpu": place / "cpu,cpuacct", "cpuacct": place / "cpu,cpuacct", "freezer": place / "freezer"}
-    assert host.usable_groups(system) == host.Groups(1, found)
+    assert cgroups.usable_groups(system) == cgroups.Groups(1, found)
 
 
 def test_version_2_is_used_at_the_top_or_where_it_is_delegated(tmp_path: Path) -> None:
     own = tmp_path / "sys/fs/cgroup/user.slice/mine.scope"
     own.mkdir(parents=True)
     system = machine(tmp_path, mount("/sys/fs/cgroup", "cgroup2"), "0::/user.slice/mine.scope\n")
-    assert host.usable_groups(system).version == 0
+    assert cgroups.usable_groups(system).version == 0
     (own / "cgroup.controllers").write_text("cpu memory pids\n")
-    assert host.usable_groups(system) == host.Groups(2, {"memory": own})
+    assert cgroups.usable_groups(system) == cgroups.Groups(2, {"memory": own})
     (own / "cgroup.events").touch()
     (own / "cgroup.subtree_control").touch()
     (own / "cgroup.procs").write_text(f"{os.getpid()}\n{os.getppid()}\n")
-    assert host.usable_groups(system).version == 2, "only we and our parents live here: we can step aside"
+    assert cgroups.usable_groups(system).version == 2, "only we and our parents live here: we can step aside"
     (own / "cgroup.procs").write_text(f"{os.getpid()}\n999999999\n")
-    refused = host.usable_groups(system)
+    refused = cgroups.usable_groups(system)
     assert refused.version == 0
     assert refused.why_not
     (own / "cgroup.subtree_control").write_text("memory")
-    assert host.usable_groups(system).version == 2, "it is handed down already"
+    assert cgroups.usable_groups(system).version == 2, "it is handed down already"
     (tmp_path / "sys/fs/cgroup/cgroup.controllers").write_text("memory")
-    assert host.usable_groups(system) == host.Groups(2, {"memory": tmp_path / "sys/fs/cgroup"})
+    assert cgroups.usable_groups(system) == cgroups.Groups(2, {"memory": tmp_path / "sys/fs/cgroup"})
 
 
 def delegated(root: Path, own: str) -> Path:
@@ -84,9 +84,9 @@ def test_a_child_of_ours_steps_aside_too(tmp_path: Path) -> None:
     own = delegated(tmp_path, "/user.slice/mine.scope")
     with subprocess.Popen(["sleep", "60"]) as child:
         (own / "cgroup.procs").write_text(f"{os.getpid()}\n{child.pid}\n")
-        found = host.usable_groups(tmp_path)
+        found = cgroups.usable_groups(tmp_path)
         child.kill()
-    assert found == host.Groups(2, {"memory": own})
+    assert found == cgroups.Groups(2, {"memory": own})
 
 
 def test_the_first_process_of_a_container_steps_aside_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,7 +94,7 @@ def test_the_first_process_of_a_container_steps_aside_too(tmp_path: Path, monkey
     (own / "cgroup.procs").write_text(f"1\n{os.getpid()}\n")
     parents = {os.getpid(): 1, 1: 0}
     monkeypatch.setattr(proc, "process", lambda pid: proc.Seen(pid, parents[pid], 0, 0, "S", 0, 0) if pid in parents else None)
-    assert host.usable_groups(tmp_path) == host.Groups(2, {"memory": own})
+    assert cgroups.usable_groups(tmp_path) == cgroups.Groups(2, {"memory": own})
 
 
 def test_who_stepped_aside_before_uses_the_same_group_again(tmp_path: Path) -> None:
@@ -105,7 +105,7 @@ def test_who_stepped_aside_before_uses_the_same_group_again(tmp_path: Path) -> N
     (own / "cgroup.controllers").write_text("cpu memory pids\n")
     (own / "cgroup.events").touch()
     (own / "cgroup.subtree_control").write_text("cpu memory pids")
-    assert host.usable_groups(tmp_path) == host.Groups(2, {"memory": own})
+    assert cgroups.usable_groups(tmp_path) == cgroups.Groups(2, {"memory": own})
 
 
 def test_where_only_a_part_of_the_hierarchy_is_seen() -> None:
@@ -118,9 +118,9 @@ def test_where_only_a_part_of_the_hierarchy_is_seen() -> None:
 
 
 def test_without_any_there_is_watching(tmp_path: Path) -> None:
-    groups = host.usable_groups(machine(tmp_path, "", ""))
+    groups = cgroups.usable_groups(machine(tmp_path, "", ""))
     assert groups.version == 0
-    assert isinstance(host.make_tree(groups, "x"), WatchedTree)
+    assert isinstance(cgroups.make_tree(groups, "x"), WatchedTree)
 
 
 def test_dead_trees_are_removed_and_living_ones_are_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,7 +132,7 @@ def test_dead_trees_are_removed_and_living_ones_are_not(tmp_path: Path, monkeypa
         (groups / name / "home").mkdir(parents=True)
     held = slots.claim("batchyard-00000000000b")
     (groups / "batchyard-00000000000c/home/cgroup.procs").write_text("1\n")
-    host.remove_dead_trees(groups)
+    cgroups.remove_dead_trees(groups)
     assert sorted(place.name for place in groups.iterdir()) == ["batchyard-00000000000b", "batchyard-00000000000c", "batchyard-mine"]
     assert held is not None
     os.close(held)
@@ -150,7 +150,7 @@ def order(*command: str) -> tuple[spawn.Order, int]:
 def unified() -> Iterator[Tree2]:
     """A real tree of version 2, with whatever controllers there are."""
     for mounted in knobs.mounts():
-        if mounted.kind == "cgroup2" and host._can_make(mounted.place):
+        if mounted.kind == "cgroup2" and cgroups.can_make(mounted.place):
             tree = Tree2(mounted.place, f"batchyard-test-{os.getpid()}")
             yield tree
             for _ in range(200):

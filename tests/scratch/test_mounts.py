@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 from ground import Plot, needs, plot
 
-from batchyard.compute.local import host
+from batchyard.compute.local import workplace
 from batchyard.scratch import mounts
 from batchyard.scratch.btrfs import BtrfsLoop
 from batchyard.scratch.policy import MIB
@@ -138,7 +138,7 @@ def test_the_way_is_cleared_on_an_anchor_too(_: str) -> None:
         (place.mount / "notices").mkdir()
         (place.mount / "left").mkdir()
         (place.mount / "left" / "file").write_text("of a job")
-        host.clear_the_way(place.mount)
+        workplace.clear_the_way(place.mount)
         assert list(place.mount.iterdir()) == []
         (aside,) = [entry for entry in place.root.iterdir() if entry.name.startswith("scratch.")]
         assert (aside / "left" / "file").read_text() == "of a job"

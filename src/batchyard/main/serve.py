@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import fcntl
 import functools
 import gc
@@ -12,12 +11,11 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-import msgspec
 import uvicorn
 
 from batchyard import __version__
@@ -32,10 +30,11 @@ from batchyard.engine.launching import Launcher
 from batchyard.engine.reader import EngineReader
 from batchyard.engine.waiters import Waiters
 from batchyard.engine.world import RealWorld
-from batchyard.main import scratch_settings, shipped
+from batchyard.main import chores, scratch_settings, shipped
 from batchyard.main.desk import ServerDesk, ServerSettings
 from batchyard.main.figures import EngineFigures, EventFigures, LogFigures
-from batchyard.main.keys import HeldAttempt, KeyRing
+from batchyard.main.held import held_by
+from batchyard.main.keys import KeyRing
 from batchyard.main.listeners import announcing_of
 from batchyard.main.locating import locator
 from batchyard.main.settings import Identity, Settings, SettingsError, identity_of, keep_identity, write_private
@@ -61,10 +60,8 @@ from batchyard.services import (
     sts,
 )
 from batchyard.services.authorization import Authorizer
-from batchyard.services.cloudformation.running import forgetting as stacks_forgetting
 from batchyard.services.job_secrets import SecretResolver
 from batchyard.services.lambda_functions import events as function_events
-from batchyard.store import json_logs, logs_retention
 from batchyard.store.folders import make_folder
 from batchyard.store.logs_store import LogStore
 from batchyard.store.objects import ObjectStore
@@ -76,7 +73,6 @@ from batchyard.store.sql import Store
 log = logging.getLogger(__name__)
 
 NODE_PATIENCE_S = 30.0
-CHORE_RETRY_S = 60.0
 
 # Under botocore's names; S3 streams and has a door of its own.
 SERVICES: dict[str, ServiceModule] = {
@@ -176,7 +172,7 @@ async def _serve(settings: Settings, identity: Identity, listener: socket.socket
     engine = Engine(store, world, Options(Rules(settings.profile == "open", settings.idle_s), settings.spot_notice_s))
     shelf, sealer, resolve = _shelved(settings, world)
     objects, log_store = ObjectStore(settings.data / "objects", region=identity.region), LogStore(settings.data / "logs")
-    keys = KeyRing(identity, _held_by(engine), shelf, sealer)
+    keys = KeyRing(identity, held_by(engine), shelf, sealer)
     base = {**_user(), **{name: os.environ[name] for name in INHERITED if name in os.environ}}
     provider = LocalProvider(settings.data, node_options=_node_options(settings, choice))
     provider.spawn_ahead()
@@ -235,9 +231,9 @@ async def _beside_the_answers(desk: ServerDesk, kept: retention.Retention, acces
     gc.collect()
     gc.freeze()
     gc.enable()
-    chores = _chores(desk, kept, access_logs)
+    running = chores.begin(desk, kept, access_logs)
     yield
-    await _end(chores)
+    await chores.end(running)
     await desk.close_stacks()
 
 
@@ -355,36 +351,6 @@ def health_of(provider: LocalProvider, read: Reader) -> dict[str, object]:
     return {"ready": not trouble, "version": __version__, **({"trouble": trouble} if trouble else {})}
 
 
-def _held_by(engine: Engine) -> Callable[[str], HeldAttempt | None]:
-    """Looks up what a live attempt belongs to; through the engine, whose yard is another one after it was rebuilt."""
-
-    def held(attempt: str) -> HeldAttempt | None:
-        job_id = engine.yard.attempts.get(attempt)
-        job = engine.yard.jobs.get(job_id) if job_id is not None else None
-        if job is None:
-            return None
-        return HeldAttempt(job.id, _job_role(engine.yard.specifications[job.spec_id].part_of(job).effective))
-
-    return held
-
-
-class _Task(msgspec.Struct, rename="camel"):
-    task_role_arn: str | None = None
-
-
-class _Roles(msgspec.Struct, rename="camel"):
-    """Of a job's effective container or task, the roles alone: decoding the rest would cost each request of a job."""
-
-    job_role_arn: str | None = None
-    task_properties: list[_Task] = []
-
-
-def _job_role(effective: msgspec.Raw) -> str:
-    """The ARN of the role that a job's definition names, "" for none."""
-    roles = msgspec.json.decode(effective, type=_Roles)
-    return roles.job_role_arn or next((task.task_role_arn for task in roles.task_properties if task.task_role_arn), "")
-
-
 def _stop_on_signals(stop: asyncio.Event) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -398,45 +364,3 @@ async def _jobs_ended(driver: Driver, patience_s: float = 40.0) -> None:
             return
         await asyncio.sleep(0.05)
     log.warning("%d attempts have not ended; the node ends them", len(driver.engine.yard.attempts))
-
-
-def _chores(desk: ServerDesk, kept: retention.Retention, access_logs: s3.AccessLogs) -> asyncio.Future[list[None]]:
-    """All that is done again and again beside the answering of requests."""
-    in_threads = (
-        functools.partial(logs_retention.run_once, desk.logs),
-        functools.partial(s3.carry_out_lifecycles, desk.objects, access_logs),
-        access_logs.deliver,
-        functools.partial(_forget_logs, desk, kept),
-    )
-    tasks: list[Callable[[int], Awaitable[float]]] = [functools.partial(asyncio.to_thread, task) for task in in_threads]
-    tasks.append(functools.partial(retention.run_once, desk.driver.ask, kept))
-    tasks.append(functools.partial(function_events.run_once, desk))
-    tasks.append(functools.partial(stacks_forgetting.run_once, desk))
-    return asyncio.gather(*(_chore(task, desk.now_ms) for task in tasks))
-
-
-def _forget_logs(desk: ServerDesk, kept: retention.Retention, now_ms: int) -> float:
-    """Remove the log files of jobs that have been forgotten. Seconds until the next time."""
-    if kept.jobs_s is not None:
-        json_logs.remove_before(
-            desk.json_logs, now_ms - int(kept.jobs_s * 1000), lambda attempt: attempt in desk.driver.engine.yard.attempts
-        )
-    return retention.EVERY_S
-
-
-async def _end(chores: asyncio.Future[list[None]]) -> None:
-    """Cancel them and take in that they were, so that nobody logs it as an error that nobody asked about."""
-    chores.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await chores
-
-
-async def _chore(run_once: Callable[[int], Awaitable[float]], now_ms: Callable[[], int]) -> None:
-    """Run a chore now and whenever it wants to be run again; one that fails (the disk is full) is told of and tried again."""
-    while True:
-        try:
-            pause_s = await run_once(now_ms())
-        except Exception:
-            log.exception("the chore %s failed; it is tried again", run_once)
-            pause_s = CHORE_RETRY_S
-        await asyncio.sleep(pause_s)

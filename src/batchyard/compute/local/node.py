@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from batchyard.compute.local import host, keyrings, orphans, protocol, sweep
+from batchyard.compute.local import cgroups, host, keyrings, orphans, protocol, sweep, workplace
 from batchyard.compute.local.allotments import Allotments
 from batchyard.compute.local.cage import Limits
 from batchyard.compute.local.door import Door
@@ -104,9 +104,9 @@ class Node:
         self.name = host.node_name(directory)
         self.journal = Journal(directory / NAME, boot_id())
         isolated = os.geteuid() == 0 and not options.same_user
-        host.make_logs(directory / "logs")
-        work = host.make_work(directory, Path(options.work) if options.work else None, self.name, isolated)
-        groups = host.usable_groups() if options.isolation != "watch" else host.Groups(0, {}, "the node was told to do without")
+        workplace.make_logs(directory / "logs")
+        work = workplace.make_work(directory, Path(options.work) if options.work else None, self.name, isolated)
+        groups = cgroups.usable_groups() if options.isolation != "watch" else cgroups.Groups(0, {}, "the node was told to do without")
         no_bubbles = None if options.bubblewrap == "off" else _trial(work)
         if no_bubbles and options.bubblewrap == "require":
             raise SystemExit(f"--bubblewrap require: {no_bubbles}")
@@ -119,7 +119,7 @@ class Node:
                 print("jobs that have a user id one after the other share its keyrings", flush=True)  # noqa: T201 - the node's log is its output
         self.sweeper, walker = Sweeper(), Walker()  # before we move into a cgroup of our own, which they would keep from being removed
         limits = Limits(options.pids_limit, options.cpu == "hard", options.log_limit_mib)
-        self.tree = host.make_tree(groups, self.name, limits)
+        self.tree = cgroups.make_tree(groups, self.name, limits)
         self.doors = Doors(
             self.loop, lambda attempt: self.supervisor.attempts.get(attempt), lambda instance: self.supervisor.instances.notice_of(instance)
         )
@@ -173,7 +173,7 @@ class Node:
     def _clear_the_ground(self) -> None:
         """Leave no mount and no volume, and of a place outside of DIR nothing."""
         if self.scratching.kind == DIRECTORY:
-            if host.is_elsewhere(self._work):
+            if workplace.is_elsewhere(self._work):
                 self.sweeper.remove(str(self._work))
             self.sweeper.close()
             self.scratching.retire()
@@ -182,7 +182,7 @@ class Node:
         self.scratching.retire()
         for left in self._work.parent.glob(f"{self._work.name}{sweep.LEFT}*"):
             sweep.remove_tree(str(left))
-        if host.is_elsewhere(self._work):
+        if workplace.is_elsewhere(self._work):
             sweep.remove_tree(str(self._work))
 
     # --- the ground ---
@@ -201,7 +201,7 @@ class Node:
 
     def _mounted(self, kind: str) -> None:
         """The place where jobs write is there: let them in."""
-        host.furnish(self._work, self._isolated)
+        workplace.furnish(self._work, self._isolated)
         self.allotments.stand_on(choose(str(self._work), kind), self.scratching.room_bytes, self._vcpus)
         sweep.clear(self._work, self.sweeper, self.allotments.ground)
         self.supervisor.instances.write_notices()
@@ -216,7 +216,7 @@ class Node:
 
     def _linked(self, epoch: int) -> None:
         if self._isolated:
-            host.close_to_others(self._directory)  # a server has come, with files of its own
+            workplace.close_to_others(self._directory)  # a server has come, with files of its own
         if epoch > self.journal.epoch:
             self.journal.note(Epoch(epoch))
         self.supervisor.resync()

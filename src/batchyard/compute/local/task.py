@@ -12,17 +12,17 @@ of them count. A container that counts and cannot be started fails the whole.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
 
 from msgspec.structs import replace
 
-from batchyard.compute.local.cage import Usage
 from batchyard.compute.local.loop import Loop, Timer, boot_s
 from batchyard.compute.local.runner import Ending, Run, Runner, Watcher
+from batchyard.compute.local.task_members import Member, outcome
 from batchyard.model.capacity import Resources
 from batchyard.model.messages import Launch
-from batchyard.model.task import Condition, ContainerEnd, StartsAfter, TaskContainer
+from batchyard.model.task import Condition, StartsAfter, TaskContainer
 
 _AGAIN_S = 1.0  # until a container that found no room is tried again
 
@@ -49,44 +49,6 @@ class Rooms(Protocol):
         ...
 
 
-class _Member:
-    """One container of a running task."""
-
-    __slots__ = ("asked", "container", "ending", "kill_timer", "over", "run", "started_at_ms", "started_s", "tried_s")
-
-    def __init__(self, container: TaskContainer) -> None:
-        self.container = container
-        self.run: Run | None = None  # its runner has it
-        self.started_at_ms: int | None = None
-        self.started_s = 0.0
-        self.tried_s = 0.0  # when its runner was given it
-        self.asked = False  # to end, by us
-        self.kill_timer: Timer | None = None
-        self.ending: Ending | None = None
-        self.over = False  # it has ended, or never will start
-
-    @property
-    def lives(self) -> bool:
-        return self.run is not None and not self.over
-
-    def end(self) -> ContainerEnd:
-        """What came of it, as the report says it."""
-        ending, usage = self.ending, self.ending.usage if self.ending else None
-        ran = self.started_at_ms is not None and ending is not None
-        return ContainerEnd(
-            name=self.container.name,
-            exit_code=ending.exit_code if ending else None,
-            reason=ending.reason if ending else "",
-            oom=bool(usage and usage.oom),
-            started_at_ms=self.started_at_ms,
-            stopped_at_ms=(self.started_at_ms or 0) + round((ending.at_s - self.started_s) * 1000) if ran and ending else None,
-            peak_memory_mib=round(usage.peak_memory_mib, 2) if usage and usage.peak_memory_mib is not None else None,
-            cpu_s=round(usage.cpu_s, 6) if usage and usage.cpu_s is not None else None,
-            read_mib=round(usage.read_mib, 2) if usage and usage.read_mib is not None else None,
-            written_mib=round(usage.written_mib, 2) if usage and usage.written_mib is not None else None,
-        )
-
-
 class Seen(NamedTuple):
     """One container of a running task, for who wants to show it."""
 
@@ -102,7 +64,7 @@ class TaskRun:
     def __init__(self, launch: Launch, watcher: Watcher, runner: Runner, rooms: Rooms, loop: Loop) -> None:
         self.launch = launch
         self._watcher, self._runner, self._rooms, self._loop = watcher, runner, rooms, loop
-        self._members = {container.name: _Member(container) for container in launch.containers}
+        self._members = {container.name: Member(container) for container in launch.containers}
         self._counting = [m for m in self._members.values() if m.container.essential] or list(self._members.values())
         self._is_pod = not any(container.essential for container in launch.containers)
         self._room: Room | None = None
@@ -182,10 +144,10 @@ class TaskRun:
         self._over(self._member_of(run), ending)
         self._step()
 
-    def _member_of(self, run: Run) -> _Member:
+    def _member_of(self, run: Run) -> Member:
         return next(member for member in self._members.values() if member.run is run)
 
-    def _over(self, member: _Member, ending: Ending) -> None:
+    def _over(self, member: Member, ending: Ending) -> None:
         member.ending, member.over = ending, True
         self._loop.cancel(member.kill_timer)
         if ending.lost:
@@ -242,7 +204,7 @@ class TaskRun:
             return f"container {name} has not reached {after.condition} within its startTimeout of {limit_s} seconds"
         return None
 
-    def _begin(self, member: _Member) -> bool:
+    def _begin(self, member: Member) -> bool:
         """Hand it to its runner; False if that has no room now."""
         assert self._room is not None
         launch = self._rooms.furnish(_launch_of(self.launch, member.container), self._room, member.container.name)
@@ -274,7 +236,7 @@ class TaskRun:
                 return True
         return False
 
-    def _waiting_for(self, member: _Member) -> list[_Member]:
+    def _waiting_for(self, member: Member) -> list[Member]:
         name = member.container.name
         return [other for other in self._members.values() if any(after.container == name for after in other.container.depends_on)]
 
@@ -290,42 +252,12 @@ class TaskRun:
             # An essential container ended before another one had begun.
             first = min(ran, key=lambda member: member.started_s)
             self._watcher.began(self, first.started_at_ms or 0, first.started_s)
-        self._watcher.ended(self, self._outcome())
+        members = list(self._members.values())
+        self._watcher.ended(self, outcome(members, self._counting, self._failure, lost=self._lost))
 
     def _cancel_timers(self) -> None:
         for timer in self._timers:
             self._loop.cancel(timer)
-
-    def _outcome(self) -> Ending:
-        ends = [member.ending for member in self._members.values() if member.ending is not None]
-        at_s = max((end.at_s for end in ends), default=boot_s())
-        containers = tuple(member.end() for member in self._members.values())
-        decider = None if self._failure or self._lost else self._decider()
-        oom = bool(decider and decider.usage and decider.usage.oom)
-        return Ending(
-            decider.exit_code if decider else None,
-            at_s,
-            _together([end.usage for end in ends if end.usage is not None], oom),
-            reason=self._failure,
-            lost=self._lost,
-            containers=containers,
-        )
-
-    def _decider(self) -> Ending | None:
-        """The ending that is the task's: of a container that failed by itself, else of one that ended by itself, else of any."""
-        ran = [member for member in self._counting if member.ending is not None and member.ending.exit_code is not None]
-        ran.sort(key=lambda member: member.ending.at_s if member.ending else 0.0)
-        tests: tuple[Callable[[_Member], object], ...] = (
-            lambda m: not m.asked and m.ending and m.ending.exit_code,
-            lambda m: not m.asked,
-            lambda m: m.ending and m.ending.exit_code,
-            lambda m: True,
-        )
-        for test in tests:
-            for member in ran:
-                if test(member):
-                    return member.ending
-        return None
 
 
 class TaskRunner:
@@ -382,22 +314,3 @@ def _launch_of(launch: Launch, container: TaskContainer) -> Launch:
         containers=(),
         registry_auth=container.registry_auth,
     )
-
-
-def _together(used: list[Usage], oom: bool) -> Usage | None:
-    """What the containers used together. Their peaks need not have come at the same time: the sum is the most that it can have been."""
-    if not used:
-        return None
-    return Usage(
-        _sum(usage.peak_memory_mib for usage in used),
-        _sum(usage.cpu_s for usage in used),
-        oom,
-        _sum(usage.read_mib for usage in used),
-        _sum(usage.written_mib for usage in used),
-    )
-
-
-def _sum(figures: Iterable[float | None]) -> float | None:
-    """Of those that are known; None if none is."""
-    known = [figure for figure in figures if figure is not None]
-    return sum(known) if known else None

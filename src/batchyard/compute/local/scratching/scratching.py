@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from batchyard.compute.local import host, knobs
+from batchyard.compute.local import knobs, workplace
 from batchyard.compute.local.loop import Loop, boot_s, wall_ms
 from batchyard.compute.local.node_log import say
 from batchyard.compute.local.scratch_shares import promisable_bytes, usable_bytes
@@ -106,7 +106,7 @@ class Scratching:
     def _begin(self) -> None:
         """Have what is wanted made ready: at once if it is a directory and nothing of another kind is to be taken away before."""
         if self.kind != DIRECTORY:
-            host.clear_the_way(self._work)
+            workplace.clear_the_way(self._work)
             self._watch(self.kind)
         elif self._is_anything_left():
             self._watch("")
