@@ -71,7 +71,7 @@ for line in sys.stdin:
 """
 _ATTACHED = ["CreateVolume", "{}", "identified", "AttachVolume", "ModifyInstanceAttribute"]
 ENSURE = {
-    BTRFS: ["recorded-first", *_ATTACHED, "formatted-first", "attached-first", "mounted-first", "settled"],
+    BTRFS: ["recorded-first", *_ATTACHED, "formatted-first", "attached-first", "mounted-first", "set-aside-first", "settled"],
     XFS: ["recorded-first", *_ATTACHED, "formatted-first", "attached-first", "mounted-first", "made"],
 }
 GROW = {

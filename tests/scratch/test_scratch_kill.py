@@ -57,7 +57,7 @@ GROW = {
 }
 SHRINK = ["recorded", "removed", "detached", "unlinked", "forgotten"]
 ENSURE = {
-    "btrfs": ["recorded-first", "allocated-first", "formatted-first", "attached-first", "mounted-first", "settled"],
+    "btrfs": ["recorded-first", "allocated-first", "formatted-first", "attached-first", "mounted-first", "set-aside-first", "settled"],
     "xfs": ["recorded-first", "allocated-first", "formatted-first", "attached-first", "mounted-first", "made"],
 }
 

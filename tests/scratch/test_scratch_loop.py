@@ -223,6 +223,30 @@ def watched(kind: str, place: Plot, cap: int, group: Path | None, **limits: floa
     return daemon, ground
 
 
+@pytest.mark.parametrize("kind", [pytest.param("btrfs", marks=BTRFS)])
+def test_files_can_be_made_when_data_has_taken_all_chunks(kind: str) -> None:
+    """Large files that are written back take chunks faster than a disk can come; those that hold nothing any more are no room for names."""
+    with plot() as place:
+        ground = BtrfsLoop(place.store, place.mount, 512 * MIB, patience_s=5)
+        ground.ensure()
+        block, number = os.urandom(8 * MIB), 0
+        with pytest.raises(OSError, match="No space left"):
+            while True:
+                (place.mount / f"fill-{number}").write_bytes(block)
+                number += 1
+        os.sync()
+        assert number > 40
+        for each in range(0, number, 2):
+            (place.mount / f"fill-{each}").unlink()
+        os.sync()
+        for each in range(30):
+            (place.mount / f"large-{each}").write_bytes(block[: 2 * MIB])
+            for name in range(50):
+                (place.mount / f"small-{each}-{name}").touch()
+        assert ground.usage().free_bytes > 64 * MIB
+        ground.close()
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_job_writes_twenty_times_the_initial_size_at_full_speed(kind: str) -> None:
     """The writer is never told to wait by anybody but the disk, and the freezer; it never sees ENOSPC."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from batchyard.scratch import loop, mounts, tools
+from batchyard.scratch import chunks, loop, mounts, tools
 from batchyard.scratch.disks import Disks, opened
 from batchyard.scratch.ledger import MAKING, MEMBER, REMOVING, Book, Ledger, Volume
 from batchyard.scratch.loop import LoopDisks, Step, no_step
@@ -59,6 +59,9 @@ class Btrfs:
             self._bring_up()
         elif not self._is_ours():
             raise ScratchError(f"something else is mounted at {self._mount}")
+        if self._book.volumes[0].state == MAKING:
+            chunks.set_aside_for_metadata(self._mount)
+            self._step("set-aside-first")
         self._settle()
 
     def usage(self) -> Usage:
