@@ -58,8 +58,10 @@ def why_not(kind: str) -> str:
 class Daemon:
     """One daemon. `stop` and `start` again keep its folder; `remove` takes all of it away."""
 
-    def __init__(self, kind: str, *registry_ports: int) -> None:
+    def __init__(self, kind: str, *registry_ports: int, bridge: str = "") -> None:
+        """`bridge`: the address of Docker's own bridge with its network, for a daemon in a network namespace of a test's own."""
         self.kind = kind
+        self._bridge = f"--bip={bridge}" if bridge else "--bridge=none"
         self.root = Path(tempfile.mkdtemp(prefix=f"by-{kind[0]}-", dir="/tmp"))  # short: the address of a unix socket has 107 bytes
         self.socket = str(self.root / "engine.sock")
         self.process: subprocess.Popen[bytes] | None = None
@@ -89,7 +91,7 @@ class Daemon:
         if self.kind == "docker":
             return [
                 *("dockerd", "-H", f"unix://{self.socket}", "--data-root", f"{root}/data", "--exec-root", f"{root}/exec"),
-                *("-p", f"{root}/docker.pid", "--storage-driver", "overlay2", "--bridge=none", "--iptables=false", "--ip6tables=false"),
+                *("-p", f"{root}/docker.pid", "--storage-driver", "overlay2", self._bridge, "--iptables=false", "--ip6tables=false"),
                 *("--exec-opt", "native.cgroupdriver=cgroupfs"),
             ]
         return [

@@ -175,6 +175,7 @@ async def _serve(settings: Settings, identity: Identity, listener: socket.socket
     keys = KeyRing(identity, held_by(engine), shelf, sealer)
     base = {**_user(), **{name: os.environ[name] for name in INHERITED if name in os.environ}}
     provider = LocalProvider(settings.data, node_options=_node_options(settings, choice))
+    _check_link_local(settings, provider)
     provider.spawn_ahead()
     stop = asyncio.Event()
     launcher = Launcher(base, url, keys.mint, runtime, resolve, locator(engine, shelf, catalogue))
@@ -298,7 +299,19 @@ def _node_options(settings: Settings, choice: sockets.Choice) -> list[str]:
     scratch = scratch_settings.node_options(settings)
     limits = ["--cpu", settings.cpu, "--pids-limit", str(settings.pids_limit), "--log-limit-mib", str(settings.log_limit_mib)]
     exposed = (word for path in (str(Path.cwd()), *settings.expose) for word in ("--expose", str(Path(path).absolute())))
-    return [*scratch, *limits, "--bubblewrap", settings.bubblewrap, *exposed, *_of_containers(settings, choice)]
+    seen = ["--bubblewrap", settings.bubblewrap, "--link-local", settings.link_local]
+    return [*scratch, *limits, *seen, *exposed, *_of_containers(settings, choice)]
+
+
+def _check_link_local(settings: Settings, provider: LocalProvider) -> None:
+    """SettingsError if the addresses that programs have built in are wanted and cannot be had."""
+    if settings.link_local == "off" or provider.answers():  # a node that runs already has what it was started with
+        return
+    from batchyard.compute.local.doors import link_local
+
+    why = link_local.why_not()
+    if why and not provider.answers():
+        raise SettingsError(why)
 
 
 def _of_containers(settings: Settings, choice: sockets.Choice) -> list[str]:
@@ -321,6 +334,9 @@ def _of_another_start(provider: LocalProvider, choice: sockets.Choice, settings:
     has = []
     if held != wanted:
         has.append(f"with containers ({held})" if held else "with processes only")
+    link_local = str(provider.facts.get("link_local", "off"))
+    if link_local != settings.link_local:
+        has.append(f"with --link-local {link_local}")
     scratch = str(provider.facts.get("scratch", settings.scratch))
     if scratch != settings.scratch:
         has.append(f"with --scratch {scratch}")

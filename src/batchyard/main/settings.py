@@ -56,6 +56,7 @@ class Settings:
     expose: tuple[str, ...] = ()
     pids_limit: int = 4096
     log_limit_mib: int = 1024
+    link_local: str = "off"
     container_scratch: str = "on"
     scratch: str = "auto"
     scratch_gib: float | None = None  # None: as before in this folder, else most of what its disk has free

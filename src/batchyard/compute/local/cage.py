@@ -78,6 +78,10 @@ class Cage(Protocol):
         """The files that a process writes "0" to, to be held together with the attempt that is inside."""
         ...
 
+    def members(self) -> list[int]:
+        """The processes of the attempt that is inside; [] if the kernel does not keep count of them."""
+        ...
+
     def end_all(self) -> bool:
         """SIGKILL to everybody inside; True when nobody was left any more."""
         ...

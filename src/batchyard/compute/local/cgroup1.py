@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from resource import struct_rusage
 
-from batchyard.compute.local import spawn
+from batchyard.compute.local import knobs, spawn
 from batchyard.compute.local.cage import USUAL, Limits, Usage, counted, storage_mib
 from batchyard.compute.local.knobs import Knob, number_after, write
 from batchyard.compute.local.spawn import Order
@@ -175,6 +175,9 @@ class Cage1:
     def gates(self) -> tuple[str, ...]:
         others = sorted(set(self._tree.places.values()) - {self._tree.places["memory"]})
         return tuple(f"{place}/cgroup.procs" for place in (self._memory_path, *(place / self._name for place in others)))
+
+    def members(self) -> list[int]:
+        return knobs.members(self._members.parent)
 
     def _set_limit(self, limit: bytes) -> None:
         try:

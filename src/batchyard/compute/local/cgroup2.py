@@ -166,6 +166,9 @@ class Cage2:
     def gates(self) -> tuple[str, ...]:
         return (f"{self.group}/cgroup.procs",)
 
+    def members(self) -> list[int]:
+        return knobs.members(self.group) if self.group else []
+
     def end_all(self) -> bool:
         if self.group is None or empty(self.group):
             return True

@@ -59,6 +59,11 @@ def write(path: Path, text: str) -> bool:
     return True
 
 
+def members(group: Path) -> list[int]:
+    """The processes in a cgroup; [] if it is gone."""
+    return [int(pid) for pid in read(group / "cgroup.procs").split()]
+
+
 class Mount(NamedTuple):
     """A mounted cgroup hierarchy: where, which part of it is seen there, and its controllers (none: version 2)."""
 

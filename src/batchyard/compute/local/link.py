@@ -57,7 +57,7 @@ class LocalProvider:
 
     def spawn_ahead(self) -> None:
         """Start the node now if none is there, before `start`: it gets ready while the server does."""
-        if not self._somebody_listens():
+        if not self.answers():
             self._start_node()
 
     async def start(self, deliver: Deliver, epoch: int) -> None:
@@ -97,7 +97,8 @@ class LocalProvider:
     async def shut_down(self, grace_s: float = 10.0) -> None:
         """Have the node end all its jobs and itself, whoever started it, and wait for that; TimeoutError if it does not.
 
-        Nothing happens where there is none, unless one that was killed has left its scratch space: then another one takes that away.
+        Nothing happens where there is none, unless one that was killed has left its scratch space or addresses: then another one takes
+        these away.
         """
         await self.close()
         try:
@@ -182,7 +183,8 @@ class LocalProvider:
 
     # --- the node's process ---
 
-    def _somebody_listens(self) -> bool:
+    def answers(self) -> bool:
+        """Whether a node is there and takes connections."""
         import socket
 
         with socket.socket(socket.AF_UNIX) as probe, _short(self._directory) as place:
@@ -230,8 +232,8 @@ class LocalProvider:
 
 
 def left_behind(directory: Path) -> bool:
-    """Whether a node that was killed has left volumes of scratch space in DIR, with what stands on them."""
-    return (directory / "scratch" / "volumes.json").exists()
+    """Whether a node that was killed has left what only another one takes away: volumes of scratch space, or addresses."""
+    return (directory / "scratch" / "volumes.json").exists() or (directory / protocol.LINK_LOCAL).exists()
 
 
 class _Child:

@@ -19,7 +19,7 @@ from batchyard.compute.local import cgroups, host, keyrings, orphans, protocol, 
 from batchyard.compute.local.allotments import Allotments
 from batchyard.compute.local.cage import Limits
 from batchyard.compute.local.door import Door
-from batchyard.compute.local.doors.doors import Doors
+from batchyard.compute.local.doors.doors import Doors, linked_or_not
 from batchyard.compute.local.ground import choose
 from batchyard.compute.local.journal import NAME, Epoch, Journal
 from batchyard.compute.local.loop import Loop, boot_s
@@ -110,8 +110,9 @@ class Node:
         no_bubbles = None if options.bubblewrap == "off" else _trial(work)
         if no_bubbles and options.bubblewrap == "require":
             raise SystemExit(f"--bubblewrap require: {no_bubbles}")
+        linked = linked_or_not(options.link_local == "on", directory, self.loop, lambda: self.supervisor.attempts.values(), groups.why_not)
         facts = host.facts(directory, groups=groups, same_user=options.same_user, work=work, no_bubbles=no_bubbles)
-        facts |= {"container_socket": options.container_socket or "", "scratch": options.scratch}
+        facts |= {"container_socket": options.container_socket or "", "scratch": options.scratch, "link_local": options.link_local}
         if isolated:
             os.setgroups([])
             host.renounce_privileges()
@@ -121,7 +122,10 @@ class Node:
         limits = Limits(options.pids_limit, options.cpu == "hard", options.log_limit_mib)
         self.tree = cgroups.make_tree(groups, self.name, limits)
         self.doors = Doors(
-            self.loop, lambda attempt: self.supervisor.attempts.get(attempt), lambda instance: self.supervisor.instances.notice_of(instance)
+            self.loop,
+            lambda attempt: self.supervisor.attempts.get(attempt),
+            lambda instance: self.supervisor.instances.notice_of(instance),
+            linked,
         )
         bubbles = _bubbles(directory, work, options.expose, self.name, isolated) if no_bubbles == "" else None
         logs, reserved = directory / "logs", options.uids
@@ -165,8 +169,8 @@ class Node:
         self.door.stop_listening()
         self.runners.processes.let_go()
         self._clear_the_ground()
-        self.door.close()  # whoever waits for our end sees it now
         self.doors.close()
+        self.door.close()  # whoever waits for our end sees it now
         self.journal.close()
         self.runners.close()
 

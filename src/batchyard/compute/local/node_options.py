@@ -32,6 +32,9 @@ def parser() -> argparse.ArgumentParser:
         "--bubblewrap", choices=("auto", "off", "require"), default="off", help="namespaces and a /tmp of their own for jobs (default: off)"
     )
     options.add_argument("--expose", action="append", default=[], metavar="PATH", help="what jobs see although it lies in /tmp or /var/tmp")
+    options.add_argument(
+        "--link-local", choices=("on", "off"), default="off", help="answer jobs at 169.254.170.2 and 169.254.169.254 (default: off)"
+    )
     options.add_argument("--same-user", action="store_true", help="as root: run jobs as root too (trusted users only)")
     options.add_argument("--allow-any-user", action="store_true", help="let jobs ask for any host user, root included")
     options.add_argument("--container-socket", metavar="PATH", help="run the images of jobs with the Docker or Podman daemon behind it")

@@ -72,6 +72,7 @@ class ProcessRun:
         "slot",
         "status",
         "stopped_at_s",
+        "uid",
         "waited",
         "watcher",
     )
@@ -86,6 +87,7 @@ class ProcessRun:
         self.reading = -1
         self.output: Sink | None = None
         self.shared = False  # it runs as a user that may have other processes here
+        self.uid: int | None = None  # that user; None: our own
         self.status = 0
         self.stopped_at_s = 0.0
         self.waited: struct_rusage | None = None
@@ -135,7 +137,7 @@ class ProcessRun:
             if task_uid is not None and who is not None:
                 who = who._replace(shared=True)
             self.slot = slot
-            self.shared = who is not None and who.shared
+            self.shared, self.uid = who is not None and who.shared, who.uid if who else None
             if household:
                 home, temporary = slot.quarters.move_inside(f"{household.directory}/in-{file_name(self.name)}", who)
             else:
@@ -178,6 +180,12 @@ class ProcessRun:
             "BATCHYARD_SPOT_NOTICE_FILE": notice_path(place.work, launch.instance),
             **of_needs(launch),
         }
+
+    def pids(self) -> list[int]:
+        return self.slot.cage.members() if self.pid and self.slot else []
+
+    def addresses(self) -> tuple[str, ...]:
+        return ()
 
     async def about(self) -> About:
         """Nothing that others would not know: it has neither an image nor a daemon."""

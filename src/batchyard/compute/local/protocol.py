@@ -23,6 +23,7 @@ EFFECTS_PER_FRAME = 500
 
 SOCKET = "node.sock"
 LOCK = "node.lock"
+LINK_LOCAL = "link-local"  # there while the addresses that programs have built in are the node's (see `doors/link_local`)
 LOG = "node.log"
 
 _LENGTH = struct.Struct(">I")

@@ -20,7 +20,7 @@ loop turns. It leaves no outcome behind when the node dies: before a new node re
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Collection
 from typing import Any, NamedTuple, Protocol
 
 from batchyard.compute.local.cage import Usage
@@ -69,6 +69,19 @@ class About(NamedTuple):
 
 class Single(Run, Protocol):
     """A run of a single container, as the endpoints inside of it show it."""
+
+    @property
+    def uid(self) -> int | None:
+        """The user that its processes run as; None if that may be any."""
+        ...
+
+    def pids(self) -> Collection[int] | None:
+        """Its processes as the kernel has them now, if they live on the host's network; none where that cannot be told. None: not yet."""
+        ...
+
+    def addresses(self) -> Collection[str] | None:
+        """The addresses of its own under which this machine sees it while it runs, none on the host's network. None: not known yet."""
+        ...
 
     def about(self) -> Awaitable[About]:
         """What is known of it; who runs it may have to be asked first."""

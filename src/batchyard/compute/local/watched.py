@@ -96,6 +96,9 @@ class WatchedCage:
     def gates(self) -> tuple[str, ...]:
         return ()  # whoever has the job's environment is found by its marker
 
+    def members(self) -> list[int]:
+        return []  # by environment and ancestry only, which a job can change
+
     def measure(self, members: list[proc.Seen]) -> None:
         """Compare what the members hold with the limit: resident pages, and where that is too much, only their share of common ones."""
         used = sum(member.rss_kib for member in members) * 1024

@@ -90,6 +90,11 @@ def _pair(option: click.Parameter, text: str) -> tuple[str, str]:
 )
 @click.option("--scratch-gib", type=click.FloatRange(min=0.3), help="As far as it may grow, in GiB. Sticky in the folder.")
 @click.option("--scratch-initial-gib", type=click.FloatRange(min=0.1), help="How large it is at first, in GiB  [a 64th, 1 to 16]")
+@click.option(
+    "--link-local",
+    type=click.Choice(["on", "off"]),
+    help="on: jobs find their endpoints at the addresses that scripts have built in, 169.254.169.254 and 169.254.170.2; needs root  [off]",
+)
 @click.option("--container-scratch", type=click.Choice(["on", "off"]), help="Give containers a part of it as /scratch and /tmp  [on]")
 def serve(**given: Any) -> None:
     """Run the service, until it is stopped.

@@ -41,6 +41,7 @@ class Following:
             try:
                 found = await self._engine.inspect(run.name)
                 state: dict[str, Any] = found["State"] if found else {"Status": "gone"}
+                run.note_addresses(found or {})
                 if state["Status"] in _LOST:
                     run.gone = True
                     return Ending(None, boot_s(), lost=True)

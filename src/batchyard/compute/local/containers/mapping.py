@@ -13,6 +13,7 @@ from batchyard.model.messages import Launch
 
 NODE_LABEL, ATTEMPT_LABEL, JOB_LABEL = "batchyard.node", "batchyard.attempt", "batchyard.job"
 SHARES_PER_VCPU = 1024
+HOST_NETWORK = "host"
 NOTICES = "/run/batchyard/notices"  # where a container finds the notices of Spot instances
 _MIB = 1024 * 1024
 _SHARES_MOST = 262144
@@ -94,7 +95,7 @@ class Surroundings(NamedTuple):
     """What the containers of a node have in common."""
 
     node: str
-    network: str = "host"
+    network: str = HOST_NETWORK
     hard_cpus: bool = False
     pids: int = 0  # processes and threads of a container; 0: no limit of ours
     podman: bool = False
@@ -186,6 +187,13 @@ def _host_config(launch: Launch, gpus: Sequence[int], around: Surroundings) -> d
     }
     config.update({name: value for name, value in optional.items() if value})
     return config
+
+
+def addresses(found: Mapping[str, Any]) -> frozenset[str]:
+    """The addresses that a container has of its own, from what the daemon says of it; none on the host's network."""
+    settings = found.get("NetworkSettings") or {}
+    networks = (settings.get("Networks") or {}).values()
+    return frozenset(place["IPAddress"] for place in (settings, *networks) if place and place.get("IPAddress"))
 
 
 def _memory(memory_mib: int, linux: Mapping[str, Any], around: Surroundings) -> dict[str, int]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 from pathlib import Path
 
@@ -144,6 +145,19 @@ class Meter:
         self._members = None
         self.look()
         ended.keep(None)
+
+    def pids(self) -> list[int]:
+        """The container's processes; [] if it has ended, or was not found (on this machine)."""
+        return knobs.members(self._members.parent) if self._members else []
+
+    @property
+    def lives(self) -> bool:
+        """Whether its first process has not ended; False if it cannot be seen."""
+        if self._descriptor < 0:
+            return False
+        poller = select.poll()
+        poller.register(self._descriptor, select.POLLIN)
+        return not poller.poll(0)
 
     def look(self) -> None:
         """Take a reading; what cannot be read any more stays as it was."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping
 from typing import Any
 
 from batchyard.compute.local.containers import mapping
@@ -23,12 +24,16 @@ _STOP = ""  # the signal by which a container says that it wants to be asked to 
 class ContainerRun:
     """See `runner.Single`. Nothing happens to it by itself: its runner gives it its `life`."""
 
-    def __init__(self, engine: Engine, meter: Meter, output: Output, launch: Launch, watcher: Watcher, name: str) -> None:
+    def __init__(
+        self, engine: Engine, meter: Meter, output: Output, launch: Launch, watcher: Watcher, name: str, has_own_network: bool = False
+    ) -> None:
+        """`has_own_network`: it is not on the host's."""
         self.launch = launch
         self.watcher = watcher
         self.name = mapping.container_name(launch, name)
         self.part = name  # of its task; "" where there is only one
         self.seen = About(name=self.name)
+        self.uid: int | None = None  # its processes may be any user
         self.running = False
         self.id = ""
         self.made = False  # the daemon was asked to make it
@@ -41,6 +46,8 @@ class ContainerRun:
         self.is_furnished = False  # directories of the attempt were made for it
         self.settled = False  # what came of it is known, or it was given up: nothing can be asked of it any more
         self._engine = engine
+        self._has_own_network = has_own_network
+        self._addresses: frozenset[str] | None = None  # of its own; None: the daemon has not said yet
         self._stop_signal = ""  # its image's; the daemon is asked when it is needed
         self._stats: tuple[float, Task[dict[str, Any] | None]] | None = None
 
@@ -73,6 +80,27 @@ class ContainerRun:
                 self.meter.kill()
 
     # --- to tell of itself ---
+
+    def note_addresses(self, found: Mapping[str, Any]) -> None:
+        """Take in from what the daemon says of it which addresses it has. It runs, as far as the daemon knows."""
+        self._addresses = mapping.addresses(found)
+
+    @property
+    def _is_starting(self) -> bool:
+        return self._addresses is None and bool(self.id) and not self.settled
+
+    def pids(self) -> list[int] | None:
+        if self._has_own_network:
+            return []
+        return None if self._is_starting else self.meter.pids()
+
+    def addresses(self) -> frozenset[str] | None:
+        """Only while its first process lives: afterwards another may be given them."""
+        if not self._has_own_network:
+            return frozenset()
+        if self._is_starting:
+            return None
+        return self._addresses if self._addresses and self.meter.lives else frozenset()
 
     async def about(self) -> About:
         """What only the daemon knows of it is asked once; nothing comes of it while the daemon is away."""

@@ -12,7 +12,7 @@ from batchyard.compute.local.containers.clearing import PATIENCE_S, Clearing
 from batchyard.compute.local.containers.engine import Engine, EngineError
 from batchyard.compute.local.containers.following import Following
 from batchyard.compute.local.containers.images import CannotPull, Images
-from batchyard.compute.local.containers.mapping import Surroundings
+from batchyard.compute.local.containers.mapping import HOST_NETWORK, Surroundings
 from batchyard.compute.local.containers.meter import Groups, Meter
 from batchyard.compute.local.containers.output import Output
 from batchyard.compute.local.containers.run import ContainerRun
@@ -52,6 +52,7 @@ class ContainerRunner:
     ) -> None:
         """`scratch`: what gives each attempt of a single container its part; of a task, its room does."""
         self._engine, self._images, self._place, self._scratch = engine, images, place, scratch
+        self._network = around.network
         self._gpus, self._journal, self._loop = gpus, journal, loop
         self._clearing = Clearing(engine, around.node, loop)
         self._starting = Starting(engine, around, place, scratch, self._clearing, loop)
@@ -72,7 +73,8 @@ class ContainerRunner:
 
     def prepare(self, launch: Launch, watcher: Watcher, name: str = "") -> ContainerRun:
         output = Output(launch, name, self._place, self._attention, self._loop)
-        return ContainerRun(self._engine, Meter(self._groups, self._loop), output, launch, watcher, name)
+        meter = Meter(self._groups, self._loop)
+        return ContainerRun(self._engine, meter, output, launch, watcher, name, has_own_network=self._network != HOST_NETWORK)
 
     def begin(self, run: Run) -> bool:
         assert isinstance(run, ContainerRun)

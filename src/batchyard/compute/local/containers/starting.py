@@ -18,7 +18,6 @@ from batchyard.compute.local.spawn import CannotStart
 from batchyard.compute.local.tasks import Task, aside, either, pause
 from batchyard.compute.local.watched import MARKER
 
-HOST_NETWORK = "host"
 _EXPECT_S = 0.003
 _CONFLICT = 409
 
@@ -32,8 +31,8 @@ class Starting:
         """`scratch`: what gives each attempt of a single container its part; of a task, its room does."""
         self._engine, self._around, self._place, self._scratch = engine, around, place, scratch
         self._clearing, self._loop = clearing, loop
-        # From other networks nobody reaches 127.0.0.1: no variable is better than one that leads nowhere.
-        self._doors = place.doors if around.network == HOST_NETWORK else None
+        # No variable is better than one that leads nowhere.
+        self._doors = place.doors if place.doors and place.doors.reach(around.network) else None
 
     async def started(self, run: ContainerRun, image: str) -> Task[None]:
         """Make and start it; the task that reads what it writes. CannotStart with a reason in the words of aws-batch.md 2.3.

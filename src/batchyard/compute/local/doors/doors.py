@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 from batchyard.compute.local.attempt import Attempt
-from batchyard.compute.local.doors.listener import HOST, Answer, Listener, Request
+from batchyard.compute.local.doors.listener import HOST, TASKS, Answer, Listener, Request
 from batchyard.compute.local.loop import Loop
+from batchyard.compute.local.protocol import LINK_LOCAL
 from batchyard.model.messages import Launch
 from batchyard.model.task import TaskFacts
+
+if TYPE_CHECKING:
+    from batchyard.compute.local.doors.callers import Callers
+    from batchyard.compute.local.doors.link_local import LinkLocal
 
 KEY_BYTES = 16
 _FARGATE = "FARGATE"
 _ONLY = "default"  # what ECS calls the container of a job that has one
+
+
+class Linked(NamedTuple):
+    """The addresses that programs have built in, and who finds out which job asks there: their paths alone do not say it."""
+
+    place: LinkLocal
+    callers: Callers
 
 
 class Doors:
@@ -23,17 +37,29 @@ class Doors:
     these: the one socket is the node's.
     """
 
-    def __init__(self, loop: Loop, find: Callable[[str], Attempt | None], notice_of: Callable[[str], str]) -> None:
-        """`find` finds an attempt by its id, `notice_of` says when an instance will be taken away ("" if no notice was given)."""
-        self.find, self.notice_of = find, notice_of
+    def __init__(
+        self, loop: Loop, find: Callable[[str], Attempt | None], notice_of: Callable[[str], str], linked: Linked | None = None
+    ) -> None:
+        """`find` finds an attempt by its id, `notice_of` says when an instance will be taken away ("" if no notice was given).
+
+        `linked`: the addresses that programs have built in, if they are ours; then nothing listens on 127.0.0.1.
+        """
+        self.find, self.notice_of, self.linked = find, notice_of, linked
         self._keys: dict[str, str] = {}
         self._attempts: dict[str, str] = {}
         self._answering: Callable[[Doors, Request], Answer] | None = None
-        self.listener: Listener | None = None
+        self.listeners: list[Listener] = []
+        if linked:
+            self.listeners = [Listener(loop, self._answer, each) for each in linked.place.listening]
+            return
         try:
-            self.listener = Listener(loop, self._answer)
+            self.listeners.append(Listener(loop, self._answer))
         except OSError as error:
             print(f"jobs get no metadata endpoint: cannot listen on {HOST} ({error})", flush=True)  # noqa: T201 - the node's log is its output
+
+    def reach(self, network: str) -> bool:
+        """Whether containers on this network get here."""
+        return network == "host" or (self.linked is not None and network != "none")
 
     def environment_of(self, launch: Launch, name: str = "") -> dict[str, str]:
         """The variables that lead a container to its doors; none where there are no facts to tell. `name`: of a task's container.
@@ -41,15 +67,19 @@ class Doors:
         Variables of the job's own definition are to win over these.
         """
         facts = launch.facts
-        if facts is None or self.listener is None:
+        if facts is None or not self.listeners:
             return {}
         key = self._key_of(launch.attempt)
-        base = f"http://{HOST}:{self.listener.port}"
+        base = f"http://{TASKS}" if self.linked else f"http://{HOST}:{self.listeners[0].port}"
         variables: dict[str, str] = {}
         if facts.task_arn:
             container = f"{key[: 2 * KEY_BYTES]}-{name or _ONLY}"
             variables["ECS_CONTAINER_METADATA_URI"] = f"{base}/v3/{container}"
             variables["ECS_CONTAINER_METADATA_URI_V4"] = f"{base}/v4/{container}"
+        if self.linked:
+            if facts.role is not None:
+                variables["AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"] = f"/v2/credentials/{key[: 2 * KEY_BYTES]}"
+            return variables  # SDKs know the address of the instance's metadata
         if facts.role is not None:
             variables["AWS_CONTAINER_CREDENTIALS_FULL_URI"] = f"{base}/v2/credentials/{key[: 2 * KEY_BYTES]}"
             variables["AWS_CONTAINER_AUTHORIZATION_TOKEN"] = key[2 * KEY_BYTES :]
@@ -62,11 +92,17 @@ class Doors:
         key = self._keys.pop(attempt, None)
         if key is not None:
             del self._attempts[key[: 2 * KEY_BYTES]]
+        if self.linked:
+            self.linked.callers.forget(attempt)
 
     def attempt_of(self, key: str) -> Attempt | None:
         """Whose path this is."""
         attempt = self._attempts.get(key)
         return self.find(attempt) if attempt is not None else None
+
+    def key_of(self, attempt: str) -> str:
+        """The part of its paths that nobody can guess."""
+        return self._key_of(attempt)[: 2 * KEY_BYTES]
 
     def password_of(self, attempt: str) -> str:
         """What the header of a question for credentials has to say."""
@@ -74,8 +110,10 @@ class Doors:
 
     def close(self) -> None:
         """The node ends."""
-        if self.listener is not None:
-            self.listener.close()
+        for listener in self.listeners:
+            listener.close()
+        if self.linked:
+            self.linked.place.give_back()
 
     def _key_of(self, attempt: str) -> str:
         """The attempt's key, and behind it that of its credentials."""
@@ -91,6 +129,29 @@ class Doors:
 
             self._answering = answer
         return self._answering(self, request)
+
+
+def linked_or_not(
+    wanted: bool, directory: Path, loop: Loop, attempts: Callable[[], Iterable[Attempt]], why_no_groups: str
+) -> Linked | None:
+    """The addresses that programs have built in, if they are to be ours; else what an earlier node of `directory` left of them goes.
+
+    `attempts`: all that the node has. `why_no_groups`: why they have no cgroups, "" if they have. SystemExit, with the reason, if the
+    addresses cannot be had.
+    """
+    if not wanted and not (directory / LINK_LOCAL).exists():
+        return None
+    from batchyard.compute.local.doors import callers, link_local
+
+    if not wanted:
+        link_local.clear(directory)
+        return None
+    try:
+        if why_no_groups:
+            raise link_local.CannotTake(link_local.sentence(f"who asks is known by its cgroup, and {why_no_groups}"))
+        return Linked(link_local.take(directory), callers.Callers(loop, attempts))
+    except link_local.CannotTake as why:
+        raise SystemExit(str(why)) from None
 
 
 def facts_of(attempt: Attempt) -> TaskFacts:

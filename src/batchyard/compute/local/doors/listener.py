@@ -10,12 +10,14 @@ from __future__ import annotations
 import socket
 import traceback
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import NamedTuple
 
 from batchyard.compute.local.loop import READ, WRITE, Loop, Timer, boot_s
 from batchyard.compute.local.tasks import Promise
 
 HOST = "127.0.0.1"
+TASKS, INSTANCES = "169.254.170.2", "169.254.169.254"  # what programs have built in: ECS's address and EC2's (see `link_local`)
 HEAD_BYTES_MOST = 8192
 BODY_BYTES_MOST = 4096  # of what nobody reads: the answer would be lost if it were left in the socket
 CONNECTIONS_MOST = 128
@@ -38,11 +40,13 @@ _PHRASES = {
 
 
 class Request(NamedTuple):
-    """A question. Header names are in lower case; `path` has no query."""
+    """A question. Header names are in lower case; `path` has no query. `peer` and `own` are the ends of its connection."""
 
     method: str
     path: str
     headers: Mapping[str, str]
+    peer: tuple[str, int] = ("", 0)
+    own: tuple[str, int] = (HOST, 0)
 
 
 class Response(NamedTuple):
@@ -58,24 +62,22 @@ Answer = Response | Promise[Response]
 
 
 class Listener:
-    """Listens on a free port of 127.0.0.1. OSError if there is none."""
+    """Listens on a free port of 127.0.0.1, or by a socket that listens already. OSError if there is none."""
 
-    def __init__(self, loop: Loop, answer: Callable[[Request], Answer]) -> None:
+    def __init__(self, loop: Loop, answer: Callable[[Request], Answer], listening: socket.socket | None = None) -> None:
         self._loop, self._answer = loop, answer
         self._guests: dict[_Guest, None] = {}  # the one that came first stands first
         self._allowed = float(PER_SECOND)
         self._counted_s = boot_s()
-        self._listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        try:
-            self._listening.bind((HOST, 0))
-            self._listening.listen(CONNECTIONS_MOST)
-        except OSError:
-            self._listening.close()
-            raise
+        self._listening = listening or _listening()
         self._listening.setblocking(False)
-        self.port: int = self._listening.getsockname()[1]
+        self._own: tuple[str, int] = self._listening.getsockname()
         self._resuming: Timer | None = None
         loop.watch(self._listening.fileno(), self._knock)
+
+    @property
+    def port(self) -> int:
+        return self._own[1]
 
     def close(self) -> None:
         self._loop.cancel(self._resuming)
@@ -93,7 +95,7 @@ class Listener:
                 self._pause()
                 return
             try:
-                peer, _address = self._listening.accept()
+                peer, place = self._listening.accept()
             except BlockingIOError:
                 return
             except OSError:  # no descriptors left, say: asking again at once would only burn time
@@ -102,7 +104,10 @@ class Listener:
             self._allowed -= 1.0
             if len(self._guests) >= CONNECTIONS_MOST:
                 next(iter(self._guests)).leave()
-            self._guests[_Guest(peer, self._loop, self._answer, self._left)] = None
+            self._guests[_Guest(peer, self._loop, partial(self._ask, place), self._left)] = None
+
+    def _ask(self, place: tuple[str, int], request: Request) -> Answer:
+        return self._answer(request._replace(peer=place, own=self._own))
 
     def _pause(self) -> None:
         """Let those that knock wait in the kernel for a moment."""
@@ -212,6 +217,17 @@ class _Guest:
         except OSError:
             pass  # it is gone
         self.leave()
+
+
+def _listening() -> socket.socket:
+    made = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        made.bind((HOST, 0))
+        made.listen(CONNECTIONS_MOST)
+    except OSError:
+        made.close()
+        raise
+    return made
 
 
 def _request(head: bytes) -> Request | None:
