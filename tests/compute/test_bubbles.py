@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,8 @@ pytestmark = [
     pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap (bwrap) is not installed"),
     pytest.mark.parametrize("local", [["--bubblewrap", "require"]], indirect=True),
 ]
+
+_ROUNDS = 5  # whatever is mounted or unmounted on this machine meanwhile also ends namespaces that wait for a job
 
 
 async def test_a_job_sees_its_own_processes_only(local: LocalRig) -> None:
@@ -76,16 +79,46 @@ async def test_codes_signals_and_reasons_are_as_ever(local: LocalRig) -> None:
 
 
 async def test_what_one_leaves_in_memory_the_next_does_not_find(local: LocalRig) -> None:
-    """The same slot twice: what is in /dev/shm goes, and System V memory is new."""
-    ended, _ = await local.run("sh", "-c", "echo left > /dev/shm/left; ipcmk -M 4096 >/dev/null 2>&1; true")
-    assert ended.exit_code == 0
-    _, lines = await local.run("sh", "-c", "ls /dev/shm; tail -n +2 /proc/sysvipc/shm; echo nothing")
-    assert lines == ["nothing"]
+    """The same slot each time; what is left keeps its namespaces from being used again."""
+    for leaves in ("echo left > /dev/shm/left", "ipcmk -M 4096", "ipcmk -Q", "ipcmk -S 1", "touch /dev/mqueue/left"):
+        ended, lines = await local.run("sh", "-c", f"{leaves} && echo done")
+        assert ended.exit_code == 0 and lines[-1] == "done", lines
+        _, lines = await local.run("sh", "-c", "ls /dev/shm /dev/mqueue; cat /proc/sysvipc/*; ls /dev/shm /dev/mqueue | wc -l")
+        assert not any("left" in line or line.strip()[:1].isdigit() for line in lines[:-1]), (leaves, lines)
+
+
+async def test_a_few_small_files_are_removed_and_cost_no_new_namespaces(local: LocalRig) -> None:
+    leaves = "readlink /proc/self/ns/mnt; echo x > file; ln -s /etc .link; ln file other; mkfifo pipe; echo y > /tmp/.z; chmod 0 file"
+    for _ in range(_ROUNDS):
+        ended, before = await local.run("sh", "-c", leaves)
+        assert ended.exit_code == 0 and ended.disk_peak_mib
+        _, lines = await local.run("sh", "-c", "find . /tmp -maxdepth 1 ! -type d; readlink /proc/self/ns/mnt; ls -d /etc/passwd")
+        assert lines[-1] == "/etc/passwd" and len(lines) == 2, lines
+        if lines[0] == before[0] or not AS_ROOT:
+            return
+    pytest.fail("each job had namespaces of its own")
+
+
+async def test_what_is_more_than_a_few_small_files_is_gone_too(local: LocalRig) -> None:
+    for leaves in (
+        "mkdir directory",
+        "head -c 3000000 /dev/zero > large",
+        "touch $(seq 100)",
+        "chmod 755 .",
+        "echo x > '\n'; mkdir /tmp/d; echo x > /tmp/d/e",
+    ):
+        ended, _ = await local.run("sh", "-c", leaves)
+        assert ended.exit_code == 0
+        _, lines = await local.run("sh", "-c", "ls -A; stat -c %a .; ls -d /tmp/d; touch a")
+        assert lines[0] == "700" and len(lines) == 2 and "No such file" in lines[1], (leaves, lines)
 
 
 async def test_namespaces_are_used_again_for_a_job_that_leaves_nothing(local: LocalRig) -> None:
-    seen = {(await local.run("readlink", "/proc/self/ns/mnt"))[1][0] for _ in range(3)}
-    assert len(seen) == (1 if AS_ROOT else 3)
+    seen = [(await local.run("readlink", "/proc/self/ns/mnt"))[1][0] for _ in range(_ROUNDS)]
+    if AS_ROOT:
+        assert any(one == other for one, other in pairwise(seen)), "each job had namespaces of its own"
+    else:
+        assert len(set(seen[:3])) == 3
 
 
 async def test_they_end_with_the_node(local: LocalRig) -> None:

@@ -23,6 +23,7 @@ import struct
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -72,7 +73,7 @@ def file_name(name: str) -> str:
 
     Reversible by `plain_name`, unless the result would be longer than 200 bytes: then it is "~", a beginning and a digest.
     """
-    encoded = "".join(_encoded(character) for character in name)
+    encoded = name.translate(_ENCODED) if name.isascii() else "".join(map(_encoded, name))
     if encoded.startswith("."):
         encoded = "%2e" + encoded[1:]
     if len(encoded) <= _NAME_BYTES_MAX and encoded:
@@ -90,6 +91,9 @@ def _encoded(character: str) -> str:
     if "A" <= character <= "Z":
         return "+" + character.lower()
     return "".join(f"%{byte:02x}" for byte in character.encode("utf-8", "surrogatepass"))
+
+
+_ENCODED = {number: _encoded(chr(number)) for number in range(128)}
 
 
 def plain_name(encoded: str) -> str | None:
@@ -112,6 +116,7 @@ def plain_name(encoded: str) -> str | None:
     return found.decode("utf-8", "surrogatepass")
 
 
+@lru_cache(64)
 def group_path(root: Path, account: str, region: str, group: str) -> Path:
     """The directory that holds the segments of a log group."""
     return root / file_name(account) / file_name(region) / file_name(group)
@@ -146,13 +151,14 @@ def open_segment(root: Path, account: str, region: str, group: str, stream: str,
     Parents are made as needed. A segment that was left by a crash is continued, without its torn tail. The descriptor is not
     inherited across exec. BlockingIOError if another writer has the segment open.
     """
-    path = segment_path(root, account, region, group, stream)
-    descriptor = _open_making_group(path, group, created_at_ms)
+    descriptor = _open_making_group(group_path(root, account, region, group), file_name(stream) + SUFFIX, group, created_at_ms)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if os.fstat(descriptor).st_size:
-            os.ftruncate(descriptor, sound_end(descriptor))
-        if not os.fstat(descriptor).st_size:
+        size = os.fstat(descriptor).st_size
+        sound = sound_end(descriptor) if size else 0
+        if sound < size:
+            os.ftruncate(descriptor, sound)
+        if not sound:
             about = {"group": group, "stream": stream, "created_at_ms": created_at_ms}
             line = _MAGIC + json.dumps(about).encode() + b"\n"
             if os.write(descriptor, line) < len(line):  # what is behind half a header nobody can read
@@ -164,14 +170,14 @@ def open_segment(root: Path, account: str, region: str, group: str, stream: str,
     return descriptor
 
 
-def _open_making_group(path: Path, group: str, created_at_ms: int) -> int:
+def _open_making_group(directory: Path, name: str, group: str, created_at_ms: int) -> int:
     flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
     while True:
         try:
-            return os.open(path, flags, 0o640)
+            return os.open(f"{directory}/{name}", flags, 0o640)
         except FileNotFoundError:
             # Again and again, because deleting the log group may take the directory away in between.
-            make_group(path.parent, group, created_at_ms)
+            make_group(directory, group, created_at_ms)
 
 
 def make_group(directory: Path, group: str, created_at_ms: int) -> None:

@@ -2,7 +2,7 @@
 
     as it is     the root file system, with everybody's ordinary permissions; the network; /sys
     its own      /tmp and /var/tmp (both are the attempt's own tmp), /proc with its own processes only, /dev with little more than
-                 null, random, terminals, an empty /dev/shm and the GPUs that it was lent
+                 null, random, terminals, an empty /dev/shm and /dev/mqueue, and the GPUs that it was lent
     not there    the server's folder, and of the jobs' directories all but its own
     still there  where they lie below /tmp or /var/tmp: the directory that the server was started in, what lies beside its folder, what
                  the operator exposes, the job's own host volumes, and our own installation
@@ -16,6 +16,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,7 +25,7 @@ from batchyard.model.messages import Launch
 
 PROGRAM = "bwrap"
 PRIVATE = ("/tmp", "/var/tmp")
-SHM = "/dev/shm"
+SHM, QUEUES = "/dev/shm", "/dev/mqueue"
 READY = b"ready\n"
 _PLACES = ("/usr/local/bin", "/usr/bin", "/bin")
 # Told that all is mounted, and then nothing until its input ends, which it does with the node.
@@ -43,7 +44,7 @@ class View(NamedTuple):
     devices: tuple[str, ...] = ()
     seen: tuple[str, ...] = ()  # what stays although it lies in a directory that is its own
     own_processes: bool = True
-    own_memory: bool = True  # System V memory and queues, and /dev/shm
+    own_memory: bool = True  # System V memory and queues, message queues of POSIX, and /dev/shm
     as_user: bool = False  # made without root: by a user namespace
 
     @property
@@ -61,14 +62,26 @@ def program() -> str:
     return next((place for place in places if os.access(place, os.X_OK)), "")
 
 
+@cache
+def has_queues() -> bool:
+    """Whether this kernel knows message queues of POSIX."""
+    try:
+        return "mqueue" in Path("/proc/filesystems").read_text().split()
+    except OSError:
+        return False
+
+
 def arguments(bwrap: str, view: View) -> tuple[str, ...]:
     """The command that makes the namespaces, says READY in them, and holds them until its input ends."""
     words = [bwrap, "--info-fd", str(INFO), "--unshare-uts", "--bind", "/", "/"]
     words += ["--unshare-user"] if view.as_user else ["--cap-drop", "ALL"]
     if view.own_processes:
         words += ["--unshare-pid", "--proc", "/proc"]
-    shm = ("--perms", "1777", "--tmpfs", SHM) if view.own_memory else ("--dev-bind", SHM, SHM)
-    words += ["--dev", "/dev", *shm]
+    words += ["--dev", "/dev"]
+    if view.own_memory:
+        words += ["--unshare-ipc", "--perms", "1777", "--tmpfs", SHM, *(("--mqueue", QUEUES) if has_queues() else ())]
+    else:
+        words += ["--dev-bind", SHM, SHM]
     for device in view.devices:
         words += ["--dev-bind-try", device, device]
     for private in PRIVATE:

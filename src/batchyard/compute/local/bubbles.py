@@ -2,8 +2,8 @@
 
 bubblewrap takes some milliseconds, and as the parent of a job it would stand between the job and us: its exit code, its signals, the
 reason why it could not be started. So a slot keeps its *bubble*, held by a process that does nothing. To start a job, the node's
-thread steps into the bubble, as it steps into the slot's cgroup, spawns, and steps out: the job is our own child. Its System V memory
-and queues are new each time. A bubble that a job left as it found it is used again, with the slot's directories.
+thread steps into the bubble, as it steps into the slot's cgroup, spawns, and steps out: the job is our own child. A bubble that a job
+left as it found it, in memory and in the slot's directories, is used again.
 
 Without root we could not step out of a user namespace again. There a child steps in, forks the job as a child of ours, and ends.
 """
@@ -17,8 +17,8 @@ import os
 import select
 import signal
 import struct
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 from batchyard.compute.local import bubble, proc, spawn
@@ -26,8 +26,11 @@ from batchyard.compute.local.bubble import View
 from batchyard.compute.local.spawn import CannotStart, Order
 from batchyard.model.messages import Launch
 
-_USER, _IPC = 0x10000000, 0x08000000
-_SPACES = {"uts": 0x04000000, "pid": 0x20000000, "mnt": 0x00020000}  # in the order in which they are entered
+_USER = 0x10000000
+_SPACES = {"ipc": 0x08000000, "uts": 0x04000000, "pid": 0x20000000, "mnt": 0x00020000}  # in the order in which they are entered
+_LEFT_IN_MEMORY = ("shm", "msg", "sem")  # of System V: in /proc/sysvipc, a headline and a line for each
+_SPECIAL = ("volumes", "pidMode", "ipcMode")  # what a job can ask for that may make its view another one
+_TRIES = 5
 _GET_OWNER = 0xB701  # NS_GET_USERNS of ioctl_ns(2)
 _UNLOCK_TERMINAL, _GET_PEER = 0x40045431, 0x5441  # TIOCSPTLCK and TIOCGPTPEER of ioctl_tty(2)
 _CLONE3 = 435  # the same number on every processor that Linux was brought to before 2019
@@ -46,15 +49,13 @@ class Outside:
     """Our own namespaces, to come back to."""
 
     def __init__(self) -> None:
-        kinds = (*reversed(_SPACES.items()), ("ipc", _IPC))
-        self._spaces = [(_opened(f"/proc/self/ns/{kind}"), number) for kind, number in kinds]
+        self._spaces = [(_opened(f"/proc/self/ns/{kind}"), number) for kind, number in reversed(_SPACES.items())]
         self._going: list[int] = []  # first processes that were killed, by pidfd
 
     def come_back(self) -> None:
         """Lost if that fails."""
         try:
-            for descriptor, number in self._spaces:
-                _setns(descriptor, number)
+            _enter(self._spaces)
         except OSError as error:
             raise Lost(f"cannot leave a job's namespaces: {error}") from error
 
@@ -76,25 +77,37 @@ class Outside:
 class Bubble:
     """One set of namespaces, from when it is made until `end`."""
 
-    def __init__(self, bwrap: str, view: View, outside: Outside, marker: dict[str, str]) -> None:
-        """CannotStart, in bubblewrap's words, if it cannot be made. `marker`: the environment by which its processes are known as ours."""
-        self._view, self._outside = view, outside
-        self._name = view.name  # of its directories, as they are called inside
-        self._spaces: dict[str, int] = {}
+    def __init__(self, bwrap: str, view: View, outside: Outside, marker: dict[str, str], is_plain: bool = False, changes: int = 0) -> None:
+        """CannotStart, in bubblewrap's words, if it cannot be made. `marker`: the environment by which its processes are known as ours.
+
+        `is_plain`: it is like those of other jobs; `changes`: how often this machine's mounts had changed before.
+        """
+        self._outside, self.is_plain, self.changes = outside, is_plain, changes
+        self._work, self._own_processes, self._own_memory, self.needs_a_child = view.work, view.own_processes, view.own_memory, view.as_user
+        self._name = self._outer_name = view.name  # of its directories, as they are called inside, and outside
+        self._spaces: list[tuple[int, int]] = []
         self._users: list[int] = []
-        self._first = self._shm = self._life = -1
+        self._memory: list[int] = []  # directories of what is in memory
+        self._memory_counts: list[int] = []
+        self._first = self._life = self._io = -1
         self.first_pid = 0
-        self.changes = 0  # how often this machine's mounts had changed when it was made
-        self._directories = _identity(view.home), _identity(view.temporary)
-        self._inherited = (0, 0)
+        self._inherited = b"", (0, 0)
         try:
-            self.first_pid = self._made(bwrap, view, marker)
+            self.first_pid = self._made_at_last(bwrap, view, marker)
             self._hold()
             self.inherited_bytes()
         except (OSError, ValueError) as error:
             self.end()
             why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
             raise CannotStart(f"CannotStartContainerError: bubblewrap: {why}"[:255]) from error
+
+    def _made_at_last(self, bwrap: str, view: View, marker: dict[str, str]) -> int:
+        """bubblewrap gives up when something is unmounted while it looks at what is mounted: then it has to be run again."""
+        for _ in range(_TRIES - 1):
+            with suppress(ValueError):
+                return self._made(bwrap, view, marker)
+            os.close(self._life)
+        return self._made(bwrap, view, marker)
 
     def _made(self, bwrap: str, view: View, marker: dict[str, str]) -> int:
         """Run bubblewrap until all is mounted: the first process inside."""
@@ -120,21 +133,21 @@ class Bubble:
 
     def _hold(self) -> None:
         self._first = os.pidfd_open(self.first_pid)
-        kinds = [kind for kind in _SPACES if kind != "pid" or self._view.own_processes]
-        for kind in kinds:
-            self._spaces[kind] = _opened(f"/proc/{self.first_pid}/ns/{kind}")
+        own = {"pid": self._own_processes, "ipc": self._own_memory}
+        for kind, number in _SPACES.items():
+            if own.get(kind, True):
+                self._spaces.append((_opened(f"/proc/{self.first_pid}/ns/{kind}"), number))
+        self._io = _opened(f"/proc/{self.first_pid}/io")
         if self.needs_a_child:  # bubblewrap makes two: one that owns the others, and in it one with our user's own id
-            self._users = [fcntl.ioctl(self._spaces["mnt"], _GET_OWNER), _opened(f"/proc/{self.first_pid}/ns/user")]
-        self._shm = _opened(f"/proc/{self.first_pid}/root{bubble.SHM}")
-
-    @property
-    def needs_a_child(self) -> bool:
-        """Whether only a child can step in, by `join`."""
-        return self._view.as_user
-
-    def is_for(self, home: str, temporary: str) -> bool:
-        """Whether it still stands and was made for these directories, whatever they were called then."""
-        return self.stands and (_identity(home), _identity(temporary)) == self._directories
+            self._users = [fcntl.ioctl(self._spaces[-1][0], _GET_OWNER), _opened(f"/proc/{self.first_pid}/ns/user")]
+        elif self.is_plain:
+            places = (bubble.SHM, bubble.QUEUES) if bubble.has_queues() else (bubble.SHM,)
+            self._memory = [_opened(f"/proc/{self.first_pid}/root{place}") for place in places]
+            try:
+                _enter(self._spaces)
+                self._memory_counts = [_opened(f"/proc/sysvipc/{kind}") for kind in _LEFT_IN_MEMORY]
+            finally:
+                self._outside.come_back()
 
     @property
     def stands(self) -> bool:
@@ -143,46 +156,33 @@ class Bubble:
 
     @property
     def is_untouched(self) -> bool:
-        """Whether the last job left nothing in memory here."""
-        return not os.listdir(self._shm)  # noqa: PTH208 - a descriptor, not a path
+        """Whether the last job left nothing in memory here. To be asked of plain ones only."""
+        if any(os.pread(count, 4096, 0).count(b"\n") > 1 for count in self._memory_counts):
+            return False
+        return not any(os.listdir(place) for place in self._memory)  # noqa: PTH208 - descriptors, not paths
 
     def call(self, name: str) -> None:
         """Its directories are WORK/`name` from the next start on, outside they are already."""
-        self._view = self._view._replace(name=name)
+        self._outer_name = name
 
-    @contextmanager
-    def entered(self, beside: int = 0) -> Iterator[None]:
-        """What is spawned now lives inside. OSError if we cannot step in.
+    def enter(self) -> None:
+        """What is spawned from now on lives inside, until we `leave`: that has to follow even if this fails. OSError: we cannot step in."""
+        _enter(self._spaces)
+        if self._name != self._outer_name:
+            os.rename(f"{self._work}/{self._name}", f"{self._work}/{self._outer_name}")  # noqa: PTH104 - at every start
+            self._name = self._outer_name
 
-        `beside` is a process whose System V memory and queues it has too.
-        """
-        try:
-            self._step_in(beside)
-            if self._name != self._view.name:
-                os.rename(f"{self._view.work}/{self._name}", f"{self._view.work}/{self._view.name}")  # noqa: PTH104 - at every start
-                self._name = self._view.name
-            yield
-        finally:
-            self._outside.come_back()
+    def leave(self) -> None:
+        """Step out again. Lost if that fails."""
+        self._outside.come_back()
 
-    def join(self, beside: int = 0) -> int:
+    def join(self) -> int:
         """In a child of ours: step in for good and fork. 0 in the job to be, which is our sibling; its process id in the child."""
         owner, own = self._users
-        _setns(owner, _USER)
-        self._step_in(beside)
+        _enter([(owner, _USER), *self._spaces])
         if not os.path.sameopenfile(owner, own):
-            _setns(own, _USER)
+            _enter([(own, _USER)])
         return _fork_sibling()
-
-    def _step_in(self, beside: int) -> None:
-        if self._view.own_memory and beside:
-            with open(f"/proc/{beside}/ns/ipc") as space:
-                _setns(space.fileno(), _IPC)
-        elif self._view.own_memory:
-            _unshare(_IPC)
-        for kind, number in _SPACES.items():
-            if kind in self._spaces:
-                _setns(self._spaces[kind], number)
 
     def terminal(self) -> tuple[int, int] | None:
         """A terminal that has a name inside, and its other side: as `os.openpty` makes one that has a name outside. None: not to be had."""
@@ -196,17 +196,18 @@ class Bubble:
                 os.close(ours)
             return None
 
-    @property
-    def view(self) -> View:
-        return self._view
-
     def inherited_bytes(self) -> tuple[int, int]:
         """What jobs' orphans had read from storage and written to it who have ended since this was last asked: they end as its child."""
-        before, now = self._inherited, proc.storage_bytes(self.first_pid)
-        if now is None:
+        last, (read, written) = self._inherited
+        try:
+            told = os.pread(self._io, 4096, 0)
+        except OSError:  # it is gone
             return 0, 0
-        self._inherited = now
-        return now[0] - before[0], now[1] - before[1]
+        if told == last:
+            return 0, 0
+        now = proc.storage_counts(told)
+        self._inherited = told, now
+        return now[0] - read, now[1] - written
 
     def kill(self) -> None:
         """Everybody in it dies, if it has processes of its own. Does not wait for it."""
@@ -219,11 +220,12 @@ class Bubble:
         self.kill()
         if self._first >= 0:
             self._outside.note_going(self._first)
-        for descriptor in (*self._spaces.values(), *self._users, self._shm, self._life):
+        held = (*(space for space, _ in self._spaces), *self._users, *self._memory, *self._memory_counts, self._life, self._io)
+        for descriptor in held:
             if descriptor >= 0:
                 os.close(descriptor)
-        self._spaces, self._users = {}, []
-        self._first = self._shm = self._life = -1
+        self._spaces, self._users, self._memory, self._memory_counts = [], [], [], []
+        self._first = self._life = self._io = -1
 
 
 def _says(descriptor: int, within_s: float) -> bool:
@@ -243,11 +245,11 @@ def _identity(directory: str) -> tuple[int, int]:
 
 
 def _until_ready(descriptor: int) -> bytes:
-    """What bubblewrap tells until all is mounted. ValueError with its words if it gives up."""
+    """What bubblewrap tells until all is mounted. ValueError with its words if it gives up, TimeoutError if it never comes to that."""
     told = b""
     while not told.endswith(bubble.READY):
         if not _says(descriptor, _READY_S):
-            raise ValueError(f"nothing was mounted within {_READY_S:g} s")
+            raise TimeoutError(f"nothing was mounted within {_READY_S:g} s")
         read = os.read(descriptor, 4096)
         if not read:
             raise ValueError(_complaint(told))
@@ -266,12 +268,11 @@ def _first_pid(told: bytes) -> int:
     return int(json.loads(about + end)["child-pid"])
 
 
-def _setns(descriptor: int, number: int) -> None:
-    _checked(_libc().setns(descriptor, number))
-
-
-def _unshare(number: int) -> None:
-    _checked(_libc().unshare(number))
+def _enter(spaces: Iterable[tuple[int, int]]) -> None:
+    setns = _libc().setns
+    for descriptor, number in spaces:
+        if setns(descriptor, number) < 0:
+            _checked(-1)
 
 
 def _fork_sibling() -> int:
@@ -318,12 +319,8 @@ class Bubbles:
         self._outside = Outside()
         self.mounts = _opened("/proc/self/mountinfo")  # becomes urgent when they change
         self._changes = 0
-
-    @property
-    def furniture(self) -> frozenset[str]:
-        """What stands in a job's own tmp because something is seen below it."""
         below = [self._plain.hidden, self._plain.work, *self._seen]
-        return frozenset(
+        self.furniture = frozenset(  # what stands in a job's own tmp because something is seen below it
             path.removeprefix(f"{private}/").split("/")[0] for private in bubble.PRIVATE for path in below if path.startswith(f"{private}/")
         )
 
@@ -331,7 +328,7 @@ class Bubbles:
         """What a job sees that asks for nothing special."""
         return self._plain._replace(name=name)
 
-    def view(self, launch: Launch, name: str, gpus: tuple[int, ...], shared: tuple[str, ...]) -> View:
+    def _view(self, launch: Launch, name: str, gpus: tuple[int, ...], shared: tuple[str, ...]) -> View:
         """What the job of a launch sees. `shared`: the directories that it has in common with its task."""
         modes = launch.container.get
         return self._plain._replace(
@@ -343,16 +340,23 @@ class Bubbles:
             own_memory=modes("ipcMode") not in ("host", "task"),
         )
 
-    def fitting(self, held: Bubble | None, view: View) -> Bubble:
-        """The bubble that a slot holds, if it is right for this view too, or else a new one. CannotStart with the reason."""
+    def fitting(self, held: Bubble | None, launch: Launch, name: str, gpus: tuple[int, ...] = (), shared: tuple[str, ...] = ()) -> Bubble:
+        """The bubble that a slot holds, if it is right for this job too, or else a new one. CannotStart with the reason.
+
+        `held` was made for the directories that are called WORK/`name` now. `shared`: the directories that it has in common with its task.
+        """
+        special = self._view(launch, name, gpus, shared) if gpus or shared or any(map(launch.container.get, _SPECIAL)) else None
+        is_plain = special is None or special == self.plain(name)
         if held:
-            if held.changes == self._changes and view == self.plain(view.name) and held.is_for(view.home, view.temporary):
-                held.call(view.name)
+            if is_plain and held.changes == self._changes and held.stands:  # what is held is plain
+                held.call(name)
                 return held
             held.end()
-        made = Bubble(self._bwrap, view, self._outside, self._marker)
-        made.changes = self._changes
-        return made
+        return Bubble(self._bwrap, special or self.plain(name), self._outside, self._marker, is_plain and self._kept, self._changes)
+
+    def trial(self, name: str) -> Bubble:
+        """One for a job that asks for nothing special."""
+        return Bubble(self._bwrap, self.plain(name), self._outside, self._marker, is_plain=True)
 
     def let_go(self, held: Iterable[Bubble]) -> None:
         """End those that are held, and wait until nothing of any is left."""
@@ -362,8 +366,7 @@ class Bubbles:
 
     def can_be_kept(self, bubble: Bubble) -> bool:
         """Whether another job of the same user can have it after one that left its directories untouched."""
-        fits = self._kept and bubble.view == self.plain(bubble.view.name)
-        return fits and bubble.changes == self._changes and bubble.stands and bubble.is_untouched
+        return bubble.is_plain and bubble.changes == self._changes and bubble.is_untouched
 
     def note_change(self) -> None:
         """The mounts of this machine have changed: what was made before is not used again."""
@@ -400,7 +403,7 @@ def _tried(bwrap: str, place: str) -> str:
     root, made = _identity("/"), None
     try:
         bubbles = Bubbles(bwrap, f"{place}/data", work, (), {}, kept=False)
-        made = bubbles.fitting(None, bubbles.plain("trial"))
+        made = bubbles.trial("trial")
         nothing = os.open(os.devnull, os.O_WRONLY)
         pid = spawn.start(Order(("/bin/sh", "-c", "exit 7"), {}, f"{work}/trial/home", nothing, None, made))
         code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])

@@ -162,7 +162,10 @@ class ProcessRun:
         assert place.bubbles is not None
         shared = (f"{household.directory}/home",) if household else ()
         name = home.removeprefix(f"{place.work}/").removesuffix("/home")
-        slot.bubble = place.bubbles.fitting(slot.bubble, place.bubbles.view(self.launch, name, slot.gpus, shared))
+        if slot.bubble and slot.quarters.are_new:
+            slot.bubble.end()
+            slot.bubble = None
+        slot.bubble = place.bubbles.fitting(slot.bubble, self.launch, name, slot.gpus, shared)
         return slot.bubble
 
     def _environment(self, place: Place, home: str, temporary: str) -> dict[str, str]:
@@ -402,11 +405,11 @@ class ProcessRunner:
 
     def _give_back(self, slot: Slot, reusable: bool) -> None:
         bubbles = self._place.bubbles
-        untouched = reusable and slot.quarters.is_untouched(bubbles.furniture if bubbles else frozenset())
-        if slot.bubble and not (bubbles and untouched and bubbles.can_be_kept(slot.bubble)):
+        is_tidy = reusable and slot.quarters.tidy(bubbles.furniture if bubbles else frozenset())
+        if slot.bubble and not (bubbles and is_tidy and bubbles.can_be_kept(slot.bubble)):
             slot.bubble.end()
             slot.bubble = None
-        slot.quarters.move_out(self._sweeper, untouched)
+        slot.quarters.move_out(self._sweeper, is_tidy)
         try:
             slot.cage.release()
         except (OSError, ValueError) as error:

@@ -1,8 +1,9 @@
 """The private directories of an attempt: WORK/<attempt>/home, where it starts, and WORK/<attempt>/tmp.
 
-A slot's directories are used again if the attempt left them as it found them: making and removing them for every attempt slows down
-file systems that avoid the numbers of freshly removed files (ext4 looks past each of them). Since a slot's user id is nobody
-else's, what is used again was never within reach of another job. All else is removed by the sweeper.
+A slot's directories are used again if the attempt left them as it found them, or with no more in them than a few small files, which are
+removed at once: making and removing directories for every attempt slows down file systems that avoid the numbers of freshly removed
+files (ext4 looks past each of them), and with new ones go new namespaces. Since a slot's user id is nobody else's, what is used again
+was never within reach of another job. All else is removed by the sweeper.
 """
 
 from __future__ import annotations
@@ -19,12 +20,13 @@ from batchyard.model.capacity import Resources
 _OURS = 0o711  # the outer directory is ours: jobs pass through it, and cannot change what lies in it
 _THEIRS = 0o700
 _PARTS = ("home", "tmp")
+_FEW, _LITTLE_BLOCKS = 32, 2048  # files, and blocks of 512 bytes, that are removed while others wait for it
 
 
 class Quarters:
     """One slot's directories, or those of one attempt that names a user of its own."""
 
-    __slots__ = ("_allotments", "_has_idle", "_idle", "_inside", "_path", "_work")
+    __slots__ = ("_allotments", "_has_idle", "_idle", "_inside", "_path", "_work", "are_new")
 
     def __init__(self, work: str, number: int, allotments: Allotments) -> None:
         self._work = work
@@ -33,6 +35,7 @@ class Quarters:
         self._has_idle = False  # there is a set of them that nobody lives in
         self._path = ""  # where somebody lives now
         self._inside = ""  # and where it is within a task's directory
+        self.are_new = True  # nobody has lived in them before
 
     def move_in(self, attempt: str, needs: Resources, name: str, who: Identity | None) -> tuple[str, str]:
         """Have them ready as WORK/`name`, owned by `who` (None: by us): the paths of home and tmp. OSError with the path in it.
@@ -42,10 +45,10 @@ class Quarters:
         path = f"{self._work}/{name}"
         if self._has_idle and not (who and who.shared):
             self._allotments.ground.move(self._idle, path)
-            self._path, self._has_idle = path, False
+            self._path, self._has_idle, self.are_new = path, False, False
         else:
             self._allotments.ground.make(path)
-            self._path = path
+            self._path, self.are_new = path, True
             _furnish(path, who)
         self._allotments.open(attempt, needs, path)
         return f"{path}/home", f"{path}/tmp"
@@ -53,18 +56,28 @@ class Quarters:
     def move_inside(self, path: str, who: Identity | None) -> tuple[str, str]:
         """Have them ready within the directory of a task, of whose part they are: `path` lies in it, and goes with it at the latest."""
         os.mkdir(path, _OURS)  # noqa: PTH102 - in the path of every start
-        self._inside = path
+        self._inside, self.are_new = path, True
         _furnish(path, who)
         return f"{path}/home", f"{path}/tmp"
 
-    def is_untouched(self, furniture: frozenset[str] = frozenset()) -> bool:
-        """Whether they are as they were made. `furniture` names what we may have put there ourselves."""
-        if not self._path or not all(_untouched(f"{self._path}/{part}", furniture) for part in _PARTS):
+    def tidy(self, furniture: frozenset[str] = frozenset()) -> bool:
+        """Whether they are as they were made, without the little that was left. `furniture` names what we may have put there ourselves.
+
+        Nobody is left who could still write here.
+        """
+        if not self._path:
             return False
+        left = [_left(f"{self._path}/{part}", furniture) for part in _PARTS]
+        if None in left:
+            return False
+        if any(left):
+            self._allotments.measure(self._path)
+            if not all(_removed(f"{self._path}/{part}", names or []) for part, names in zip(_PARTS, left, strict=True)):
+                return False
         return self._allotments.is_light(self._path)
 
     def move_out(self, sweeper: Sweeper, reusable: bool) -> None:
-        """The attempt is over. If `reusable`, they are untouched, and nobody is left who could still write here."""
+        """The attempt is over. If `reusable`, they are tidy, and nobody is left who could still write here."""
         if self._inside:
             self._allotments.measure(os.path.dirname(self._inside))  # noqa: PTH120 - in the path of every end
             sweeper.remove(self._inside)
@@ -88,24 +101,52 @@ def _furnish(path: str, who: Identity | None) -> None:
             os.chown(f"{path}/{part}", who.uid, who.gid)
 
 
-def _untouched(path: str, furniture: frozenset[str]) -> bool:
-    """Whether a directory is as empty and as closed as when it was made."""
+def _left(path: str, furniture: frozenset[str]) -> list[str] | None:
+    """The few small files that were left in a directory; None if there is more, or it is not as closed as when it was made."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        descriptor = _opened(path)
     except OSError:
-        return False
+        return None
     try:
         closed = os.fstat(descriptor).st_mode & 0o7777 == _THEIRS
         plain = not hasattr(os, "listxattr") or not os.listxattr(descriptor)
-        left = os.listdir(descriptor)  # noqa: PTH208 - a descriptor, not a path
-        return closed and plain and all(name in furniture and _is_ours(name, descriptor) for name in left)
+        if not (closed and plain):
+            return None
+        names = os.listdir(descriptor)  # noqa: PTH208 - a descriptor, not a path
+        left = [name for name in names if name not in furniture or not _is_ours(name, descriptor)] if names else names
+        return left if not left or (len(left) <= _FEW and _are_small(left, descriptor)) else None
     except OSError:
-        return False
+        return None
     finally:
         os.close(descriptor)
+
+
+def _opened(path: str) -> int:
+    return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
 
 
 def _is_ours(name: str, directory: int) -> bool:
     """Whether a directory belongs to us, so that a job can have put nothing into it."""
     found = os.stat(name, dir_fd=directory, follow_symlinks=False)
     return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & 0o022
+
+
+def _are_small(names: list[str], directory: int) -> bool:
+    """Whether none is a directory, and to remove them takes no time."""
+    found = [os.stat(name, dir_fd=directory, follow_symlinks=False) for name in names]
+    return not any(stat.S_ISDIR(each.st_mode) for each in found) and sum(each.st_blocks for each in found) <= _LITTLE_BLOCKS
+
+
+def _removed(path: str, names: list[str]) -> bool:
+    """Remove files of a directory; whether they are gone."""
+    if not names:
+        return True
+    descriptor = _opened(path)
+    try:
+        for name in names:
+            os.unlink(name, dir_fd=descriptor)
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True

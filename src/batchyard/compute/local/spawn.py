@@ -14,8 +14,7 @@ import signal
 import stat
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -50,8 +49,12 @@ class Surroundings(Protocol):
         """Whether only a child can step in, by `join`."""
         ...
 
-    def entered(self) -> AbstractContextManager[None]:
-        """What is spawned in this context is inside. OSError if we cannot step in."""
+    def enter(self) -> None:
+        """What is spawned from now on is inside, until we `leave`, which has to follow even if this fails. OSError: we cannot step in."""
+        ...
+
+    def leave(self) -> None:
+        """Be where we were."""
         ...
 
     def join(self) -> int:
@@ -89,78 +92,67 @@ def can_borrow(order: Order) -> bool:
 
 def borrowing(order: Order) -> int:
     """Start by posix_spawn, with our own thread in the job's place for that moment."""
+    inside, identity = order.inside, order.identity
+    usual = resource.getrlimit(resource.RLIMIT_NPROC) if order.processes else None
     try:
-        with order.inside.entered() if order.inside else nullcontext(), _limited(order), _in_place(order):
-            program = found(order.argv[0], order.environment.get("PATH", DEFAULT_PATH))
-            return os.posix_spawn(
-                program,
-                order.argv,
-                order.environment,
-                file_actions=[
-                    (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-                    (os.POSIX_SPAWN_DUP2, order.output, 1),
-                    (os.POSIX_SPAWN_DUP2, order.output, 2),
-                ],
-                setsid=True,
-                setsigmask=(),
-                setsigdef=_DEFAULTED,
-            )
+        try:
+            if inside:
+                inside.enter()
+            if usual:  # only the limit that the job could raise itself: we could not take back the other one
+                resource.setrlimit(resource.RLIMIT_NPROC, (_lower(order.processes, usual[1]), usual[1]))
+            os.chdir(order.directory)
+            if identity:  # the saved ids stay ours, and exec drops them for the job
+                os.setresgid(identity.gid, identity.gid, 0)
+                os.setresuid(identity.uid, identity.uid, 0)
+            return _spawned(order)
+        finally:
+            if identity:
+                os.setresuid(0, 0, 0)
+                os.setresgid(0, 0, 0)
+            os.chdir("/")
+            if usual:
+                resource.setrlimit(resource.RLIMIT_NPROC, usual)
+            if inside:
+                inside.leave()
     except (OSError, ValueError) as error:
         raise CannotStart(sentence(order.argv, error)) from error
 
 
-@contextmanager
-def _limited(order: Order) -> Iterator[None]:
-    """What is spawned may have few processes. Only the limit that it could raise itself: we could not take back the other one."""
-    if not order.processes:
-        yield
-        return
-    usual = resource.getrlimit(resource.RLIMIT_NPROC)
-    resource.setrlimit(resource.RLIMIT_NPROC, (_lower(order.processes, usual[1]), usual[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_NPROC, usual)
+def _spawned(order: Order) -> int:
+    """The program, as who and where we are now."""
+    return os.posix_spawn(
+        found(order.argv[0], order.environment.get("PATH", DEFAULT_PATH)),
+        order.argv,
+        order.environment,
+        file_actions=[
+            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_DUP2, order.output, 1),
+            (os.POSIX_SPAWN_DUP2, order.output, 2),
+        ],
+        setsid=True,
+        setsigmask=(),
+        setsigdef=_DEFAULTED,
+    )
 
 
 def _lower(wanted: int, most: int) -> int:
     return wanted if most == resource.RLIM_INFINITY else min(wanted, most)
 
 
-@contextmanager
-def _in_place(order: Order) -> Iterator[None]:
-    """Be in the job's directory, as the job's user."""
-    try:
-        os.chdir(order.directory)
-        with _worn(order.identity):
-            yield
-    finally:
-        os.chdir("/")
-
-
-@contextmanager
-def _worn(identity: Identity | None) -> Iterator[None]:
-    """Be the job's user; the saved ids stay ours, and exec drops them for the job."""
-    if identity is None:
-        yield
-        return
-    os.setresgid(identity.gid, identity.gid, 0)
-    os.setresuid(identity.uid, identity.uid, 0)
-    try:
-        yield
-    finally:
-        os.setresuid(0, 0, 0)
-        os.setresgid(0, 0, 0)
-
-
 def forking(order: Order, fork: Callable[[], int] = os.fork, enter: Callable[[], object] | None = None) -> int:
     """Start by a real fork; `fork` may be another way to get a child, and `enter` what the child does first (see `cgroup2`)."""
     reading, writing = os.pipe()
+    inside = None if order.inside is None or order.inside.needs_a_child else order.inside
     try:
-        with order.inside.entered() if order.inside and not order.inside.needs_a_child else nullcontext():
+        try:
+            if inside:
+                inside.enter()
             pid = fork()
             if pid == 0:
                 _become(order, writing, enter)
+        finally:
+            if inside:
+                inside.leave()
     except (OSError, NotImplementedError) as error:
         os.close(reading)
         os.close(writing)

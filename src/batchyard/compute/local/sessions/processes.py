@@ -190,13 +190,18 @@ def _job(pid: int) -> Job:
 
 def _started(spawn: _Spawn) -> int:
     """Fork and execute: the process id. CannotStart with the reason."""
-    bubble = spawn.bubble
+    bubble = None if spawn.bubble is None or spawn.bubble.needs_a_child else spawn.bubble
     reading, writing = os.pipe()
     try:
-        with bubble.entered(spawn.job.pid) if bubble and not bubble.needs_a_child else contextlib.nullcontext():
+        try:
+            if bubble:
+                bubble.enter()
             pid = os.fork()
             if pid == 0:
                 _become(spawn, writing)
+        finally:
+            if bubble:
+                bubble.leave()
     except OSError as error:
         os.close(reading)
         raise CannotStart(f"the job's namespaces cannot be entered: {error.strerror}") from error
@@ -213,7 +218,7 @@ def _become(spawn: _Spawn, failure: int) -> None:
             if not knobs.write(Path(gate), "0"):
                 raise OSError(0, f"the job's cgroup cannot be entered ({gate})")
         if bubble and bubble.needs_a_child:
-            leave_to_sibling(bubble.join(job.pid), failure)
+            leave_to_sibling(bubble.join(), failure)
         os.setsid()
         if spawn.has_terminal:
             fcntl.ioctl(inside[0], termios.TIOCSCTTY, 0)
