@@ -59,6 +59,7 @@ class Promises(RuleBasedStateMachine):
         self.allotments = Allotments()
         self.allotments.stand_on(self.ground, self.room, vcpus)
         self.needs: dict[str, Resources] = {}
+        self.layers: dict[str, int] = {}
         self.count = 0
 
     @rule(vcpus=st.sampled_from([0.25, 1, 2]), part=st.sampled_from([0, 0, 0.1, 0.5]))
@@ -80,6 +81,16 @@ class Promises(RuleBasedStateMachine):
             path = data.draw(st.sampled_from(sorted(self.needs)))
             self.ground.held[path] = int(self.ground.limits[path] * part)  # never beyond its limit, which the ground keeps
 
+    @rule(data=st.data(), part=st.floats(0, 1))
+    def write_to_a_layer(self, data: st.DataObject, part: float) -> None:
+        if self.needs:
+            path = data.draw(st.sampled_from(sorted(self.needs)))
+            left = self.ground.limits[path] - self.ground.held.get(path, 0)  # beyond that it would be ended
+            self.layers[path] = self.layers.get(path, 0) + int(left * part)
+            self.allotments.layers.add(path, "main")
+            self.allotments.layers.tell(path, "main", self.layers[path])
+            self.allotments.look()
+
     @rule(data=st.data())
     def go(self, data: st.DataObject) -> None:
         if self.needs:
@@ -93,15 +104,19 @@ class Promises(RuleBasedStateMachine):
             self.allotments.give_up(path, NOBODY)
             outcome = self.allotments.outcome(path)
             assert outcome is not None
-            assert outcome.peak_bytes >= held
+            assert outcome.peak_bytes >= held + self.layers.pop(path, 0)
+            self.allotments.layers.remove(path, "main")
             del self.needs[path], self.ground.limits[path], self.ground.held[path]
             self.allotments.look()
             for other, limit in before.items():
-                assert self.ground.limits[other] >= min(limit, self.due(other)), "nobody has less for what another one left"
+                assert self.ground.limits[other] >= min(limit, self.due(other) - self.layers.get(other, 0) - MIB), (
+                    "nobody has less for what another one left"
+                )
 
     def due(self, path: str) -> int:
         """What a limit is when nothing is being cleared away."""
-        tenants = {name: Tenant(needs.vcpus, needs.scratch_mib * MIB, self.ground.held.get(name, 0)) for name, needs in self.needs.items()}
+        held = {name: self.ground.held.get(name, 0) + self.layers.get(name, 0) for name in self.needs}
+        tenants = {name: Tenant(needs.vcpus, needs.scratch_mib * MIB, held[name]) for name, needs in self.needs.items()}
         return limits(self.room, self.vcpus, tenants)[path]
 
     @rule()
@@ -121,7 +136,8 @@ class Promises(RuleBasedStateMachine):
     def promises_are_kept_and_nobody_is_cut_short(self) -> None:
         for path, needs in self.needs.items() if hasattr(self, "ground") else ():
             if needs.scratch_mib:
-                assert self.ground.limits[path] == needs.scratch_mib * MIB
+                left = needs.scratch_mib * MIB - self.layers.get(path, 0)
+                assert left - MIB <= self.ground.limits[path] <= max(left, self.ground.held.get(path, 0)) + MIB
             else:
                 assert self.ground.limits[path] >= self.ground.held.get(path, 0)
 

@@ -2,7 +2,8 @@
 
 An attempt has one directory, however many containers: `open` when it is there, `close` before it is used for something else or given up.
 What each holds is looked at four times a second while it runs, and at its end. Where the ground keeps limits itself (subvolumes), a writer
-meets its own; elsewhere the directories are walked aside, and whoever holds more than its limit is ended.
+meets its own; elsewhere the directories are walked aside, and whoever holds more than its limit is ended. What containers hold in layers
+of their own (`layers`) counts with what is in the directory, against the same limit, and is always watched.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from batchyard.compute.local.ground import Ground, Plain
+from batchyard.compute.local.layers import Layers
 from batchyard.compute.local.loop import Loop, boot_s
-from batchyard.compute.local.scratch_shares import LEAST_VCPUS, Tenant, beside, share_bytes
+from batchyard.compute.local.scratch_shares import GRAIN_BYTES, LEAST_VCPUS, Tenant, beside, share_bytes
 from batchyard.compute.local.sweep import Sweeper
 from batchyard.compute.local.walker import Walker, bytes_at_once
 from batchyard.model.capacity import Resources
@@ -35,6 +37,7 @@ class Outcome(NamedTuple):
     is_promised: bool = False
     met_limit: bool = False  # it was at its limit when it ended, or just before
     was_ended: bool = False  # by us, since it held more than its limit
+    layer_bytes: int = 0  # of the peak, what was in layers of its containers
 
     @property
     def peak_mib(self) -> float:
@@ -48,8 +51,10 @@ class Outcome(NamedTuple):
         more = f"raise its tag {SCRATCH.name}" if self.is_promised else f"tag the job definition with {SCRATCH.name}"
         limit = amount(self.limit_bytes)
         if self.was_ended:
-            held = amount(self.peak_bytes)
-            return f"OutOfScratchError: the job held {held} of scratch space, and its limit is {limit}; {more} to ask for more"
+            held = f"{amount(self.peak_bytes)} of scratch space"
+            if self.layer_bytes >= _MIB:
+                held += f", {amount(self.layer_bytes)} of that in containers' own layers"
+            return f"OutOfScratchError: the job held {held}, and its limit is {limit}; {more} to ask for more"
         return f"OutOfScratchError: the job had reached its limit of scratch space, {limit}, when it ended; {more} to ask for more"
 
 
@@ -58,12 +63,14 @@ class _Part:
 
     __slots__ = (
         "attempt",
-        "held_bytes",
+        "here_bytes",
         "is_kept",
+        "layer_bytes",
         "limit_bytes",
         "met_at_s",
         "path",
         "peak_bytes",
+        "peak_layer_bytes",
         "promise_bytes",
         "vcpus",
         "was_ended",
@@ -73,29 +80,48 @@ class _Part:
     def __init__(self, attempt: str, needs: Resources, path: str) -> None:
         self.attempt, self.path = attempt, path
         self.vcpus, self.promise_bytes = max(needs.vcpus, LEAST_VCPUS), needs.scratch_mib * _MIB
-        self.held_bytes = self.peak_bytes = 0
+        self.here_bytes = self.layer_bytes = 0  # held in its directory, and by its containers in layers of their own
+        self.peak_bytes = self.peak_layer_bytes = 0
         self.limit_bytes: int | None = None
-        self.is_kept = True  # the ground sees to its limit
+        self.is_kept = True  # the ground sees to its limit, as far as its directory goes
         self.was_lowered = False  # and it has not been walked since: it may have held more already
         self.met_at_s = float("-inf")
         self.was_ended = False
 
     @property
+    def held_bytes(self) -> int:
+        return self.here_bytes + self.layer_bytes
+
+    @property
     def kept_bytes(self) -> int:
         """What cannot be taken from it: what it holds, unless that is more than it ever might."""
-        if self.is_kept or self.was_lowered or self.limit_bytes is None:
+        if self.was_lowered or self.limit_bytes is None:
             return self.held_bytes
-        return min(self.held_bytes, self.limit_bytes)
+        return max(min(self.held_bytes, self.limit_bytes), self.here_bytes if self.is_kept else 0)
 
-    def measured(self, held_bytes: int) -> None:
-        self.held_bytes = held_bytes
-        self.peak_bytes = max(self.peak_bytes, held_bytes)
-        if self.limit_bytes is not None and held_bytes >= self.limit_bytes * _AT_LIMIT:
+    @property
+    def is_beyond(self) -> bool:
+        """It holds more than its limit, and nothing below us will keep it from that. What the ground keeps it leaves to the ground."""
+        is_watched = not self.is_kept or self.layer_bytes >= _MIB
+        return is_watched and self.limit_bytes is not None and self.held_bytes > self.limit_bytes
+
+    def ground_limit_bytes(self, limit_bytes: int) -> int:
+        """What its directory may hold of that: what its layers leave over, and never less than is there."""
+        if self.layer_bytes < _MIB:
+            return limit_bytes
+        left = (limit_bytes - self.layer_bytes) // GRAIN_BYTES * GRAIN_BYTES
+        return min(limit_bytes, max(left, self.here_bytes))
+
+    def measured(self, here_bytes: int, layer_bytes: int) -> None:
+        self.here_bytes, self.layer_bytes = here_bytes, layer_bytes
+        if self.held_bytes > self.peak_bytes:
+            self.peak_bytes, self.peak_layer_bytes = self.held_bytes, layer_bytes
+        if self.limit_bytes is not None and self.held_bytes >= self.limit_bytes * _AT_LIMIT:
             self.met_at_s = boot_s()
 
     def outcome(self) -> Outcome:
         met = boot_s() - self.met_at_s <= _LATELY_S
-        return Outcome(self.peak_bytes, self.limit_bytes, bool(self.promise_bytes), met, self.was_ended)
+        return Outcome(self.peak_bytes, self.limit_bytes, bool(self.promise_bytes), met, self.was_ended, self.peak_layer_bytes)
 
 
 class Allotments:
@@ -107,6 +133,8 @@ class Allotments:
         self.on_excess: Callable[[str], None] = lambda attempt: None  # told of an attempt that is to be ended
         self._loop = loop
         self._walker = walker
+        self.layers = Layers(walker)
+        self.layers.on_end = self._layer_ended
         self._room_bytes = 0
         self._vcpus = 0.0
         self._parts: dict[str, _Part] = {}  # by path
@@ -158,7 +186,7 @@ class Allotments:
         part = self._parts.get(path)
         if part is not None:
             held = self.ground.used_bytes(path)
-            part.measured(bytes_at_once(path) if held is None else held)
+            part.measured(bytes_at_once(path) if held is None else held, self.layers.held_bytes(part.attempt))
 
     def is_light(self, path: str) -> bool:
         """Whether a directory that is empty also counts as such: what was removed may count until the file system has committed that."""
@@ -173,13 +201,13 @@ class Allotments:
         if held is None:
             seen = self._walker.forget(path) if self._walker else None
             held = 0 if is_empty else max(bytes_at_once(path), seen or 0)
-        part.measured(held)
+        part.measured(held, self.layers.held_bytes(part.attempt))
         if held >= _MIB:
             self._left[path] = held
         self._outcomes[part.attempt] = part.outcome()
         if part.limit_bytes is not None:
             self._given_bytes -= part.limit_bytes
-            self._stale = self._stale or bool(part.promise_bytes) or held > self._share(part.vcpus)
+            self._stale = self._stale or bool(part.promise_bytes) or part.held_bytes > self._share(part.vcpus)
             if not part.promise_bytes:
                 self._sharing_vcpus -= part.vcpus
 
@@ -205,8 +233,8 @@ class Allotments:
 
     @property
     def promised_held_bytes(self) -> int:
-        """What those hold that were promised something."""
-        return sum(part.held_bytes for part in self._parts.values() if part.promise_bytes)
+        """What those hold on the scratch space that were promised something."""
+        return sum(part.here_bytes for part in self._parts.values() if part.promise_bytes)
 
     # --- limits ---
 
@@ -248,7 +276,7 @@ class Allotments:
     def _set(self, part: _Part, limit_bytes: int) -> None:
         part.was_lowered = part.limit_bytes is not None and limit_bytes < part.limit_bytes
         part.limit_bytes = limit_bytes
-        part.is_kept = self.ground.limit(part.path, limit_bytes)
+        part.is_kept = self.ground.limit(part.path, part.ground_limit_bytes(limit_bytes))
 
     # --- looking ---
 
@@ -264,7 +292,7 @@ class Allotments:
             self._walker.take_in()
         for part in list(self._parts.values()):
             self._measure(part)
-            if not part.is_kept and part.limit_bytes is not None and part.held_bytes > part.limit_bytes:
+            if part.is_beyond:
                 if part.was_lowered:
                     self._stale = True  # once, it keeps what it held before
                 else:
@@ -282,8 +310,18 @@ class Allotments:
         held = self.ground.used_bytes(part.path)
         if held is None and self._walker:
             held = self._walker.look(part.path)
-        if held is not None:
-            part.measured(held)
+        layer_bytes = self.layers.held_bytes(part.attempt)
+        is_new = layer_bytes != part.layer_bytes
+        if held is not None or is_new:
+            part.measured(part.here_bytes if held is None else held, layer_bytes)
+        if is_new and part.is_kept and part.limit_bytes is not None:
+            self.ground.limit(part.path, part.ground_limit_bytes(part.limit_bytes))
+
+    def _layer_ended(self, attempt: str) -> None:
+        """It is about to be removed, perhaps before the next look."""
+        for part in self._parts.values():
+            if part.attempt == attempt:
+                self._measure(part)
 
     def _leaving_bytes(self) -> int:
         return self.ground.leaving_bytes() + sum(self._left.values())

@@ -201,6 +201,7 @@ class Node:
             on_mounted=self._mounted,
             on_change=self._ground_changed,
             promised_bytes=lambda: self.allotments.promised_held_bytes,
+            beside=self.runners.trouble,
         )
 
     def _mounted(self, kind: str) -> None:

@@ -58,7 +58,7 @@ class Runners:
                 slots.gpus,
                 journal,
                 loop,
-                ContainerScratch(place.work, allotments, sweeper) if gives_scratch else None,
+                ContainerScratch(place.work, allotments, sweeper, is_given=gives_scratch),
             )
             rooms = ContainerRooms(place.work, sweeper, allotments, gives_scratch=gives_scratch)
             self._contained_tasks = TaskRunner(self.containers, rooms, loop)
@@ -72,6 +72,10 @@ class Runners:
     def direct(self) -> list[Runner]:
         """Those that run containers themselves, rather than having others run them."""
         return [self.processes, *([self.containers] if self.containers else ())]
+
+    def trouble(self) -> str:
+        """Why nothing should be started now; "" if nothing speaks against it."""
+        return self.containers.layers.disk.trouble() if self.containers else ""
 
     def busy(self) -> bool:
         """Whether something is still being cleared away that the node should not leave behind."""

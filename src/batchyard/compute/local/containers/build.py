@@ -9,6 +9,7 @@ from batchyard.compute.local import proc
 from batchyard.compute.local.containers.cache import FILE, ImageCache
 from batchyard.compute.local.containers.engine import Engine
 from batchyard.compute.local.containers.images import Images
+from batchyard.compute.local.containers.layers import ContainerLayers
 from batchyard.compute.local.containers.mapping import Surroundings
 from batchyard.compute.local.containers.meter import Groups
 from batchyard.compute.local.containers.runner import ContainerRunner
@@ -32,7 +33,7 @@ def container_runner(
     gpus: Gpus,
     journal: Journal,
     loop: Loop,
-    scratch: ContainerScratch | None = None,
+    scratch: ContainerScratch,
 ) -> ContainerRunner:
     """The runtime over the daemon behind `socket`. It does not have to answer yet. `cache_gib` bounds the images that it pulls."""
     engine = Engine(loop, socket)
@@ -47,7 +48,8 @@ def container_runner(
         notices=f"{place.work}/notices" if Path(f"{place.work}/notices").is_dir() else "",
         work=place.work,
     )
-    return ContainerRunner(engine, Images(engine, pull, cache), around, place, gpus, journal, loop, scratch)
+    layers = ContainerLayers(engine, scratch.layers, loop)
+    return ContainerRunner(engine, Images(engine, pull, cache), around, place, gpus, journal, loop, scratch, layers)
 
 
 def _modest_limits() -> tuple[tuple[str, int], ...]:

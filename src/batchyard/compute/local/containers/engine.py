@@ -107,6 +107,16 @@ class Engine:
         answer = await self._ask("GET", f"/containers/{name}/json", refused=(404,))
         return answer.content if answer.status == 200 else None
 
+    async def layer_bytes(self, name: str) -> int | None:
+        """What a container has written to its own layer, which the daemon finds out by walking; None if it cannot tell."""
+        answer = await self._ask("GET", f"/containers/{name}/json?size=1", refused=(404,))
+        size = answer.content.get("SizeRw") if answer.status == 200 else None
+        return int(size) if size is not None else None
+
+    async def root(self) -> str:
+        """The directory below which it keeps images and containers, on its own machine; "" if it does not say."""
+        return str((await self._ask("GET", "/info")).content.get("DockerRootDir") or "")
+
     async def kill(self, name: str, signal: str) -> None:
         """Send a signal to its first process; nothing happens to what is not running."""
         await self._ask("POST", f"/containers/{name}/kill?signal={quote(signal)}", refused=(404, 409, 500))

@@ -10,6 +10,7 @@ from typing import Any
 
 from batchyard.compute.local.containers.clearing import PATIENCE_S
 from batchyard.compute.local.containers.engine import Engine, EngineError
+from batchyard.compute.local.containers.layers import ContainerLayers
 from batchyard.compute.local.containers.run import ContainerRun
 from batchyard.compute.local.containers.wire import EngineAway
 from batchyard.compute.local.loop import Loop, boot_s
@@ -29,8 +30,8 @@ _LOST = ("gone", "removing", "dead")  # somebody else removes it
 class Following:
     """Follows the containers of one daemon."""
 
-    def __init__(self, engine: Engine, loop: Loop) -> None:
-        self._engine, self._loop = engine, loop
+    def __init__(self, engine: Engine, layers: ContainerLayers, loop: Loop) -> None:
+        self._engine, self._layers, self._loop = engine, layers, loop
 
     async def followed(self, run: ContainerRun, log: Task[None]) -> Ending:
         """Wait for the end, and for the rest of what `log` reads; what came of it."""
@@ -45,6 +46,7 @@ class Following:
                 if state["Status"] in _LOST:
                     run.gone = True
                     return Ending(None, boot_s(), lost=True)
+                await self._layers.see(run.launch.attempt, run.name, found or {})
                 if state["Status"] in _OVER:
                     return await self._outcome(run, log, state, lost=was_away and not self._engine.is_podman)
                 if log.done and was_away:

@@ -12,6 +12,7 @@ from batchyard.compute.local.containers.clearing import PATIENCE_S, Clearing
 from batchyard.compute.local.containers.engine import Engine, EngineError
 from batchyard.compute.local.containers.following import Following
 from batchyard.compute.local.containers.images import CannotPull, Images
+from batchyard.compute.local.containers.layers import ContainerLayers
 from batchyard.compute.local.containers.mapping import HOST_NETWORK, Surroundings
 from batchyard.compute.local.containers.meter import Groups, Meter
 from batchyard.compute.local.containers.output import Output
@@ -48,15 +49,17 @@ class ContainerRunner:
         gpus: Gpus,
         journal: Journal,
         loop: Loop,
-        scratch: ContainerScratch | None = None,
+        scratch: ContainerScratch,
+        layers: ContainerLayers,
     ) -> None:
         """`scratch`: what gives each attempt of a single container its part; of a task, its room does."""
         self._engine, self._images, self._place, self._scratch = engine, images, place, scratch
         self._network = around.network
+        self.layers = layers
         self._gpus, self._journal, self._loop = gpus, journal, loop
         self._clearing = Clearing(engine, around.node, loop)
         self._starting = Starting(engine, around, place, scratch, self._clearing, loop)
-        self._following = Following(engine, loop)
+        self._following = Following(engine, layers, loop)
         self._groups = Groups()
         self._attention = Attention()
         self._entrance = Turnstile(STARTS_AT_A_TIME)
@@ -126,12 +129,13 @@ class ContainerRunner:
             await self._clearing.clear(run)
         run.output.finish(ending.reason)
         self._gpus.give_back(run.gpus)
-        if run.is_furnished and self._scratch:
+        if run.is_furnished:
             self._scratch.close(run.launch)
         run.watcher.ended(run, ending)
         if over:
             await self._clearing.clear(run)
-        if run.is_furnished and self._scratch:
+        self.layers.remove(run.launch.attempt, run.name)
+        if run.is_furnished:
             self._scratch.give_up(run.launch)
         self._leaving -= 1
 

@@ -19,6 +19,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from batchyard.compute.local.allotments import Allotments
+from batchyard.compute.local.layers import Layers
 from batchyard.compute.local.sweep import Sweeper
 from batchyard.compute.local.volumes import host_path
 from batchyard.model.messages import Launch
@@ -31,8 +32,14 @@ CLOSED, _STICKY, _OPEN = 0o700, 0o1777, 0o777
 class ContainerScratch:
     """Makes the directories of attempts that run in containers, and has them removed."""
 
-    def __init__(self, work: str, allotments: Allotments, sweeper: Sweeper) -> None:
-        self._work, self._allotments, self._sweeper = work, allotments, sweeper
+    def __init__(self, work: str, allotments: Allotments, sweeper: Sweeper, *, is_given: bool) -> None:
+        """`is_given`: whether containers get directories of it without asking; else what its attempt writes elsewhere only counts."""
+        self._work, self._allotments, self._sweeper, self._is_given = work, allotments, sweeper, is_given
+
+    @property
+    def layers(self) -> Layers:
+        """Where what attempts hold in layers of their containers is counted."""
+        return self._allotments.layers
 
     def place(self, launch: Launch) -> str:
         """The attempt's directory."""
@@ -44,7 +51,7 @@ class ContainerScratch:
         self._allotments.ground.make(place)
         self._allotments.open(launch.attempt, launch.needs, place)
         os.chmod(place, CLOSED)  # noqa: PTH101 - a string all the way
-        return furnished(launch, place)
+        return furnished(launch, place) if self._is_given else launch
 
     def close(self, launch: Launch) -> None:
         """Nobody writes there any more."""

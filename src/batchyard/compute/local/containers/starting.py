@@ -26,7 +26,7 @@ class Starting:
     """Makes and starts containers with one daemon."""
 
     def __init__(
-        self, engine: Engine, around: Surroundings, place: Place, scratch: ContainerScratch | None, clearing: Clearing, loop: Loop
+        self, engine: Engine, around: Surroundings, place: Place, scratch: ContainerScratch, clearing: Clearing, loop: Loop
     ) -> None:
         """`scratch`: what gives each attempt of a single container its part; of a task, its room does."""
         self._engine, self._around, self._place, self._scratch = engine, around, place, scratch
@@ -63,7 +63,7 @@ class Starting:
 
     async def _made(self, run: ContainerRun, image: str) -> str:
         """Make it, unless it is there already: its id."""
-        if self._scratch and not run.part and not run.is_furnished:
+        if not run.part and not run.is_furnished:
             run.is_furnished = True
             try:
                 run.launch = self._scratch.open(run.launch)

@@ -42,11 +42,13 @@ class Scratching:
         on_mounted: Callable[[str], None],
         on_change: Callable[[], None],
         promised_bytes: Callable[[], int] = lambda: 0,
+        beside: Callable[[], str] = lambda: "",
     ) -> None:
         """`jobs`: the cgroup below which jobs have theirs, "" if they cannot be held. `on_mounted` is told the kind, once, before any job
-        may write; `on_change`, that `seen` is news; `promised_bytes`: what jobs with a promise hold now."""
+        may write; `on_change`, that `seen` is news; `promised_bytes`: what jobs with a promise hold now;
+        `beside`: why nothing should be started though all is well with the space itself, "" if it may."""
         self._wanted, self._work, self._store, self._loop, self._jobs = wanted, work, store, loop, jobs
-        self._on_mounted, self._on_change, self._promised_bytes = on_mounted, on_change, promised_bytes
+        self._on_mounted, self._on_change, self._promised_bytes, self._beside = on_mounted, on_change, promised_bytes, beside
         self._watcher = Watcher(store, loop, self._heard, self._ended)
         self._writers = Writers(jobs, work, loop, lambda: self._watcher.status)
         self._kinds = candidates(wanted)
@@ -204,7 +206,7 @@ class Scratching:
             self._watcher.look()
         if not self._is_up:
             return self._why_not
-        return self._directory_trouble() if self.kind == DIRECTORY else self._watcher.trouble()
+        return (self._directory_trouble() if self.kind == DIRECTORY else self._watcher.trouble()) or self._beside()
 
     def _directory_trouble(self) -> str:
         try:
