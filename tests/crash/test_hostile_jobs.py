@@ -73,3 +73,24 @@ print("closed")
     script = script.replace("ADD", str(add)).replace("KEYCTL", str(control))
     job = yard.until(yard.submit(yard.definition_of("keys", PYTHON, "-c", script)))
     assert (job["status"], yard.logs(job)) == ("SUCCEEDED", ["closed"])
+
+
+def test_a_volume_shows_a_job_what_it_may_see_and_opens_nothing(yard: Yard) -> None:
+    with tempfile.TemporaryDirectory(prefix="host-") as host:
+        Path(host).chmod(0o755)
+        paths = [Path(host) / "open", Path(host) / "closed" / "below"]
+        for path in paths:
+            path.mkdir(parents=True)
+            (path / "file").write_text(f"{path.name}\n")
+        (Path(host) / "closed").chmod(0o700)
+        container = {
+            "image": "none",
+            "command": ["sh", "-c", " ; ".join(f"cat {path}/file" for path in paths)],
+            "resourceRequirements": [{"type": "VCPU", "value": "1"}, {"type": "MEMORY", "value": "64"}],
+            "volumes": [{"name": path.name, "host": {"sourcePath": str(path)}} for path in paths],
+        }
+        arn = yard.batch.register_job_definition(jobDefinitionName="host", type="container", containerProperties=container)[
+            "jobDefinitionArn"
+        ]
+        seen, refused = yard.logs(yard.until(yard.submit(arn)))
+        assert (seen, refused.startswith("cat: ")) == ("open", True)

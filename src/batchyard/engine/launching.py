@@ -93,7 +93,7 @@ class Launcher:
             log_begins=loglines.begins((container.get("logConfiguration") or {}).get("options") or {}),
             log_driver=loglines.other_driver(container),
             log_options=loglines.file_options(container),
-            container=container if runtime == "container" else {},
+            container=container if runtime == "container" else _of_a_process(container),
             runtime=runtime,
             registry_auth=self._registry_auth(order, container, container.get("image", "")) if runtime == "container" else "",
             facts=facts_of(LaunchOrder(job, spec, attempt), environment, container, self._locate, lambda: self._keys_of(order)),
@@ -206,6 +206,12 @@ def _batch(job: Job, spec: Specification, environment: Environment, queue: Queue
 
 def _node(job: Job, spec: Specification) -> int:
     return spec.main_node if job.node is None else job.node
+
+
+def _of_a_process(container: Mapping[str, Any]) -> dict[str, Any]:
+    """What a process, for which nothing is mounted, may still be shown of its machine."""
+    volumes = container.get("volumes")
+    return {"volumes": volumes} if volumes else {}
 
 
 def _own_id(job: Job, spec: Specification) -> str:

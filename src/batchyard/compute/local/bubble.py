@@ -14,6 +14,7 @@ Nothing is read-only that is not so on the host: a job runs as a user of its own
 from __future__ import annotations
 
 import os
+import stat
 import sys
 from collections.abc import Iterable
 from functools import cache
@@ -134,8 +135,18 @@ def hidden_ones(paths: Iterable[str]) -> tuple[str, ...]:
 
 
 def of_volumes(launch: Launch) -> tuple[str, ...]:
-    """The host paths that a job's volumes name, where they would be hidden."""
-    return hidden_ones(path for volume in launch.container.get("volumes") or () if (path := volumes.host_path(volume)))
+    """The host paths that a job's volumes name, where they would be hidden. Not where the way to them is closed to others: a definition is
+    no operator, and shall open nothing."""
+    named = hidden_ones(path for volume in launch.container.get("volumes") or () if (path := volumes.host_path(volume)))
+    return tuple(path for path in named if os.geteuid() or _may_be_reached(path))
+
+
+def _may_be_reached(path: str) -> bool:
+    """Whether everybody may pass to it."""
+    try:
+        return all(above.stat().st_mode & stat.S_IXOTH for above in Path(path).parents)
+    except OSError:
+        return False
 
 
 def of_gpus(numbers: Iterable[int]) -> tuple[str, ...]:
