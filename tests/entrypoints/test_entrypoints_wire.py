@@ -121,6 +121,18 @@ def test_nothing_goes_out_when_the_command_fails_or_an_output_is_missing(yard: Y
     assert not keys(yard, "none")
 
 
+def test_what_links_in_an_output_lead_to_goes_out_too(yard: Yard, folder: Path) -> None:
+    asked = {"JOB_OUTPUTS": "qc", "JOB_OUTPUT_PREFIX": "s3://lab/links"}
+    line = "mkdir qc aside; echo x > aside/made; ln -s ../aside/made qc/file; ln -s ../aside qc/folder"
+    job, log = ended(yard, folder, "stage_and_run", line, **asked)
+    assert job["status"] == "SUCCEEDED", log
+    assert keys(yard, "links/") == ["links/qc/file", "links/qc/folder/made"]
+    assert body(yard, "links/qc/file") == b"x\n"
+    job, log = ended(yard, folder, "stage_and_run", "mkdir qc; ln -s nowhere qc/broken", **asked)
+    assert job["container"]["exitCode"] == 125
+    assert log[-1] == "stage_and_run: output qc/broken cannot be taken to s3://lab/links/qc/broken"
+
+
 def test_workflow_runs_keep_their_outputs_apart(yard: Yard, folder: Path) -> None:
     job, log = ended(
         yard, folder, "stage_and_run", "echo x > a.txt",

@@ -122,7 +122,8 @@ for _item in $_outputs; do
   [ -n "$_prefix" ] || { say "output $_item stays here"; continue; }
   _item=${_item%/}
   if [ -d "$_item" ]; then
-    find "$_item" -type f >"$_staging" || fail "output $_item cannot be read"
+    # What links lead to is meant; one that leads nowhere is an output that cannot be taken.
+    find -L "$_item" \( -type f -o -type l \) >"$_staging" || fail "output $_item cannot be read"
     while IFS= read -r _file <&3; do keep "$_file" "$_prefix/${_item##*/}${_file#"$_item"}"; done 3<"$_staging"
   else
     keep "$_item" "$_prefix/${_item##*/}"
