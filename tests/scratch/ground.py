@@ -18,7 +18,7 @@ import pytest
 
 from batchyard.scratch import loop, mounts
 from batchyard.scratch.policy import MIB
-from batchyard.scratch.provision import ScratchError, Usage
+from batchyard.scratch.provision import NoRoom, ScratchError, Usage
 
 FREEZER = Path("/sys/fs/cgroup/freezer")
 UNIFIED = [Path("/sys/fs/cgroup/unified"), Path("/sys/fs/cgroup")]
@@ -59,6 +59,8 @@ class Numbers:
         self.largest_bytes: int | None = None
         self.unit_bytes = 4096
         self.left: int | None = None
+        self.room: int | None = None
+        self.most: int | None = None  # a larger one is not to be had
         self.calls: list[str] = []
         self.stopped = threading.Event()
         self.failure = ""
@@ -77,11 +79,16 @@ class Numbers:
     def grows_left(self) -> int | None:
         return self.left
 
+    def room_bytes(self) -> int | None:
+        return self.room
+
     def grow(self, size_bytes: int) -> None:
         self.calls.append(f"grow {size_bytes}")
         self.during()
         if self.failure:
             raise ScratchError(self.failure)
+        if self.most is not None and size_bytes > self.most:
+            raise NoRoom("none so large")
         self.sizes.append(size_bytes)
 
     def stop_shrinking(self) -> None:

@@ -111,6 +111,28 @@ def test_a_failed_grow_changes_nothing_and_is_tried_again_later_and_later() -> N
     assert ground.calls[-1] == first
 
 
+def test_where_much_is_not_to_be_had_less_is_asked_for() -> None:
+    """A zone that has no large volume left may have small ones; who watches has to find out by asking."""
+    ground, watch = Numbers(1000 * MIB), Watch()
+    daemon = daemon_of(ground, watch)
+    ground.most, ground.used = 300 * MIB, 950 * MIB
+    until(daemon, watch, lambda: len(ground.sizes) == 2)
+    assert ground.calls[1:] == [f"grow {size * MIB}" for size in (1000, 500, 250)]
+    ground.used, ground.most = 1200 * MIB, None
+    until(daemon, watch, lambda: len(ground.sizes) == 3)
+    assert ground.calls[4:] == [f"grow {1250 * MIB}"], "and when that came, as much as ever"
+
+
+def test_what_the_disk_below_does_not_have_is_not_asked_for() -> None:
+    ground, watch = Numbers(1000 * MIB), Watch()
+    daemon = daemon_of(ground, watch)
+    ground.room, ground.used = 300 * MIB, 950 * MIB
+    until(daemon, watch, lambda: len(ground.sizes) == 2)
+    ground.room, ground.used = 0, 1290 * MIB
+    turns(daemon, watch, 20)
+    assert ground.calls[1:] == [f"grow {300 * MIB}"]
+
+
 def test_what_is_not_used_is_given_back_when_all_is_quiet() -> None:
     ground, watch = Numbers(1000 * MIB, 1000 * MIB, 2000 * MIB), Watch()
     daemon = daemon_of(ground, watch)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,7 @@ from batchyard.scratch import loop, mounts
 from batchyard.scratch.btrfs import BtrfsLoop
 from batchyard.scratch.daemon import Daemon
 from batchyard.scratch.freezer import Freezer
-from batchyard.scratch.ledger import read
+from batchyard.scratch.ledger import MAKING, read
 from batchyard.scratch.policy import MIB, Limits
 from batchyard.scratch.provision import NoRoom, ScratchError
 from batchyard.scratch.rates import Meter
@@ -86,6 +88,72 @@ def test_what_is_promised_is_had_on_the_disk_below(kind: str) -> None:
         ground.grow(64 * MIB)
         ground.probe()
         ground.close()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_all_that_the_disk_below_has_is_had(kind: str) -> None:
+    """It has less than the policy would like to grow by: a writer meets a full disk only when that is full, and the record has room."""
+    with plot() as place, small_disk(place, 800 * MIB):
+        ground = backend(kind, place)
+        daemon = Daemon(ground, Limits(cap_bytes=4096 * MIB, step_bytes=64 * MIB), assumed_grow_s=0.1)
+        daemon.start()
+        stop = threading.Event()
+        thread = threading.Thread(target=daemon.run, args=(stop,))
+        thread.start()
+        block, written = os.urandom(MIB), 0
+        try:
+            with open(place.mount / "much", "wb", buffering=0) as file, pytest.raises(OSError, match="No space left"):
+                while True:
+                    written += file.write(block)
+                    until_free(ground, daemon, place)
+        finally:
+            stop.set()
+            thread.join(60)
+        assert daemon.counters.grow_failures == 0, "what is not there is not asked for"
+        assert sum(read_volumes(place)) > 640 * MIB
+        assert written > 0.85 * sum(read_volumes(place))
+        below = os.statvfs(place.store)
+        assert below.f_bavail * below.f_frsize > 4 * MIB
+
+
+def until_free(ground: BtrfsLoop | XfsLoop, daemon: Daemon, place: Plot) -> None:
+    """This writer waits for a grow; it is about how much there is, not about how fast."""
+    deadline = time.monotonic() + 60
+    while ground.usage().free_bytes < 40 * MIB and ((ground.room_bytes() or 0) > 64 * MIB or is_growing(place)):
+        assert time.monotonic() < deadline, f"it did not grow: {daemon.counters}"
+        time.sleep(0.005)
+
+
+def is_growing(place: Plot) -> bool:
+    book = read(place.store)
+    return book is not None and (bool(book.growing_to_bytes) or any(one.state == MAKING for one in book.volumes))
+
+
+def read_volumes(place: Plot) -> list[int]:
+    book = read(place.store)
+    return [one.size_bytes for one in book.volumes] if book else []
+
+
+@contextlib.contextmanager
+def small_disk(place: Plot, size_bytes: int) -> Iterator[None]:
+    """The store of a plot lies on a disk of its own."""
+    disk = place.root / "disk.img"
+    disk.touch()
+    os.truncate(disk, size_bytes)
+    subprocess.run(["mkfs.ext4", "-q", "-F", "-m", "0", str(disk)], check=True, timeout=60)
+    place.store.mkdir()
+    subprocess.run(["mount", "-o", "loop", str(disk), str(place.store)], check=True, timeout=60)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ScratchError):
+            ground = XfsLoop(place.store, place.mount, INITIAL["xfs"], patience_s=5)
+            mounts.unmount(place.mount, ground._ledger.lock)
+            ground.close()
+        for device, backing in loop.attached().items():
+            if backing.startswith(f"{place.store.resolve()}/"):
+                subprocess.run(["losetup", "-d", device], check=True, timeout=60)
+        subprocess.run(["umount", str(place.store)], check=True, timeout=60)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -61,6 +61,7 @@ def states(draw: st.DrawFn) -> State:
         quiet_s=draw(st.floats(0, 2000)),
         is_growing=draw(st.booleans()),
         retry_at_s=now_s + draw(st.floats(-100, 100)),
+        room_bytes=draw(st.none() | st.integers(0, 5000 * GIB)),
     )
 
 
@@ -74,6 +75,7 @@ def test_never_above_the_cap(state: State, allowed: Limits) -> None:
         assert state.capacity_bytes + decision.bytes <= allowed.cap_bytes
         assert decision.bytes % 4096 == 0
         assert decision.bytes >= allowed.smallest_bytes
+        assert state.room_bytes is None or decision.bytes <= state.room_bytes, "not more than is to be had below"
         assert allowed.volumes_max is None or len(state.volumes) < allowed.volumes_max
         assert not state.is_growing
         assert state.now_s >= state.retry_at_s
@@ -107,12 +109,25 @@ def test_what_is_given_back_is_not_wanted_again_at_once(state: State, allowed: L
     assert isinstance(decide(after, allowed), Nothing | Shrink)
 
 
+@given(states(), limits(), st.integers(0, 100 * GIB))
+def test_what_is_to_be_had_below_is_taken(state: State, allowed: Limits, room: int) -> None:
+    """A full place grows by what there is, when it would rather have more; it says so where there is next to nothing."""
+    state = replace(state, free_bytes=0, is_growing=False, retry_at_s=0.0, grows_left=None)
+    wished = decide(replace(state, room_bytes=None), allowed)
+    had = decide(replace(state, room_bytes=room), allowed)
+    if isinstance(wished, Grow):
+        if room >= allowed.smallest_bytes:
+            assert isinstance(had, Grow) and had.bytes == min(wished.bytes, room // 4096 * 4096)
+        else:
+            assert isinstance(had, Refuse) and "no room" in had.reason
+
+
 @given(states(), limits())
 def test_the_cap_is_within_reach(state: State, allowed: Limits) -> None:
     """Growing again and again ends exactly at the cap (rounded down to a block), with no more volumes than there may be."""
     if state.capacity_bytes > allowed.cap_bytes or len(state.volumes) >= (allowed.volumes_max or 100):
         return
-    state = replace(state, free_bytes=0, is_growing=False, retry_at_s=0.0, metadata_free_bytes=None)
+    state = replace(state, free_bytes=0, is_growing=False, retry_at_s=0.0, metadata_free_bytes=None, room_bytes=None)
     allowed = replace(allowed, largest_bytes=max(allowed.largest_bytes, allowed.cap_bytes // 8))
     for _ in range(100):
         decision = decide(state, allowed)

@@ -86,6 +86,10 @@ class Btrfs:
         """See `Backend.grows_left`: by another disk, always."""
         return None
 
+    def room_bytes(self) -> int | None:
+        """See `Backend.room_bytes`."""
+        return self._disks.room_bytes()
+
     def grow(self, size_bytes: int) -> None:
         """See `Backend.grow`."""
         if any(one.state != MEMBER for one in self._book.volumes):

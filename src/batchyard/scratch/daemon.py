@@ -17,7 +17,7 @@ import msgspec
 from batchyard.scratch import policy
 from batchyard.scratch.freezer import Freezer
 from batchyard.scratch.policy import Freeze, Grow, Limits, Refuse, Shrink, State, Wait
-from batchyard.scratch.provision import Backend, ScratchError, Usage
+from batchyard.scratch.provision import Backend, NoRoom, ScratchError, Usage
 from batchyard.scratch.rates import Meter
 from batchyard.scratch.watching import STATUS, Status
 
@@ -50,6 +50,7 @@ class Work:
 
     def __init__(self, verb: str, act: Callable[[], None], clock: Callable[[], float]) -> None:
         self.verb, self.failure = verb, ""
+        self.met_no_room = False  # that is why it failed
         self.began_s = clock()
         self.took_s = 0.0
         self.is_unwanted = False  # it was told to give up: no failure of its own
@@ -61,7 +62,7 @@ class Work:
         try:
             self._act()
         except (ScratchError, OSError) as error:
-            self.failure = str(error)
+            self.failure, self.met_no_room = str(error), isinstance(error, NoRoom)
         self.took_s = self._clock() - self.began_s
 
     @property
@@ -108,6 +109,7 @@ class Daemon:
         self._telling: Work | None = None
         self._told: State | None = None
         self._growing_bytes = 0
+        self._modest_bytes: int | None = None  # more than this was not to be had a moment ago
         self._frozen_at_s: float | None = None
         self._may_freeze = True
         self._looked_s: float | None = None
@@ -194,10 +196,16 @@ class Daemon:
             grow_s=max(self._grows),
             look_s=0.0 if self._looked_s is None else now_s - self._looked_s,
             quiet_s=self._meter.quiet_s(now_s),
+            room_bytes=self._room_bytes(),
             grows_left=self._backend.grows_left(),
             is_growing=self._work is not None,
             retry_at_s=self._retry_at_s,
         )
+
+    def _room_bytes(self) -> int | None:
+        """How much there is to be had. Where nobody knows, it is found by asking for half of what was refused."""
+        known = self._backend.room_bytes()
+        return known if self._modest_bytes is None or known is not None else self._modest_bytes
 
     def _act(self, state: State) -> None:
         decision = policy.decide(state, self._limits)
@@ -250,6 +258,8 @@ class Daemon:
             log.error("%s failed, again in %.2f s: %s", work.verb, self._retry_at_s - now_s, work.failure)
             if work.verb == "grow":
                 self.counters.grow_failures += 1
+                if work.met_no_room and self._limits.volumes_max is not None:
+                    self._modest_bytes = max(self._limits.step_bytes, self._limits.smallest_bytes, self._growing_bytes // 2)
             else:
                 self.counters.shrink_failures += 1
             self._why_not = work.failure
@@ -259,6 +269,7 @@ class Daemon:
             if len(self._grows) == 1 and not self.counters.grows:
                 self._grows.clear()  # what was assumed
             self._grows.append(work.took_s)
+            self._modest_bytes = None
             self.counters.grows += 1
             self.counters.grown_bytes += self._growing_bytes
         else:

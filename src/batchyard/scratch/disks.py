@@ -53,6 +53,9 @@ class Disks(Protocol):
     def grows_left(self, book: Book) -> int | None:
         """How often a disk in `book` may still be enlarged for now; None: as often as one likes."""
 
+    def room_bytes(self) -> int | None:
+        """How much more there is to be had, as far as this machine knows; None: only who is asked for it knows."""
+
     def sweep(self, known: Iterable[Volume], in_use: set[str]) -> None:
         """Take away disks of ours that no record knows. Devices `in_use` are left alone."""
 

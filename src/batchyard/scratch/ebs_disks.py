@@ -202,6 +202,10 @@ class EbsDisks:
         since = time.time() - MODIFICATIONS_WITHIN_S
         return max(0, MODIFICATIONS - sum(at_s > since for at_s in book.enlarged_at_s))
 
+    def room_bytes(self) -> int | None:
+        """See `Disks.room_bytes`: EC2 says it when it is asked for a volume."""
+        return None
+
     def sweep(self, known: Iterable[Volume], in_use: set[str]) -> None:
         """See `Disks.sweep`: volumes with this instance's and this record's tags. What fails is told, and tried at the next sweep."""
         names = {one.name for one in known} | {one.id for one in known}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from batchyard.scratch import tools
 from batchyard.scratch.ledger import Book, Ledger, Volume
-from batchyard.scratch.policy import BLOCK_BYTES, MIB
+from batchyard.scratch.policy import BLOCK_BYTES, GIB, MIB
 from batchyard.scratch.provision import ScratchError
 from batchyard.scratch.tools import run, until
 
@@ -17,6 +17,7 @@ Step = Callable[[str], None]  # told after each step of a verb: tests kill there
 
 _QUICK_S = 20.0
 _LETS_GO_S = 5.0
+_LEFT_PART, _LEFT_MOST = 50, GIB  # a fiftieth of the disk below is left to others
 log = logging.getLogger(__name__)
 _BLOCKS = Path("/sys/block")
 
@@ -176,6 +177,11 @@ class LoopDisks:
     def grows_left(self, book: Book) -> int | None:
         """See `Disks.grows_left`."""
         return None
+
+    def room_bytes(self) -> int | None:
+        """See `Disks.room_bytes`. A little is left to who else writes to the disk below: the record needs room, too."""
+        below = os.statvfs(self._folder)
+        return max(0, below.f_bavail * below.f_frsize - min(_LEFT_MOST, below.f_blocks * below.f_frsize // _LEFT_PART))
 
     def sweep(self, known: Iterable[Volume], in_use: set[str]) -> None:
         """See `Disks.sweep`: devices on files of the folder that are nobody's."""

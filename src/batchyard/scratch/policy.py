@@ -53,6 +53,7 @@ class State:
     grow_s: float = 1.0  # how long a grow takes, as measured
     look_s: float = 0.0  # how long ago the look before this one was
     quiet_s: float = 0.0  # for how long nothing was written
+    room_bytes: int | None = None  # how much more there is to be had below; None: not known
     grows_left: int | None = None  # how often it may still grow for now, where that is counted
     is_growing: bool = False
     retry_at_s: float = 0.0  # after a failed grow: not before this
@@ -181,11 +182,17 @@ def _needed_for_rate(state: State, limits: Limits) -> int:
 
 
 def _size(state: State, limits: Limits) -> int | Refuse:
-    """How many bytes to ask for: as much again, or what the rate needs; never past the cap, nor so little that the cap is out of reach."""
+    """How many bytes to ask for: as much again, or what the rate needs, or what is to be had.
+
+    Never past the cap, nor, as long as more is to be had, so little that the cap is out of reach.
+    """
     unit = limits.unit_bytes
     room = (limits.cap_bytes - state.capacity_bytes) // unit * unit
     if room < limits.smallest_bytes:
         return Refuse(f"the cap of {limits.cap_bytes} bytes is reached")
+    below = room if state.room_bytes is None else state.room_bytes // unit * unit
+    if below < limits.smallest_bytes:
+        return Refuse(f"what is below has no room for more: {max(0, below)} bytes")
     if state.grows_left == 0:
         return Refuse("it has grown as often as it may for now")
     size = max(limits.step_bytes, state.capacity_bytes, 2 * trigger_bytes(state, limits) - state.free_bytes)
@@ -200,7 +207,7 @@ def _size(state: State, limits: Limits) -> int | Refuse:
     size = min(room, -(-size // unit) * unit)
     if room - size < max(limits.smallest_bytes, limits.step_bytes // 4):
         size = room
-    return size if limits.most_bytes is None else min(size, limits.most_bytes)
+    return min(size, below, limits.most_bytes or size)
 
 
 def _to_give_back(state: State, limits: Limits) -> int | None:

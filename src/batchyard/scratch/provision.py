@@ -46,6 +46,9 @@ class Backend(Protocol):
     def grows_left(self) -> int | None:
         """How often it may still grow for now; None: as often as there are volumes to be had."""
 
+    def room_bytes(self) -> int | None:
+        """How much more there is to be had below, as far as this machine knows; None: that is known only to who is asked for it."""
+
     def grow(self, size_bytes: int) -> None:
         """Get `size_bytes` more. When it raises, all is as before."""
 

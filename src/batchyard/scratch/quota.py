@@ -88,13 +88,17 @@ class QuotaDirectory:
         """See `Backend.grows_left`."""
         return None
 
+    def room_bytes(self) -> int | None:
+        """See `Backend.room_bytes`: what the disk below has, and is not promised."""
+        below = os.statvfs(self._place)
+        promised = sum(self.volumes()) - self.usage().used_bytes
+        return max(0, below.f_bavail * below.f_frsize - self._leave - max(0, promised))
+
     def grow(self, size_bytes: int) -> None:
         """See `Backend.grow`. Refuses to promise what the disk below does not have."""
-        below = os.statvfs(self._place)
-        left = below.f_bavail * below.f_frsize - self._leave
-        promised = sum(self.volumes()) - self.usage().used_bytes
-        if size_bytes + max(0, promised) > left:
-            raise NoRoom(f"the disk of {self._place} has {max(0, left)} bytes to promise, not {size_bytes} more")
+        left = self.room_bytes() or 0
+        if size_bytes > left:
+            raise NoRoom(f"the disk of {self._place} has {left} bytes to promise, not {size_bytes} more")
         volumes = (Volume(_NAME, self._book.volumes[0].size_bytes + size_bytes, MEMBER),)
         self._ledger.write(msgspec.structs.replace(self._book, volumes=volumes))
         self._step("grown")

@@ -71,6 +71,11 @@ def sync_folder(folder: Path) -> None:
 
 def allocate(path: Path, size_bytes: int, from_bytes: int = 0) -> None:
     """Make the file `size_bytes` long, with its blocks reserved: a file system on a file with holes breaks when the disk below is full."""
+    below = os.statvfs(path.parent)
+    wanted, free = size_bytes - from_bytes, below.f_bavail * below.f_frsize
+    held = path.stat().st_blocks * 512 if path.exists() else 0
+    if wanted > free + max(0, held - from_bytes):  # asked for in vain, it would leave nothing to others for a moment
+        raise NoRoom(f"{path.parent} has no room for {wanted} bytes more: {free} are free")
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         os.posix_fallocate(descriptor, from_bytes, size_bytes - from_bytes)

@@ -78,6 +78,10 @@ class Xfs:
         """See `Backend.grows_left`. One that is under way may be carried to its end."""
         return None if self._book.growing_to_bytes else self._disks.grows_left(self._book)
 
+    def room_bytes(self) -> int | None:
+        """See `Backend.room_bytes`."""
+        return self._disks.room_bytes()
+
     def grow(self, size_bytes: int) -> None:
         """See `Backend.grow`. One that failed half-way is carried to its end instead of another on top."""
         if self._book.growing_to_bytes:
