@@ -75,7 +75,7 @@ class Btrfs:
         for kind, taken in kinds.items():
             left[kind] = _number(allocation / kind / "total_bytes") - sum(taken.values())
         free = max(0, left["data"] + unallocated)
-        used = sum(kinds["data"].values())
+        used = sum(kinds["data"].values()) + kinds["metadata"]["bytes_used"]  # small files lie in the metadata
         return Usage(used, free, max(0, left["metadata"] + max(0, unallocated)))
 
     def volumes(self) -> tuple[int, ...]:

@@ -155,8 +155,8 @@ class Daemon:
             return self._lost(now_s, error)
         self.counters.looks += 1
         self._meter.add(now_s, usage.used_bytes)
-        self._used_peak = max(self._used_peak, usage.used_bytes)
         state = self._state(now_s, usage)
+        self._used_peak = max(self._used_peak, state.capacity_bytes - state.free_bytes)
         self._looked_s = now_s
         self._act(state)
         self._check(now_s)
@@ -334,13 +334,23 @@ class Daemon:
             grow_s=state.grow_s,
             used_peak_bytes=self._used_peak,
             is_growing=state.is_growing,
+            room_bytes=state.room_bytes,
             is_frozen=self._frozen_at_s is not None,
             counters={name: getattr(self.counters, name) for name in Counters.__slots__},
         )
-        partial = self._status.with_suffix(".new")
-        with contextlib.suppress(OSError):  # a full disk below is told of by the grow that fails
-            partial.write_bytes(msgspec.json.format(msgspec.json.encode(told), indent=1) + b"\n")
-            partial.replace(self._status)
+        write(self._status, msgspec.json.format(msgspec.json.encode(told), indent=1) + b"\n")
+
+
+def write(path: Path, text: bytes) -> None:
+    """Write a file as a whole; over what is there, where the disk has no room for another one: who reads that may have to look again."""
+    partial = path.with_suffix(".new")
+    try:
+        partial.write_bytes(text)
+        partial.replace(path)
+    except OSError:
+        with contextlib.suppress(OSError), open(path, "r+b") as file:
+            file.write(text)
+            file.truncate()
 
 
 def hurry() -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
+import stat
+import struct
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -15,6 +18,7 @@ from batchyard.scratch.tools import run, until
 
 Step = Callable[[str], None]  # told after each step of a verb: tests kill there
 
+_GET_STATUS, _STATUS_BYTES = 0x4C05, 232  # LOOP_GET_STATUS64, struct loop_info64
 _QUICK_S = 20.0
 _LETS_GO_S = 5.0
 _LEFT_PART, _LEFT_MOST = 50, GIB  # a fiftieth of the disk below is left to others
@@ -32,7 +36,37 @@ def device_of(path: Path) -> str | None:
     One on a removed file of the same name is another one: somebody may still have a copy of its mount.
     """
     wanted = str(path.resolve()) if path.exists() else f"{path.resolve()} (deleted)"
-    return next((device for device, backing in attached().items() if backing == wanted), None)
+    return next((device for device, backing in attached().items() if backing == wanted and _is_on(device, path)), None)
+
+
+def within(folder: Path) -> dict[str, str]:
+    """The loop devices on files of `folder`, with the names of their files; also on files that were removed."""
+    inside = f"{folder.resolve()}/"
+    return {device: name for device, name in attached().items() if name.startswith(inside) and _is_on(device, folder)}
+
+
+def _is_on(device: str, path: Path) -> bool:
+    """Whether the device's file is this one; of a folder, or of a file that was removed: whether it is on its disk.
+
+    A container with loop devices of its own sees the names of all files of the machine as they are called elsewhere: its path may be
+    somebody else's, too.
+    """
+    try:
+        descriptor = os.open(device, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError:
+        return False
+    try:
+        told = fcntl.ioctl(descriptor, _GET_STATUS, bytes(_STATUS_BYTES))
+    except OSError:
+        return False  # it went meanwhile
+    finally:
+        os.close(descriptor)
+    disk, inode = (int(one) for one in struct.unpack_from("=QQ", told))
+    try:
+        seen = path.stat()
+    except FileNotFoundError:
+        return disk == path.parent.stat().st_dev
+    return disk == seen.st_dev and (stat.S_ISDIR(seen.st_mode) or inode == seen.st_ino)
 
 
 def attached() -> dict[str, str]:
@@ -186,9 +220,8 @@ class LoopDisks:
     def sweep(self, known: Iterable[Volume], in_use: set[str]) -> None:
         """See `Disks.sweep`: devices on files of the folder that are nobody's."""
         owned = {str(self._path(volume).resolve()) for volume in known}
-        inside = f"{self._folder.resolve()}/"
-        for device, backing in attached().items():
-            if backing.startswith(inside) and backing not in owned and device not in in_use:
+        for device, backing in within(self._folder).items():
+            if backing not in owned and device not in in_use:
                 run(["losetup", "--detach", device], timeout_s=_QUICK_S, holding=self._lock)
 
     def _path(self, volume: Volume) -> Path:

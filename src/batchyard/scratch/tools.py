@@ -12,7 +12,7 @@ from pathlib import Path
 
 from batchyard.scratch.provision import NoRoom, ScratchError
 
-_PROBE = ".batchyard-probe"
+_PROBE = ".batchyard-probe-"
 _ENVIRONMENT = {"LC_ALL": "C", "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
 
 
@@ -88,14 +88,17 @@ def allocate(path: Path, size_bytes: int, from_bytes: int = 0) -> None:
 
 
 def probe(place: Path, timeout_s: float) -> None:
-    """Write, sync, read back and remove a small file in `place`, within `timeout_s`."""
+    """Write, sync, read back and remove a small file in `place`, within `timeout_s`.
+
+    Jobs may write there: the file has a name that nobody knows before, and nothing that stands in its way is followed or opened.
+    """
     wrong: list[str] = []
     word = os.urandom(4096)
 
     def attempt() -> None:
-        path = place / _PROBE
+        path = place / f"{_PROBE}{os.urandom(8).hex()}"
         try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
             try:
                 os.write(descriptor, word)
                 os.fsync(descriptor)

@@ -91,7 +91,7 @@ class Node:
 def _up(orders: Orders, store: Path, mount: Path) -> daemon.Daemon:
     """The scratch space, made or found, and mended; its daemon, ready to run."""
     if orders.fresh:
-        clear_others(store, mount, orders.kind)
+        clear_others(store, mount, orders.kind, orders.cap_bytes)
     try:
         watching = _started(orders, store, mount)
         if not (orders.fresh and watching.why_not and not _is_full(watching.why_not)):
@@ -115,8 +115,11 @@ def _is_full(why_not: str) -> bool:
 
 
 def _started(orders: Orders, store: Path, mount: Path) -> daemon.Daemon:
-    initial = min(max(orders.initial_bytes, SMALLEST[orders.kind]), max(orders.cap_bytes, SMALLEST[orders.kind])) // MIB * MIB
-    limits = Limits(cap_bytes=max(orders.cap_bytes, initial), step_bytes=max(32 * MIB, initial // 4 // MIB * MIB), calm_s=orders.calm_s)
+    least = SMALLEST[orders.kind]
+    if orders.cap_bytes < least:
+        raise ScratchError(f"{orders.kind} has at least {least // MIB} MiB, and may have {orders.cap_bytes // MIB}: raise --scratch-gib")
+    initial = min(max(orders.initial_bytes, least), orders.cap_bytes) // MIB * MIB
+    limits = Limits(cap_bytes=orders.cap_bytes, step_bytes=max(32 * MIB, initial // 4 // MIB * MIB), calm_s=orders.calm_s)
     backend = _backend(orders.kind, store, mount, initial)
     freezer = None
     if orders.jobs:
@@ -142,10 +145,11 @@ def _backend(kind: str, store: Path, mount: Path, initial_bytes: int) -> Backend
 # --- what is not wanted any more ---
 
 
-def clear_others(store: Path, mount: Path, kind: str) -> None:
-    """Take away what another choice of back end or place has left, and what stands on files whose record is gone."""
+def clear_others(store: Path, mount: Path, kind: str, cap_bytes: int) -> None:
+    """Take away what another choice of back end or place has left, what is more than may be, and what stands on files without a record."""
     book = _recorded(store)
-    if book is None or book.backend != kind or book.mount != str(mount.resolve()):
+    is_wanted = book is not None and (book.backend, book.mount) == (kind, str(mount.resolve()))
+    if book is None or not is_wanted or sum(one.size_bytes for one in book.volumes) > cap_bytes:
         take_away(store, mount)
 
 
@@ -160,8 +164,9 @@ def take_away(store: Path, mount: Path, *, also_others: bool = False) -> None:
     book = _recorded(store)
     held = ledger.Ledger(store, patience_s=_PATIENCE_S)
     try:
-        for place in {str(mount), book.mount if book else str(mount)}:
-            _unmount(Path(place), store, held.lock, also_others)
+        _unmount(mount, store, held.lock, also_others)
+        if book is not None and book.mount != str(mount):  # the folder was moved, or is a copy: who is there now may have a right to
+            _unmount(Path(book.mount), store, held.lock, also_others=True)
         for device in _devices_in(store):
             loop.let_go(device, held.lock)
         with contextlib.suppress(ScratchError):
@@ -200,9 +205,7 @@ def _unmount(place: Path, store: Path, lock: int, also_others: bool) -> None:
 
 
 def _devices_in(store: Path) -> set[str]:
-    """The loop devices on files of `store`, also of files that were removed."""
-    inside = f"{store.resolve()}/"
-    return {device for device, backing in loop.attached().items() if backing.startswith(inside)}
+    return set(loop.within(store))
 
 
 def _say(word: str) -> None:

@@ -46,3 +46,4 @@ class Status(Struct, frozen=True):
     is_growing: bool
     is_frozen: bool
     counters: dict[str, float]
+    room_bytes: int | None = None  # how much more there is to be had below; None: not known

@@ -157,6 +157,12 @@ class Allotments:
         self._room_bytes, self._vcpus = room_bytes, vcpus
         self._share_out()
 
+    def has_now(self, room_bytes: int) -> None:
+        """The room is another one: the disk below the scratch space was filled, or cleared, by others."""
+        if room_bytes != self._room_bytes:
+            self._room_bytes = room_bytes
+            self._share_out()
+
     def has_room(self, attempt: str, needs: Resources) -> bool:
         """Whether an attempt's part is there (of a share, a good piece): it may still have to be cleared of what others left.
 

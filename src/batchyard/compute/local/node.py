@@ -212,6 +212,8 @@ class Node:
         self.supervisor.instances.write_notices()
 
     def _ground_changed(self) -> None:
+        if self.scratching.is_mounted:
+            self.allotments.has_now(self.scratching.room_bytes)
         self.supervisor.tell([self.scratching.seen()])
 
     # --- what is asked of it ---

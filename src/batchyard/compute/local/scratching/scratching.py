@@ -73,8 +73,8 @@ class Scratching:
 
     @property
     def room_bytes(self) -> int:
-        """What jobs may hold together, as far as it is set; 0: as much as there is."""
-        return usable_bytes(self.kind, self._wanted.cap_bytes)
+        """What jobs may hold together, as far as it is set and the disk below has it; 0: as much as there is."""
+        return usable_bytes(self.kind, self._reach_bytes())
 
     def start(self) -> None:
         """Begin; nothing is waited for."""
@@ -99,7 +99,10 @@ class Scratching:
             self._watch("")
         else:
             return
-        if not self._watcher.hear_out(boot_s() + _RETIRE_S) or self._failure:
+        until_s = boot_s() + _RETIRE_S
+        while (is_over := self._watcher.hear_out(until_s)) and not self._failure and self._has_volumes():
+            self._watch("")  # it died before it was done
+        if not is_over or self._failure:
             say(f"the scratch space could not be taken away within {_RETIRE_S:g} s: the next node does it")
             self._watcher.kill()
 
@@ -225,13 +228,19 @@ class Scratching:
             return promisable_bytes(min(self._wanted.cap_bytes, free) if self._wanted.cap_bytes else free)
         return 0
 
+    def _reach_bytes(self) -> int:
+        """As far as it can grow: to what is set, or until the disk below is full, which others fill too."""
+        status, cap = self._watcher.status, self._wanted.cap_bytes
+        if self.kind == DIRECTORY or status is None or status.room_bytes is None:
+            return cap
+        return min(cap, status.capacity_bytes + status.room_bytes)
+
     def _changed(self) -> None:
         """Tell of it if it is news."""
         new, old = self.seen(), self._told
         if old is not None and not told.is_news(new, old):
             return
-        if old is None or not told.is_same_health(new, old):
-            told.write(self._store, self._served(new))
+        told.write(self._store, self._served(new))
         self._told = new
         self._on_change()
 

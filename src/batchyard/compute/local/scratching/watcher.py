@@ -28,7 +28,7 @@ class Watcher:
         self._pid = 0
         self._from = self._to = -1
         self._line = b""
-        self._started_s = 0.0
+        self._heard_s = 0.0  # when it was started, or last wrote down how the space is; by a clock that nobody sets
         self._status_mark = 0
         self.status: Status | None = None  # the last word of this process, or of the one before it
 
@@ -39,7 +39,7 @@ class Watcher:
 
     def start(self, orders: Orders) -> None:
         """Have a process carry them out. There must be none."""
-        self._started_s = boot_s()
+        self._heard_s = time.monotonic()
         with contextlib.suppress(OSError):
             self._status_mark = self._file.stat().st_mtime_ns  # an earlier watcher's word
         theirs_in, self._to = os.pipe()
@@ -108,7 +108,7 @@ class Watcher:
             mark = self._file.stat().st_mtime_ns
             if mark != self._status_mark:
                 self.status = msgspec.json.decode(self._file.read_bytes(), type=Status)
-                self._status_mark = mark
+                self._status_mark, self._heard_s = mark, time.monotonic()
         except (OSError, msgspec.MsgspecError):
             return  # the first one is still to come
 
@@ -116,7 +116,7 @@ class Watcher:
         """Why the space is not healthy by what it last wrote, "" if it is. One that has been silent for too long is ended."""
         if self.status is None:
             return ""  # it has only begun to look
-        silent_s = time.time() - max(self.status.at_s, time.time() - (boot_s() - self._started_s))
+        silent_s = time.monotonic() - self._heard_s
         if silent_s > _HUNG_S:
             self.kill()
         if silent_s > _SILENT_S:
