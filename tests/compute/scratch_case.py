@@ -17,7 +17,7 @@ from typing import Any
 
 from batchyard.compute.local import cgroup2, knobs
 from batchyard.scratch.btrfs import BtrfsLoop
-from batchyard.scratch.daemon import Daemon
+from batchyard.scratch.daemon import Daemon, hurry
 from batchyard.scratch.freezer import Freezer
 from batchyard.scratch.policy import MIB, Limits
 from batchyard.scratch.rates import Meter
@@ -72,7 +72,7 @@ def play(root: Path, kind: str, patience_s: float = 120.0) -> dict[str, Any]:
         limits = Limits(cap_bytes=cap, step_bytes=INITIAL[kind] // 2, calm_s=600.0)
         daemon = Daemon(backend, limits, freezer=Freezer(group), assumed_grow_s=PESSIMISM_S, meter=Meter(1.0))
         daemon.start()
-        watching = threading.Thread(target=daemon.run, args=(stop,))
+        watching = threading.Thread(target=lambda: (hurry(), daemon.run(stop)))  # in front of the writer, as the watcher is
         watching.start()
         command = [sys.executable, "-I", "-S", "-c", WRITER, str(mount / "part"), str(total // MIB)]
         with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as writer:

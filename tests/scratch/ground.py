@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from batchyard.scratch import loop, mounts
+from batchyard.scratch.daemon import Daemon, hurry
 from batchyard.scratch.policy import MIB
 from batchyard.scratch.provision import NoRoom, ScratchError, Usage
 
@@ -130,6 +131,19 @@ class Plot:
     def devices(self) -> list[str]:
         """What the loop devices of this plot stand on."""
         return sorted(Path(backing).name for backing in loop.attached().values() if backing.startswith(f"{self.root.resolve()}/"))
+
+
+@contextlib.contextmanager
+def running(daemon: Daemon) -> Iterator[None]:
+    """It looks and acts, in front of whoever else wants this machine, as a watcher does."""
+    stop = threading.Event()
+    thread = threading.Thread(target=lambda: (hurry(), daemon.run(stop)))
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(120)
 
 
 @contextlib.contextmanager

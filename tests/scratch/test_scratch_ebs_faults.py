@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from cloud import BTRFS, XFS, Cloudy, cloudy, until
 from ec2_double import Pace
-from ground import needs
+from ground import needs, running
 
 from batchyard.scratch import reaper
 from batchyard.scratch.btrfs import Btrfs
@@ -261,17 +261,10 @@ def test_the_cap_holds_to_the_byte_in_whole_gibibytes(monkeypatch: pytest.Monkey
         daemon = Daemon(ground, Limits(cap_bytes=int(4.7 * GIB), step_bytes=GIB), assumed_grow_s=0.1)
         daemon.start()
         place.double.fail("CreateVolume", code="InsufficientVolumeCapacity")
-        stop = threading.Event()
-        thread = threading.Thread(target=daemon.run, args=(stop,))
-        thread.start()
-        try:
-            with open(place.mount / "much", "wb", buffering=0) as file:
-                for part in range(34):  # room that is reserved counts as used
-                    os.posix_fallocate(file.fileno(), part * 100 << 20, 100 << 20)
-                    until(lambda: ground.usage().free_bytes >= 200 << 20, "it did not grow")
-        finally:
-            stop.set()
-            thread.join(60)
+        with running(daemon), open(place.mount / "much", "wb", buffering=0) as file:
+            for part in range(34):  # room that is reserved counts as used
+                os.posix_fallocate(file.fileno(), part * 100 << 20, 100 << 20)
+                until(lambda: ground.usage().free_bytes >= 200 << 20, "it did not grow")
         assert sum(disk.size_gib for disk in place.double.alive()) == sum(ground.volumes()) // GIB == 4
         assert daemon.counters.grow_failures == 1
 

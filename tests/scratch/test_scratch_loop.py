@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ground import Plot, cgroup, needs, plot, writer
+from cloud import until
+from ground import Plot, cgroup, needs, plot, running, writer
 
 from batchyard.scratch import loop, mounts
 from batchyard.scratch.btrfs import BtrfsLoop
@@ -363,24 +364,15 @@ def test_a_job_writes_twenty_times_the_initial_size_at_full_speed(kind: str) -> 
 def test_room_comes_back_by_itself_when_the_job_has_ended(kind: str) -> None:
     with plot() as place:
         daemon, ground = watched(kind, place, 2048 * MIB, None, calm_s=1.0)
-        stop = threading.Event()
-        thread = threading.Thread(target=daemon.run, args=(stop,))
-        thread.start()
-        try:
+        with running(daemon):
             for number in range(10):
+                until(lambda: ground.usage().free_bytes > 24 * MIB, "it did not grow")
                 (place.mount / str(number)).write_bytes(bytes(20 * MIB))
-                time.sleep(0.05)
             assert len(ground.volumes()) > 1
             for number in range(10):
                 (place.mount / str(number)).unlink()
             os.sync()
-            deadline = time.monotonic() + 90
-            while len(place.files()) > 1 and time.monotonic() < deadline:
-                time.sleep(0.1)
-            assert len(place.files()) == len(place.devices()) == 1
-        finally:
-            stop.set()
-            thread.join(60)
+            until(lambda: len(place.files()) == len(place.devices()) == 1, "room did not come back", 90)
 
 
 @pytest.mark.parametrize("kind", KINDS)
