@@ -124,6 +124,23 @@ def a_user_has_a_cgroup() -> None:
     tell("user", said={said["name"]: said for said in lines}, output="" if lines else done.stdout)
 
 
+async def who_asks_is_known() -> None:
+    import link_local_case
+    from compute_rig import LocalRig
+
+    from batchyard.compute.local.link import LocalProvider
+
+    link_local_case.loopback_up()
+    directory = Path("/disk/linked")
+    rig = LocalRig(LocalProvider(directory, node_options=link_local_case.OPTIONS), directory)
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            tell("who asks is known", said=await link_local_case.play(rig))
+    except Exception:  # noqa: BLE001 - told
+        log = directory / "node.log"
+        tell("who asks is known", failed=traceback.format_exc(), log=log.read_text() if log.exists() else "")
+
+
 def scratch_grows() -> None:
     import scratch_case
 
@@ -141,7 +158,13 @@ if __name__ == "__main__":
     os.environ["CASES_PYTHON"] = os.readlink("/proc/self/exe")  # noqa: PTH115
     os.environ["PATH"] = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
     try:
-        for step in (lambda: asyncio.run(main()), lambda: asyncio.run(on_nodes_of_their_own()), a_user_has_a_cgroup, scratch_grows):
+        for step in (
+            lambda: asyncio.run(main()),
+            lambda: asyncio.run(on_nodes_of_their_own()),
+            lambda: asyncio.run(who_asks_is_known()),
+            a_user_has_a_cgroup,
+            scratch_grows,
+        ):
             try:
                 step()
             except Exception:  # noqa: BLE001 - told, and the next step is taken

@@ -20,8 +20,8 @@ BUSYBOX = shutil.which("busybox")
 KERNELS = [Path(os.environ["GUEST_KERNEL"])] if "GUEST_KERNEL" in os.environ else sorted(Path("/boot").glob("vmlinuz-*-cloud-amd64"))
 APPLETS = ("sh", "sleep", "true", "false", "cat", "echo", "grep")
 TOOLS = ("losetup", "mount", "umount", "wipefs", "mkfs.btrfs", "btrfs", "mkfs.xfs", "xfs_growfs", "bwrap")  # as far as they are here
-MODULES = ("virtio_pci", "virtio_blk", "loop", "btrfs", "xfs")
-SCRIPTS = ("compute_rig.py", "cage_cases.py", "cage_user.py", "scratch_case.py")
+MODULES = ("virtio_pci", "virtio_blk", "loop", "btrfs", "xfs", "tcp_diag")
+SCRIPTS = ("compute_rig.py", "cage_cases.py", "cage_user.py", "scratch_case.py", "link_local_case.py")
 DISK_BYTES = 4 << 30  # a file with holes
 LEFT_OUT = shutil.ignore_patterns(
     "test", "tests", "idlelib", "ensurepip", "site-packages", "__pycache__", "config-*", "lib2to3", "tkinter", "*.a"

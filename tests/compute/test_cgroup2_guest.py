@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import guest_machine
+import link_local_case
 import pytest
 import scratch_case
 from cage_cases import AFTER_THE_NODE, CASES, Case
@@ -59,6 +60,10 @@ def test_scratch_space_grows_under_a_writer_whom_version_2_may_hold(kind: str, t
     assert "failed" not in said, said["failed"]
     assert {name: said["said"][name] for name in scratch_case.VERDICT} == scratch_case.VERDICT, said
     assert said["said"]["grows"] > 0
+
+
+def test_who_asks_is_known_by_the_cgroup_of_its_socket(told: Told) -> None:
+    assert told["who asks is known"].get("said") == link_local_case.VERDICT, told["who asks is known"]
 
 
 def test_nobody_and_nothing_is_left(told: Told) -> None:

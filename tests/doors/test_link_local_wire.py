@@ -95,7 +95,7 @@ def asking(yard: Yard, name: str, script: str, **more: Any) -> str:
 def lines_of(yard: Yard, job_id: str) -> list[str]:
     job = yard.until(job_id)
     lines = yard.logs(job)
-    assert job["status"] == "SUCCEEDED", lines
+    assert job["status"] == "SUCCEEDED", (lines, job["attempts"], job.get("statusReason"))
     return lines
 
 
@@ -256,6 +256,16 @@ subprocess.run(["sh", "-c", f'setsid {sys.executable} -c "{ask_it}" & wait'], ch
     instance, status = told(service, job_id)
     assert instance == [service.job(job_id)["container"]["containerInstanceArn"].rpartition("/")[2]]
     assert status == 200
+
+
+def test_a_command_that_is_run_inside_a_job_is_the_jobs(service: Yard) -> None:
+    job_id = submitted(service, "entered", "sleep", "600")
+    job = service.until(job_id, "RUNNING")
+    ask_it = f"import urllib.request as r; print(r.urlopen('{INSTANCES}/latest/meta-data/instance-id', timeout=20).read().decode())"
+    said = service.cli("exec", "--data", str(service.data), job_id, "--", interpreter(), "-c", ask_it).stdout
+    assert said.strip() == job["container"]["containerInstanceArn"].rpartition("/")[2]
+    service.batch.terminate_job(jobId=job_id, reason="enough")
+    service.until(job_id)
 
 
 def test_each_container_of_a_task_finds_itself(service: Yard) -> None:

@@ -164,6 +164,8 @@ def _listen(host: str, port: int, *, is_sticky: bool) -> socket.socket:
 
 
 async def _serve(settings: Settings, identity: Identity, listener: socket.socket, choice: sockets.Choice) -> int:
+    provider = LocalProvider(settings.data, node_options=_node_options(settings, choice))
+    _check_link_local(settings, provider)
     runtime = "container" if choice.daemon else "process"
     url = _url_of(settings, identity)
     catalogue = Catalogue()
@@ -174,8 +176,6 @@ async def _serve(settings: Settings, identity: Identity, listener: socket.socket
     objects, log_store = ObjectStore(settings.data / "objects", region=identity.region), LogStore(settings.data / "logs")
     keys = KeyRing(identity, held_by(engine), shelf, sealer)
     base = {**_user(), **{name: os.environ[name] for name in INHERITED if name in os.environ}}
-    provider = LocalProvider(settings.data, node_options=_node_options(settings, choice))
-    _check_link_local(settings, provider)
     provider.spawn_ahead()
     stop = asyncio.Event()
     launcher = Launcher(base, url, keys.mint, runtime, resolve, locator(engine, shelf, catalogue))

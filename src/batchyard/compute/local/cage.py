@@ -82,6 +82,10 @@ class Cage(Protocol):
         """The processes of the attempt that is inside; [] if the kernel does not keep count of them."""
         ...
 
+    def group_id(self) -> int:
+        """The id of the cgroup of version 2 that the attempt inside has to itself; 0 if it has none."""
+        ...
+
     def end_all(self) -> bool:
         """SIGKILL to everybody inside; True when nobody was left any more."""
         ...

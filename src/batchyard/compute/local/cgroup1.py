@@ -176,6 +176,9 @@ class Cage1:
         others = sorted(set(self._tree.places.values()) - {self._tree.places["memory"]})
         return tuple(f"{place}/cgroup.procs" for place in (self._memory_path, *(place / self._name for place in others)))
 
+    def group_id(self) -> int:
+        return 0
+
     def members(self) -> list[int]:
         return knobs.members(self._members.parent)
 

@@ -166,6 +166,9 @@ class Cage2:
     def gates(self) -> tuple[str, ...]:
         return (f"{self.group}/cgroup.procs",)
 
+    def group_id(self) -> int:
+        return knobs.group_id(self.group) if self.group else 0
+
     def members(self) -> list[int]:
         return knobs.members(self.group) if self.group else []
 

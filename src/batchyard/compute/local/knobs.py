@@ -64,6 +64,14 @@ def members(group: Path) -> list[int]:
     return [int(pid) for pid in read(group / "cgroup.procs").split()]
 
 
+def group_id(group: Path) -> int:
+    """By what the kernel calls a cgroup of version 2; 0 if it is gone. No later one has the same."""
+    try:
+        return group.stat().st_ino
+    except OSError:
+        return 0
+
+
 class Mount(NamedTuple):
     """A mounted cgroup hierarchy: where, which part of it is seen there, and its controllers (none: version 2)."""
 

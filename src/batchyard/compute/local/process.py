@@ -184,6 +184,9 @@ class ProcessRun:
             **of_needs(launch),
         }
 
+    def group_id(self) -> int:
+        return self.slot.cage.group_id() if self.pid and self.slot else 0
+
     def pids(self) -> list[int]:
         return self.slot.cage.members() if self.pid and self.slot else []
 

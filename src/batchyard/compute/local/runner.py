@@ -75,6 +75,10 @@ class Single(Run, Protocol):
         """The user that its processes run as; None if that may be any."""
         ...
 
+    def group_id(self) -> int:
+        """The id of the cgroup of version 2 that it has to itself; 0 if it has none, or that cannot be told (yet)."""
+        ...
+
     def pids(self) -> Collection[int] | None:
         """Its processes as the kernel has them now, if they live on the host's network; none where that cannot be told. None: not yet."""
         ...

@@ -96,6 +96,9 @@ class WatchedCage:
     def gates(self) -> tuple[str, ...]:
         return ()  # whoever has the job's environment is found by its marker
 
+    def group_id(self) -> int:
+        return 0
+
     def members(self) -> list[int]:
         return []  # by environment and ancestry only, which a job can change
 

@@ -151,6 +151,11 @@ class Meter:
         return knobs.members(self._members.parent) if self._members else []
 
     @property
+    def group_id(self) -> int:
+        """The id of the container's own cgroup of version 2; 0 if it has ended, was not found, or has none."""
+        return knobs.group_id(self._members.parent) if self._members and self._groups.version == 2 else 0
+
+    @property
     def lives(self) -> bool:
         """Whether its first process has not ended; False if it cannot be seen."""
         if self._descriptor < 0:

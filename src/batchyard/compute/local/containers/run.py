@@ -89,6 +89,9 @@ class ContainerRun:
     def _is_starting(self) -> bool:
         return self._addresses is None and bool(self.id) and not self.settled
 
+    def group_id(self) -> int:
+        return self.meter.group_id
+
     def pids(self) -> list[int] | None:
         if self._has_own_network:
             return []

@@ -1,14 +1,15 @@
 """Who is asking at an address that all of the machine can reach: the attempt whose process holds the other end of the connection.
 
-The kernel says which socket that is and whose (`netlink.held`); the attempt is the one in whose cgroup a process has it open. A container
-with an address of its own is known by that. Nothing is remembered from one connection to the next, and a job that makes the search long,
-by many processes with many open files, uses up its own allowance: nobody finds it for a while, and nobody else waits.
+The kernel says which socket that is and whose (`netlink.held`). With cgroups of version 2 it also says in which of them it was made, and
+that is the answer. Else the attempt is the one in whose cgroup a process has it open. A container with an address of its own is known by
+that. Nothing is remembered from one connection to the next, and a job that makes the search long, by many processes with many open files,
+uses up its own allowance: nobody finds it for a while.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import cast
 
 from batchyard.compute.local.attempt import Attempt
@@ -42,6 +43,12 @@ class Callers:
         """Whose question it is; None if it is not a job's, or nobody can tell."""
         held = netlink.held(request.peer, request.own)
         asked = [(attempt, run) for attempt in self._attempts() for run in _runs(attempt)]
+        if held and held.group:
+            found = next((attempt for attempt, run in asked if run.group_id() == held.group), None)
+            if found:
+                return found
+        if held and any(run.uid == held.uid for _, run in asked):
+            asked = [(attempt, run) for attempt, run in asked if run.uid == held.uid]
         until_s = boot_s() + _SETTLED_S
         while asked:
             unsettled = []
@@ -63,21 +70,16 @@ class Callers:
         if held is None:
             addresses = run.addresses()
             return None if addresses is None else address in addresses
-        if run.uid not in (None, held.uid):
+        name = attempt.launch.attempt
+        left = self._allowance(name)
+        if run.uid not in (None, held.uid) or left <= 0:
             return False
         pids = run.pids()
-        return None if pids is None else self._holds(attempt.launch.attempt, pids, held.inode)
-
-    def _holds(self, attempt: str, pids: Iterable[int], inode: int) -> bool:
-        """Whether one of the processes has the socket open. Who asks is mostly the youngest, and what it opened last."""
-        wanted, left = f"socket:[{inode}]", self._allowance(attempt)
-        found = False
-        for cost, target in _opened(pids):
-            left -= cost
-            found = target == wanted
-            if found or left <= 0:
-                break
-        self._allowances[attempt] = left, boot_s()
+        if pids is None:
+            return None
+        found, spent = _search(pids, held.inode, left)
+        if spent:
+            self._allowances[name] = left - spent, boot_s()
         return found
 
     def _allowance(self, attempt: str) -> float:
@@ -94,18 +96,26 @@ def _runs(attempt: Attempt) -> Iterator[Single]:
         yield cast(Single, run)
 
 
-def _opened(pids: Iterable[int]) -> Iterator[tuple[float, str]]:
-    """What processes have open, with what it cost to find out."""
+def _search(pids: Collection[int], inode: int, most: float) -> tuple[bool, float]:
+    """Whether one of the processes has the socket open, and what it cost to find out. Who asks is mostly the youngest of them, and the
+    socket among the last that it opened."""
+    wanted, spent = f"socket:[{inode}]", len(pids) / _NAMES_PER_LOOK
     for pid in sorted(pids, reverse=True):
         place = f"/proc/{pid}/fd"
         try:
             names = os.listdir(place)  # noqa: PTH208 - names are all that is wanted, of many
         except OSError:  # it has ended
-            yield 1.0, ""
-            continue
-        yield 1.0 + len(names) / _NAMES_PER_LOOK, ""
+            names = []
+        spent += 1 + len(names) / _NAMES_PER_LOOK
         for name in reversed(names):
+            spent += 1
             try:
-                yield 1.0, os.readlink(f"{place}/{name}")  # noqa: PTH115 - strings all the way
-            except OSError:
-                yield 1.0, ""
+                if os.readlink(f"{place}/{name}") == wanted:  # noqa: PTH115 - strings all the way
+                    return True, spent
+            except OSError:  # closed
+                pass
+            if spent > most:
+                return False, spent
+        if spent > most:
+            return False, spent
+    return False, spent

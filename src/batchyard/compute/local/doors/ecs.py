@@ -120,7 +120,7 @@ def container(attempt: Attempt, seen: Seen, version: str) -> dict[str, Any]:
         "CreatedAt": about.created or started,
         "StartedAt": started,
         "Type": "NORMAL",
-        "Networks": [{"NetworkMode": "host", "IPv4Addresses": [""]}],
+        "Networks": [_network(seen.run)],
     }
     if seen.ending is not None:
         if seen.ending.exit_code is not None:
@@ -131,6 +131,11 @@ def container(attempt: Attempt, seen: Seen, version: str) -> dict[str, Any]:
         shown.update(seen.log)
         shown["ContainerARN"] = f"{facts.task_arn.replace(':task/', ':container/')}/{attempt.launch.attempt[:8]}-{seen.number}"
     return {name: value for name, value in shown.items() if value != "" or name == "ImageID"}
+
+
+def _network(run: Single) -> dict[str, Any]:
+    own = run.addresses()
+    return {"NetworkMode": "bridge", "IPv4Addresses": sorted(own)} if own else {"NetworkMode": "host", "IPv4Addresses": [""]}
 
 
 def task(attempt: Attempt, seen: list[Seen], version: str) -> dict[str, Any]:

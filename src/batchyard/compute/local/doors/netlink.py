@@ -9,6 +9,7 @@ import errno
 import os
 import socket
 import struct
+import sys
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -20,6 +21,7 @@ _BY_FAMILY = 20  # SOCK_DIAG_BY_FAMILY
 _ADDRESS, _LOCAL, _LABEL = 1, 2, 3  # IFA_...
 _HOST_SCOPE = 254  # of what is meant on this machine only
 _WHOLE = 32  # bits of a network that has one address
+_GROUP = 21  # INET_DIAG_CGROUP_ID, since Linux 5.8
 _LISTENING = 10
 _ANY_STATE = 0xFFFFFFFF
 _NO_COOKIE = b"\xff" * 8
@@ -41,10 +43,11 @@ class Address(NamedTuple):
 
 
 class Held(NamedTuple):
-    """A socket: its inode, and who made it."""
+    """A socket: its inode, who made it, and the cgroup of version 2 that its maker was in (0 where the kernel does not say)."""
 
     inode: int
     uid: int
+    group: int
 
 
 def addresses() -> list[Address]:
@@ -83,9 +86,10 @@ def held(source: Place, target: Place) -> Held | None:
     for kind, body in answers:
         if kind == _BY_FAMILY:
             _, state, _, _, seen, _, _, _, uid, inode = _FOUND.unpack_from(body)
-            # The kernel offers a listening socket where it finds no connection, and writes what it has for one of version 6 otherwise.
+            # Where there is no connection the kernel offers who listens there. One of IPv6 has its addresses written otherwise.
             if state != _LISTENING and inode and seen[:4] == ends[:4]:
-                return Held(inode, uid)
+                group = dict(_attributes(body[_FOUND.size :])).get(_GROUP, b"")
+                return Held(inode, uid, int.from_bytes(group, sys.byteorder))
     return None
 
 
