@@ -13,9 +13,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from batchyard.compute.local.allotments import Allotments, Outcome, amount
+from batchyard.compute.local.allotment import Outcome, amount
+from batchyard.compute.local.allotments import Allotments
 from batchyard.compute.local.attempt import Attempt
 from batchyard.compute.local.ground import Plain
+from batchyard.compute.local.layers import Short
 from batchyard.compute.local.loop import boot_s
 from batchyard.compute.local.runner import Ending
 from batchyard.compute.local.scratch_shares import Tenant, limits
@@ -426,3 +428,46 @@ def test_nothing_is_said_of_scratch_space_where_it_had_no_part(scratch: Outcome,
 def test_amounts_are_said_as_people_say_them() -> None:
     assert [amount(count) for count in (10 * GIB, int(12.34 * GIB), 512 * MIB, MIB // 2)] == ["10 GiB", "12.3 GiB", "512 MiB", "0.5 MiB"]
     assert amount(1500 * GIB) == "1500 GiB"
+
+
+def test_who_holds_most_where_layers_lie_is_ended_when_there_is_little_room_left() -> None:
+    allotments, _ = standing()
+    ended: list[str] = []
+    allotments.on_excess = ended.append
+    for name, held in (("a", 2 * GIB), ("b", 3 * GIB), ("c", 0)):
+        allotments.open(name, Resources(1, 1), f"p-{name}")
+        allotments.layers.add(name, "main")
+        allotments.layers.tell(name, "main", held)
+    allotments.look()
+    assert ended == []
+    allotments.layers.short = lambda: Short("the disk has less than 4 GiB left", 4 * GIB)
+    allotments.look()
+    assert ended == [], "what nobody's end would mend is no reason to end anybody"
+    allotments.layers.short = lambda: Short("the disk has less than 1 GiB left", GIB)
+    allotments.look()
+    allotments.look()
+    assert ended == ["b"], "and the next one only if that did not help"
+    allotments.close("p-b")
+    outcome = allotments.outcome("b")
+    assert outcome is not None
+    assert outcome.reason == (
+        "OutOfScratchError: the disk has less than 1 GiB left, and the job held 3 GiB there in containers' own layers, more than any other;"
+        " write large files to /scratch or /tmp"
+    )
+
+
+def test_a_layer_that_is_gone_holds_nothing_and_was_part_of_the_peak() -> None:
+    allotments, ground = standing()
+    allotments.open("a", Resources(1, 1), "p")
+    for name, held in (("first", 30 * MIB), ("second", 5 * MIB)):
+        allotments.layers.add("a", name)
+        allotments.layers.tell("a", name, held)
+    allotments.layers.end("a", "first")
+    allotments.layers.remove("a", "first")
+    ground.held["p"] = 10 * MIB
+    allotments.look()
+    assert ground.limits["p"] == 25 * GIB - 5 * MIB, "what the layer that is left leaves over"
+    allotments.close("p")
+    outcome = allotments.outcome("a")
+    assert outcome is not None
+    assert (outcome.peak_bytes, outcome.layer_bytes) == (35 * MIB, 35 * MIB)

@@ -19,6 +19,7 @@ from batchyard.compute.local.tasks import Task
 from batchyard.model.messages import AttemptEnded, Launch
 from batchyard.scratch import mounts
 from compute.compute_rig import PATIENCE_S, LocalRig
+from containers.conftest import rig_of
 from containers.engines import KINDS, Daemon, why_not
 from containers.test_container_bombs import AS_ROOT, BTRFS, MIB, NEIGHBOUR
 from containers.test_container_scratch import contained, left, member, run
@@ -217,6 +218,32 @@ def test_nothing_is_started_while_the_disk_of_the_daemon_is_nearly_full(kind: st
             assert yard.until(waiting)["status"] == "SUCCEEDED"
         finally:
             yard.down()
+
+
+@AS_ROOT
+@pytest.mark.parametrize("kind", [pytest.param(kind, marks=pytest.mark.system(kind)) for kind in KINDS])
+async def test_who_fills_the_disk_of_the_daemon_is_ended_before_it_is_full(kind: str, folder: Path) -> None:
+    with running_on_small_disk(kind) as (daemon, disk):
+        fill(disk, 10 * MIB)
+        rig = rig_of(daemon, folder, "--vcpus", "2")  # a plain directory: nobody has a limit
+        await rig.connect()
+        await rig.up("i-1")
+        neighbour = contained(rig, "sh", "-c", "until [ -e /scratch/go ]; do echo here >> /little; sleep 0.1; done")
+        bomb = contained(rig, "sh", "-c", "dd if=/dev/zero of=/bomb bs=1M count=8 2>/dev/null; sleep 600")
+        rig.provider.carry_out([neighbour])
+        await rig.started(neighbour.attempt)
+        (home,) = (rig.directory / "work").glob("*/home")
+        rig.provider.carry_out([bomb])
+        ended = await rig.ended(bomb.attempt)
+        assert (ended.cause, ended.exit_code) == ("exited", 137)
+        assert ended.reason.startswith(
+            f"OutOfScratchError: the disk of {kind.capitalize()}'s containers ({disk}) has less than 3.2 MiB left, "
+        )
+        assert ended.reason.endswith(" MiB there in containers' own layers, more than any other; write large files to /scratch or /tmp")
+        (home / "go").touch()
+        ended = await rig.ended(neighbour.attempt)
+        assert (ended.exit_code, ended.reason) == (0, "")
+        await rig.provider.shut_down(0.0)
 
 
 @contextlib.contextmanager

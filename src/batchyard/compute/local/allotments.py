@@ -10,118 +10,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import NamedTuple
 
+from batchyard.compute.local.allotment import Outcome, Part
 from batchyard.compute.local.ground import Ground, Plain
 from batchyard.compute.local.layers import Layers
 from batchyard.compute.local.loop import Loop, boot_s
-from batchyard.compute.local.scratch_shares import GRAIN_BYTES, LEAST_VCPUS, Tenant, beside, share_bytes
+from batchyard.compute.local.scratch_shares import Tenant, beside, share_bytes
 from batchyard.compute.local.sweep import Sweeper
 from batchyard.compute.local.walker import Walker, bytes_at_once
 from batchyard.model.capacity import Resources
-from batchyard.model.tags import SCRATCH
 
 _MIB = 1024 * 1024
 _LOOK_S = 0.25
 _REST = 50  # so many times as long as a look took, nobody is looked at: with very many attempts, less often
-_AT_LIMIT = 0.98  # a write that would go beyond the limit is refused as a whole: who was refused holds a little less
-_LATELY_S = 5.0
+_RELIEF_S = 5.0  # until what was ended for want of room has made some
 _PATIENCE_S, _LITTLE_PATIENCE_S = 60.0, 10.0  # what is not cleared away by then may never be, and is no reason never to begin
-
-
-class Outcome(NamedTuple):
-    """What came of an attempt's part. `limit_bytes` is None where there was none."""
-
-    peak_bytes: int
-    limit_bytes: int | None = None
-    is_promised: bool = False
-    met_limit: bool = False  # it was at its limit when it ended, or just before
-    was_ended: bool = False  # by us, since it held more than its limit
-    layer_bytes: int = 0  # of the peak, what was in layers of its containers
-
-    @property
-    def peak_mib(self) -> float:
-        return round(self.peak_bytes / _MIB, 2)
-
-    @property
-    def reason(self) -> str:
-        """Why an attempt failed that ended with another exit code than 0; "" if its limit had no part in that."""
-        if self.limit_bytes is None or not (self.met_limit or self.was_ended):
-            return ""
-        more = f"raise its tag {SCRATCH.name}" if self.is_promised else f"tag the job definition with {SCRATCH.name}"
-        limit = amount(self.limit_bytes)
-        if self.was_ended:
-            held = f"{amount(self.peak_bytes)} of scratch space"
-            if self.layer_bytes >= _MIB:
-                held += f", {amount(self.layer_bytes)} of that in containers' own layers"
-            return f"OutOfScratchError: the job held {held}, and its limit is {limit}; {more} to ask for more"
-        return f"OutOfScratchError: the job had reached its limit of scratch space, {limit}, when it ended; {more} to ask for more"
-
-
-class _Part:
-    """One attempt's."""
-
-    __slots__ = (
-        "attempt",
-        "here_bytes",
-        "is_kept",
-        "layer_bytes",
-        "limit_bytes",
-        "met_at_s",
-        "path",
-        "peak_bytes",
-        "peak_layer_bytes",
-        "promise_bytes",
-        "vcpus",
-        "was_ended",
-        "was_lowered",
-    )
-
-    def __init__(self, attempt: str, needs: Resources, path: str) -> None:
-        self.attempt, self.path = attempt, path
-        self.vcpus, self.promise_bytes = max(needs.vcpus, LEAST_VCPUS), needs.scratch_mib * _MIB
-        self.here_bytes = self.layer_bytes = 0  # held in its directory, and by its containers in layers of their own
-        self.peak_bytes = self.peak_layer_bytes = 0
-        self.limit_bytes: int | None = None
-        self.is_kept = True  # the ground sees to its limit, as far as its directory goes
-        self.was_lowered = False  # and it has not been walked since: it may have held more already
-        self.met_at_s = float("-inf")
-        self.was_ended = False
-
-    @property
-    def held_bytes(self) -> int:
-        return self.here_bytes + self.layer_bytes
-
-    @property
-    def kept_bytes(self) -> int:
-        """What cannot be taken from it: what it holds, unless that is more than it ever might."""
-        if self.was_lowered or self.limit_bytes is None:
-            return self.held_bytes
-        return max(min(self.held_bytes, self.limit_bytes), self.here_bytes if self.is_kept else 0)
-
-    @property
-    def is_beyond(self) -> bool:
-        """It holds more than its limit, and nothing below us will keep it from that. What the ground keeps it leaves to the ground."""
-        is_watched = not self.is_kept or self.layer_bytes >= _MIB
-        return is_watched and self.limit_bytes is not None and self.held_bytes > self.limit_bytes
-
-    def ground_limit_bytes(self, limit_bytes: int) -> int:
-        """What its directory may hold of that: what its layers leave over, and never less than is there."""
-        if self.layer_bytes < _MIB:
-            return limit_bytes
-        left = (limit_bytes - self.layer_bytes) // GRAIN_BYTES * GRAIN_BYTES
-        return min(limit_bytes, max(left, self.here_bytes))
-
-    def measured(self, here_bytes: int, layer_bytes: int) -> None:
-        self.here_bytes, self.layer_bytes = here_bytes, layer_bytes
-        if self.held_bytes > self.peak_bytes:
-            self.peak_bytes, self.peak_layer_bytes = self.held_bytes, layer_bytes
-        if self.limit_bytes is not None and self.held_bytes >= self.limit_bytes * _AT_LIMIT:
-            self.met_at_s = boot_s()
-
-    def outcome(self) -> Outcome:
-        met = boot_s() - self.met_at_s <= _LATELY_S
-        return Outcome(self.peak_bytes, self.limit_bytes, bool(self.promise_bytes), met, self.was_ended, self.peak_layer_bytes)
 
 
 class Allotments:
@@ -135,9 +38,10 @@ class Allotments:
         self._walker = walker
         self.layers = Layers(walker)
         self.layers.on_end = self._layer_ended
+        self._relieved_s = float("-inf")
         self._room_bytes = 0
         self._vcpus = 0.0
-        self._parts: dict[str, _Part] = {}  # by path
+        self._parts: dict[str, Part] = {}  # by path
         self._outcomes: dict[str, Outcome] = {}  # by attempt, until they are asked for
         self._left: dict[str, int] = {}  # what lies in directories that nobody has and that are not removed yet, by path
         self._waiting_s: dict[str, float] = {}  # since when attempts wait for room, by attempt
@@ -182,7 +86,7 @@ class Allotments:
 
     def open(self, attempt: str, needs: Resources, path: str) -> None:
         """The attempt's directory is there, made or moved by the ground: from now on it counts, and its limit holds."""
-        part = self._parts[path] = _Part(attempt, needs, path)
+        part = self._parts[path] = Part(attempt, needs, path)
         if self._room_bytes:
             self._admit(part)
         self._look_soon()
@@ -244,7 +148,7 @@ class Allotments:
 
     # --- limits ---
 
-    def _admit(self, part: _Part) -> None:
+    def _admit(self, part: Part) -> None:
         """Give a new one its limit: others get another one only if they must."""
         if not part.promise_bytes:
             self._sharing_vcpus += part.vcpus
@@ -279,7 +183,7 @@ class Allotments:
         # Who holds more than a share may hold less at the next look: then the others get more.
         self._stale = somebody_waits or any(tenant.held_bytes and tenant.held_bytes == due[path] for path, tenant in tenants.items())
 
-    def _set(self, part: _Part, limit_bytes: int) -> None:
+    def _set(self, part: Part, limit_bytes: int) -> None:
         part.was_lowered = part.limit_bytes is not None and limit_bytes < part.limit_bytes
         part.limit_bytes = limit_bytes
         part.is_kept = self.ground.limit(part.path, part.ground_limit_bytes(limit_bytes))
@@ -304,6 +208,7 @@ class Allotments:
                 else:
                     part.was_ended = True
                     self.on_excess(part.attempt)
+        self._relieve()
         self._left = {path: held for path, held in self._left.items() if os.path.lexists(path)}
         is_due = self.ground.look()
         if self._stale:
@@ -312,7 +217,7 @@ class Allotments:
         if self._parts or self._left or is_due:
             self._look_soon(max(_LOOK_S, (boot_s() - began_s) * _REST))
 
-    def _measure(self, part: _Part) -> None:
+    def _measure(self, part: Part) -> None:
         held = self.ground.used_bytes(part.path)
         if held is None and self._walker:
             held = self._walker.look(part.path)
@@ -323,6 +228,18 @@ class Allotments:
         if is_new and part.is_kept and part.limit_bytes is not None:
             self.ground.limit(part.path, part.ground_limit_bytes(part.limit_bytes))
 
+    def _relieve(self) -> None:
+        """Where layers lie it is nearly full: who holds most there is ended, if it is so much that this mends it. One at a time."""
+        short = self.layers.short()
+        if short is None or boot_s() - self._relieved_s < _RELIEF_S:
+            return
+        parts = self._parts.values()
+        part = next((part for part in parts if part.crowded), None) or max(parts, key=lambda part: part.layer_bytes, default=None)
+        if part is not None and part.layer_bytes >= short.bytes:
+            part.crowded = short.why
+            self._relieved_s = boot_s()
+            self.on_excess(part.attempt)
+
     def _layer_ended(self, attempt: str) -> None:
         """It is about to be removed, perhaps before the next look."""
         for part in self._parts.values():
@@ -331,10 +248,3 @@ class Allotments:
 
     def _leaving_bytes(self) -> int:
         return self.ground.leaving_bytes() + sum(self._left.values())
-
-
-def amount(count: int) -> str:
-    """So many bytes, for people."""
-    mib = count / _MIB
-    number, unit = (mib / 1024, "GiB") if mib >= 1024 else (mib, "MiB")
-    return f"{number:.{0 if number >= 100 else 1}f}".removesuffix(".0") + f" {unit}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from batchyard.compute.local.allotments import Outcome
+from batchyard.compute.local.allotment import Outcome
 from batchyard.compute.local.loop import Timer
 from batchyard.compute.local.runner import Ending, Run
 from batchyard.model.messages import AttemptEnded, Launch

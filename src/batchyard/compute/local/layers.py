@@ -7,8 +7,16 @@ it holds, where nobody may look. When its container has ended it holds what it h
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from batchyard.compute.local.walker import Walker, bytes_at_once
+
+
+class Short(NamedTuple):
+    """Where layers lie there is little room: `why`, in words, and how much should be free."""
+
+    why: str
+    bytes: int
 
 
 class _Layer:
@@ -27,12 +35,14 @@ class Layers:
 
     def __init__(self, walker: Walker | None = None) -> None:
         self.on_end: Callable[[str], None] = lambda attempt: None  # a layer of this attempt is as it will be until it is gone
+        self.short: Callable[[], Short | None] = lambda: None  # whether there is too little room left where they lie
         self._walker = walker
         self._of: dict[str, dict[str, _Layer]] = {}
 
     def add(self, attempt: str, container: str, paths: Sequence[str] = ()) -> None:
         """A container of the attempt has a layer, in these directories: from now on they are walked. Without any, it is to be told of."""
         self._of.setdefault(attempt, {})[container] = _Layer(paths)
+        self.held_bytes(attempt)  # the walker begins at once
 
     def tell(self, attempt: str, container: str, held_bytes: int) -> None:
         """A layer holds so much now, as somebody says who knows."""

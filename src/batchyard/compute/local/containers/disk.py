@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 
-from batchyard.compute.local.allotments import amount
+from batchyard.compute.local.allotment import amount
 from batchyard.compute.local.containers.engine import Engine, EngineError
 from batchyard.compute.local.containers.wire import EngineAway
+from batchyard.compute.local.layers import Short
 from batchyard.compute.local.loop import Loop
 from batchyard.compute.local.tasks import Task, pause
 
@@ -30,13 +31,18 @@ class DaemonDisk:
 
     def trouble(self) -> str:
         """Why no container should be started with this daemon now; "" if nothing speaks against it."""
+        short = self.short()
+        return short.why if short else ""
+
+    def short(self) -> Short | None:
+        """Whether there is too little room left for what containers write."""
         seen = self._seen()
         if seen is None:
-            return ""
+            return None
         floor = int(min(FLOOR_BYTES, seen.f_blocks * seen.f_frsize * FLOOR_PART))
         if seen.f_bavail * seen.f_frsize >= floor:
-            return ""
-        return f"the disk of {self._kind}'s containers ({self._root}) has less than {amount(floor)} left"
+            return None
+        return Short(f"the disk of {self._kind}'s containers ({self._root}) has less than {amount(floor)} left", floor)
 
     def _seen(self) -> os.statvfs_result | None:
         try:

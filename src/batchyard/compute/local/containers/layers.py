@@ -33,6 +33,7 @@ class ContainerLayers:
     def __init__(self, engine: Engine, layers: Layers, loop: Loop) -> None:
         self._engine, self._layers, self._loop = engine, layers, loop
         self.disk = DaemonDisk(engine, loop)
+        layers.short = self.disk.short
         self._known: set[str] = set()
         self._asked: dict[str, str] = {}  # the attempt of each container whose layer nobody here can look at
         self._asking: Task[None] | None = None
