@@ -180,6 +180,24 @@ def test_what_holds_subvolumes_of_a_job_s_own_is_removed_all_the_same(groups: Gr
     assert not Path(path).exists()
 
 
+def test_subvolumes_of_a_job_s_own_are_removed_whatever_is_in_them_and_however_they_were_closed(groups: Groups) -> None:
+    made, path = a_place(groups)
+    script = """
+set -e
+cd "$1"; mkdir -p home/deep/deeper; cd home/deep/deeper
+btrfs subvolume create one; mkdir -p one/a/b; touch one/a/b/file one/file
+btrfs subvolume create one/a/b/two; mkdir -p one/a/b/two/c/d; touch one/a/b/two/c/d/file
+btrfs subvolume create one/three
+chmod 0 one/a/b/two/c
+for each in one/a/b/two one/three one; do btrfs property set "$each" ro true; done
+"""
+    words = ["sh", "-c", script, "script", path]
+    subprocess.run(words, user=NOBODY, group=NOBODY, extra_groups=(), check=True, capture_output=True, timeout=60)
+    made.remove(path)
+    assert sweep.remove_tree(path) == []
+    assert not Path(path).exists()
+
+
 def test_a_later_node_counts_on_and_clears_what_an_earlier_one_left(groups: Groups) -> None:
     _, path = a_place(groups)
     write(f"{path}/home/file", 1)

@@ -47,6 +47,7 @@ def _request(direction: int, number: int, size: int) -> int:
 _SNAP_DESTROY = _request(_WRITE, 15, 4096)
 _INO_LOOKUP = _request(_WRITE | _READ, 18, 4096)
 _SUBVOL_CREATE_V2 = _request(_WRITE, 24, 4096)
+_SET_FLAGS = _request(_WRITE, 26, 8)  # BTRFS_IOC_SUBVOL_SETFLAGS
 _START_SYNC = _request(_READ, 24, 8)
 _FS_INFO = _request(_READ, 31, 1024)
 _QUOTA_CTL = _request(_WRITE | _READ, 40, 16)
@@ -230,6 +231,12 @@ def number_of(path: str) -> int:
     with _opened(path) as at:
         fcntl.ioctl(at, _INO_LOOKUP, request)
     return int(struct.unpack_from("=Q", request)[0])
+
+
+def make_writable(descriptor: int) -> None:
+    """Of an open subvolume: its owner may have made it read-only. Nothing happens where that cannot be, or it is none."""
+    with contextlib.suppress(OSError):
+        fcntl.ioctl(descriptor, _SET_FLAGS, bytes(8))
 
 
 def remove(path: str) -> bool:

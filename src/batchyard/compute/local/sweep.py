@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 from itertools import islice
@@ -103,7 +104,6 @@ def remove_tree(directory: str) -> list[str]:
     Every subdirectory is first moved up, directly below `directory`, so that neither depth nor the length of a path matters. All
     steps go through descriptors and never through a link, so that a process that is still alive in there cannot lead us astray.
     """
-    failed: list[str] = []
     if _is_gone_as_subvolume(directory):
         return []
     try:
@@ -112,25 +112,16 @@ def remove_tree(directory: str) -> list[str]:
         return []
     except OSError as error:
         return [f"{directory}: {error.strerror}"]
+    removal = _Removal(directory, top)
     try:
-        waiting = list(_emptied(top, top, failed))
-        for name in waiting:  # grows while we walk it
-            try:
-                place = _opened(name, top)
-                try:
-                    waiting.extend(_emptied(place, top, failed))
-                finally:
-                    os.close(place)
-                os.rmdir(name, dir_fd=top)
-            except OSError as error:
-                failed.append(f"{directory}/{name}: {error.strerror}")
+        removal.run()
     finally:
         os.close(top)
     try:
         Path(directory).rmdir()
     except OSError as error:
-        failed.append(f"{directory}: {error.strerror}")
-    return failed
+        removal.failed.append(f"{directory}: {error.strerror}")
+    return removal.failed
 
 
 def _is_gone_as_subvolume(directory: str) -> bool:
@@ -145,31 +136,75 @@ def _is_gone_as_subvolume(directory: str) -> bool:
     return subvolumes.remove(directory)
 
 
-def _emptied(place: int, top: int, failed: list[str]) -> list[str]:
-    """Unlink the files of a directory and move its subdirectories up: their names in `top`."""
-    below: list[str] = []
-    with os.scandir(place) as entries:
-        while found := [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in islice(entries, _AT_ONCE)]:
-            _take_away(found, place, top, below, failed)
-    return below
+class _Removal:
+    """Empties an open directory."""
 
+    def __init__(self, directory: str, top: int) -> None:
+        self.failed: list[str] = []
+        self._directory, self._top = directory, top
+        self._device = os.fstat(top).st_dev
+        self._waiting: list[str] = []  # directories in `top` that are to be removed
 
-def _take_away(found: list[tuple[str, bool]], place: int, top: int, below: list[str], failed: list[str]) -> None:
-    """Unlink what is no directory, and move up what is one: its name is added to `below`."""
-    for name, is_directory in found:
+    def run(self) -> None:
+        self._empty(self._top, self._top, self._waiting)
+        for name in self._waiting:  # grows while we walk it
+            self._remove(name, self._top, self._waiting)
+
+    def _remove(self, name: str, within: int, waiting: list[str]) -> None:
+        """Remove a directory; those in it are moved up, and wait."""
         try:
-            if not is_directory:
-                os.unlink(name, dir_fd=place)
-            elif place == top:
-                below.append(name)
-            else:
-                aside = f".sweep-{os.urandom(8).hex()}"
-                if os.geteuid():
-                    os.chmod(name, 0o700, dir_fd=place)  # moving a directory rewrites its "..": it has to be writable
-                os.rename(name, aside, src_dir_fd=place, dst_dir_fd=top)
-                below.append(aside)
+            place = _opened(name, within)
+            try:
+                if within == self._top and os.fstat(place).st_dev != self._device:  # a subvolume that a job made for itself
+                    inside: list[str] = []
+                    self._empty(place, place, inside)
+                    for each in inside:
+                        self._remove(each, place, inside)
+                else:
+                    self._empty(place, within, waiting)
+            finally:
+                os.close(place)
+            os.rmdir(name, dir_fd=within)
         except OSError as error:
-            failed.append(f"{name}: {error.strerror}")
+            self.failed.append(f"{self._directory}/{name}: {error.strerror}")
+
+    def _empty(self, place: int, within: int, waiting: list[str]) -> None:
+        """Unlink the files of a directory and move its subdirectories up."""
+        with os.scandir(place) as entries:
+            while found := [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in islice(entries, _AT_ONCE)]:
+                for name, is_directory in found:
+                    try:
+                        if not is_directory:
+                            os.unlink(name, dir_fd=place)
+                        elif place == self._top:
+                            self._waiting.append(name)
+                        else:
+                            self._move_up(name, place, within, waiting)
+                    except OSError as error:
+                        self.failed.append(f"{name}: {error.strerror}")
+
+    def _move_up(self, name: str, place: int, within: int, waiting: list[str]) -> None:
+        """To the very top; what is in a subvolume does not get out of it, and is moved to `within`, where that begins."""
+        aside = f".sweep-{os.urandom(8).hex()}"
+        if os.geteuid():
+            os.chmod(name, 0o700, dir_fd=place)  # moving a directory rewrites its "..": it has to be writable
+        try:
+            try:
+                os.rename(name, aside, src_dir_fd=place, dst_dir_fd=self._top)
+            except OSError as error:
+                if error.errno != errno.EROFS:
+                    raise
+                os.close(_opened(name, place))  # a subvolume that a job closed
+                os.rename(name, aside, src_dir_fd=place, dst_dir_fd=self._top)
+            self._waiting.append(aside)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            if place == within:
+                aside = name
+            else:
+                os.rename(name, aside, src_dir_fd=place, dst_dir_fd=within)
+            waiting.append(aside)
 
 
 def _opened(name: str, within: int | None) -> int:
@@ -178,4 +213,9 @@ def _opened(name: str, within: int | None) -> int:
         # Without root there is nobody to protect from, and a directory that its owner closed cannot be opened at all.
         with contextlib.suppress(OSError):
             os.chmod(name, 0o700, dir_fd=within)
-    return os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=within)
+    descriptor = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=within)
+    if os.fstat(descriptor).st_ino == _SUBVOLUME_INODE:
+        from batchyard.scratch import subvolumes  # only where there may be one
+
+        subvolumes.make_writable(descriptor)
+    return descriptor
