@@ -10,8 +10,10 @@ from itertools import islice
 from pathlib import Path
 
 from batchyard.compute.local.ground import Ground
+from batchyard.compute.local.node_log import say
 
 _SUBVOLUME_INODE = 256
+_TOLD_MOST = 3  # of the things of one directory that cannot be removed
 _AT_ONCE = 10_000  # names that are remembered of one directory: a job may have made any number of files
 LEFT = ".left-"  # what stood in the way of a mount was moved aside under its name and this
 
@@ -84,7 +86,8 @@ def _live(reading: int, writing: int) -> None:
         while received := os.read(reading, 65536):
             *paths, waiting = (waiting + received).split(b"\0")
             for path in paths:
-                remove_tree(os.fsdecode(path))
+                for failure in remove_tree(os.fsdecode(path))[:_TOLD_MOST]:
+                    say(f"cannot remove what a job left: {failure.encode(errors='backslashreplace').decode()}")
     finally:
         os._exit(0)
 
