@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -206,8 +207,11 @@ def test_nothing_is_started_while_the_disk_of_the_daemon_is_nearly_full(kind: st
         try:
             yard.environment_of("environment")
             yard.queue_of("queue", "environment")
-            ok = yard.definition_of("ok", "true")
-            assert yard.until(yard.submit(ok))["status"] == "SUCCEEDED"
+            ok = yard.definition_of("ok", "dd", "if=/dev/zero", "of=/own", "bs=1M", "count=5")
+            job = yard.until(yard.submit(ok))
+            assert job["status"] == "SUCCEEDED"
+            shown = json.loads(yard.cli("job", job["jobId"], "--json", "--data", str(yard.data)).stdout)
+            assert 5 <= shown["cost"]["attempts"][-1]["diskPeakMiB"] < 6
             filler = fill(disk, MIB)
             until(lambda: "less than" in yard.cli("scratch", "status", "--data", str(yard.data), check=False).stderr or None, "it is seen")
             waiting = yard.submit(ok)
