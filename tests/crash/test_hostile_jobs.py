@@ -58,6 +58,15 @@ def test_nothing_is_run_as_root_with_what_a_job_put_into_its_environment(yard: Y
     ended(yard, id)
 
 
+def test_nobody_gets_a_directory_that_another_job_has_set_flags_of(yard: Yard) -> None:
+    """Whatever is made in a directory with S is written synchronously, to be felt by whoever has it next."""
+    attributes = "lsattr -d $HOME | cut -c1-20 | tr -d '-'"
+    usual, set_, next_ = (
+        yard.logs(yard.until(begun(yard, script))) for script in (attributes, f"chattr +S $HOME 2>/dev/null; {attributes}", attributes)
+    )
+    assert next_ == usual, set_
+
+
 @pytest.mark.skipif(platform.machine() not in KEY_CALLS, reason="what these system calls are called on this processor is not known here")
 def test_what_the_kernel_keeps_for_a_user_is_not_there_for_jobs(yard: Yard) -> None:
     """User ids go from job to job, and the session from whoever started the service to all."""

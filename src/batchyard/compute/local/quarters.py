@@ -9,8 +9,10 @@ was never within reach of another job. All else is removed by the sweeper.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import stat
+from itertools import islice
 
 from batchyard.compute.local.allotments import Allotments
 from batchyard.compute.local.spawn import Identity
@@ -20,13 +22,14 @@ from batchyard.model.capacity import Resources
 _OURS = 0o711  # the outer directory is ours: jobs pass through it, and cannot change what lies in it
 _THEIRS = 0o700
 _PARTS = ("home", "tmp")
+_GET_FLAGS = 0x80086601  # FS_IOC_GETFLAGS: a job may set some, and what is made below has them too
 _FEW, _LITTLE_BLOCKS = 32, 2048  # files, and blocks of 512 bytes, that are removed while others wait for it
 
 
 class Quarters:
     """One slot's directories, or those of one attempt that names a user of its own."""
 
-    __slots__ = ("_allotments", "_has_idle", "_idle", "_inside", "_path", "_work", "are_new")
+    __slots__ = ("_allotments", "_flags", "_has_idle", "_idle", "_inside", "_path", "_work", "are_new")
 
     def __init__(self, work: str, number: int, allotments: Allotments) -> None:
         self._work = work
@@ -34,6 +37,7 @@ class Quarters:
         self._idle = f"{work}/.slot-{number}"
         self._has_idle = False  # there is a set of them that nobody lives in
         self._path = ""  # where somebody lives now
+        self._flags = b""  # of its directories' inodes (`lsattr`), when they were made
         self._inside = ""  # and where it is within a task's directory
         self.are_new = True  # nobody has lived in them before
 
@@ -50,6 +54,7 @@ class Quarters:
             self._allotments.ground.make(path)
             self._path, self.are_new = path, True
             _furnish(path, who)
+            self._flags = _flags_at(f"{path}/{_PARTS[0]}")
         self._allotments.open(attempt, needs, path)
         return f"{path}/home", f"{path}/tmp"
 
@@ -67,7 +72,7 @@ class Quarters:
         """
         if not self._path:
             return False
-        left = [_left(f"{self._path}/{part}", furniture) for part in _PARTS]
+        left = [_left(f"{self._path}/{part}", furniture, self._flags) for part in _PARTS]
         if None in left:
             return False
         if any(left):
@@ -101,7 +106,23 @@ def _furnish(path: str, who: Identity | None) -> None:
             os.chown(f"{path}/{part}", who.uid, who.gid)
 
 
-def _left(path: str, furniture: frozenset[str]) -> list[str] | None:
+def _flags_at(path: str) -> bytes:
+    descriptor = _opened(path)
+    try:
+        return _flags(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _flags(descriptor: int) -> bytes:
+    """What a file system knows of an open directory beside its permissions; nothing where there is no such thing."""
+    try:
+        return fcntl.ioctl(descriptor, _GET_FLAGS, bytes(8))
+    except OSError:
+        return b""
+
+
+def _left(path: str, furniture: frozenset[str], flags: bytes) -> list[str] | None:
     """The few small files that were left in a directory; None if there is more, or it is not as closed as when it was made."""
     try:
         descriptor = _opened(path)
@@ -110,9 +131,10 @@ def _left(path: str, furniture: frozenset[str]) -> list[str] | None:
     try:
         closed = os.fstat(descriptor).st_mode & 0o7777 == _THEIRS
         plain = not hasattr(os, "listxattr") or not os.listxattr(descriptor)
-        if not (closed and plain):
+        if not (closed and plain and _flags(descriptor) == flags):
             return None
-        names = os.listdir(descriptor)  # noqa: PTH208 - a descriptor, not a path
+        with os.scandir(descriptor) as entries:  # there may be millions
+            names = [entry.name for entry in islice(entries, _FEW + len(furniture) + 1)]
         left = [name for name in names if name not in furniture or not _is_ours(name, descriptor)] if names else names
         return left if not left or (len(left) <= _FEW and _are_small(left, descriptor)) else None
     except OSError:
