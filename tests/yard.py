@@ -86,7 +86,11 @@ class Yard:
 
     def cli(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "batchyard.main", *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=check, timeout=60 + self.down_patience_s)
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60 + self.down_patience_s)
+        if check and done.returncode:
+            print(f"batchyard {' '.join(arguments)} said:\n{done.stdout}{done.stderr}")  # noqa: T201
+            done.check_returncode()
+        return done
 
     @property
     def endpoint(self) -> dict[str, str]:

@@ -69,4 +69,7 @@ def test_the_example_does_what_its_page_says(name: str, begun: dict[str, str], p
     except AssertionError:
         log = place / "run.log"
         print(log.read_text()[-20_000:] if log.exists() else "no run.log")  # noqa: T201 - shown with the failure
+        asked = "aws logs filter-log-events --log-group-name /aws/batch/job --query events[].message --output text"
+        told = subprocess.run(["bash", "-c", asked], env=begun, capture_output=True, text=True, timeout=120, check=False)
+        print(f"What jobs said:\n{told.stdout[-5_000:]}{told.stderr[-1_000:]}")  # noqa: T201
         raise
