@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -137,6 +137,11 @@ class Yard:
 
     # --- the usual things ---
 
+    def with_queue(self, environment: str = "environment", **options: Any) -> Yard:
+        """The same service, with a queue "queue" on one environment; `options` are those of `environment_of`."""
+        self.queue_of("queue", self.environment_of(environment, **options))
+        return self
+
     def environment_of(
         self, name: str, *, kind: str = "EC2", max_vcpus: int = 8, min_vcpus: int = 0, types: Iterable[str] = ("optimal",)
     ) -> str:
@@ -195,6 +200,16 @@ class Yard:
         stream = job["container"]["logStreamName"]
         events = self.client("logs").get_log_events(logGroupName="/aws/batch/job", logStreamName=stream, startFromHead=True)["events"]
         return [e["message"] for e in events]
+
+
+@contextlib.contextmanager
+def serving(data: Path, *options: str) -> Iterator[Yard]:
+    """A service on the folder `data` that runs from here on, and is gone afterwards, whatever happens."""
+    yard = Yard(data, *options)
+    try:
+        yield yard.start()
+    finally:
+        yard.down()
 
 
 def quiet_port() -> int:

@@ -15,19 +15,13 @@ from pathlib import Path
 import pytest
 
 from exec_client import PATIENCE_S, command, interrupted, run, until_gone
-from yard import Yard
+from yard import Yard, serving
 
 
 @pytest.fixture(scope="module")
 def yard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
-    made = Yard(tmp_path_factory.mktemp("exec") / "data", "--runtime", "process")
-    made.start()
-    try:
-        made.environment_of("ce")
-        made.queue_of("queue", "ce")
-        yield made
-    finally:
-        made.down()
+    with serving(tmp_path_factory.mktemp("exec") / "data", "--runtime", "process") as made:
+        yield made.with_queue()
 
 
 @pytest.fixture
@@ -172,11 +166,8 @@ def test_jobs_themselves_may_not(yard: Yard, job: str) -> None:
 
 
 def test_a_server_that_was_killed_ends_its_sessions_and_not_the_job(tmp_path: Path) -> None:
-    yard = Yard(tmp_path / "data", "--runtime", "process")
-    yard.start()
-    try:
-        yard.environment_of("ce")
-        yard.queue_of("queue", "ce")
+    with serving(tmp_path / "data", "--runtime", "process") as yard:
+        yard.with_queue()
         id = yard.submit(yard.definition_of("long", "sh", "-c", "while ! test -e end; do sleep 0.05; done"))
         yard.until(id, "RUNNING")
         with subprocess.Popen(
@@ -193,5 +184,3 @@ def test_a_server_that_was_killed_ends_its_sessions_and_not_the_job(tmp_path: Pa
         until_gone(yard, id, "inside")
         assert run(yard, id, "touch", "end").returncode == 0
         assert yard.until(id)["status"] == "SUCCEEDED"
-    finally:
-        yard.down()

@@ -8,21 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from yard import Yard
+from yard import Yard, serving
 
 
 @pytest.fixture(scope="session")
 def yard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
-    service = Yard(tmp_path_factory.mktemp("service") / "data", "--vcpus", "16", "--memory-mib", "8192").start()
-    try:
-        service.environment_of("environment", max_vcpus=8)
-        service.queue_of("queue", "environment")
+    with serving(tmp_path_factory.mktemp("service") / "data", "--vcpus", "16", "--memory-mib", "8192") as service:
+        service.with_queue(max_vcpus=8)
         service.definition_of("true", "true")
         service.definition_of("false", "false")
         service.definition_of("sleep", "sleep", "600")
         yield service
-    finally:
-        service.down()
 
 
 @pytest.fixture

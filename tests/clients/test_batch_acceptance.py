@@ -41,8 +41,7 @@ def test_2_nextflows_recipe_stops_at_an_ordinary_exit(yard: Yard) -> None:
 
 def test_2_nextflows_recipe_retries_a_lost_host(new_yard: Callable[..., Yard]) -> None:
     yard = new_yard("--vcpus", "4", "--memory-mib", "2048")
-    yard.environment_of("spot", kind="SPOT")
-    yard.queue_of("queue", "spot")
+    yard.with_queue(kind="SPOT")
     yard.definition_of("once", "sh", "-c", '[ "$AWS_BATCH_JOB_ATTEMPT" = 2 ] || sleep 600')
     job_id = yard.submit("once", retryStrategy=NEXTFLOW)
     running = yard.until(job_id, "RUNNING")

@@ -52,8 +52,7 @@ def test_what_does_not_come_back_shrinks(yard: Yard, name: str) -> None:
 
 def test_what_is_in_use_survives_a_kill(new_yard: Callable[..., Yard]) -> None:
     yard = new_yard("--vcpus", "2", "--memory-mib", "1024")
-    yard.environment_of("environment")
-    yard.queue_of("queue", "environment")
+    yard.with_queue()
     yard.batch.create_consumable_resource(consumableResourceName="licence", totalQuantity=1)
     wants = {"consumableResourceList": [{"consumableResource": "licence", "quantity": 1}]}
     yard.definition_of("licensed", "sleep", "600", consumableResourceProperties=wants)

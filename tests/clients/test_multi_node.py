@@ -125,8 +125,7 @@ def test_dependencies_on_nodes(yard: Yard, name: str) -> None:
 
 def test_nodes_on_a_machine_with_two_cores(new_yard: Callable[..., Yard]) -> None:
     yard = new_yard("--vcpus", "2", "--memory-mib", "512")
-    yard.environment_of("laptop", max_vcpus=2)
-    yard.queue_of("queue", "laptop")
+    yard.with_queue(max_vcpus=2)
     define(yard, "pair", ["sh", "-c", "sleep 1"], ["sleep", "600"])
     assert yard.until(yard.submit("pair"))["status"] == "SUCCEEDED"
 

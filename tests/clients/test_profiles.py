@@ -15,8 +15,7 @@ from yard import Yard, until
 
 def test_profile_aws_answers_too_many_submissions_with_429(new_yard: Callable[..., Yard]) -> None:
     yard = new_yard("--profile", "aws", "--vcpus", "1", "--memory-mib", "512")
-    yard.environment_of("environment", max_vcpus=0)
-    yard.queue_of("queue", "environment")
+    yard.with_queue(max_vcpus=0)
     yard.definition_of("true", "true")
     refusals: list[ClientError] = []
 
@@ -37,8 +36,7 @@ def test_profile_aws_answers_too_many_submissions_with_429(new_yard: Callable[..
 
 def test_finished_jobs_are_forgotten_after_their_time_and_logs_are_not(new_yard: Callable[..., Yard]) -> None:
     yard = new_yard("--retention-days", str(1 / 86_400), "--vcpus", "2", "--memory-mib", "512")
-    yard.environment_of("environment")
-    yard.queue_of("queue", "environment")
+    yard.with_queue()
     yard.definition_of("hello", "echo", "hello")
     yard.definition_of("sleep", "sleep", "600")
     first = yard.until(yard.submit("hello"))

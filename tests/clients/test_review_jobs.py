@@ -21,8 +21,7 @@ def test_a_job_dies_of_every_signal_however_the_service_was_started(new_yard: Ca
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    yard.environment_of("environment", max_vcpus=4)
-    yard.queue_of("queue", "environment")
+    yard.with_queue(max_vcpus=4)
     jobs = {number: yard.submit(yard.definition_of(number.name, "sh", "-c", f"kill -{number} $$; sleep 5")) for number in numbers}
     for number, job_id in jobs.items():
         job = yard.until(job_id)
@@ -59,8 +58,7 @@ def test_a_user_that_owns_the_machine_is_refused_with_a_fix_that_exists(yard: Ya
 
 def test_a_finished_jobs_record_outlives_its_environment_unchanged(new_yard: Callable[..., Yard]) -> None:
     yard = new_yard("--vcpus", "2", "--memory-mib", "1024", "--idle", "0")
-    yard.environment_of("environment")
-    yard.queue_of("queue", "environment")
+    yard.with_queue()
     done = yard.until(yard.submit(yard.definition_of("true", "true")))
     yard.batch.update_job_queue(jobQueue="queue", state="DISABLED")
     yard.batch.delete_job_queue(jobQueue="queue")

@@ -48,8 +48,7 @@ def test_an_array_is_told_what_its_children_wait_for(yard: Yard) -> None:
 
 def test_who_waits_behind_a_job_that_can_never_run_is_told_so_and_not_to_wait(new_yard: Callable[..., Yard]) -> None:
     yard = new_yard("--vcpus", "2", "--memory-mib", "1024", "--profile", "aws")
-    yard.environment_of("environment")
-    yard.queue_of("queue", "environment")
+    yard.with_queue()
     head = yard.submit(yard.definition_of("large", "true", memory_mib=4096))
     behind = yard.submit(yard.definition_of("small", "true"))
     assert yard.job(behind)["status"] == "RUNNABLE"
@@ -64,8 +63,7 @@ def test_who_waits_behind_a_job_that_can_never_run_is_told_so_and_not_to_wait(ne
 
 def test_a_lowered_maximum_holds_for_the_instances_that_run(new_yard: Callable[..., Yard]) -> None:
     yard = new_yard("--vcpus", "8", "--memory-mib", "4096")
-    yard.environment_of("environment", max_vcpus=4)
-    yard.queue_of("queue", "environment")
+    yard.with_queue(max_vcpus=4)
     yard.definition_of("sleep", "sleep", "600")
     running = [yard.submit("sleep") for _ in range(4)]
     for job_id in running:

@@ -13,7 +13,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from small_disk import fill, refusal, small_disk_at
-from yard import Yard, until
+from yard import Yard, serving, until
 
 
 def serve(data: Path, *options: str) -> subprocess.CompletedProcess[str]:
@@ -81,8 +81,7 @@ def test_a_full_disk_is_named_reads_go_on_and_all_is_well_once_there_is_room(sma
     yard.data.with_suffix(".log").symlink_to(tmp_path / "server.log")
     yard.start()
     try:
-        yard.environment_of("environment")
-        yard.queue_of("queue", "environment")
+        yard.with_queue()
         yard.definition_of("true", "true")
         yard.definition_of("nap", "sh", "-c", "sleep 1; exit 3")
         s3, logs = yard.client("s3"), yard.client("logs")
@@ -117,8 +116,7 @@ def test_a_full_disk_is_named_reads_go_on_and_all_is_well_once_there_is_room(sma
 
 
 def test_profile_aws_keeps_to_awss_quotas(tmp_path: Path) -> None:
-    yard = Yard(tmp_path / "data", "--vcpus", "2", "--memory-mib", "1024", "--profile", "aws").start()
-    try:
+    with serving(tmp_path / "data", "--vcpus", "2", "--memory-mib", "1024", "--profile", "aws") as yard:
         for number in range(50):
             yard.environment_of(f"environment-{number}", max_vcpus=1)
             yard.queue_of(f"queue-{number}", "environment-0")
@@ -135,5 +133,3 @@ def test_profile_aws_keeps_to_awss_quotas(tmp_path: Path) -> None:
             job = yard.job(job_id)
             assert (job["status"], job["statusReason"]) == ("FAILED", "Container Overrides length must be at most 8192")
             assert job["stoppedAt"] >= job["createdAt"]
-    finally:
-        yard.down()

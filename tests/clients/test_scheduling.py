@@ -100,8 +100,7 @@ def test_queues_go_by_priority_and_jobs_by_submission(new_yard: Callable[..., Ya
 
 def test_minimum_vcpus_are_there_without_work_and_a_raised_maximum_lets_jobs_in(new_yard: Callable[..., Yard]) -> None:
     yard = new_yard("--vcpus", "8", "--memory-mib", "8192", "--idle", "1")
-    yard.environment_of("kept", min_vcpus=2, max_vcpus=2)
-    yard.queue_of("queue", "kept")
+    yard.with_queue("kept", min_vcpus=2, max_vcpus=2)
     yard.definition_of("sleep", "sleep", "600")
     until(lambda: environment(yard, "kept")["computeResources"]["desiredvCpus"] == 2 or None, "two vCPUs")
     until(lambda: [i for i in instances(yard) if i["state"] == "running"] or None, "an instance")
@@ -116,8 +115,7 @@ def test_minimum_vcpus_are_there_without_work_and_a_raised_maximum_lets_jobs_in(
 
 def test_a_disabled_environment_takes_nothing_and_says_so(new_yard: Callable[..., Yard]) -> None:
     yard = new_yard("--vcpus", "2", "--memory-mib", "1024")
-    yard.environment_of("off")
-    yard.queue_of("queue", "off")
+    yard.with_queue("off")
     yard.definition_of("true", "true")
     yard.batch.update_compute_environment(computeEnvironment="off", state="DISABLED")
     job_id = yard.submit("true")
@@ -129,8 +127,7 @@ def test_a_disabled_environment_takes_nothing_and_says_so(new_yard: Callable[...
 
 def test_a_job_that_fits_the_machine_but_no_named_type_is_told_exactly_that(new_yard: Callable[..., Yard]) -> None:
     yard = new_yard("--vcpus", "4", "--memory-mib", "2048")
-    yard.environment_of("named", types=["m5.large"])
-    yard.queue_of("queue", "named")
+    yard.with_queue(types=["m5.large"])
     yard.definition_of("true", "true")
     why = explain(yard, yard.submit("true"))["reasons"][0]
     assert "the job would fit this machine" in why["shortfall"]
@@ -140,8 +137,7 @@ def test_a_job_that_fits_the_machine_but_no_named_type_is_told_exactly_that(new_
 
 def test_a_head_that_can_never_run_says_so_in_awss_words(new_yard: Callable[..., Yard]) -> None:
     yard = new_yard("--vcpus", "4", "--memory-mib", "2048")
-    yard.environment_of("environment", max_vcpus=2)
-    yard.queue_of("queue", "environment")
+    yard.with_queue(max_vcpus=2)
     wide = yard.submit(yard.definition_of("wide", "true", vcpus=3))
     assert yard.job(wide)["statusReason"] == (
         "MISCONFIGURATION:COMPUTE_ENVIRONMENT_MAX_RESOURCE - CE(s) associated with the job queue cannot meet the CPU requirement"
@@ -174,8 +170,7 @@ def test_the_life_of_an_environment_and_its_queue(new_yard: Callable[..., Yard])
 
 def test_children_of_an_array_are_listed_by_state_and_page_by_page(new_yard: Callable[..., Yard]) -> None:
     yard = new_yard("--vcpus", "2", "--memory-mib", "1024")
-    yard.environment_of("ce", max_vcpus=2)
-    yard.queue_of("queue", "ce")
+    yard.with_queue(max_vcpus=2)
     yard.definition_of(
         "work", "sh", "-c", '[ "$AWS_BATCH_JOB_ARRAY_INDEX" -lt 6 ] || sleep 600; exit $((AWS_BATCH_JOB_ARRAY_INDEX % 3 == 2))'
     )

@@ -13,20 +13,18 @@ import pytest
 from botocore.exceptions import WaiterError
 
 from batchyard.main.commands.serve import WAITERS
-from yard import Yard
+from yard import Yard, serving
 
 AWS = str(Path(sys.executable).with_name("aws"))
 
 
 @pytest.fixture(scope="module")
 def yard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
-    yard = Yard(tmp_path_factory.mktemp("waiters") / "data", "--vcpus", "4", "--memory-mib", "2048").start()
-    yard.environment_of("ce")
-    yard.queue_of("queue", "ce")
-    yard.definition_of("sleep", "sleep", "Ref::seconds", parameters={"seconds": "0.2"})
-    yard.definition_of("false", "false")
-    yield yard
-    yard.down()
+    with serving(tmp_path_factory.mktemp("waiters") / "data", "--vcpus", "4", "--memory-mib", "2048") as yard:
+        yard.with_queue()
+        yard.definition_of("sleep", "sleep", "Ref::seconds", parameters={"seconds": "0.2"})
+        yard.definition_of("false", "false")
+        yield yard
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from batchyard.compute.local.link import LocalProvider
 from compute.compute_rig import LocalRig
 from containers.engines import KINDS, Daemon, why_not
 from containers.registry import Registry
-from yard import Yard
+from yard import Yard, serving
 
 
 @pytest.fixture(scope="session")
@@ -70,14 +70,8 @@ def folder() -> Iterator[Path]:
 def yard(request: pytest.FixtureRequest, shared_daemon: Daemon, folder: Path) -> Iterator[Yard]:
     """A service whose jobs run in containers, with a queue. Further options: indirect parameters."""
     options = ("--runtime", "container", "--container-socket", shared_daemon.socket, *getattr(request, "param", ()))
-    made = Yard(folder / "data", *options)
-    made.start()
-    try:
-        made.environment_of("ce")
-        made.queue_of("queue", "ce")
-        yield made
-    finally:
-        made.down()
+    with serving(folder / "data", *options) as made:
+        yield made.with_queue("ce")
     assert not shared_daemon.containers()
 
 

@@ -9,20 +9,15 @@ from typing import Any
 import pytest
 
 from containers.engines import IMAGE, Daemon
-from yard import Yard
+from yard import Yard, serving
 
 SIZES = [{"type": "VCPU", "value": "1"}, {"type": "MEMORY", "value": "64"}]
 
 
 @pytest.fixture
 def yard(shared_daemon: Daemon, tmp_path: Path) -> Iterator[Yard]:
-    service = Yard(tmp_path / "data", "--runtime", "container", "--container-socket", shared_daemon.socket).start()
-    try:
-        service.environment_of("environment")
-        service.queue_of("queue", "environment")
-        yield service
-    finally:
-        service.down()
+    with serving(tmp_path / "data", "--runtime", "container", "--container-socket", shared_daemon.socket) as service:
+        yield service.with_queue()
 
 
 def said(yard: Yard, stream: str) -> list[str]:

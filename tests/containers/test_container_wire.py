@@ -12,7 +12,7 @@ import pytest
 
 from containers.engines import Daemon
 from containers.registry import PASSWORD, USER, Registry
-from yard import Yard, until
+from yard import Yard, serving, until
 
 
 def test_a_job_runs_in_its_image_and_finds_the_service(yard: Yard, shared_daemon: Daemon) -> None:
@@ -88,14 +88,10 @@ def test_the_output_of_a_container_goes_where_its_driver_says(yard: Yard) -> Non
 
 def test_on_another_network_no_variable_leads_nowhere(shared_daemon: Daemon, folder: Path) -> None:
     options = ("--runtime", "container", "--container-socket", shared_daemon.socket, "--container-network", "none")
-    yard = Yard(folder / "data", *options).start()
-    try:
-        yard.environment_of("ce")
-        yard.queue_of("queue", "ce")
+    with serving(folder / "data", *options) as yard:
+        yard.with_queue("ce")
         job = yard.until(yard.submit(yard.definition_of("apart", "env")))
         names = {line.partition("=")[0] for line in yard.logs(job)}
-    finally:
-        yard.down()
     assert "AWS_BATCH_JOB_ID" in names
     assert not {name for name in names if "METADATA" in name or name.startswith("AWS_CONTAINER")}
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from yard import Yard, until
+from yard import Yard, serving, until
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="users of their own for jobs take root")
 HAS_BUBBLEWRAP = shutil.which("bwrap") is not None
@@ -48,13 +48,8 @@ def yard(request: pytest.FixtureRequest) -> Iterator[Yard]:
             "--memory-mib",
             "4096",
         )
-        yard = Yard(Path(folder) / "data", "--runtime", "process", "--bubblewrap", request.param, *limits).start()
-        try:
-            yard.environment_of("environment")
-            yard.queue_of("queue", "environment")
-            yield yard
-        finally:
-            yard.down()
+        with serving(Path(folder) / "data", "--runtime", "process", "--bubblewrap", request.param, *limits) as yard:
+            yield yard.with_queue()
 
 
 def run(yard: Yard, script: str, **options: Any) -> str:

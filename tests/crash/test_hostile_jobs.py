@@ -13,7 +13,7 @@ import pytest
 from test_bombs import KINDS, PYTHON
 
 from exec_client import run as execute
-from yard import Yard, until
+from yard import Yard, serving, until
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="users of their own for jobs take root")
 KEY_CALLS = {"x86_64": (248, 250), "aarch64": (217, 219)}  # add_key, keyctl
@@ -25,13 +25,8 @@ def yard(request: pytest.FixtureRequest) -> Iterator[Yard]:
     """A service on processes whose folder other users may pass through."""
     with tempfile.TemporaryDirectory(prefix="hostile-", ignore_cleanup_errors=True) as folder:
         Path(folder).chmod(0o755)
-        yard = Yard(Path(folder) / "data", "--runtime", "process", "--bubblewrap", request.param).start()
-        try:
-            yard.environment_of("environment")
-            yard.queue_of("queue", "environment")
-            yield yard
-        finally:
-            yard.down()
+        with serving(Path(folder) / "data", "--runtime", "process", "--bubblewrap", request.param) as yard:
+            yield yard.with_queue()
 
 
 def begun(yard: Yard, script: str, **options: Any) -> str:

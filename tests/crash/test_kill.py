@@ -20,8 +20,7 @@ from yard import Yard, quiet_port, until
 
 def small_yard(new_yard: Callable[..., Yard], starts: Path, *command: str, kind: str = "EC2") -> Yard:
     yard = new_yard("--vcpus", "8", "--memory-mib", "2048", "--port", str(quiet_port()))
-    yard.environment_of("environment", kind=kind)
-    yard.queue_of("queue", "environment")
+    yard.with_queue(kind=kind)
     note = f'echo "$AWS_BATCH_JOB_ID $AWS_BATCH_JOB_ATTEMPT" >> {starts}; '
     yard.definition_of("work", "sh", "-c", note + " ".join(command), retryStrategy={"attempts": 2})
     return yard

@@ -19,8 +19,7 @@ NODES = 3
 def gang_yard(new_yard: Callable[..., Yard], starts: Path) -> Yard:
     """The main node ends well once it has seen all others of its own attempt; they stay until they are stopped."""
     yard = new_yard("--vcpus", "6", "--memory-mib", "1024", "--port", str(quiet_port()))
-    yard.environment_of("environment", max_vcpus=6)
-    yard.queue_of("queue", "environment")
+    yard.with_queue(max_vcpus=6)
     note = f'echo "$AWS_BATCH_JOB_ID $AWS_BATCH_JOB_ATTEMPT" >> {starts}; '
     seen = f'[ "$(grep -c "^${{AWS_BATCH_JOB_ID%#*}}#[12] $AWS_BATCH_JOB_ATTEMPT$" {starts})" = 2 ]'
     main = f"{note} until {seen}; do sleep 0.05; done"

@@ -13,7 +13,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from yard import Yard, until
+from yard import Yard, serving, until
 
 KILLS = 12
 CODE = """
@@ -88,8 +88,7 @@ def rest(yard: Yard, arn: str) -> dict[str, Any]:
 
 def test_stacks_within_stacks_survive_kills_at_any_time(tmp_path: Path) -> None:
     chance = random.Random(12)
-    yard = Yard(tmp_path / "yard").start()
-    try:
+    with serving(tmp_path / "yard") as yard:
         yard.client("s3").create_bucket(Bucket="templates")
         yard.client("s3").put_object(Bucket="templates", Key="inner.json", Body=inner().encode())
         killed = 0
@@ -120,5 +119,3 @@ def test_stacks_within_stacks_survive_kills_at_any_time(tmp_path: Path) -> None:
             assert yard.batch.describe_compute_environments()["computeEnvironments"] == []
             assert yard.batch.describe_job_queues()["jobQueues"] == []
             assert yard.client("lambda").list_functions()["Functions"] == []
-    finally:
-        yard.down()

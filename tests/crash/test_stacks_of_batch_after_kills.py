@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from yard import Yard, until
+from yard import Yard, serving, until
 
 NAMES = ("Environment", "Queue", "Definition", "Policy", "Results", "Group", "Rule")
 
@@ -65,8 +65,7 @@ def through(yard: Yard, arn: str, kills: list[float]) -> dict[str, Any]:
 
 def test_a_stack_survives_kills_at_any_time(tmp_path: Path) -> None:
     chance = random.Random(4)
-    yard = Yard(tmp_path / "yard").start()
-    try:
+    with serving(tmp_path / "yard") as yard:
         client = yard.client("cloudformation")
         arn = client.create_stack(StackName="kills", TemplateBody=template(["optimal"], "2"))["StackId"]
         stack = through(yard, arn, [chance.uniform(0, 0.06) for _ in range(2)])
@@ -97,5 +96,3 @@ def test_a_stack_survives_kills_at_any_time(tmp_path: Path) -> None:
         assert yard.client("s3").list_buckets()["Buckets"] == []
         assert yard.client("logs").describe_log_groups(logGroupNamePrefix="own")["logGroups"] == []
         assert yard.client("events").list_rules()["Rules"] == []
-    finally:
-        yard.down()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import client_tools
-from yard import Yard
+from yard import Yard, serving
 
 SCRIPT = """
 for (const name of ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"]) delete process.env[name];
@@ -25,11 +25,8 @@ batch.config.credentials().then(async (found) => {
 
 @pytest.fixture
 def service(tmp_path: Path) -> Iterator[Yard]:
-    yard = Yard(tmp_path / "data", "--vcpus", "4", "--memory-mib", "4096").start()
-    yard.environment_of("ce")
-    yard.queue_of("queue", "ce")
-    yield yard
-    yard.down()
+    with serving(tmp_path / "data", "--vcpus", "4", "--memory-mib", "4096") as yard:
+        yield yard.with_queue()
 
 
 @pytest.mark.timeout(client_tools.INSTALL_S + 100)

@@ -11,7 +11,7 @@ import boto3
 import pytest
 
 from client_tools import interpreter
-from yard import Yard, until
+from yard import Yard, serving, until
 
 SITE = str(Path(boto3.__file__).parents[1])
 ROLE = "arn:aws:iam::123456789012:role/worker"
@@ -33,15 +33,12 @@ def tell(*what):
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
-    yard = Yard(tmp_path_factory.mktemp("doors") / "data", "--vcpus", "4", "--memory-mib", "4096").start()
-    try:
+    with serving(tmp_path_factory.mktemp("doors") / "data", "--vcpus", "4", "--memory-mib", "4096") as yard:
         yard.environment_of("ce", types=["m5"])
         yard.environment_of("spot", kind="SPOT")
         yard.queue_of("queue", "ce")
         yard.queue_of("spot-queue", "spot")
         yield yard
-    finally:
-        yard.down()
 
 
 def submitted(yard: Yard, name: str, script: str, queue: str = "queue", **container: Any) -> str:
@@ -328,8 +325,7 @@ tell(ask(os.environ["AWS_EC2_METADATA_SERVICE_ENDPOINT"] + "/latest/meta-data/in
 def test_the_node_answers_while_the_server_is_away(tmp_path: Path) -> None:
     yard = Yard(tmp_path / "data", "--vcpus", "2", "--memory-mib", "2048").start()
     try:
-        yard.environment_of("ce")
-        yard.queue_of("queue", "ce")
+        yard.with_queue()
         script = """
 import time
 uri, service = os.environ["ECS_CONTAINER_METADATA_URI_V4"], os.environ["AWS_ENDPOINT_URL"]

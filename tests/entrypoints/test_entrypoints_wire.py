@@ -24,8 +24,7 @@ def yard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
     options = ("--vcpus", "4", "--memory-mib", "4096", "--expose", str(reader.tools()))
     with reader.started(tmp_path_factory.mktemp("entrypoints"), reader.environment(), *options) as yard:
         yard.client("s3").create_bucket(Bucket="lab")
-        yard.queue_of("queue", yard.environment_of("ce"))
-        yield yard
+        yield yard.with_queue()
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,7 @@ ANALYSED = {"source": ["sequencer"]}
 
 def start(folder: Path, *options: str) -> Yard:
     made = Yard(folder / "data", "--vcpus", "2", "--memory-mib", "1024", *options).start()
-    made.queue_of("queue", made.environment_of("ce"))
+    made.with_queue()
     return made
 
 

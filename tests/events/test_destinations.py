@@ -12,7 +12,7 @@ import pytest
 from botocore.exceptions import ClientError
 from receiver import Receiver
 
-from yard import Yard, until
+from yard import Yard, serving, until
 
 ROLE = "arn:aws:iam::000000000000:role/events"
 KEY = {"ApiKeyAuthParameters": {"ApiKeyName": "X-Api-Key", "ApiKeyValue": "sesame-of-the-lab"}}
@@ -20,9 +20,8 @@ KEY = {"ApiKeyAuthParameters": {"ApiKeyName": "X-Api-Key", "ApiKeyValue": "sesam
 
 @pytest.fixture(scope="module")
 def yard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
-    made = Yard(tmp_path_factory.mktemp("destinations") / "data", "--vcpus", "1", "--memory-mib", "256").start()
-    yield made
-    made.down()
+    with serving(tmp_path_factory.mktemp("destinations") / "data", "--vcpus", "1", "--memory-mib", "256") as made:
+        yield made
 
 
 @pytest.fixture

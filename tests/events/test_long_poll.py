@@ -11,16 +11,13 @@ import pytest
 
 from batchyard.main.client import Client, Trouble
 from batchyard.main.commands.place import from_folder
-from yard import Yard
+from yard import Yard, serving
 
 
 @pytest.fixture(scope="module")
 def yard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
-    made = Yard(tmp_path_factory.mktemp("poll") / "data", "--vcpus", "2", "--memory-mib", "1024").start()
-    made.environment_of("ce")
-    made.queue_of("queue", "ce")
-    yield made
-    made.down()
+    with serving(tmp_path_factory.mktemp("poll") / "data", "--vcpus", "2", "--memory-mib", "1024") as made:
+        yield made.with_queue()
 
 
 @pytest.fixture

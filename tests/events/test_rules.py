@@ -17,18 +17,15 @@ from receiver import Receiver
 
 from batchyard.services.announcing.listeners import Notice, Refused
 from batchyard.services.announcing.webhooks import Call, call_all
-from yard import Yard, until
+from yard import Yard, serving, until
 
 FINAL = {"source": ["aws.batch"], "detail-type": ["Batch Job State Change"], "detail": {"status": ["SUCCEEDED", "FAILED"]}}
 
 
 @pytest.fixture(scope="module")
 def yard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
-    made = Yard(tmp_path_factory.mktemp("rules") / "data", "--vcpus", "2", "--memory-mib", "1024").start()
-    made.environment_of("ce")
-    made.queue_of("queue", "ce")
-    yield made
-    made.down()
+    with serving(tmp_path_factory.mktemp("rules") / "data", "--vcpus", "2", "--memory-mib", "1024") as made:
+        yield made.with_queue()
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from receiver import Receiver
 
-from yard import Yard, quiet_port, until
+from yard import Yard, quiet_port, serving, until
 
 
 @pytest.fixture
@@ -23,11 +23,8 @@ def receiver() -> Iterator[Receiver]:
 
 @pytest.fixture
 def yard(tmp_path: Path, receiver: Receiver) -> Iterator[Yard]:
-    made = Yard(tmp_path / "data", "--vcpus", "2", "--memory-mib", "1024", "--webhook", receiver.url).start()
-    made.environment_of("ce")
-    made.queue_of("queue", "ce")
-    yield made
-    made.down()
+    with serving(tmp_path / "data", "--vcpus", "2", "--memory-mib", "1024", "--webhook", receiver.url) as made:
+        yield made.with_queue()
 
 
 def test_a_receiver_is_told_of_every_state_of_a_job(yard: Yard, receiver: Receiver) -> None:
@@ -78,12 +75,9 @@ def test_children_that_never_started_are_told_of_with_their_array(yard: Yard, re
 
 
 def test_a_queue_whose_head_is_stuck_is_told_of_once(tmp_path: Path, receiver: Receiver) -> None:
-    yard = Yard(tmp_path / "data", "--vcpus", "2", "--memory-mib", "1024", "--profile", "aws", "--webhook", receiver.url).start()
-    try:
-        yard.queue_of("queue", yard.environment_of("ce"))
+    with serving(tmp_path / "data", "--vcpus", "2", "--memory-mib", "1024", "--profile", "aws", "--webhook", receiver.url) as yard:
+        yard.with_queue()
         stuck_head_is_told_of_once(yard, receiver)
-    finally:
-        yard.down()
 
 
 def stuck_head_is_told_of_once(yard: Yard, receiver: Receiver) -> None:
@@ -121,10 +115,8 @@ def test_a_receiver_that_never_answers_holds_up_no_job(yard: Yard, receiver: Rec
 
 def test_what_was_not_delivered_when_the_service_was_killed_arrives_after_its_restart(tmp_path: Path) -> None:
     port = quiet_port()
-    yard = Yard(tmp_path / "data", "--vcpus", "2", "--memory-mib", "1024", "--webhook", f"http://127.0.0.1:{port}/").start()
-    try:
-        yard.environment_of("ce")
-        yard.queue_of("queue", "ce")
+    with serving(tmp_path / "data", "--vcpus", "2", "--memory-mib", "1024", "--webhook", f"http://127.0.0.1:{port}/") as yard:
+        yard.with_queue()
         definition = yard.definition_of("hello", "true")
         jobs = [yard.submit(definition) for _ in range(4)]
         for job in jobs:
@@ -139,5 +131,3 @@ def test_what_was_not_delivered_when_the_service_was_killed_arrives_after_its_re
                 assert receiver.statuses(job)[:2] == ["RUNNABLE", "STARTING"]
         finally:
             receiver.close()
-    finally:
-        yard.down()

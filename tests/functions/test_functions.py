@@ -12,7 +12,7 @@ import pytest
 from botocore.exceptions import ClientError
 from function_code import ROLE, archive, create, invoke
 
-from yard import Yard
+from yard import Yard, serving
 
 ECHO = "def handler(event, context):\n    return event\n"
 
@@ -153,8 +153,7 @@ def test_permissions_are_statements_of_a_policy(yard: Yard) -> None:
 
 
 def test_a_role_must_trust_lambda_where_roles_count(tmp_path_factory: pytest.TempPathFactory) -> None:
-    strict = Yard(tmp_path_factory.mktemp("strict") / "data", "--profile", "aws").start()
-    try:
+    with serving(tmp_path_factory.mktemp("strict") / "data", "--profile", "aws") as strict:
         with refused("InvalidParameterValueException", "The role defined for the function cannot be assumed by Lambda."):
             create(strict, "strict", ECHO)
         for service in ("ec2", "lambda"):
@@ -165,5 +164,3 @@ def test_a_role_must_trust_lambda_where_roles_count(tmp_path_factory: pytest.Tem
         with refused("InvalidParameterValueException", "cannot be assumed by Lambda"):
             create(strict, "strict", ECHO, Role=f"{prefix}/for-ec2")
         assert create(strict, "strict", ECHO, Role=f"{prefix}/for-lambda")["State"] == "Active"
-    finally:
-        strict.down()

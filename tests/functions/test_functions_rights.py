@@ -9,7 +9,7 @@ import pytest
 from function_code import create, invoke, run
 from test_functions import refused
 
-from yard import Yard
+from yard import serving
 
 TRUST = {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
 READS = """
@@ -30,8 +30,7 @@ def document(*statements: dict[str, Any]) -> str:
 
 
 def test_a_function_may_do_what_its_role_may_and_not_everybody_may_give_it_one(tmp_path_factory: pytest.TempPathFactory) -> None:
-    yard = Yard(tmp_path_factory.mktemp("enforced") / "data", "--enforce-iam").start()
-    try:
+    with serving(tmp_path_factory.mktemp("enforced") / "data", "--enforce-iam") as yard:
         iam, s3 = yard.client("iam"), yard.client("s3")
         role = iam.create_role(RoleName="reader", AssumeRolePolicyDocument=document(TRUST))["Role"]["Arn"]
         allowed = {"Effect": "Allow", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::samples/open"}
@@ -62,5 +61,3 @@ def test_a_function_may_do_what_its_role_may_and_not_everybody_may_give_it_one(t
         create(yard, "other", READS, Role=role)
         with refused("AccessDeniedException", "lambda:InvokeFunction"):
             hers.invoke(FunctionName="other")
-    finally:
-        yard.down()

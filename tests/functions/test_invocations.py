@@ -16,7 +16,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 from function_code import archive, create, invoke, run
 from test_functions import refused
 
-from yard import Yard, until
+from yard import Yard, serving, until
 
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a function a user of its own")
 
@@ -262,8 +262,7 @@ def test_what_cannot_be_invoked(yard: Yard) -> None:
 
 
 def test_functions_and_events_outlive_kill_nine(tmp_path: Path) -> None:
-    yard = Yard(tmp_path / "data").start()
-    try:
+    with serving(tmp_path / "data") as yard:
         arn = create(yard, "kept", "def handler(e, c): return 'still here'\n")["FunctionArn"]
         waits = "import time\ndef handler(e, c):\n    print('began')\n    time.sleep(e['s'])\n    print('done')\n"
         create(yard, "waits", waits, Timeout=60, Code={"ZipFile": archive(waits)})
@@ -273,13 +272,10 @@ def test_functions_and_events_outlive_kill_nine(tmp_path: Path) -> None:
         assert yard.client("lambda").get_function(FunctionName="kept")["Configuration"]["FunctionArn"] == arn
         assert invoke(yard, "kept")[0] == "still here"
         until(lambda: True if _has_line(yard, "waits", "done") else None, "the event to be run after the restart")
-    finally:
-        yard.down()
 
 
 def test_a_stop_ends_functions_and_the_next_server_runs_their_events_again(tmp_path: Path) -> None:
-    yard = Yard(tmp_path / "data").start()
-    try:
+    with serving(tmp_path / "data") as yard:
         waits = "import time\ndef handler(e, c):\n    print('began')\n    time.sleep(e['s'])\n    print('done')\n"
         create(yard, "stopped", waits, Timeout=900)
         invoke(yard, "stopped", {"s": 1}, InvocationType="Event")
@@ -293,8 +289,6 @@ def test_a_stop_ends_functions_and_the_next_server_runs_their_events_again(tmp_p
         assert cells(yard) == 0 and not list(Path("/var/tmp").glob(f"batchyard-functions-{yard_mark(yard)}"))
         yard.start()
         until(lambda: True if _has_line(yard, "stopped", "done") else None, "the event to be run again")
-    finally:
-        yard.down()
 
 
 def cells(yard: Yard) -> int:

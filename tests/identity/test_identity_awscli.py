@@ -11,16 +11,15 @@ from typing import Any
 
 import pytest
 
-from yard import Yard
+from yard import Yard, serving
 
 TRUST = '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"batch.amazonaws.com"},"Action":"sts:AssumeRole"}]}'
 
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
-    yard = Yard(tmp_path_factory.mktemp("cli") / "data", "--vcpus", "1", "--memory-mib", "512").start()
-    yield yard
-    yard.down()
+    with serving(tmp_path_factory.mktemp("cli") / "data", "--vcpus", "1", "--memory-mib", "512") as yard:
+        yield yard
 
 
 def aws(service: Yard, *arguments: str) -> Any:

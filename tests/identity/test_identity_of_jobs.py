@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from shelf_serving import refused
 
-from yard import Yard, until
+from yard import Yard, serving, until
 
 TRUST = json.dumps(
     {
@@ -23,11 +23,8 @@ UNABLE = "ResourceInitializationError: unable to pull secrets or registry auth: 
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
-    yard = Yard(tmp_path_factory.mktemp("identity") / "data", "--vcpus", "4", "--memory-mib", "4096", "--enforce-iam").start()
-    yard.environment_of("ce", types=["m5"])
-    yard.queue_of("queue", "ce")
-    yield yard
-    yard.down()
+    with serving(tmp_path_factory.mktemp("identity") / "data", "--vcpus", "4", "--memory-mib", "4096", "--enforce-iam") as yard:
+        yield yard.with_queue("ce", types=["m5"])
 
 
 def definition(service: Yard, name: str, *command: str, retries: int = 1, **container: Any) -> str:
@@ -263,8 +260,7 @@ def test_what_was_made_is_there_after_kill(service: Yard) -> None:
 
 
 def test_an_environment_stands_on_what_exists_in_profile_aws(tmp_path: Path) -> None:
-    yard = Yard(tmp_path / "data", "--vcpus", "1", "--memory-mib", "512", "--profile", "aws").start()
-    try:
+    with serving(tmp_path / "data", "--vcpus", "1", "--memory-mib", "512", "--profile", "aws") as yard:
         yard.environment_of("sound")
         (environment,) = yard.batch.describe_compute_environments(computeEnvironments=["sound"])["computeEnvironments"]
         assert environment["status"] == "VALID"
@@ -277,5 +273,3 @@ def test_an_environment_stands_on_what_exists_in_profile_aws(tmp_path: Path) -> 
         yard.batch.update_compute_environment(computeEnvironment="broken", computeResources=mended)
         (broken,) = yard.batch.describe_compute_environments(computeEnvironments=["broken"])["computeEnvironments"]
         assert (broken["status"], broken["statusReason"]) == ("VALID", "ComputeEnvironment Healthy")
-    finally:
-        yard.down()

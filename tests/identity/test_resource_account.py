@@ -9,14 +9,13 @@ from pathlib import Path
 import pytest
 from botocore.exceptions import ClientError
 
-from yard import Yard
+from yard import Yard, serving
 
 
 @pytest.fixture
 def yard(tmp_path: Path) -> Iterator[Yard]:
-    made = Yard(tmp_path / "yard", "--enforce-iam").start()
-    yield made
-    made.down()
+    with serving(tmp_path / "yard", "--enforce-iam") as made:
+        yield made
 
 
 def test_a_role_reaches_what_is_in_the_account_of_its_condition(yard: Yard) -> None:

@@ -10,21 +10,20 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from yard import Yard, until
+from yard import Yard, serving, until
 
 GROUP = "/aws/batch/genomics"
 
 
 @pytest.fixture(scope="module")
 def yard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
-    made = Yard(tmp_path_factory.mktemp("archive") / "data", "--vcpus", "4", "--memory-mib", "2048").start()
-    made.environment_of("ce")
-    made.queue_of("default", "ce")
-    made.client("s3").create_bucket(Bucket="lake")
-    let_in(made)
-    made.client("logs").create_log_group(logGroupName=GROUP, tags={"batchyard:log-archive": "s3://lake/job-logs/"})
-    yield made
-    made.down()
+    with serving(tmp_path_factory.mktemp("archive") / "data", "--vcpus", "4", "--memory-mib", "2048") as made:
+        made.environment_of("ce")
+        made.queue_of("default", "ce")
+        made.client("s3").create_bucket(Bucket="lake")
+        let_in(made)
+        made.client("logs").create_log_group(logGroupName=GROUP, tags={"batchyard:log-archive": "s3://lake/job-logs/"})
+        yield made
 
 
 def let_in(yard: Yard) -> None:

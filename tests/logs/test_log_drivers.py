@@ -10,18 +10,13 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from yard import Yard, until
+from yard import Yard, serving, until
 
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
-    yard = Yard(tmp_path_factory.mktemp("drivers") / "data", "--vcpus", "4", "--memory-mib", "4096").start()
-    try:
-        yard.environment_of("ce")
-        yard.queue_of("queue", "ce")
-        yield yard
-    finally:
-        yard.down()
+    with serving(tmp_path_factory.mktemp("drivers") / "data", "--vcpus", "4", "--memory-mib", "4096") as yard:
+        yield yard.with_queue()
 
 
 def container(script: str, driver: str, **options: str) -> dict[str, Any]:
@@ -88,16 +83,12 @@ def test_a_file_is_bounded_by_its_options(service: Yard) -> None:
 
 
 def test_a_file_without_options_is_bounded_by_the_limit_of_logs(tmp_path: Path) -> None:
-    yard = Yard(tmp_path / "data", "--vcpus", "2", "--memory-mib", "2048", "--log-limit-mib", "1").start()
-    try:
-        yard.environment_of("ce")
-        yard.queue_of("queue", "ce")
+    with serving(tmp_path / "data", "--vcpus", "2", "--memory-mib", "2048", "--log-limit-mib", "1") as yard:
+        yard.with_queue()
         job = yard.until(submitted(yard, "endless", container("seq 100000", "json-file")))
         sizes = [path.stat().st_size for path in (yard.data / "json-logs").iterdir()]
         assert sum(sizes) <= 1024 * 1024
         assert yard.cli("logs", job["jobId"], "--data", str(yard.data)).stdout.endswith("99999\n100000\n")
-    finally:
-        yard.down()
 
 
 def test_none_keeps_nothing(service: Yard) -> None:

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from batchyard.model.fault import Fault
 from batchyard.services.logs.insights_language import read_query
 from batchyard.services.logs.insights_rows import run
-from yard import Yard, until
+from yard import Yard, serving, until
 
 GROUP = "/app/requests"
 START_S = int(time.time()) - 3600
@@ -33,25 +33,24 @@ def refused(call: Callable[..., Any], **kwargs: Any) -> str:
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
-    made = Yard(tmp_path_factory.mktemp("queries") / "data").start()
-    logs = made.client("logs")
-    logs.create_log_group(logGroupName=GROUP, tags={"team": "web"})
-    logs.create_log_group(logGroupName="/app/other")
-    for group, stream in ((GROUP, "a/1"), (GROUP, "b"), ("/app/other", "c")):
-        logs.create_log_stream(logGroupName=group, logStreamName=stream)
-    events = [
-        {
-            "timestamp": (START_S + number * 60) * 1000,
-            "message": json.dumps({"status": 500 if number % 4 == 0 else 200, "ms": number * 10, "user": {"name": f"u{number % 2}"}}),
-        }
-        for number in range(12)
-    ]
-    logs.put_log_events(logGroupName=GROUP, logStreamName="a/1", logEvents=events)
-    plain = [{"timestamp": START_S * 1000 + 30_000, "message": "plain ERROR text"}]
-    logs.put_log_events(logGroupName=GROUP, logStreamName="b", logEvents=plain)
-    logs.put_log_events(logGroupName="/app/other", logStreamName="c", logEvents=plain)
-    yield made
-    made.down()
+    with serving(tmp_path_factory.mktemp("queries") / "data") as made:
+        logs = made.client("logs")
+        logs.create_log_group(logGroupName=GROUP, tags={"team": "web"})
+        logs.create_log_group(logGroupName="/app/other")
+        for group, stream in ((GROUP, "a/1"), (GROUP, "b"), ("/app/other", "c")):
+            logs.create_log_stream(logGroupName=group, logStreamName=stream)
+        events = [
+            {
+                "timestamp": (START_S + number * 60) * 1000,
+                "message": json.dumps({"status": 500 if number % 4 == 0 else 200, "ms": number * 10, "user": {"name": f"u{number % 2}"}}),
+            }
+            for number in range(12)
+        ]
+        logs.put_log_events(logGroupName=GROUP, logStreamName="a/1", logEvents=events)
+        plain = [{"timestamp": START_S * 1000 + 30_000, "message": "plain ERROR text"}]
+        logs.put_log_events(logGroupName=GROUP, logStreamName="b", logEvents=plain)
+        logs.put_log_events(logGroupName="/app/other", logStreamName="c", logEvents=plain)
+        yield made
 
 
 @pytest.fixture(scope="module")

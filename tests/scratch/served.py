@@ -44,7 +44,7 @@ class Served:
     def start(self) -> Yard:
         yard = self.yard.start()
         if not yard.batch.describe_job_queues()["jobQueues"]:
-            yard.queue_of("queue", yard.environment_of("environment"))
+            yard.with_queue()
         return yard
 
     def devices(self) -> list[str]:

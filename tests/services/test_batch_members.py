@@ -26,14 +26,13 @@ from batch_requests import (
 )
 from botocore.exceptions import ClientError
 
-from yard import Yard
+from yard import Yard, serving
 
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
-    yard = Yard(tmp_path_factory.mktemp("members") / "data", "--vcpus", "8", "--memory-mib", "4096", "--runtime", "process").start()
-    yield yard
-    yard.down()
+    with serving(tmp_path_factory.mktemp("members") / "data", "--vcpus", "8", "--memory-mib", "4096", "--runtime", "process") as yard:
+        yield yard
 
 
 def missing(sent: Any, shown: Any, where: str = "") -> list[str]:

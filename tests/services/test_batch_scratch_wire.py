@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 
 from batchyard.main.client import Client
 from batchyard.main.commands.place import from_folder
-from yard import Yard, until
+from yard import Yard, serving, until
 
 TAG = "batchyard:scratch-gib"
 CAP_GIB = 2
@@ -21,14 +21,12 @@ WHOLE_MIB = 1945  # of 2 GiB, what can be promised
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
     options = ("--vcpus", "8", "--memory-mib", "4096", "--scratch", "directory", "--scratch-gib", str(CAP_GIB))
-    yard = Yard(tmp_path_factory.mktemp("scratch") / "data", *options).start()
-    yard.environment_of("ce")
-    yard.queue_of("queue", "ce")
-    yard.definition_of("waits", "sleep", "600")
-    yard.definition_of("writes", "sh", "-c", "dd if=/dev/zero of=big bs=1M count=40 conv=fsync; sleep 1.5")
-    yard.definition_of("true", "true")
-    yield yard
-    yard.down()
+    with serving(tmp_path_factory.mktemp("scratch") / "data", *options) as yard:
+        yard.with_queue()
+        yard.definition_of("waits", "sleep", "600")
+        yard.definition_of("writes", "sh", "-c", "dd if=/dev/zero of=big bs=1M count=40 conv=fsync; sleep 1.5")
+        yard.definition_of("true", "true")
+        yield yard
 
 
 class Holders:
@@ -84,8 +82,8 @@ def test_two_that_together_ask_for_more_than_there_is_run_one_after_the_other(se
     behind = service.submit("true")
     told = own(service, "explain", jobId=second)
     assert told["summary"] == (
-        "ce: the job asks for 1 GiB of scratch space; of 1.899 GiB that can be promised, 1.5 GiB are promised to jobs that run, and 0 GiB"
-        " are taken without a promise: 0.601 GiB short"
+        "environment: the job asks for 1 GiB of scratch space; of 1.899 GiB that can be promised,"
+        " 1.5 GiB are promised to jobs that run, and 0 GiB are taken without a promise: 0.601 GiB short"
     )
     assert [reason["fix"] for reason in told["reasons"]] == ["wait for jobs to end, or ask for at most 0.399 GiB (batchyard:scratch-gib)"]
     assert service.job(second)["statusReason"] == told["summary"]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from yard import Yard, until
+from yard import Yard, serving, until
 
 MANY = 300
 
@@ -16,13 +16,12 @@ MANY = 300
 @pytest.fixture(scope="module")
 def full(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
     """A service whose one vCPU is taken: whoever comes waits."""
-    yard = Yard(tmp_path_factory.mktemp("waiting") / "data", "--vcpus", "1", "--memory-mib", "1024").start()
-    yard.queue_of("queue", yard.environment_of("ce", max_vcpus=1))
-    yard.definition_of("sleep", "sleep", "86400")
-    yard.definition_of("other", "true")
-    yard.until(yard.submit("sleep"), "RUNNING")
-    yield yard
-    yard.down()
+    with serving(tmp_path_factory.mktemp("waiting") / "data", "--vcpus", "1", "--memory-mib", "1024") as yard:
+        yard.with_queue("ce", max_vcpus=1)
+        yard.definition_of("sleep", "sleep", "86400")
+        yard.definition_of("other", "true")
+        yard.until(yard.submit("sleep"), "RUNNING")
+        yield yard
 
 
 def named(yard: Yard, kind: str, value: str) -> list[str]:

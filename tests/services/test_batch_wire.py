@@ -13,17 +13,15 @@ import pytest
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 
-from yard import Yard, until
+from yard import Yard, serving, until
 
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
-    yard = Yard(tmp_path_factory.mktemp("batch") / "data", "--vcpus", "8", "--memory-mib", "4096").start()
-    yard.environment_of("ce")
-    yard.queue_of("queue", "ce")
-    yard.definition_of("true", "true")
-    yield yard
-    yard.down()
+    with serving(tmp_path_factory.mktemp("batch") / "data", "--vcpus", "8", "--memory-mib", "4096") as yard:
+        yard.with_queue()
+        yard.definition_of("true", "true")
+        yield yard
 
 
 @pytest.fixture

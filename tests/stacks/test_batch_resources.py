@@ -13,7 +13,7 @@ from yard_hands import YardHands, standing, wanted
 from batchyard.model.fault import Fault
 from batchyard.services.cloudformation.resources import batch
 from batchyard.services.cloudformation.resources.type import Asked, Made, ResourceType
-from yard import Yard, until
+from yard import Yard, serving, until
 
 TYPES = {one.name.rpartition(":")[2]: one for one in batch.TYPES}
 ENVIRONMENT, QUEUE, DEFINITION = TYPES["ComputeEnvironment"], TYPES["JobQueue"], TYPES["JobDefinition"]
@@ -21,9 +21,8 @@ ENVIRONMENT, QUEUE, DEFINITION = TYPES["ComputeEnvironment"], TYPES["JobQueue"],
 
 @pytest.fixture(scope="module")
 def yard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
-    one = Yard(tmp_path_factory.mktemp("stacks") / "yard").start()
-    yield one
-    one.down()
+    with serving(tmp_path_factory.mktemp("stacks") / "yard") as one:
+        yield one
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from yard import Yard, until
+from yard import Yard, serving, until
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "objects"))
 
@@ -26,14 +26,11 @@ TEMPLATES = Path(__file__).resolve().parents[2] / "templates"
 @pytest.fixture(scope="module")
 def yard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
     options = ("--vcpus", "4", "--memory-mib", "4096", "--log-delivery", "0.5", "--idle", "3600", "--enforce-iam")
-    made = Yard(tmp_path_factory.mktemp("environment") / "data", *options).start()
-    try:
+    with serving(tmp_path_factory.mktemp("environment") / "data", *options) as made:
         made.client("s3").create_bucket(Bucket="of-others")
         made.definition_of("sleep", "sleep", "600")
         made.definition_of("true", "true")
         yield made
-    finally:
-        made.down()
 
 
 def deploy(yard: Yard, template: Path, stack: str, **parameters: str) -> dict[str, str]:

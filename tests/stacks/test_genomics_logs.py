@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from yard import Yard, until
+from yard import Yard, serving, until
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "objects"))
 
@@ -23,9 +23,8 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.fixture(scope="module")
 def yard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
     data = tmp_path_factory.mktemp("genomics-logs") / "data"
-    made = Yard(data, "--vcpus", "4", "--memory-mib", "4096", "--log-delivery", "0.5").start()
-    yield made
-    made.down()
+    with serving(data, "--vcpus", "4", "--memory-mib", "4096", "--log-delivery", "0.5") as made:
+        yield made
 
 
 @pytest.fixture(scope="module")

@@ -8,14 +8,13 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from yard import Yard, until
+from yard import Yard, serving, until
 
 
 @pytest.fixture(scope="module")
 def yard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
-    one = Yard(tmp_path_factory.mktemp("refusals") / "yard").start()
-    yield one
-    one.down()
+    with serving(tmp_path_factory.mktemp("refusals") / "yard") as one:
+        yield one
 
 
 def stack(yard: Yard, name: str, template: str, **parameters: str) -> dict[str, Any]:

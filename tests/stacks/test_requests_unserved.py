@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 from batchyard.services.cloudformation.operations.unserved import MEMBERS
 from batchyard.services.cloudformation.table import OPERATIONS
 from batchyard.wire import shapes
-from yard import Yard
+from yard import Yard, serving
 
 TEMPLATE = '{"Resources": {"Parameter": {"Type": "AWS::SSM::Parameter", "Properties": {"Type": "String", "Value": "x"}}}}'
 SAID: dict[str, Any] = {
@@ -23,11 +23,8 @@ SAID: dict[str, Any] = {
 
 @pytest.fixture(scope="module")
 def yard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
-    service = Yard(tmp_path_factory.mktemp("unserved") / "yard").start()
-    try:
+    with serving(tmp_path_factory.mktemp("unserved") / "yard") as service:
         yield service
-    finally:
-        service.down()
 
 
 @pytest.mark.parametrize("member", SAID)

@@ -19,7 +19,7 @@ from batchyard.services.cloudformation.planning.drift import differences
 from batchyard.services.cloudformation.resources import batch, events, logs, s3
 from batchyard.services.cloudformation.resources.type import Kept, Made, ResourceType
 from batchyard.services.repeating import Step, current_step
-from yard import Yard
+from yard import Yard, serving
 
 STATEMENT = {"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:root"}, "Action": "s3:GetObject", "Resource": "*"}
 NETWORK = {"Subnets": ["subnet-12345678"], "SecurityGroupIds": ["sg-12345678"], "InstanceRole": "ecsInstanceRole"}
@@ -111,10 +111,9 @@ def bench(tmp_path: Path) -> Iterator[Workbench]:
 
 @pytest.fixture(scope="module")
 def yard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
-    one = Yard(tmp_path_factory.mktemp("repeated") / "yard").start()
-    one.environment_of("theirs")
-    yield one
-    one.down()
+    with serving(tmp_path_factory.mktemp("repeated") / "yard") as one:
+        one.environment_of("theirs")
+        yield one
 
 
 @contextmanager

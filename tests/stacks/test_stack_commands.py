@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from yard import Yard
+from yard import Yard, serving
 
 INNER = """\
 Parameters:
@@ -85,9 +85,8 @@ Resources:
 
 @pytest.fixture(scope="module")
 def yard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
-    service = Yard(tmp_path_factory.mktemp("stack-commands") / "yard", "--vcpus", "4", "--memory-mib", "8192").start()
-    yield service
-    service.down()
+    with serving(tmp_path_factory.mktemp("stack-commands") / "yard", "--vcpus", "4", "--memory-mib", "8192") as service:
+        yield service
 
 
 def stack(yard: Yard, *words: str) -> subprocess.CompletedProcess[str]:

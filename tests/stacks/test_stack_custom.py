@@ -9,7 +9,7 @@ import pytest
 from botocore.exceptions import ClientError
 from stack_client import Stacks, body, broken, note
 
-from yard import Yard
+from yard import Yard, serving
 
 # Says what it was asked by tags of a bucket that does not exist: what it does is decided by its properties alone.
 CODE = """
@@ -60,10 +60,9 @@ def custom(**properties: Any) -> str:
 
 @pytest.fixture(scope="module")
 def yard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
-    one = Yard(tmp_path_factory.mktemp("custom") / "yard").start()
-    one.client("s3").create_bucket(Bucket="templates", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
-    yield one
-    one.down()
+    with serving(tmp_path_factory.mktemp("custom") / "yard") as one:
+        one.client("s3").create_bucket(Bucket="templates", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
+        yield one
 
 
 @pytest.fixture(scope="module")

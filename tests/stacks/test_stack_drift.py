@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from yard import Yard, until
+from yard import Yard, serving, until
 
 TEMPLATE = """
 Parameters:
@@ -34,9 +34,8 @@ Resources:
 
 @pytest.fixture(scope="module")
 def yard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
-    one = Yard(tmp_path_factory.mktemp("drift") / "yard").start()
-    yield one
-    one.down()
+    with serving(tmp_path_factory.mktemp("drift") / "yard") as one:
+        yield one
 
 
 def ended(yard: Yard, name: str) -> dict[str, Any]:

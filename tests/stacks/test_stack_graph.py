@@ -22,7 +22,7 @@ from batchyard.main.graph.elements import marks, without_marks
 from batchyard.main.graph.environment import Environment
 from batchyard.main.graph.layout import GAP_Y, Box, Link, laid_out
 from batchyard.main.graph.reading import of_file
-from yard import Yard
+from yard import Yard, serving
 
 ROOT = Path(__file__).resolve().parents[2]
 TEMPLATE, PARTS = ROOT / "templates" / "genomics.yaml", ROOT / "templates" / "genomics" / "root.yaml"
@@ -159,9 +159,8 @@ def test_what_cannot_be_drawn_is_told(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def yard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
-    made = Yard(tmp_path_factory.mktemp("graph") / "data").start()
-    yield made
-    made.down()
+    with serving(tmp_path_factory.mktemp("graph") / "data") as made:
+        yield made
 
 
 def test_a_stack_that_is_there_with_the_names_that_it_got(yard: Yard, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from botocore.exceptions import ClientError
 from stack_client import Stacks, body, broken, note
 
-from yard import Yard
+from yard import Yard, serving
 
 HANDLE = {"Type": "AWS::CloudFormation::WaitConditionHandle"}
 
@@ -21,9 +21,8 @@ def waits(**more: Any) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def yard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
-    one = Yard(tmp_path_factory.mktemp("life") / "yard").start()
-    yield one
-    one.down()
+    with serving(tmp_path_factory.mktemp("life") / "yard") as one:
+        yield one
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from yard import Yard, until
+from yard import Yard, serving, until
 
 PATIENCE_S = 60.0
 ENDS = ("COMPLETE", "FAILED")
@@ -20,9 +20,8 @@ CAPABLE = ["CAPABILITY_NAMED_IAM"]
 
 @pytest.fixture(scope="module")
 def yard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
-    made = Yard(tmp_path_factory.mktemp("network") / "data").start()
-    yield made
-    made.down()
+    with serving(tmp_path_factory.mktemp("network") / "data") as made:
+        yield made
 
 
 class Deployment:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from yard import Yard, until
+from yard import Yard, serving, until
 
 TEMPLATE = json.dumps({"Resources": {"Note": {"Type": "AWS::SSM::Parameter", "Properties": {"Type": "String", "Value": "v"}}}})
 
@@ -103,10 +103,6 @@ def test_rules_and_urls_hear_of_stacks_also_across_a_kill(tmp_path: Path, ear: E
 
 
 def test_topics_are_refused(tmp_path: Path) -> None:
-    yard = Yard(tmp_path / "yard").start()
-    try:
-        with pytest.raises(ClientError, match="there is no SNS in Batchyard"):
-            topic = "arn:aws:sns:us-east-1:123456789012:topic"
-            yard.client("cloudformation").create_stack(StackName="topic", TemplateBody=TEMPLATE, NotificationARNs=[topic])
-    finally:
-        yard.down()
+    with serving(tmp_path / "yard") as yard, pytest.raises(ClientError, match="there is no SNS in Batchyard"):
+        topic = "arn:aws:sns:us-east-1:123456789012:topic"
+        yard.client("cloudformation").create_stack(StackName="topic", TemplateBody=TEMPLATE, NotificationARNs=[topic])

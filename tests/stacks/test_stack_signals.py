@@ -14,16 +14,15 @@ from botocore.exceptions import ClientError
 from stack_client import Stacks, body, note
 from stack_world import World, template
 
-from yard import Yard
+from yard import Yard, serving
 
 HANDLE = {"Type": "AWS::CloudFormation::WaitConditionHandle"}
 
 
 @pytest.fixture(scope="module")
 def yard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
-    one = Yard(tmp_path_factory.mktemp("signals") / "yard").start()
-    yield one
-    one.down()
+    with serving(tmp_path_factory.mktemp("signals") / "yard") as one:
+        yield one
 
 
 @pytest.fixture(scope="module")

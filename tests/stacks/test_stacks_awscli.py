@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, WaiterError
 
-from yard import Yard
+from yard import Yard, serving
 
 PATIENCE_S = 120
 QUEUE = """
@@ -50,9 +50,8 @@ Outputs:
 
 @pytest.fixture(scope="module")
 def yard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
-    made = Yard(tmp_path_factory.mktemp("stacks-cli") / "yard").start()
-    yield made
-    made.down()
+    with serving(tmp_path_factory.mktemp("stacks-cli") / "yard") as made:
+        yield made
 
 
 class Cli:

@@ -9,14 +9,13 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from yard import Yard, until
+from yard import Yard, serving, until
 
 
 @pytest.fixture(scope="module")
 def yard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
-    one = Yard(tmp_path_factory.mktemp("stacks") / "yard").start()
-    yield one
-    one.down()
+    with serving(tmp_path_factory.mktemp("stacks") / "yard") as one:
+        yield one
 
 
 def deploy(yard: Yard, name: str, template: dict[str, Any], act: str = "create", **options: Any) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import client_tools
-from yard import Yard
+from yard import Yard, serving
 
 PATIENCE_S = 240
 MAIN = """
@@ -82,9 +82,8 @@ Outputs:
 
 @pytest.fixture
 def yard(tmp_path: Path) -> Iterator[Yard]:
-    made = Yard(tmp_path / "yard").start()
-    yield made
-    made.down()
+    with serving(tmp_path / "yard") as made:
+        yield made
 
 
 class Terraform:

@@ -17,7 +17,7 @@ import pytest
 
 from batchyard.main.stacks import asking
 from batchyard.main.stacks.account import Account
-from yard import Yard
+from yard import serving
 
 STAND_IN = """
 import sys, time
@@ -172,14 +172,11 @@ def _client(aws: dict[str, str], service: str) -> Any:
 
 
 def test_a_service_of_ours_is_not_taken_for_aws(tmp_path: Path) -> None:
-    yard = Yard(tmp_path / "yard").start()
-    try:
+    with serving(tmp_path / "yard") as yard:
         refused = stack(yard.environment, "list")
         assert refused.returncode == 2
         assert f"this shell leads to a Batchyard service at {yard.url}" in refused.stderr
         assert stack(yard.environment, "list", target="local").returncode == 0
-    finally:
-        yard.down()
 
 
 def test_without_a_region_or_keys_it_says_so(tmp_path: Path) -> None:

@@ -9,16 +9,15 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from yard import Yard
+from yard import Yard, serving
 
 PATIENCE_S = 60.0
 
 
 @pytest.fixture(scope="module")
 def yard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
-    made = Yard(tmp_path_factory.mktemp("language") / "data").start()
-    yield made
-    made.down()
+    with serving(tmp_path_factory.mktemp("language") / "data") as made:
+        yield made
 
 
 def deployed(yard: Yard, name: str, template: str, **more: Any) -> dict[str, str]:

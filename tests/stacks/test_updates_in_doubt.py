@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchyard.services.cloudformation.running.doubt import in_doubt
-from yard import Yard, until
+from yard import serving, until
 
 VALUES = st.recursive(st.integers(0, 2), lambda inner: st.dictionaries(st.sampled_from("abc"), inner, max_size=3), max_leaves=6)
 PROPERTIES = st.dictionaries(st.sampled_from("abc"), VALUES, max_size=3)
@@ -27,8 +27,7 @@ def test_what_is_not_certain_differs_from_what_is_wanted(former: dict[str, Any],
 
 
 def test_a_resource_whose_update_failed_is_tried_again(tmp_path: Path) -> None:
-    yard = Yard(tmp_path / "yard").start()
-    try:
+    with serving(tmp_path / "yard") as yard:
         client = yard.client("cloudformation")
 
         def update(**group: Any) -> dict[str, str]:
@@ -55,5 +54,3 @@ def test_a_resource_whose_update_failed_is_tried_again(tmp_path: Path) -> None:
         (group,) = client.describe_stack_resources(StackName="retried")["StackResources"]
         (there,) = yard.client("logs").describe_log_groups(logGroupNamePrefix=group["PhysicalResourceId"])["logGroups"]
         assert there["retentionInDays"] == 7  # which the update that failed wanted as well, and did not come to
-    finally:
-        yard.down()

@@ -17,7 +17,7 @@ from debian_root import World, debian, why_not
 from genomics_stack import TEMPLATES, Stack, load_template, resolve
 from test_genomics_schemas import CFN_LINT, REGIONS, faults
 
-from yard import Yard
+from yard import Yard, serving
 
 TEMPLATE = TEMPLATES / "machine-image.yaml"
 PARENT = "ami-0a1b2c3d4e5f60718"
@@ -107,9 +107,8 @@ def test_values_that_make_no_sense_are_refused(parameter: str) -> None:
 
 @pytest.fixture(scope="module")
 def yard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
-    found = Yard(tmp_path_factory.mktemp("image") / "data").start()
-    yield found
-    found.down()
+    with serving(tmp_path_factory.mktemp("image") / "data") as found:
+        yield found
 
 
 def test_batchyard_refuses_it_by_name(yard: Yard) -> None:

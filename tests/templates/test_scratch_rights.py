@@ -13,7 +13,7 @@ from ec2_rights import HERE, OTHER, TAG, asked, is_allowed, policy_of_instances
 from genomics_promises import SCRATCH
 
 from batchyard.scratch.ebs import ACTIONS
-from yard import Yard
+from yard import serving
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scratch"))
 
@@ -63,9 +63,8 @@ NEIGHBOURS: list[tuple[str, dict[str, Any]]] = [
 
 @pytest.fixture(scope="module")
 def iam(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    yard = Yard(tmp_path_factory.mktemp("rights") / "data").start()
-    yield yard.client("iam")
-    yard.down()
+    with serving(tmp_path_factory.mktemp("rights") / "data") as yard:
+        yield yard.client("iam")
 
 
 @pytest.fixture(scope="module")
