@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from msgspec.structs import replace
-
 from batchyard.compute.provider import Deliver
 from batchyard.model.messages import (
     AttemptEnded,
@@ -32,7 +30,7 @@ DEFAULT_SCRATCH_MIB = 100 * 1024
 
 
 class ScriptedProvider:
-    """Records effects in `asked`; the test calls `bring_up`, `begin`, `end`, `refuse`, `say_scratch`, `lose_instance` and `die`.
+    """Records effects in `asked`; the test calls `bring_up`, `begin`, `end`, `refuse`, `lose_instance` and `die`.
 
     With `automatic`, instances come up at once, attempts begin at once, and a StopAttempt ends them with 143: then a test only says
     how attempts end.
@@ -50,7 +48,6 @@ class ScriptedProvider:
         self.outcomes: dict[str, AttemptEnded] = {}  # ended, not acknowledged
         self.notices: dict[str, int] = {}
         self.refused_epochs: list[int] = []
-        self.scratch = ScratchSeen(name, True, "", DEFAULT_SCRATCH_MIB, 0, 0)
         self._started_at_ms: dict[str, int] = {}
         self._now_ms = now_ms
         self._deliver: Deliver | None = None
@@ -123,11 +120,6 @@ class ScriptedProvider:
         """An attempt cannot be started."""
         self._over(AttemptEnded(attempt, self._now_ms(), "not-started", reason=reason))
 
-    def say_scratch(self, capacity_mib: int, unpromised_mib: int = 0, why_not: str = "") -> None:
-        """The scratch space is this from now on; healthy unless it is said why not."""
-        self.scratch = ScratchSeen(self.name, not why_not, why_not, capacity_mib, unpromised_mib, 0)
-        self._report(self._scratch_now())
-
     def lose_instance(self, instance: str) -> None:
         """An instance dies with all on it."""
         for attempt in [attempt for attempt, launch in self.launches.items() if launch.instance == instance]:
@@ -156,7 +148,7 @@ class ScriptedProvider:
     # --- inside ---
 
     def _scratch_now(self) -> ScratchSeen:
-        return replace(self.scratch, at_ms=self._now_ms())
+        return ScratchSeen(self.name, True, "", DEFAULT_SCRATCH_MIB, 0, self._now_ms())
 
     def _carry_out(self, effect: Effect) -> None:
         match effect:

@@ -20,6 +20,7 @@ from batchyard.engine.dispatch import LaunchOrder
 from batchyard.engine.launching import AttemptKeys
 from batchyard.main.settings import Identity
 from batchyard.model.fault import Fault
+from batchyard.server.identity import job_arn, root_credential
 from batchyard.services.authorization import JOB_ROLE
 from batchyard.services.iam.records import KEY, ROLE, USER, find
 from batchyard.store.sealing import Sealer
@@ -58,15 +59,7 @@ class KeyRing:
         self._sealer = sealer
         self._users: dict[str, Credential | None] = {}
         self._users_at = -1
-        self._root = Credential(
-            access_key_id=identity.access_key_id,
-            secret_access_key=identity.secret_access_key,
-            session_token=None,
-            account=identity.account,
-            arn=f"arn:aws:iam::{identity.account}:root",
-            user_id=identity.account,
-            is_job=False,
-        )
+        self._root = root_credential(identity.access_key_id, identity.secret_access_key, identity.account)
 
     def lookup(self, access_key_id: str, token: str | None) -> Credential | None:
         """The credential of a request's key, None if there is none (any more). ExpiredTokenException for a session that is over."""
@@ -87,7 +80,7 @@ class KeyRing:
             secret_access_key=keys.secret_access_key,
             session_token=token,
             account=self._identity.account,
-            arn=f"arn:aws:sts::{self._identity.account}:assumed-role/{role}/{held.job_id.replace(':', '-').replace('#', '-')}",
+            arn=job_arn(self._identity.account, role, held.job_id.replace(":", "-").replace("#", "-")),
             user_id=f"{role_id}:{held.job_id}",
             is_job=True,
         )

@@ -44,7 +44,6 @@ class Settings:
     account: str | None = None
     spot_notice_s: float = 120.0
     idle_s: float = 60.0
-    node_idle_s: float = 60.0
     retention_days: float | None = None  # None: as the profile says
     runtime: str = "auto"
     container_socket: Path | None = None

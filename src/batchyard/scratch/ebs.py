@@ -18,7 +18,6 @@ from batchyard.scratch.provision import Backend, ScratchError
 from batchyard.scratch.xfs import Xfs
 
 BTRFS, XFS = "ebs-btrfs", "ebs-xfs"
-ASSUMED_GROW_S = 20.0  # until one was measured: to make, attach and add a volume
 
 
 def backend(

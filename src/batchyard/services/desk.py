@@ -123,19 +123,3 @@ class Keys(Protocol):
     def mint_session(self, account: str, arn: str, user_id: str, expires_s: int, policy: str) -> tuple[str, str, str]:
         """(access key id, secret, session token) that are `arn`'s until `expires_s`, narrowed by `policy` unless that is empty."""
         ...
-
-
-class ShelfDesk(Protocol):
-    """What the handlers of IAM, STS, EC2, SSM and Secrets Manager need."""
-
-    @property
-    def keys(self) -> Keys: ...
-
-    @property
-    def shelf(self) -> Shelf: ...
-
-    @property
-    def sealer(self) -> Sealing: ...
-
-    @property
-    def settings(self) -> DeskSettings: ...

@@ -15,14 +15,13 @@ from batchyard.main.client import EXIT_FAILED, Trouble
 from batchyard.main.commands.draw import emit, say
 from batchyard.main.commands.place import nearest
 from batchyard.main.commands.scratch_ebs import ebs_options, kind_of_volumes, reap
-from batchyard.main.commands.scratch_served import show, told_of
+from batchyard.main.commands.scratch_served import STALE_AFTER_S, show, told_of
 
 if TYPE_CHECKING:
     from batchyard.scratch.ebs_kinds import Kind
     from batchyard.scratch.provision import Backend
 
 _GIB = 1024**3
-_STALE_AFTER_S = 15.0
 _STORE = click.option(
     "--store", type=click.Path(path_type=Path, file_okay=False), required=True, help="Where volumes, their record and the status are."
 )
@@ -92,7 +91,7 @@ def watch(
             limits,
             status=store / daemon.STATUS,
             freezer=Freezer(cgroup) if cgroup else None,
-            assumed_grow_s=20.0 if is_ebs else 0.1,
+            assumed_grow_s=20.0 if is_ebs else 0.1,  # until one was measured
             freeze_limit_s=hold_limit_s or (300.0 if is_ebs else 60.0),
         )
         watching.start()
@@ -139,7 +138,7 @@ def _status_of_store(store: Path, as_json: bool) -> None:
     except msgspec.MsgspecError as error:
         raise Trouble(f"{store / STATUS} cannot be read: {error}") from None
     age_s = time.time() - told.at_s
-    is_watched = age_s < _STALE_AFTER_S
+    is_watched = age_s < STALE_AFTER_S
     if as_json:
         emit({**msgspec.to_builtins(told), "is_watched": is_watched})
     else:

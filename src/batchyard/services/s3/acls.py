@@ -35,7 +35,6 @@ _CANNED: dict[str, Grants] = {
     "bucket-owner-full-control": [],
     "log-delivery-write": [(LOG_DELIVERY, "WRITE"), (LOG_DELIVERY, "READ_ACP")],
 }
-OWNER_ACLS = frozenset(("", "private", "bucket-owner-full-control", "bucket-owner-read"))
 
 
 def grants_in_headers(headers: Mapping[str, str], owner: str = "") -> Grants | None:

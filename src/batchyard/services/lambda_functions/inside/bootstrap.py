@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 LONGEST_RESPONSE_BYTES = 6 * 1024 * 1024 + 100
-_UNNAMED = "unknown"
 
 
 def run(order: dict[str, Any], writing: int) -> None:
