@@ -15,13 +15,6 @@ from yard import Yard, quiet_port, serving, until
 
 
 @pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    made = Receiver()
-    yield made
-    made.close()
-
-
-@pytest.fixture
 def yard(tmp_path: Path, receiver: Receiver) -> Iterator[Yard]:
     with serving(tmp_path / "data", "--vcpus", "2", "--memory-mib", "1024", "--webhook", receiver.url) as made:
         yield made.with_queue()

@@ -13,16 +13,10 @@ from yard_hands import YardHands, standing, wanted
 from batchyard.model.fault import Fault
 from batchyard.services.cloudformation.resources import batch
 from batchyard.services.cloudformation.resources.type import Asked, Made, ResourceType
-from yard import Yard, serving, until
+from yard import Yard, until
 
 TYPES = {one.name.rpartition(":")[2]: one for one in batch.TYPES}
 ENVIRONMENT, QUEUE, DEFINITION = TYPES["ComputeEnvironment"], TYPES["JobQueue"], TYPES["JobDefinition"]
-
-
-@pytest.fixture(scope="module")
-def yard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
-    with serving(tmp_path_factory.mktemp("stacks") / "yard") as one:
-        yield one
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,13 +11,6 @@ from stack_hands import ACCOUNT, REGION, Workbench
 from batchyard.model.fault import Fault
 from batchyard.services.repeating import Step, current_step, forget
 from batchyard.store.shelf import Place
-
-
-@pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Workbench]:
-    made = Workbench(tmp_path)
-    yield made
-    made.close()
 
 
 async def test_calls_reach_services_of_every_protocol(bench: Workbench) -> None:

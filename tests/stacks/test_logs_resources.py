@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 from stack_hands import ACCOUNT, REGION, Workbench
 from yard_hands import standing, wanted
@@ -14,13 +11,6 @@ from batchyard.services.cloudformation.resources import logs
 from batchyard.services.repeating import Step, current_step
 
 GROUP, STREAM, POLICY, QUERY = logs.TYPES
-
-
-@pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Workbench]:
-    made = Workbench(tmp_path)
-    yield made
-    made.close()
 
 
 async def test_a_log_group(bench: Workbench) -> None:

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
-from yard import Yard, serving, until
-
-
-@pytest.fixture(scope="module")
-def yard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
-    with serving(tmp_path_factory.mktemp("refusals") / "yard") as one:
-        yield one
+from yard import Yard, until
 
 
 def stack(yard: Yard, name: str, template: str, **parameters: str) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -11,7 +10,7 @@ from botocore.exceptions import ClientError
 from batchyard.services.cloudformation.operations.unserved import MEMBERS
 from batchyard.services.cloudformation.table import OPERATIONS
 from batchyard.wire import shapes
-from yard import Yard, serving
+from yard import Yard
 
 TEMPLATE = '{"Resources": {"Parameter": {"Type": "AWS::SSM::Parameter", "Properties": {"Type": "String", "Value": "x"}}}}'
 SAID: dict[str, Any] = {
@@ -19,12 +18,6 @@ SAID: dict[str, Any] = {
     "RollbackConfiguration": {"MonitoringTimeInMinutes": 5},
     "DisableValidation": True,
 }
-
-
-@pytest.fixture(scope="module")
-def yard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
-    with serving(tmp_path_factory.mktemp("unserved") / "yard") as service:
-        yield service
 
 
 @pytest.mark.parametrize("member", SAID)

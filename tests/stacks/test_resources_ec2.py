@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import botocore.session
@@ -30,13 +29,6 @@ LISTS = {
     "DescribeKeyPairs": "KeyPairs",
 }
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ0Vb3ZcYbWoqBJsWcdQC1SXLB2YCd0lNRKP5cVzXiFA me"
-
-
-@pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Workbench]:
-    made = Workbench(tmp_path)
-    yield made
-    made.close()
 
 
 def life(bench: Workbench, kind: str, hands: Any = None) -> Life:

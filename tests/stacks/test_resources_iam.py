@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
@@ -26,13 +24,6 @@ TRUST = {
 }
 CONTAINERS = "arn:aws:iam::aws:policy/service-role/AmazonEC2ContainerServiceforEC2Role"
 SPOT = "arn:aws:iam::aws:policy/service-role/AmazonEC2SpotFleetTaggingRole"
-
-
-@pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Workbench]:
-    made = Workbench(tmp_path)
-    yield made
-    made.close()
 
 
 def life(bench: Workbench, kind: str, hands: Any = None) -> Life:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import pytest
@@ -49,13 +48,6 @@ class MortalHands:
 
     async def until(self, done: Callable[[], Awaitable[Any]], *, patience_s: float, what: str) -> Any:
         return await self.inner.until(done, patience_s=patience_s, what=what)
-
-
-@pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Workbench]:
-    made = Workbench(tmp_path)
-    yield made
-    made.close()
 
 
 async def survived(bench: Workbench, life: Life, act: Callable[[], Awaitable[Any]]) -> Any:

@@ -7,8 +7,6 @@ import hashlib
 import io
 import json
 import zipfile
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -33,13 +31,6 @@ SETTINGS = {
     "EphemeralStorage": {"Size": 1024},
     "Tags": [{"Key": "lab", "Value": "7"}],
 }
-
-
-@pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Workbench]:
-    made = Workbench(tmp_path)
-    yield made
-    made.close()
 
 
 def life(bench: Workbench, kind: str, hands: Any = None) -> Life:

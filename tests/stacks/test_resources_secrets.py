@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,13 +13,6 @@ from batchyard.model.fault import Fault
 from batchyard.services.cloudformation.resources import types
 
 TYPES = types()
-
-
-@pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Workbench]:
-    made = Workbench(tmp_path)
-    yield made
-    made.close()
 
 
 def life(bench: Workbench, kind: str, hands: Any = None) -> Life:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -44,13 +42,6 @@ WHOLE: dict[str, Any] = {
     "AccessControl": "LogDeliveryWrite",
     "Tags": [{"Key": "Project", "Value": "p"}],
 }
-
-
-@pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Workbench]:
-    made = Workbench(tmp_path)
-    yield made
-    made.close()
 
 
 async def test_a_bucket_with_all_that_is_served(bench: Workbench) -> None:

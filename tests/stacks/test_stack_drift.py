@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
-from yard import Yard, serving, until
+from yard import Yard, until
 
 TEMPLATE = """
 Parameters:
@@ -30,12 +29,6 @@ Resources:
     Type: AWS::SSM::Parameter
     Properties: {Name: /drift/NAME, Type: String, Value: !Ref Password}
 """
-
-
-@pytest.fixture(scope="module")
-def yard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
-    with serving(tmp_path_factory.mktemp("drift") / "yard") as one:
-        yield one
 
 
 def ended(yard: Yard, name: str) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -22,7 +22,7 @@ from batchyard.main.graph.elements import marks, without_marks
 from batchyard.main.graph.environment import Environment
 from batchyard.main.graph.layout import GAP_Y, Box, Link, laid_out
 from batchyard.main.graph.reading import of_file
-from yard import Yard, serving
+from yard import Yard
 
 ROOT = Path(__file__).resolve().parents[2]
 TEMPLATE, PARTS = ROOT / "templates" / "genomics.yaml", ROOT / "templates" / "genomics" / "root.yaml"
@@ -155,12 +155,6 @@ def test_what_cannot_be_drawn_is_told(tmp_path: Path) -> None:
     with pytest.raises(Trouble, match="cannot be written"):
         run(str(TEMPLATE), "-o", str(tmp_path / "no" / "x.svg"))
     assert "graph" in CliRunner().invoke(batchyard, ["stack", "--help"]).output
-
-
-@pytest.fixture(scope="module")
-def yard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
-    with serving(tmp_path_factory.mktemp("graph") / "data") as made:
-        yield made
 
 
 def test_a_stack_that_is_there_with_the_names_that_it_got(yard: Yard, tmp_path: Path) -> None:

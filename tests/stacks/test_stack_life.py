@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 from stack_client import Stacks, body, broken, note
 
-from yard import Yard, serving
+from yard import Yard
 
 HANDLE = {"Type": "AWS::CloudFormation::WaitConditionHandle"}
 
 
 def waits(**more: Any) -> dict[str, Any]:
     return {"Type": "AWS::CloudFormation::WaitCondition", "Properties": {"Handle": {"Ref": "Handle"}, "Timeout": "600"}, **more}
-
-
-@pytest.fixture(scope="module")
-def yard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
-    with serving(tmp_path_factory.mktemp("life") / "yard") as one:
-        yield one
 
 
 @pytest.fixture(scope="module")

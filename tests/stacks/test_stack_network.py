@@ -4,24 +4,17 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from yard import Yard, serving, until
+from yard import Yard, until
 
 PATIENCE_S = 60.0
 ENDS = ("COMPLETE", "FAILED")
 TEMPLATE = (Path(__file__).parent / "network.yaml").read_text()
 CAPABLE = ["CAPABILITY_NAMED_IAM"]
-
-
-@pytest.fixture(scope="module")
-def yard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
-    with serving(tmp_path_factory.mktemp("network") / "data") as made:
-        yield made
 
 
 class Deployment:

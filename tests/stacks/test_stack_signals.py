@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +13,9 @@ from botocore.exceptions import ClientError
 from stack_client import Stacks, body, note
 from stack_world import World, template
 
-from yard import Yard, serving
+from yard import Yard
 
 HANDLE = {"Type": "AWS::CloudFormation::WaitConditionHandle"}
-
-
-@pytest.fixture(scope="module")
-def yard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
-    with serving(tmp_path_factory.mktemp("signals") / "yard") as one:
-        yield one
 
 
 @pytest.fixture(scope="module")

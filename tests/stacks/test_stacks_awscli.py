@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError, WaiterError
 
-from yard import Yard, serving
+from yard import Yard
 
 PATIENCE_S = 120
 QUEUE = """
@@ -46,12 +45,6 @@ Resources:
 Outputs:
   Queue: {Value: !Ref Queue, Export: {Name: !Sub '${AWS::StackName}-queue'}}
 """
-
-
-@pytest.fixture(scope="module")
-def yard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
-    with serving(tmp_path_factory.mktemp("stacks-cli") / "yard") as made:
-        yield made
 
 
 class Cli:

@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
-from yard import Yard, serving, until
-
-
-@pytest.fixture(scope="module")
-def yard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
-    with serving(tmp_path_factory.mktemp("stacks") / "yard") as one:
-        yield one
+from yard import Yard, until
 
 
 def deploy(yard: Yard, name: str, template: dict[str, Any], act: str = "create", **options: Any) -> dict[str, Any]:

@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
-from yard import Yard, serving
+from yard import Yard
 
 PATIENCE_S = 60.0
-
-
-@pytest.fixture(scope="module")
-def yard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
-    with serving(tmp_path_factory.mktemp("language") / "data") as made:
-        yield made
 
 
 def deployed(yard: Yard, name: str, template: str, **more: Any) -> dict[str, str]:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 
 from batchyard.model.fault import Fault
+from batchyard.services.logs.patterns_values import COMPARISONS
 
 Row = dict[str, str]
 Test = Callable[[Row], bool]
@@ -16,14 +17,6 @@ _TOKEN = re.compile(
     |(?P<mark>!=|<=|>=|=~|[=<>(),\[\]|*])|(?P<word>-?[\w@.:$-]+)""",
     re.VERBOSE,
 )
-_COMPARISONS: dict[str, Callable[[float, float], bool]] = {
-    "=": lambda value, wanted: value == wanted,
-    "!=": lambda value, wanted: value != wanted,
-    "<": lambda value, wanted: value < wanted,
-    "<=": lambda value, wanted: value <= wanted,
-    ">": lambda value, wanted: value > wanted,
-    ">=": lambda value, wanted: value >= wanted,
-}
 _DEPTH_MAX = 50
 _IS_EMPTY: dict[str, Callable[[str | None], bool]] = {
     "ispresent": lambda value: value is not None,
@@ -155,7 +148,7 @@ def _comparison(name: str, tokens: Tokens) -> Test:
         test = _among(name, tokens)
     else:
         operator = tokens.next("an operator")
-        if operator not in _COMPARISONS or is_negated:
+        if operator not in COMPARISONS or is_negated:
             raise no_query(f"an operator must stand where '{operator}' does")
         return _compared(name, operator, _value(tokens))
     return (lambda row: name in row and not test(row)) if is_negated else test
@@ -183,7 +176,7 @@ def _among(name: str, tokens: Tokens) -> Test:
 
 def _compared(name: str, operator: str, wanted: str) -> Test:
     """Numbers are compared as numbers where both are, all else as text. A field that is missing satisfies nothing."""
-    number, compare = number_of(wanted), _COMPARISONS[operator]
+    number, compare = number_of(wanted), COMPARISONS[operator]
 
     def test(row: Row) -> bool:
         value = row.get(name)

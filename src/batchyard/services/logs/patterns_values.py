@@ -14,7 +14,7 @@ from batchyard.services.logs.names import refusal
 
 OPERATORS = ("!=", "<=", ">=", "=", "<", ">")
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?([eE][+-]?\d+)?")
-_ORDER: dict[str, Callable[[float, float], bool]] = {
+COMPARISONS: dict[str, Callable[[float, float], bool]] = {
     "=": lambda value, wanted: value == wanted,
     "!=": lambda value, wanted: value != wanted,
     "<": lambda value, wanted: value < wanted,
@@ -36,7 +36,7 @@ class Comparison:
         """Whether it holds for a value out of an event: text, number, or what else JSON has."""
         if self.number is not None:
             number = _as_number(value)
-            return number is not None and _ORDER[self.operator](number, self.number)
+            return number is not None and COMPARISONS[self.operator](number, self.number)
         assert self.text is not None
         if not isinstance(value, str):
             return False

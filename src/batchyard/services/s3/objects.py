@@ -21,6 +21,7 @@ from batchyard.services.s3.checksums import announced
 from batchyard.services.s3.conditions import check_delete, check_write, not_modified
 from batchyard.services.s3.encryption import with_default
 from batchyard.services.s3.ranges import parse_range
+from batchyard.services.s3.route import OVERRIDES
 from batchyard.services.s3.traits import checksum_headers, object_headers, quoted, traits_of
 from batchyard.services.s3.versions import asked_version, of_call, shown, version_headers
 from batchyard.store import objects_versions as versions
@@ -32,19 +33,6 @@ from batchyard.wire.http import HttpResponse
 
 KEY_LIMIT_BYTES = 1024
 DELETE_LIMIT = 1000
-
-# query of a presigned GET -> header of the answer
-_OVERRIDES = {
-    f"response-{name}": name
-    for name in (
-        "cache-control",
-        "content-disposition",
-        "content-encoding",
-        "content-language",
-        "content-type",
-        "expires",
-    )
-}
 
 
 async def put_object(call: Call) -> HttpResponse:
@@ -213,7 +201,7 @@ def _describe(call: Call, reader: ObjectReader) -> tuple[HttpResponse, int, int]
         headers |= version_headers(record.bucket, record.version)
         return HttpResponse(304, headers), 0, 0
     headers = object_headers(record) | version_headers(record.bucket, record.version)
-    for name, header in _OVERRIDES.items():
+    for name, header in OVERRIDES.items():
         if name in call.query:
             headers[header] = call.query[name]
     checksums, checksum_type = record.traits.checksums, record.traits.checksum_type

@@ -18,8 +18,9 @@ SERVICE, BUCKET, OBJECT = "service", "bucket", "object"
 _LIST = frozenset(
     ("prefix", "delimiter", "encoding-type", "max-keys", "marker", "list-type", "start-after", "continuation-token", "fetch-owner")
 )
-_OVERRIDES = frozenset(
-    f"response-{name}"
+# query of a presigned GET -> header of the answer
+OVERRIDES = {
+    f"response-{name}": name
     for name in (
         "cache-control",
         "content-disposition",
@@ -28,8 +29,8 @@ _OVERRIDES = frozenset(
         "content-type",
         "expires",
     )
-)
-_READ = _OVERRIDES | {"versionId", "partNumber"}
+}
+_READ = frozenset((*OVERRIDES, "versionId", "partNumber"))
 _VERSION = frozenset(("versionId",))
 _NONE: frozenset[str] = frozenset()
 _PART = frozenset(("partNumber", "uploadId"))
