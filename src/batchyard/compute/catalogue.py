@@ -32,6 +32,8 @@ USD_PER_GIB_HOUR = 0.0034
 
 
 class InstanceType(NamedTuple):
+    """One type, as AWS publishes it."""
+
     name: str
     room: Resources
     is_arm: bool
@@ -46,6 +48,7 @@ class Catalogue:
 
     @cached_property
     def types(self) -> dict[str, InstanceType]:
+        """All types by name."""
         rows = json.loads(self._path.read_text())["types"]
         return {
             name: InstanceType(name, Resources(vcpus, memory_mib, gpus), bool(arm), price)
@@ -59,6 +62,7 @@ class Catalogue:
 
     @cached_property
     def families(self) -> frozenset[str]:
+        """The families of all types: what stands before the dot."""
         return frozenset(name.partition(".")[0] for name in self.types)
 
     def knows(self, name: str) -> bool:

@@ -31,7 +31,9 @@ class Provider(Protocol):
 
     name: str
 
-    async def start(self, deliver: Deliver, epoch: int) -> None: ...
+    async def start(self, deliver: Deliver, epoch: int) -> None:
+        """Connect, and deliver from now on. `epoch`: of the engine that asks; what an earlier one asks for is not heard any more."""
+        ...
 
     def carry_out(self, effects: Sequence[Effect]) -> None:
         """Send effects; what cannot be sent now is asked for again after the next ProviderBack."""

@@ -67,6 +67,7 @@ class Work:
 
     @property
     def is_done(self) -> bool:
+        """Whether it has come to its end, well or not."""
         return not self._thread.is_alive()
 
     def join(self, timeout_s: float) -> None:

@@ -60,6 +60,7 @@ class State:
 
     @property
     def capacity_bytes(self) -> int:
+        """Of all volumes together."""
         return sum(self.volumes)
 
 

@@ -50,10 +50,12 @@ class View(NamedTuple):
 
     @property
     def home(self) -> str:
+        """The attempt's directory."""
         return f"{self.work}/{self.name}/home"
 
     @property
     def temporary(self) -> str:
+        """What it sees as /tmp and /var/tmp."""
         return f"{self.work}/{self.name}/tmp"
 
 

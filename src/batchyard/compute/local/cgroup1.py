@@ -33,7 +33,7 @@ class Stranded(RuntimeError):
 
 
 class Tree1:
-    """Our part of every hierarchy: `name`/home for the node itself and `name`/N for the slots."""
+    """See `cage.Tree`. Our part of every hierarchy: `name`/home for the node itself and `name`/N for the slots."""
 
     outlives_us = True
 
@@ -99,7 +99,7 @@ class Tree1:
 
 
 class Cage1:
-    """The groups of one slot."""
+    """See `cage.Cage`. The groups of one slot."""
 
     def __init__(self, tree: Tree1, name: str) -> None:
         self._tree = tree

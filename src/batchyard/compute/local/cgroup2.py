@@ -34,7 +34,7 @@ _HERE = b"0"
 
 
 class Tree2:
-    """Our part of the hierarchy: `parent`/`name`, with one group per running attempt in it."""
+    """See `cage.Tree`. Our part of the hierarchy: `parent`/`name`, with one group per running attempt in it."""
 
     outlives_us = True
 
@@ -101,7 +101,7 @@ class Tree2:
 
 
 class Cage2:
-    """The group of one attempt after the other."""
+    """See `cage.Cage`. The group of one attempt after the other."""
 
     def __init__(self, tree: Tree2, name: str) -> None:
         self._tree = tree

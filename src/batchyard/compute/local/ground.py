@@ -45,7 +45,7 @@ class Ground(Protocol):
 
 
 class Plain:
-    """Directories of any file system."""
+    """See `Ground`. Directories of any file system."""
 
     def make(self, path: str) -> None:
         os.mkdir(path, _OURS)  # noqa: PTH102 - in the path of every start

@@ -17,6 +17,7 @@ class Instances:
         self._notices: dict[str, str] = {}
 
     def held(self) -> tuple[str, ...]:
+        """The instances that are held, those that are being stopped too."""
         return tuple(self._stopping)
 
     def start(self, instance: str) -> bool:
@@ -30,9 +31,11 @@ class Instances:
         return instance in self._stopping
 
     def takes_jobs(self, instance: str) -> bool:
+        """Whether it is held and not being stopped."""
         return not self._stopping.get(instance, True)
 
     def is_stopping(self, instance: str) -> bool:
+        """Whether it is held and takes no more jobs."""
         return self._stopping.get(instance, False)
 
     def remove(self, instance: str) -> None:

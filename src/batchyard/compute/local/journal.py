@@ -158,6 +158,7 @@ class Journal:
         self._unsynced = False
 
     def close(self) -> None:
+        """Write what waits, and let go of the file."""
         self.flush()
         os.close(self._descriptor)
 

@@ -17,12 +17,15 @@ class Knob:
         self._descriptor = os.open(path, flags | os.O_CLOEXEC)
 
     def read(self) -> bytes:
+        """What it says now, at most a page. OSError if its cgroup is gone."""
         return os.pread(self._descriptor, 4096, 0)
 
     def write(self, text: bytes) -> None:
+        """Tell it. OSError if the kernel refuses."""
         os.write(self._descriptor, text)
 
     def close(self) -> None:
+        """Let go of it; more than once does no harm."""
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
             os.close(descriptor)

@@ -79,6 +79,7 @@ class Attention:
         return took_s * _RESTS * self._resting
 
     def end_rest(self) -> None:
+        """It is read again."""
         self._resting -= 1
 
 

@@ -58,7 +58,7 @@ class Household(NamedTuple):
 
 
 class ProcessRun:
-    """A process that is about to start, runs, or is being wound up."""
+    """See `runner.Single`. A process that is about to start, runs, or is being wound up."""
 
     __slots__ = (
         "launch",
@@ -216,6 +216,7 @@ class ProcessRun:
         return len(content)
 
     def close_pipe(self) -> None:
+        """Read its output no more."""
         if self.reading >= 0:
             os.close(self.reading)
             self.reading = -1
@@ -246,7 +247,7 @@ def of_needs(launch: Launch) -> dict[str, str]:
 
 
 class ProcessRunner:
-    """Starts, watches and reaps processes."""
+    """See `runner.Runner`. Starts, watches and reaps processes."""
 
     def __init__(self, place: Place, tree: Tree, slots: Slots, journal: Journal, sweeper: Sweeper, loop: Loop) -> None:
         self._place, self._tree, self._slots, self._journal, self._sweeper, self._loop = place, tree, slots, journal, sweeper, loop

@@ -53,6 +53,7 @@ class Gpus:
         return taken
 
     def give_back(self, numbers: tuple[int, ...]) -> None:
+        """They may be lent again."""
         self._free = sorted((*self._free, *numbers))
 
 

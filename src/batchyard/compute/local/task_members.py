@@ -28,6 +28,7 @@ class Member:
 
     @property
     def lives(self) -> bool:
+        """Whether its runner has it and it is not over."""
         return self.run is not None and not self.over
 
     def end(self) -> ContainerEnd:

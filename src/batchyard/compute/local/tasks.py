@@ -31,11 +31,13 @@ class Promise(Generic[T]):
         self._waiting: list[Callable[[], None]] = []
 
     def keep(self, value: T) -> None:
+        """Here is the value."""
         if not self.done:
             self.done, self._value = True, value
             self._wake()
 
     def fail(self, error: BaseException) -> None:
+        """It will not come, for this reason."""
         if not self.done:
             self.done, self._error = True, error
             self._wake()

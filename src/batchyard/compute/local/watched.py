@@ -22,7 +22,7 @@ _MIB = 1024 * 1024
 
 
 class WatchedTree:
-    """All cages of a node without cgroups."""
+    """See `cage.Tree`. All cages of a node without cgroups."""
 
     outlives_us = False
     freezer = ""
@@ -70,7 +70,7 @@ def _leader(process: proc.Seen, leaders: dict[int, int], seen: dict[int, proc.Se
 
 
 class WatchedCage:
-    """One attempt: its session, its process group, and what it left to us as orphans."""
+    """See `cage.Cage`. One attempt: its session, its process group, and what it left to us as orphans."""
 
     def __init__(self, limits: Limits = USUAL) -> None:
         self._limits = limits

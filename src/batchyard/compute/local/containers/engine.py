@@ -39,6 +39,7 @@ class Engine:
 
     @property
     def is_podman(self) -> bool:
+        """Whether Podman is behind the socket; False as long as nobody has answered."""
         return self.daemon is not None and self.daemon.kind == "podman"
 
     async def meet(self) -> Daemon:
@@ -52,6 +53,7 @@ class Engine:
         return self.daemon
 
     async def has_image(self, name: str) -> bool:
+        """Whether the daemon has it."""
         answer = await self._ask("GET", f"/images/{_path(name)}/json", refused=(404,))
         return answer.status == 200
 
@@ -158,6 +160,7 @@ class Engine:
         await self._ask("DELETE", f"/volumes/{name}", refused=(404, 409, 500), within_s=REMOVE_S)
 
     async def labelled_volumes(self, label: str) -> list[str]:
+        """The names of all volumes that have the label NAME=VALUE."""
         filters = quote(json.dumps({"label": [label]}))
         answer = await self._ask("GET", f"/volumes?filters={filters}")
         return [volume["Name"] for volume in (answer.content or {}).get("Volumes") or ()]
@@ -207,6 +210,7 @@ class Engine:
         return connection.detach()
 
     async def resize_exec(self, id: str, rows: int, columns: int) -> None:
+        """Tell the terminal of a command its size; nothing happens if it has ended."""
         await self._ask("POST", f"/exec/{id}/resize?h={rows}&w={columns}", refused=(400, 404, 409, 500))
 
     async def exec_pid(self, id: str) -> int:

@@ -57,6 +57,7 @@ class Images:
         return await self._found(name) or name
 
     def close(self) -> None:
+        """Write down what was used when."""
         self._cache.close()
 
     async def _found(self, name: str) -> str:

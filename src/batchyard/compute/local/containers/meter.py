@@ -184,11 +184,13 @@ class Meter:
                 signal.pidfd_send_signal(self._descriptor, signal.SIGKILL)
 
     def usage(self) -> Usage:
+        """What was read so far: memory and storage in MiB, processor time in seconds; None for what nobody told."""
         used = Usage(self._peak_bytes / _MIB if self._peak_bytes is not None else None, self._cpu_s, self.oom)
         stored = self._storage.used
         return used._replace(read_mib=stored.read / _MIB, written_mib=stored.written / _MIB) if stored else used
 
     def close(self) -> None:
+        """Read no more; what was read stays."""
         self._storage.close()
         for knob in self._knobs:
             if knob:

@@ -38,7 +38,7 @@ _UNKNOWN = 404
 
 
 class ContainerRunner:
-    """Runs containers with one daemon."""
+    """See `runner.Runner`. Runs containers with one daemon."""
 
     def __init__(
         self,

@@ -61,6 +61,7 @@ class Storage:
         self.close()
 
     def close(self) -> None:
+        """Read no more; what was counted stays."""
         for knob in (self._first_io, self._helper_io):
             if knob:
                 knob.close()

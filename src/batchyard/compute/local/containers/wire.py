@@ -62,6 +62,7 @@ class Connection:
             self._timer = self._loop.at(boot_s() + seconds, lambda: self._fail(EngineSlow(message)))
 
     def close(self) -> None:
+        """Hang up; who still waits for something gets EngineAway."""
         self._loop.cancel(self._timer)
         if self._socket.fileno() >= 0:
             self._loop.forget(self._socket.fileno())

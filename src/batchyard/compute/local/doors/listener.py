@@ -80,6 +80,7 @@ class Listener:
         return self._own[1]
 
     def close(self) -> None:
+        """Listen no more, and hang up on all who are here."""
         self._loop.cancel(self._resuming)
         self._loop.forget(self._listening.fileno())
         self._listening.close()

@@ -42,10 +42,12 @@ class Channel:
 
     @property
     def is_open(self) -> bool:
+        """Whether the descriptor is still ours."""
         return self._descriptor >= 0
 
     @property
     def is_full(self) -> bool:
+        """Whether so much waits to be written that no more should come for now."""
         return len(self._waiting) > FULL_BYTES
 
     def write(self, content: bytes) -> None:

@@ -25,7 +25,7 @@ _GRACE_S = 5.0
 
 
 class ContainerSession:
-    """One such command."""
+    """See `listener.Session`. One such command."""
 
     def __init__(self, begin: Begin, client: Client, engine: Engine, loop: Loop) -> None:
         self._begin, self._client, self._engine, self._loop = begin, client, engine, loop

@@ -29,10 +29,21 @@ class Session(Protocol):
         """It does not read what it is fed: feed no more for now."""
         ...
 
-    def feed(self, content: bytes) -> None: ...
-    def resize(self, rows: int, columns: int) -> None: ...
-    def pause(self, is_paused: bool) -> None: ...
-    def end(self) -> None: ...
+    def feed(self, content: bytes) -> None:
+        """For its stdin; b"" ends it."""
+        ...
+
+    def resize(self, rows: int, columns: int) -> None:
+        """Its terminal has this size now; nothing happens without one."""
+        ...
+
+    def pause(self, is_paused: bool) -> None:
+        """Read what it writes no more, or again: who asked for it takes in no more for now."""
+        ...
+
+    def end(self) -> None:
+        """Nobody wants it any more."""
+        ...
 
 
 class Client(Protocol):
@@ -81,6 +92,7 @@ class Sessions:
         self._open.add(_Connection(self, peer))
 
     def forget(self, client: _Connection) -> None:
+        """The connection has ended."""
         self._open.discard(client)
 
 

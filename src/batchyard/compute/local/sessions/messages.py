@@ -32,6 +32,8 @@ class Input(Struct, frozen=True, tag=True):
 
 
 class Resize(Struct, frozen=True, tag=True):
+    """Its terminal has this size now."""
+
     rows: int
     columns: int
 

@@ -54,7 +54,7 @@ class _Spawn(NamedTuple):
 
 
 class ProcessSession:
-    """One such command."""
+    """See `listener.Session`. One such command."""
 
     def __init__(self, begin: Begin, client: Client, loop: Loop) -> None:
         self._begin, self._client, self._loop = begin, client, loop

@@ -57,6 +57,7 @@ class RemoteSession:
         await self._send(Input(content))
 
     async def resize(self, rows: int, columns: int) -> None:
+        """Its terminal has this size now."""
         await self._send(Resize(rows, columns))
 
     async def _send(self, message: messages.Down) -> None:
