@@ -16,18 +16,18 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from batchyard.core import lifecycle, reclaiming, scheduling, time_limits
-from batchyard.core.growth import StartWish
+from batchyard.core import lifecycle, scheduling, time_limits
 from batchyard.core.scheduling import Rules
 from batchyard.core.scratch_space import Kept
 from batchyard.engine import arrays, dispatch, forgetting
 from batchyard.engine.gangs import Gangs
+from batchyard.engine.instances import Instances
 from batchyard.engine.noting import Noting
 from batchyard.engine.reports import Observer
 from batchyard.engine.resting import Resting
 from batchyard.engine.world import World
 from batchyard.engine.yard import Ledger, Yard
-from batchyard.model.capacity import Environment, Health, Instance, InstanceState, Platform, Queue, Resources
+from batchyard.model.capacity import Environment, Health, Instance, Platform, Queue, Resources
 from batchyard.model.consumable import Consumable
 from batchyard.model.definition import Definition
 from batchyard.model.fairshare import SchedulingPolicy
@@ -93,6 +93,7 @@ class Engine:
         self.dirty = True
         self._wake_at_ms: int | None = None
         self.gangs = Gangs(self)
+        self.instances = Instances(self)
         self._to_end: deque[str] = deque()  # of queues that are being deleted
         self._to_follow = 0
         self.links = arrays.Links(self)
@@ -116,14 +117,14 @@ class Engine:
         self._to_follow = self.options.most_followed
         self._end_some(now_ms)
         self._follow_up(now_ms)
-        self._tend_instances(now_ms)
+        self.instances.tend(now_ms)
         if self._wake_at_ms is not None and now_ms >= self._wake_at_ms:
             self.dirty = True
         while self.dirty:  # again if the time of a stuck head was up: the next one has all of its time before it
             self._schedule(now_ms)
             self._limit_heads(now_ms)
             self._follow_up(now_ms)
-        self._note_idle(now_ms)
+        self.instances.note_idle(now_ms)
         self._remove_the_deleted()
         turn.changes.told = self.noting.told
         self.yard.resting.note(turn.changes, self.yard.specifications)
@@ -278,7 +279,7 @@ class Engine:
     def _put_named(self, record: Environment | Queue | Definition | Consumable | SchedulingPolicy, now_ms: int) -> None:
         if isinstance(record, Environment):
             self.yard.put_environment(record)
-            self._drain_surplus(record)
+            self.instances.drain_surplus(record)
         elif isinstance(record, Definition):
             self.yard.put_definition(record)
         elif isinstance(record, Consumable):
@@ -298,56 +299,8 @@ class Engine:
             if not self.yard.environment_instances(environment.arn):
                 self.yard.drop_environment(environment.arn)
 
-    # --- instances ---
-
     def _reclaim(self, request: Reclaim, now_ms: int) -> Instance:
-        instance = self.yard.instances.get(request.instance)
-        if instance is None or instance.state is InstanceState.STOPPING:
-            raise Fault("ClientException", f"Instance {request.instance} does not exist. `batchyard compute` lists those that do.")
-        notice_s = self.options.notice_s if request.notice_s is None else request.notice_s
-        noticed = replace(instance, reclaim_at_ms=now_ms + int(notice_s * 1000))
-        self.yard.put_instance(noticed)
-        self.dirty = True
-        return noticed
-
-    def _tend_instances(self, now_ms: int) -> None:
-        """Reclaims that are due, instances that did not come up, and outdated ones of an updated environment."""
-        for instance in list(self.yard.instances.values()):
-            if instance.state is InstanceState.STOPPING:
-                continue
-            environment = self.yard.environments[instance.environment]
-            due_ms = self._due_ms(instance)
-            if due_ms is not None and due_ms <= now_ms:
-                self._stop_instance(instance)
-            elif instance.generation != environment.generation and instance.reclaim_at_ms is None:
-                self._retire_outdated(instance, environment, now_ms)
-
-    def _note_idle(self, now_ms: int) -> None:
-        """Since when each instance is idle."""
-        for instance in list(self.yard.instances.values()):
-            idle = instance.state is InstanceState.RUNNING and not self.yard.attempts_on(instance.id)
-            if idle != (instance.idle_since_ms is not None):
-                self.yard.put_instance(replace(instance, idle_since_ms=now_ms if idle else None))
-
-    def _drain_surplus(self, environment: Environment) -> None:
-        """A lowered maxvCpus holds for what runs as well: instances above it take no more jobs. Those with work, the oldest, stay."""
-        staying = [i for i in self.yard.environment_instances(environment.arn).values() if reclaiming.is_staying(i, environment)]
-        vcpus = 0.0
-        for instance in sorted(staying, key=lambda i: (not self.yard.attempts_on(i.id), i.launched_at_ms, i.id)):
-            vcpus += instance.room.vcpus
-            if vcpus > environment.max_vcpus:
-                self.yard.put_instance(replace(instance, drained=True))
-
-    def _retire_outdated(self, instance: Instance, environment: Environment, now_ms: int) -> None:
-        """After an infrastructure update: no more jobs; what runs is ended at once, or after the environment's time for it."""
-        policy = environment.update_policy
-        minutes = 0 if policy.get("terminateJobsOnUpdate") else policy.get("jobExecutionTimeoutMinutes", 30)
-        self.yard.put_instance(replace(instance, drained=True, reclaim_at_ms=now_ms + minutes * 60_000))
-        self.dirty = True
-
-    def _stop_instance(self, instance: Instance) -> None:
-        self.yard.put_instance(replace(instance, state=InstanceState.STOPPING))
-        self.dirty = True
+        return self.instances.reclaim(request, now_ms)
 
     # --- scheduling ---
 
@@ -366,12 +319,12 @@ class Engine:
         for parent in {w.job_id for w, _ in made.placements if w.child is not None}:
             self.yard.lanes.index_array(parent)
         for id in made.stops:
-            self._stop_instance(self.yard.instances[id])
+            self.instances.stop(self.yard.instances[id])
         for id in made.reclaims:
             instance = self.yard.instances[id]
             self.yard.put_instance(replace(instance, reclaim_at_ms=now_ms + int(self.options.notice_s * 1000)))
         for wish in made.starts:
-            self._start_instance(wish, now_ms)
+            self.instances.start(wish, now_ms)
         self.dirty = False
 
     def _limit_heads(self, now_ms: int) -> None:
@@ -416,35 +369,9 @@ class Engine:
             price_per_hour=instance.price_per_hour * share,
         )
 
-    def _start_instance(self, wish: StartWish, now_ms: int) -> None:
-        environment = self.yard.environments[wish.environment]
-        self.yard.put_instance(
-            Instance(
-                id=f"i-{self.world.hex_id(17)}",
-                environment=wish.environment,
-                type_name=wish.shape.name if wish.shape.exact else f"{wish.shape.name}.{wish.room.vcpus:g}x{wish.room.memory_mib}",
-                room=wish.room,
-                spot=environment.spot,
-                state=InstanceState.PENDING,
-                generation=environment.generation,
-                launched_for=wish.launched_for,
-                launched_at_ms=now_ms,
-                price_per_hour=self.world.price(wish.shape, wish.room, environment.spot),
-            )
-        )
-        if environment.wanted_vcpus:
-            self.yard.put_environment(replace(environment, wanted_vcpus=0))
-
-    def _due_ms(self, instance: Instance) -> int | None:
-        """When an instance is to be stopped by time alone."""
-        if instance.state is InstanceState.PENDING:
-            given_up_ms = instance.launched_at_ms + int(self.options.start_s * 1000)
-            return given_up_ms if instance.reclaim_at_ms is None else min(given_up_ms, instance.reclaim_at_ms)
-        return instance.reclaim_at_ms if instance.state is InstanceState.RUNNING else None
-
     def _wake(self) -> int | None:
         """When the next turn is due by time alone."""
-        due = [due_ms for i in self.yard.instances.values() if (due_ms := self._due_ms(i)) is not None]
+        due = [due_ms for i in self.yard.instances.values() if (due_ms := self.instances.due_ms(i)) is not None]
         if self._wake_at_ms is not None:
             due.append(self._wake_at_ms)
         return min(due, default=None)
