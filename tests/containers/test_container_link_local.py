@@ -19,14 +19,22 @@ from yard import Yard, until
 
 ROLE = "arn:aws:iam::000000000000:role/worker"
 INSTANCES, TASKS = "http://169.254.169.254", "http://169.254.170.2"
-MISSING = why_not("docker") or why_no_network()
-pytestmark = [pytest.mark.system("docker"), pytest.mark.skipif(bool(MISSING), reason=MISSING or "all is there")]
+NO_NETWORK = why_no_network()
+NETWORKS = [
+    pytest.param(kind, network, marks=pytest.mark.system(kind), id=f"{kind}-{network}")
+    for kind, network in (("docker", "bridge"), ("docker", "host"), ("podman", "podman"))
+]
+pytestmark = pytest.mark.skipif(bool(NO_NETWORK), reason=NO_NETWORK or "there are")
 
 
 @pytest.fixture(scope="module")
-def daemon() -> Iterator[Daemon]:
+def daemon(request: pytest.FixtureRequest) -> Iterator[Daemon]:
+    kind = request.param
+    missing = why_not(kind)
+    if missing:
+        pytest.skip(f"{kind}: {missing}")
     with own_network():
-        made = Daemon("docker", bridge="10.117.0.1/24")
+        made = Daemon(kind, bridge="10.117.0.1/24")
         try:
             made.start()
             made.load("busybox")
@@ -35,7 +43,7 @@ def daemon() -> Iterator[Daemon]:
             made.remove()
 
 
-@pytest.fixture(params=["bridge", "host"])
+@pytest.fixture
 def service(request: pytest.FixtureRequest, daemon: Daemon, tmp_path: Path) -> Iterator[Yard]:
     options = ("--runtime", "container", "--container-socket", daemon.socket, "--container-network", request.param)
     yard = Yard(tmp_path / "data", *options, "--scratch", "directory", "--vcpus", "4", "--memory-mib", "4096", "--link-local", "on").start()
@@ -54,6 +62,7 @@ def submitted(yard: Yard, name: str, script: str, **container: Any) -> str:
     return yard.submit(name)
 
 
+@pytest.mark.parametrize(("daemon", "service"), NETWORKS, indirect=True)
 def test_a_container_is_known_by_its_connection(service: Yard) -> None:
     """In its first moment: it asks before its daemon has told anybody that it runs."""
     owner = submitted(

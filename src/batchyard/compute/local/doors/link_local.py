@@ -19,7 +19,7 @@ from pathlib import Path
 
 from batchyard.compute.local import knobs
 from batchyard.compute.local.doors import netlink
-from batchyard.compute.local.doors.listener import CONNECTIONS_MOST, INSTANCES, TASKS
+from batchyard.compute.local.doors.listener import CONNECTIONS_MOST, HOST, INSTANCES, TASKS
 from batchyard.compute.local.protocol import LINK_LOCAL as NOTE
 from batchyard.compute.local.slots import claim
 
@@ -96,12 +96,13 @@ def clear(directory: Path) -> None:
 
 def _prepared() -> tuple[int, list[socket.socket]]:
     """The lock, and sockets that listen on both addresses, which may not be there yet: nothing of the machine has changed."""
-    missing = _missing()
-    if missing:
-        raise CannotTake(sentence(missing))
-    lock = _claimed()
+    try:
+        missing = _missing()
+        lock = None if missing else _claimed()
+    except OSError as error:  # no loopback interface, no /run that can be written to
+        raise CannotTake(sentence(str(error))) from error
     if lock is None:
-        raise CannotTake(sentence("another Batchyard on this machine has the addresses"))
+        raise CannotTake(sentence(missing or "another Batchyard on this machine has the addresses"))
     listening: list[socket.socket] = []
     try:
         there = _check_that_nobody_else_has_them()
@@ -131,7 +132,7 @@ def _missing() -> str:
 
 def _kernel_tells() -> bool:
     """Whether the kernel says who made a connection, tried with one of our own."""
-    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname(), timeout=_PROBE_S) as own:
+    with socket.create_server((HOST, 0)) as server, socket.create_connection(server.getsockname(), timeout=_PROBE_S) as own:
         try:
             found = netlink.held(own.getsockname(), server.getsockname())
         except OSError:
