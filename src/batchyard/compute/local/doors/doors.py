@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from batchyard.compute.local.attempt import Attempt
-from batchyard.compute.local.doors.listener import HOST, TASKS, Answer, Listener, Request
+from batchyard.compute.local.doors.listener import HOST, INSTANCES, TASKS, Answer, Listener, Request
 from batchyard.compute.local.loop import Loop
 from batchyard.compute.local.protocol import LINK_LOCAL
 from batchyard.model.messages import Launch
@@ -79,7 +79,9 @@ class Doors:
         if self.linked:
             if facts.role is not None:
                 variables["AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"] = f"/v2/credentials/{key[: 2 * KEY_BYTES]}"
-            return variables  # SDKs know the address of the instance's metadata
+            if has_instance(facts):  # which SDKs know by themselves; a script that reads the variable finds it here too
+                variables["AWS_EC2_METADATA_SERVICE_ENDPOINT"] = f"http://{INSTANCES}"
+            return variables
         if facts.role is not None:
             variables["AWS_CONTAINER_CREDENTIALS_FULL_URI"] = f"{base}/v2/credentials/{key[: 2 * KEY_BYTES]}"
             variables["AWS_CONTAINER_AUTHORIZATION_TOKEN"] = key[2 * KEY_BYTES :]

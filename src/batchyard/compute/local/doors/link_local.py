@@ -100,7 +100,7 @@ def _prepared() -> tuple[int, list[socket.socket]]:
         missing = _missing()
         lock = None if missing else _claimed()
     except OSError as error:  # no loopback interface, no /run that can be written to
-        raise CannotTake(sentence(str(error))) from error
+        raise CannotTake(sentence(f"this machine does not let us try ({error.strerror or error})")) from error
     if lock is None:
         raise CannotTake(sentence(missing or "another Batchyard on this machine has the addresses"))
     listening: list[socket.socket] = []
