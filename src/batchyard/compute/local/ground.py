@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 from typing import Protocol
 
+from batchyard.compute.local.node_log import say
+
 _OURS = 0o711  # jobs pass through it, and cannot change what lies in it
 
 
@@ -85,5 +87,5 @@ def choose(work: str, kind: str) -> Ground:
         groups.enable()
         return Subvolumes(groups)
     except (ScratchError, OSError) as error:
-        print(f"limits on scratch space are watched: {error}", flush=True)  # noqa: T201 - the node's log is its output
+        say(f"limits on scratch space are watched: {error}")
         return Plain()

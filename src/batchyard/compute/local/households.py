@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 
 from batchyard.compute.local import volumes
-from batchyard.compute.local.process import Household, ProcessRunner, directory_name
+from batchyard.compute.local.process import ProcessRunner
+from batchyard.compute.local.process_run import Household, directory_name
 from batchyard.compute.local.slots import Slot, Slots
 from batchyard.compute.local.spawn import Identity
 from batchyard.compute.local.sweep import Sweeper

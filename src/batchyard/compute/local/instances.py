@@ -7,6 +7,8 @@ import json
 import time
 from pathlib import Path
 
+from batchyard.compute.local.node_log import say
+
 
 class Instances:
     """Which instances are held, and which of them are being stopped."""
@@ -69,7 +71,7 @@ class Instances:
             draft.chmod(0o644)
             draft.replace(final)
         except OSError as error:
-            print(f"cannot write the notice for {instance}: {error}", flush=True)  # noqa: T201 - the node's log is its output
+            say(f"cannot write the notice for {instance}: {error}")
 
 
 def notice_path(work: str, instance: str) -> str:

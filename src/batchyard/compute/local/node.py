@@ -25,8 +25,8 @@ from batchyard.compute.local.journal import NAME, Epoch, Journal
 from batchyard.compute.local.loop import Loop, boot_s
 from batchyard.compute.local.node_log import say
 from batchyard.compute.local.node_options import parser
+from batchyard.compute.local.place import Place
 from batchyard.compute.local.proc import boot_id
-from batchyard.compute.local.process import Place
 from batchyard.compute.local.protocol import Acknowledge, Announce, Do, Down, ShutDown
 from batchyard.compute.local.runners import Runners
 from batchyard.compute.local.scratching.kinds import DIRECTORY, Wanted
@@ -117,7 +117,7 @@ class Node:
             os.setgroups([])
             host.renounce_privileges()
             if not keyrings.close():
-                print("jobs that have a user id one after the other share its keyrings", flush=True)  # noqa: T201 - the node's log is its output
+                say("jobs that have a user id one after the other share its keyrings")
         self.sweeper, walker = Sweeper(), Walker()  # before we move into a cgroup of our own, which they would keep from being removed
         limits = Limits(options.pids_limit, options.cpu == "hard", options.log_limit_mib)
         self.tree = cgroups.make_tree(groups, self.name, limits)

@@ -11,7 +11,8 @@ from batchyard.compute.local.cage import Tree
 from batchyard.compute.local.households import ProcessRooms
 from batchyard.compute.local.journal import Journal
 from batchyard.compute.local.loop import Loop
-from batchyard.compute.local.process import Place, ProcessRunner
+from batchyard.compute.local.place import Place
+from batchyard.compute.local.process import ProcessRunner
 from batchyard.compute.local.runner import Runner
 from batchyard.compute.local.slots import Slots
 from batchyard.compute.local.sweep import Sweeper
@@ -53,7 +54,6 @@ class Runners:
                 options.pull,
                 options.container_network,
                 options.image_cache_gib,
-                place.node,
                 place,
                 slots.gpus,
                 journal,

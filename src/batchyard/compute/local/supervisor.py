@@ -16,6 +16,7 @@ from batchyard.compute.local.attempt import Attempt
 from batchyard.compute.local.instances import Instances
 from batchyard.compute.local.journal import Intent, Journal, Outcome
 from batchyard.compute.local.loop import Loop, boot_s, wall_ms
+from batchyard.compute.local.node_log import say
 from batchyard.compute.local.runner import Ending, Run, Runner
 from batchyard.compute.local.task import TaskRun, stop_s
 from batchyard.model.messages import (
@@ -258,7 +259,7 @@ class Supervisor:
             self._start_waiting()
             self._journal.flush()
         except OSError as error:
-            _say(f"cannot write the journal, trying again: {error}")
+            say(f"cannot write the journal, trying again: {error}")
             self._loop.wake_at(boot_s() + 1.0)
             return
         if self._reports:
@@ -274,8 +275,3 @@ class Supervisor:
                 self._withdraw(attempt, "lost")
             else:
                 self._ask_to_end(attempt, "lost", grace_s)
-
-
-def _say(sentence: str) -> None:
-    """Into the node's log."""
-    print(sentence, flush=True)  # noqa: T201 - its log is its output

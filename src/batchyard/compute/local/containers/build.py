@@ -17,7 +17,7 @@ from batchyard.compute.local.containers.scratch import ContainerScratch
 from batchyard.compute.local.journal import Journal
 from batchyard.compute.local.loop import Loop
 from batchyard.compute.local.node_log import say
-from batchyard.compute.local.process import Place
+from batchyard.compute.local.place import Place
 from batchyard.compute.local.slots import Gpus
 
 _MODEST = 16384  # what may be granted where the limits of processes cannot be raised
@@ -28,7 +28,6 @@ def container_runner(
     pull: str,
     network: str,
     cache_gib: float | None,
-    node: str,
     place: Place,
     gpus: Gpus,
     journal: Journal,
@@ -39,7 +38,7 @@ def container_runner(
     engine = Engine(loop, socket)
     cache = ImageCache(engine, cache_gib, place.logs.parent / FILE, say)
     around = Surroundings(
-        node=node,
+        node=place.node,
         network=network,
         hard_cpus=place.limits.hard_cpus,
         pids=place.limits.pids,

@@ -8,7 +8,7 @@ from batchyard.compute.local.containers.wire import Connection, EngineAway
 from batchyard.compute.local.loop import Loop, boot_s, wall_ms
 from batchyard.compute.local.node_log import say
 from batchyard.compute.local.output import MIB, Attention, Sink, sink_of
-from batchyard.compute.local.process import Place
+from batchyard.compute.local.place import Place
 from batchyard.compute.local.spawn import CannotStart
 from batchyard.compute.local.tasks import pause
 from batchyard.model.messages import Launch

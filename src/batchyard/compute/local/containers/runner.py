@@ -24,7 +24,7 @@ from batchyard.compute.local.journal import Journal
 from batchyard.compute.local.loop import Loop, boot_s, wall_ms
 from batchyard.compute.local.node_log import say
 from batchyard.compute.local.output import Attention
-from batchyard.compute.local.process import Place
+from batchyard.compute.local.place import Place
 from batchyard.compute.local.runner import Ending, Run, Watcher
 from batchyard.compute.local.slots import Gpus
 from batchyard.compute.local.spawn import CannotStart

@@ -13,7 +13,7 @@ from batchyard.compute.local.containers.scratch import ContainerScratch
 from batchyard.compute.local.containers.wire import EngineSlow
 from batchyard.compute.local.instances import notice_path
 from batchyard.compute.local.loop import Loop, boot_s, wall_ms
-from batchyard.compute.local.process import Place, of_needs
+from batchyard.compute.local.place import Place, of_needs
 from batchyard.compute.local.spawn import CannotStart
 from batchyard.compute.local.tasks import Task, aside, either, pause
 from batchyard.compute.local.watched import MARKER

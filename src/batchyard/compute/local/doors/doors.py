@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from batchyard.compute.local.attempt import Attempt
 from batchyard.compute.local.doors.listener import HOST, INSTANCES, TASKS, Answer, Listener, Request
 from batchyard.compute.local.loop import Loop
+from batchyard.compute.local.node_log import say
 from batchyard.compute.local.protocol import LINK_LOCAL
 from batchyard.model.messages import Launch
 from batchyard.model.task import TaskFacts
@@ -55,7 +56,7 @@ class Doors:
         try:
             self.listeners.append(Listener(loop, self._answer))
         except OSError as error:
-            print(f"jobs get no metadata endpoint: cannot listen on {HOST} ({error})", flush=True)  # noqa: T201 - the node's log is its output
+            say(f"jobs get no metadata endpoint: cannot listen on {HOST} ({error})")
 
     def reach(self, network: str) -> bool:
         """Whether containers on this network get here."""

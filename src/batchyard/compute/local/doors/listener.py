@@ -14,6 +14,7 @@ from functools import partial
 from typing import NamedTuple
 
 from batchyard.compute.local.loop import READ, WRITE, Loop, Timer, boot_s
+from batchyard.compute.local.node_log import say
 from batchyard.compute.local.tasks import Promise
 
 HOST = "127.0.0.1"
@@ -182,7 +183,7 @@ class _Guest:
         try:
             answer = self._answer(request)
         except Exception as error:  # noqa: BLE001 - not swallowed: a mistake in an answer must not end the node and all jobs with it
-            _say("".join(traceback.format_exception(error)))
+            say("".join(traceback.format_exception(error)))
             answer = Response(500)
         if isinstance(answer, Response):
             self._reply(answer)
@@ -194,7 +195,7 @@ class _Guest:
         try:
             response = answer.result()
         except Exception as error:  # noqa: BLE001 - not swallowed: see above
-            _say("".join(traceback.format_exception(error)))
+            say("".join(traceback.format_exception(error)))
             response = Response(500)
         self._reply(response)
 
@@ -258,8 +259,3 @@ def _encoded(response: Response) -> bytes:
         *(f"{name}: {value}" for name, value in response.headers),
     ]
     return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + response.content
-
-
-def _say(sentence: str) -> None:
-    """Into the node's log."""
-    print(sentence, flush=True)  # noqa: T201 - its log is its output

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from batchyard.compute.local import knobs
 from batchyard.compute.local.loop import Loop, boot_s
-from batchyard.compute.local.process import ProcessRun, ProcessRunner
+from batchyard.compute.local.process import ProcessRunner
+from batchyard.compute.local.process_run import ProcessRun
 from batchyard.compute.local.sessions.channel import Channel
 from batchyard.compute.local.sessions.messages import STDERR, STDOUT, Begin
 from batchyard.compute.local.spawn import CannotStart, begun, leave_to_sibling, sentence, told_by

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from batchyard.compute.local.loop import Loop
-from batchyard.compute.local.process import ProcessRun, ProcessRunner
+from batchyard.compute.local.process import ProcessRunner
+from batchyard.compute.local.process_run import ProcessRun
 from batchyard.compute.local.runner import Run
 from batchyard.compute.local.sessions.listener import Client, Session
 from batchyard.compute.local.sessions.messages import Begin
