@@ -7,7 +7,7 @@ from pathlib import Path
 
 import cage_cases
 import pytest
-from compute_rig import AS_ROOT, LocalRig
+from compute_rig import AS_ROOT, LocalRig, alive
 from test_local_processes import PYTHON
 
 from batchyard.compute.local import knobs
@@ -81,6 +81,18 @@ async def test_a_job_that_bursts_at_once_out_of_a_tiny_limit_does_not_take_the_n
         ended = await local.ended(launch.attempt)
         assert ended.oom, ended
     assert (await local.connect()).generation == local.provider.generation
+
+
+@pytest.mark.skipif(not AS_ROOT, reason="without root nothing tells a job's processes from others that dropped their environment")
+@pytest.mark.parametrize("local", [WATCHED], indirect=True)
+async def test_who_leaves_the_session_and_drops_the_environment_ends_with_the_job_all_the_same(local: LocalRig) -> None:
+    """Its user is the next job's."""
+    away = "setsid env -i sh -c 'sleep 600 & wait' & echo $!"
+    ended, lines = await local.run("sh", "-c", away)
+    assert ended.exit_code == 0
+    await local.eventually(lambda: not alive(int(lines[0])), "it is gone")
+    _, seen = await local.run("sh", "-c", "id -u; ps -o args= -u $(id -u)")
+    assert not any("sleep 600" in line for line in seen), seen
 
 
 @both

@@ -7,7 +7,7 @@ import os
 from batchyard.compute.local import volumes
 from batchyard.compute.local.process import ProcessRunner
 from batchyard.compute.local.process_run import Household, directory_name
-from batchyard.compute.local.slots import Slot, Slots
+from batchyard.compute.local.slots import Slot, Slots, end_all_of
 from batchyard.compute.local.spawn import Identity
 from batchyard.compute.local.sweep import Sweeper
 from batchyard.compute.local.task import Room
@@ -47,6 +47,8 @@ class ProcessRooms:
     def close(self, launch: Launch) -> None:
         self._runner.households.pop(launch.attempt, None)
         slot = self._held.pop(launch.attempt)
+        if slot.uid is not None and not self._runner.tree_outlives_us:
+            end_all_of(slot.uid)  # who left its container's session is known by nothing else
         slot.quarters.move_out(self._sweeper, reusable=False)
         if not self._runner.has_leftovers:  # else its user id may still be in use: nobody else gets it
             self._slots.give_back(slot)

@@ -178,6 +178,11 @@ class ProcessRunner:
         run.watcher.ended(run, Ending(code if code >= 0 else 128 - code, run.stopped_at_s, usage))
 
     @property
+    def tree_outlives_us(self) -> bool:
+        """See `cage.Tree`."""
+        return self._tree.outlives_us
+
+    @property
     def has_leftovers(self) -> bool:
         """Whether anybody is left of a container that has ended, and does not die."""
         return bool(self._quarantine)

@@ -6,8 +6,10 @@ nodes may live on one machine, so each id is claimed by a lock that the kernel t
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
+import signal
 from collections import deque
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -133,6 +135,14 @@ def claim(name: str) -> int | None:
         os.close(descriptor)
         return None
     return descriptor
+
+
+def end_all_of(uid: int) -> None:
+    """SIGKILL to all processes of a user that nobody else has."""
+    for seen in proc.processes():
+        if proc.owner(seen.pid) == uid:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(seen.pid, signal.SIGKILL)
 
 
 def in_use(uid: int) -> bool:

@@ -1,6 +1,7 @@
-"""Cages without cgroups: memory is looked at four times a second, and whoever left the process group is found by its marker.
+"""Cages without cgroups: memory is looked at four times a second, and whoever left the process group is found by its user or its marker.
 
-A job can outrun this (allocate fast, drop its environment): it is for machines where nothing better is allowed, and `host.facts` says so.
+A job can outrun this (allocate fast; without a user of its own, drop its environment): it is for machines where nothing better is
+allowed, and `host.facts` says so.
 """
 
 from __future__ import annotations
@@ -77,6 +78,7 @@ class WatchedCage:
         self.pid = 0
         self.heir = 0  # to whom its orphans are given where it has processes of its own
         self._marker = b""
+        self._uid: int | None = None  # that nobody else has
         self._limit_bytes = 0
         self._peak_bytes = 0
         self._oom = False
@@ -88,6 +90,7 @@ class WatchedCage:
     def start(self, order: Order, needs: Resources) -> int:
         self._limit_bytes = needs.memory_mib * _MIB
         self._marker = order.environment.get(MARKER, "").encode()
+        self._uid = order.identity.uid if order.identity and not order.identity.shared else None
         self._peak_bytes, self._oom = 0, False
         self.heir = order.inside.first_pid if order.inside else 0
         self.pid = spawn.start(counted(order, self._limits))
@@ -129,11 +132,17 @@ class WatchedCage:
             seen = proc.process(pid)
             if seen is None or seen.state == "Z" or pid == self.pid:
                 continue
-            if seen.session == self.pid or (self._marker and proc.environment(pid).get(MARKER.encode()) == self._marker):
+            if seen.session == self.pid or self._is_ours(pid):
                 left = True
                 with contextlib.suppress(OSError):
                     os.kill(pid, signal.SIGKILL)
         return not left
+
+    def _is_ours(self, pid: int) -> bool:
+        """Whether one that left our session is known by its user, who is nobody else's, or by the marker, which it may have dropped."""
+        if self._uid is not None:
+            return proc.owner(pid) == self._uid
+        return bool(self._marker) and proc.environment(pid).get(MARKER.encode()) == self._marker
 
     def usage(self, waited: resource.struct_rusage) -> Usage:
         peak_bytes = self._peak_bytes
