@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from msgspec.structs import replace
 
-from batchyard.scratch import imds, loop, mounts
+from batchyard.scratch import ebs_modifications, imds, loop, mounts
 from batchyard.scratch.ebs_kinds import (
     MODIFICATIONS,
     MODIFICATIONS_WITHIN_S,
@@ -23,7 +23,7 @@ from batchyard.scratch.ebs_kinds import (
     Kind,
     Waits,
 )
-from batchyard.scratch.ec2 import NO_VOLUME, Ec2, Lost, Refused, Seen
+from batchyard.scratch.ec2 import NO_VOLUME, Ec2, Refused, Seen
 from batchyard.scratch.ledger import MEMBER, Book, Ledger, Volume
 from batchyard.scratch.loop import Step, no_step
 from batchyard.scratch.policy import GIB
@@ -31,12 +31,7 @@ from batchyard.scratch.provision import NoRoom, ScratchError
 
 log = logging.getLogger(__name__)
 
-_ONE_AT_A_TIME = (
-    "AWS makes a volume larger at most four times in 24 hours, and only when the time before is 'completed', which may take hours."
-    " ebs-btrfs, which adds volumes, has no such limit"
-)
 _NAMES = tuple(f"/dev/xvd{first}{second}" for first in "bc" for second in "abcdefghijklmnopqrstuvwxyz")
-_Found = TypeVar("_Found")
 
 
 class EbsDisks:
@@ -121,7 +116,7 @@ class EbsDisks:
         device = self.device_of(volume)
         if device is not None and volume.state == MEMBER:
             return device
-        seen = self._wait(lambda: self._settled(volume), f"{volume.id} did not become available", self._waits.create_s)
+        seen = self._waits.until(lambda: self._settled(volume), f"{volume.id} did not become available", self._waits.create_s)
         if seen.instance and seen.instance != self._here.id:
             raise ScratchError(f"{volume.id} is attached to {seen.instance}, not to this instance ({self._here.id})")
         if not seen.instance:
@@ -159,7 +154,7 @@ class EbsDisks:
             with _unless("IncorrectState", NO_VOLUME):
                 self._ec2.call("DetachVolume", VolumeId=volume.id, InstanceId=self._here.id, Force=force)
             try:
-                self._wait(lambda: self._is_off(volume), f"EC2 has not let go of {volume.id}", self._waits.detach_s / 2)
+                self._waits.until(lambda: self._is_off(volume), f"EC2 has not let go of {volume.id}", self._waits.detach_s / 2)
                 return
             except ScratchError:
                 if force:
@@ -168,7 +163,7 @@ class EbsDisks:
     def delete(self, volume: Volume) -> None:
         """See `Disks.delete`."""
         if self._look(volume) is not None:
-            self._wait(lambda: self._deleted(volume), f"EC2 has not deleted {volume.id}", self._waits.create_s)
+            self._waits.until(lambda: self._deleted(volume), f"EC2 has not deleted {volume.id}", self._waits.create_s)
 
     def enlarge(self, volume: Volume, size_bytes: int) -> None:
         """See `Disks.enlarge`. The new size is there when the modification is 'optimizing'."""
@@ -177,20 +172,18 @@ class EbsDisks:
         if seen is None:
             raise ScratchError(f"EC2 has no volume {volume.id} any more")
         if seen.size_gib < target:
-            if self._modification(volume).get("TargetSize", 0) < target:
-                self._modify(volume, target)
-            self._wait(lambda: self._is_modified(volume, target), f"{volume.id} did not become {target} GiB large", self._waits.modify_s)
+            ebs_modifications.enlarge(self._ec2, volume.id, target, self._waits)
 
         def shows() -> bool | None:
             device = self.device_of(volume)
             return (device is not None and loop.size_of(device) >= size_bytes) or None
 
-        self._wait(shows, f"the kernel does not show that {volume.id} has {target} GiB", self._waits.device_s, pause_s=0.05)
+        self._waits.until(shows, f"the kernel does not show that {volume.id} has {target} GiB", self._waits.device_s, pause_s=0.05)
 
     def take_back(self, volume: Volume) -> bool:
         """See `Disks.take_back`: EC2 does not shrink a volume, so only what was never begun is undone."""
         try:
-            seen, modification = self._look(volume), self._modification(volume)
+            seen, modification = self._look(volume), ebs_modifications.latest(self._ec2, volume.id)
         except ScratchError:
             return False
         if seen is None or seen.size_gib * GIB > volume.size_bytes:
@@ -290,12 +283,12 @@ class EbsDisks:
                 if seen is None or seen.instance != self._here.id:
                     raise ScratchError(f"{volume.id} was taken away while it was being attached")
                 if seen.attachment == "attached":
-                    return self._wait(
+                    return self._waits.until(
                         come, f"{volume.id} is attached, and the kernel shows no disk of it (see dmesg)", self._waits.device_s, 0.05
                     )
             return device
 
-        return self._wait(look, f"EC2 has not attached {volume.id}", self._waits.attach_s, 0.05)
+        return self._waits.until(look, f"EC2 has not attached {volume.id}", self._waits.attach_s, 0.05)
 
     def _go_with_instance(self, volume: Volume) -> None:
         """When the instance ends, so does the volume."""
@@ -308,40 +301,7 @@ class EbsDisks:
                 return True
             return None
 
-        self._wait(marked, f"EC2 does not let {volume.id} end with the instance", self._waits.device_s)
-
-    def _modify(self, volume: Volume, target_gib: int) -> None:
-        """Asked for once: a repetition would be another of the few modifications that there may be."""
-
-        def asked() -> bool | None:
-            try:
-                self._ec2.call("ModifyVolume", is_repeatable=False, VolumeId=volume.id, Size=target_gib)
-            except Lost:
-                return self._modification(volume).get("TargetSize", 0) >= target_gib or None
-            except Refused as error:
-                if error.code in ("IncorrectModificationState", "VolumeModificationRateExceeded"):
-                    raise NoRoom(f"{error}. {_ONE_AT_A_TIME}") from None
-                raise
-            return True
-
-        self._wait(asked, f"EC2 does not take the request for {volume.id} with {target_gib} GiB", self._waits.modify_s)
-
-    def _modification(self, volume: Volume) -> dict[str, Any]:
-        """The latest one; empty if there was none."""
-        try:
-            told = self._ec2.call("DescribeVolumesModifications", VolumeIds=[volume.id])["VolumesModifications"]
-        except Refused as error:
-            if error.code == "InvalidVolumeModification.NotFound":
-                return {}
-            raise
-        latest: dict[str, Any] = max(told, key=lambda one: one["StartTime"], default={})
-        return {} if latest.get("ModificationState") == "failed" else latest
-
-    def _is_modified(self, volume: Volume, target_gib: int) -> bool | None:
-        latest = self._modification(volume)
-        if latest.get("TargetSize", 0) < target_gib:
-            raise ScratchError(f"EC2 gave up making {volume.id} {target_gib} GiB large")
-        return latest["ModificationState"] in ("optimizing", "completed") or None
+        self._waits.until(marked, f"EC2 does not let {volume.id} end with the instance", self._waits.device_s)
 
     def _look(self, volume: Volume) -> Seen | None:
         return self._ec2.volume(volume.id)
@@ -374,15 +334,6 @@ class EbsDisks:
 
     def _store_tag(self) -> str:
         return str(self._ledger.folder.resolve())[-256:]
-
-    def _wait(self, look: Callable[[], _Found | None], what: str, limit_s: float, pause_s: float | None = None) -> _Found:
-        """What `look` finds, within `limit_s`."""
-        deadline = time.monotonic() + limit_s
-        while (found := look()) is None:
-            if time.monotonic() > deadline:
-                raise ScratchError(f"{what}: not within {limit_s:g} s")
-            time.sleep(self._waits.look_s if pause_s is None else pause_s)
-        return found
 
 
 @contextlib.contextmanager

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from batchyard.scratch.provision import ScratchError
 
@@ -37,6 +40,8 @@ VOLUMES_MAX = 16  # of the 27 or so that an instance may have besides the root's
 
 # https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_ModifyVolume.html
 MODIFICATIONS, MODIFICATIONS_WITHIN_S = 4, 24 * 3600.0
+
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,3 +83,12 @@ class Waits:
     modify_s: float = 300.0
     unseen_s: float = 5.0  # what was made may not be told of for so long
     look_s: float = 1.0
+
+    def until(self, look: Callable[[], Found | None], what: str, limit_s: float, pause_s: float | None = None) -> Found:
+        """What `look` finds, within `limit_s`. ScratchError: `what`, if it finds nothing by then."""
+        deadline = time.monotonic() + limit_s
+        while (found := look()) is None:
+            if time.monotonic() > deadline:
+                raise ScratchError(f"{what}: not within {limit_s:g} s")
+            time.sleep(self.look_s if pause_s is None else pause_s)
+        return found

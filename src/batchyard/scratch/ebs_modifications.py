@@ -1,0 +1,60 @@
+"""An EBS volume is made larger: asked for once, waited for, and refused with the way out where AWS allows no more for now."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from batchyard.scratch.ebs_kinds import Waits
+from batchyard.scratch.ec2 import Ec2, Lost, Refused
+from batchyard.scratch.provision import NoRoom, ScratchError
+
+_ONE_AT_A_TIME = (
+    "AWS makes a volume larger at most four times in 24 hours, and only when the time before is 'completed', which may take hours."
+    " ebs-btrfs, which adds volumes, has no such limit"
+)
+
+
+def enlarge(ec2: Ec2, volume_id: str, target_gib: int, waits: Waits) -> None:
+    """Have the volume modified, unless that is under way already, and wait until its new size is there ('optimizing').
+
+    NoRoom if AWS takes no modification now, ScratchError if it gives up or takes too long.
+    """
+    if latest(ec2, volume_id).get("TargetSize", 0) < target_gib:
+        _ask(ec2, volume_id, target_gib, waits)
+    waits.until(lambda: _is_done(ec2, volume_id, target_gib), f"{volume_id} did not become {target_gib} GiB large", waits.modify_s)
+
+
+def latest(ec2: Ec2, volume_id: str) -> dict[str, Any]:
+    """The volume's latest modification, as EC2 tells it; {} if there was none, or it failed."""
+    try:
+        told = ec2.call("DescribeVolumesModifications", VolumeIds=[volume_id])["VolumesModifications"]
+    except Refused as error:
+        if error.code == "InvalidVolumeModification.NotFound":
+            return {}
+        raise
+    found: dict[str, Any] = max(told, key=lambda one: one["StartTime"], default={})
+    return {} if found.get("ModificationState") == "failed" else found
+
+
+def _ask(ec2: Ec2, volume_id: str, target_gib: int, waits: Waits) -> None:
+    """Asked for once: a repetition would be another of the few modifications that there may be."""
+
+    def asked() -> bool | None:
+        try:
+            ec2.call("ModifyVolume", is_repeatable=False, VolumeId=volume_id, Size=target_gib)
+        except Lost:
+            return latest(ec2, volume_id).get("TargetSize", 0) >= target_gib or None
+        except Refused as error:
+            if error.code in ("IncorrectModificationState", "VolumeModificationRateExceeded"):
+                raise NoRoom(f"{error}. {_ONE_AT_A_TIME}") from None
+            raise
+        return True
+
+    waits.until(asked, f"EC2 does not take the request for {volume_id} with {target_gib} GiB", waits.modify_s)
+
+
+def _is_done(ec2: Ec2, volume_id: str, target_gib: int) -> bool | None:
+    found = latest(ec2, volume_id)
+    if found.get("TargetSize", 0) < target_gib:
+        raise ScratchError(f"EC2 gave up making {volume_id} {target_gib} GiB large")
+    return found["ModificationState"] in ("optimizing", "completed") or None
