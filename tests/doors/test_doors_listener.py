@@ -94,6 +94,15 @@ def test_what_is_no_question_is_refused(loop: Loop, doors: Listener, sent: bytes
     assert answer.split(b" ", 2)[1] == status
 
 
+def test_who_asks_for_the_head_gets_that_of_the_answer_and_no_more(loop: Loop, doors: Listener) -> None:
+    with connected(doors) as peer:
+        peer.sendall(b"HEAD /who HTTP/1.1\r\n\r\n")
+        (answer,) = answered(loop, peer)
+    assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert b"Content-Length: 8\r\n" in answer  # of "GET /who"
+    assert answer.endswith(b"\r\n\r\n")
+
+
 def test_a_mistake_in_an_answer_ends_nobody_but_the_question(loop: Loop, capsys: pytest.CaptureFixture[str]) -> None:
     def wrong(request: Request) -> Response:
         raise KeyError(request.path)

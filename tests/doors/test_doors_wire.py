@@ -201,7 +201,7 @@ def test_a_spot_job_sees_its_notice_at_the_metadata_endpoint(service: Yard) -> N
 import time
 base = os.environ["AWS_EC2_METADATA_SERVICE_ENDPOINT"] + "/latest/meta-data/"
 tell(ask(base + "instance-life-cycle")[1])
-tell(ask(base + "spot/instance-action")[0])
+tell(ask(base + "spot/instance-action")[0], ask(base + "spot/termination-time", method="HEAD"), ask(base + "instance-id", method="HEAD"))
 while (found := ask(base + "spot/instance-action"))[0] == 404:
     time.sleep(0.2)
 tell(found[1], ask(base + "spot/termination-time")[1], ask(base + "spot/")[1])
@@ -212,7 +212,7 @@ tell(found[1], ask(base + "spot/termination-time")[1], ask(base + "spot/")[1])
     instance = running["container"]["containerInstanceArn"].rpartition("/")[2]
     service.cli("reclaim", instance, "--notice", "90", "--data", str(service.data))
     _, answers = told(service, job_id)
-    assert answers[:2] == [["spot"], [404]]
+    assert answers[:2] == [["spot"], [404, [404, ""], [200, ""]]]
     notice = json.loads(answers[2][0])
     assert notice["action"] == "terminate"
     assert answers[2][1] == notice["time"]

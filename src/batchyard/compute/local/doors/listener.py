@@ -128,6 +128,7 @@ class _Guest:
         self._read = bytearray()
         self._waiting: memoryview | None = None  # of the answer, what the socket has not taken yet
         self._asked = False
+        self._wants_head = False  # and no more of the answer
         self._open = True
         self._limit = loop.at(boot_s() + QUESTION_S, self.leave)
         peer.setblocking(False)
@@ -180,6 +181,9 @@ class _Guest:
             self._tell(request)
 
     def _tell(self, request: Request) -> None:
+        if request.method == "HEAD":  # scripts that wait for a notice ask so, and look for 404
+            self._wants_head = True
+            request = request._replace(method="GET")
         try:
             answer = self._answer(request)
         except Exception as error:  # noqa: BLE001 - not swallowed: a mistake in an answer must not end the node and all jobs with it
@@ -205,7 +209,8 @@ class _Guest:
         self._asked = True
         self._loop.cancel(self._limit)
         self._limit = self._loop.at(boot_s() + QUESTION_S, self.leave)
-        self._waiting = memoryview(_encoded(response))
+        content = b"" if self._wants_head else response.content
+        self._waiting = memoryview(_head(response) + content)
         self._push()
 
     def _push(self) -> None:
@@ -250,7 +255,7 @@ def _request(head: bytes) -> Request | None:
     return Request(method, target.partition("?")[0], headers)
 
 
-def _encoded(response: Response) -> bytes:
+def _head(response: Response) -> bytes:
     lines = [
         f"HTTP/1.1 {response.status} {_PHRASES[response.status]}",
         f"Content-Type: {response.kind}",
@@ -258,4 +263,4 @@ def _encoded(response: Response) -> bytes:
         "Connection: close",
         *(f"{name}: {value}" for name, value in response.headers),
     ]
-    return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + response.content
+    return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n"
