@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
-from batchyard.engine.yard import Ledger, Yard
+from batchyard.engine.ledger import Ledger
+from batchyard.engine.yard import Yard
 from batchyard.model.capacity import Instance, InstanceState
 from batchyard.model.job import Attempt, Job, Specification, Status
 from batchyard.model.messages import NoticeInstance, StartInstance, StopAttempt, StopInstance

@@ -22,11 +22,12 @@ from batchyard.core.scratch_space import Kept
 from batchyard.engine import arrays, dispatch, forgetting
 from batchyard.engine.gangs import Gangs
 from batchyard.engine.instances import Instances
+from batchyard.engine.ledger import Ledger
 from batchyard.engine.noting import Noting
 from batchyard.engine.reports import Observer
 from batchyard.engine.resting import Resting
 from batchyard.engine.world import World
-from batchyard.engine.yard import Ledger, Yard
+from batchyard.engine.yard import Yard
 from batchyard.model.capacity import Environment, Health, Instance, Platform, Queue, Resources
 from batchyard.model.consumable import Consumable
 from batchyard.model.definition import Definition

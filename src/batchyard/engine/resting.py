@@ -180,3 +180,13 @@ class Records(Mapping[str, Record], Generic[Record]):
 
     def __len__(self) -> int:
         return sum(1 for _ in self) if self._sees_woken or self.awake else len(self._resting.asleep)
+
+
+def job_of(found: tuple[Job, Specification]) -> Job:
+    """The part that the book of jobs holds."""
+    return found[0]
+
+
+def spec_of(found: tuple[Job, Specification]) -> Specification:
+    """The part that the book of specifications holds."""
+    return found[1]

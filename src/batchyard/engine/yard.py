@@ -1,14 +1,13 @@
 """The working set: everything that is not finished, indexed so that a turn costs in proportion to what changed.
 
-There are two books. The yard is the engine's own: a turn changes it at once and notes each touched record in `changes`. The
-`Ledger` holds what is committed, and it is what callers read; the driver merges a turn's changes into it after the write. If a
+There are two books. The yard is the engine's own: a turn changes it at once and notes each touched record in `changes`. The ledger
+(`ledger.py`) holds what is committed, and it is what callers read; the driver merges a turn's changes into it after the write. If a
 write fails, the yard is thrown away and rebuilt from the store (docs/decisions/0002).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TypeVar
 
 from msgspec.structs import replace
 
@@ -17,7 +16,7 @@ from batchyard.core.lifecycle import loss_of
 from batchyard.core.retries import would_survive_loss
 from batchyard.engine.lanes import Lanes
 from batchyard.engine.noting import Noting
-from batchyard.engine.resting import Records, Resting
+from batchyard.engine.resting import Records, Resting, job_of, spec_of
 from batchyard.engine.shares import Shares
 from batchyard.engine.world import World
 from batchyard.model.capacity import NOTHING, Environment, Health, Instance, Queue, Resources, Scratch, Shape
@@ -28,8 +27,6 @@ from batchyard.model.job import Job, Specification, Status
 from batchyard.model.messages import ScratchSeen
 from batchyard.model.view import Passing, Waiting
 from batchyard.store.records import Changes
-
-Record = TypeVar("Record")
 
 MOST_COUNTED = 2000
 
@@ -56,8 +53,8 @@ class Yard:
         self.consumables: dict[str, Consumable] = {}
         self.policies: dict[str, SchedulingPolicy] = {}
         self.shares = Shares(self)
-        self.jobs: Records[Job] = Records(resting, _job_of, sees_woken=False)
-        self.specifications: Records[Specification] = Records(resting, _spec_of, sees_woken=False)
+        self.jobs: Records[Job] = Records(resting, job_of, sees_woken=False)
+        self.specifications: Records[Specification] = Records(resting, spec_of, sees_woken=False)
         self.arrays: dict[str, Children] = {}
         self.live_children: dict[str, set[int]] = {}
         self.live_nodes: dict[str, set[int]] = {}  # multi-node job -> its nodes that have a record which is not final
@@ -302,59 +299,3 @@ class Yard:
                 children.failed |= bit
         else:
             live.add(job.index)
-
-
-def _job_of(found: tuple[Job, Specification]) -> Job:
-    return found[0]
-
-
-def _spec_of(found: tuple[Job, Specification]) -> Specification:
-    return found[1]
-
-
-class Ledger:
-    """What is committed, for callers to read."""
-
-    def __init__(self, resting: Resting) -> None:
-        self._resting = resting
-        self.environments: dict[str, Environment] = {}
-        self.queues: dict[str, Queue] = {}
-        self.definitions: dict[str, Definition] = {}
-        self.instances: dict[str, Instance] = {}
-        self.consumables: dict[str, Consumable] = {}
-        self.policies: dict[str, SchedulingPolicy] = {}
-        self.jobs: Records[Job] = Records(resting, _job_of, sees_woken=True)
-        self.specifications: Records[Specification] = Records(resting, _spec_of, sees_woken=True)
-
-    def merge(self, changes: Changes) -> None:
-        """Take over what a durable turn changed."""
-        _merge(self.environments, changes.environments)
-        _merge(self.queues, changes.queues)
-        _merge(self.definitions, changes.definitions)
-        _merge(self.policies, changes.policies)
-        _merge(self.instances, changes.instances)
-        _merge(self.consumables, changes.consumables)
-        jobs, specifications = self.jobs.awake, self.specifications.awake
-        for id, (job, _queue) in changes.jobs.items():
-            if id in changes.resting:
-                jobs.pop(id, None)
-                specifications.pop(id, None)
-            elif not job.status.is_final:
-                jobs[id] = job
-                if id in self._resting.woken:
-                    specifications[id] = self._resting.woken[id][1]
-            else:
-                jobs.pop(id, None)
-                if job.index is None and job.node is None:
-                    specifications.pop(job.spec_id, None)
-        for id, spec in changes.specifications.items():
-            if id in jobs:  # else it rests, or is finished and only its tags have changed
-                specifications[id] = spec
-
-
-def _merge(book: dict[str, Record], records: Mapping[str, Record | None]) -> None:
-    for name, record in records.items():
-        if record is None:
-            book.pop(name, None)
-        else:
-            book[name] = record

@@ -17,9 +17,10 @@ import msgspec
 from batchyard.scratch import policy
 from batchyard.scratch.freezer import Freezer
 from batchyard.scratch.policy import Freeze, Grow, Limits, Refuse, Shrink, State, Wait
-from batchyard.scratch.provision import Backend, NoRoom, ScratchError, Usage
+from batchyard.scratch.provision import Backend, ScratchError, Usage
 from batchyard.scratch.rates import Meter
 from batchyard.scratch.watching import STATUS, Status
+from batchyard.scratch.work import Work
 
 __all__ = ["STATUS", "Counters", "Daemon", "Status", "hurry"]
 log = logging.getLogger(__name__)
@@ -43,36 +44,6 @@ class Counters:
     freezes: int = 0
     frozen_s: float = 0.0
     probes_failed: int = 0
-
-
-class Work:
-    """Something beside the looking, in a thread (whatever touches a disk may have to wait for it): looking goes on, since writers do."""
-
-    def __init__(self, verb: str, act: Callable[[], None], clock: Callable[[], float]) -> None:
-        self.verb, self.failure = verb, ""
-        self.met_no_room = False  # that is why it failed
-        self.began_s = clock()
-        self.took_s = 0.0
-        self.is_unwanted = False  # it was told to give up: no failure of its own
-        self._act, self._clock = act, clock
-        self._thread = threading.Thread(target=self._run, name=f"scratch-{verb}", daemon=True)
-        self._thread.start()
-
-    def _run(self) -> None:
-        try:
-            self._act()
-        except (ScratchError, OSError) as error:
-            self.failure, self.met_no_room = str(error), isinstance(error, NoRoom)
-        self.took_s = self._clock() - self.began_s
-
-    @property
-    def is_done(self) -> bool:
-        """Whether it has come to its end, well or not."""
-        return not self._thread.is_alive()
-
-    def join(self, timeout_s: float) -> None:
-        """Wait for its end, at most so long."""
-        self._thread.join(timeout_s)
 
 
 class Daemon:
