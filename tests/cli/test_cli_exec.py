@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from exec_client import PATIENCE_S, command, interrupted, run, until_gone
-from yard import Yard, serving
+from yard import Yard, serving, until
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +64,14 @@ def test_codes_and_what_is_not_there(yard: Yard, job: str) -> None:
     assert (unknown.returncode, b"does not exist" in unknown.stderr) == (1, True)
 
 
+def test_what_is_no_variable_in_a_jobs_environment_keeps_nobody_out(yard: Yard) -> None:
+    id = yard.submit(yard.definition_of("odd", "env", "=odd", "EVEN=1", "sleep", "600"))
+    yard.until(id, "RUNNING")
+    until(lambda: run(yard, id, "--", "sh", "-c", "echo $EVEN").stdout == b"1\n" or None, "the job's environment, as it is now")
+    yard.batch.terminate_job(jobId=id, reason="over")
+    yard.until(id)
+
+
 def test_a_job_that_does_not_run_says_so(yard: Yard) -> None:
     id = yard.submit(yard.definition_of("short", "true"))
     yard.until(id)
@@ -109,7 +117,7 @@ def test_a_shell_with_a_terminal(yard: Yard, job: str) -> None:
         os.execv(sys.executable, command(yard, job, "--", "sh"))
     seen = b""
 
-    def until(words: bytes) -> None:
+    def shows(words: bytes) -> None:
         nonlocal seen
         give_up_at = time.monotonic() + PATIENCE_S
         while words not in seen:
@@ -119,15 +127,15 @@ def test_a_shell_with_a_terminal(yard: Yard, job: str) -> None:
 
     try:
         os.write(terminal, b"test -t 0 && echo a ter''minal; stty size; cat marker\n")
-        until(b"a terminal")
+        shows(b"a terminal")
         os.write(terminal, b"test -w $(tty) && echo it has a na''me\n")
-        until(b"it has a name")
-        until(b"here")
+        shows(b"it has a name")
+        shows(b"here")
         os.write(terminal, b"sleep 1000\n")
         time.sleep(0.5)
         os.write(terminal, b"\x03")  # reaches the command, not us
         os.write(terminal, b"echo go''es on; exit 5\n")
-        until(b"goes on")
+        shows(b"goes on")
         _, status = os.waitpid(pid, 0)
         assert os.waitstatus_to_exitcode(status) == 5
     finally:

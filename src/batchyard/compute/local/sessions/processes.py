@@ -184,7 +184,7 @@ def _job(pid: int) -> Job:
         words = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
     except OSError as error:
         raise CannotStart(f"the job's container cannot be looked at: {error.strerror}") from error
-    environment = dict(os.fsdecode(word).split("=", 1) for word in words if b"=" in word)
+    environment = dict(os.fsdecode(word).split("=", 1) for word in words if word.find(b"=") > 0)  # others cannot be handed on
     groups = tuple(int(group) for group in status.get("Groups", "").split())
     return Job(pid, int(status["Uid"].split()[0]), int(status["Gid"].split()[0]), groups, environment)
 
