@@ -9,35 +9,19 @@ from typing import Any
 
 import boto3
 import pytest
+from asking import ASK, spot_and_on_demand
 
 from client_tools import interpreter
-from yard import Yard, serving, until
+from yard import Yard, until
 
 SITE = str(Path(boto3.__file__).parents[1])
 ROLE = "arn:aws:iam::123456789012:role/worker"
 CLUSTER = "com.amazonaws.ecs.cluster"
-# Asks and prints, one JSON document a line.
-ASK = """
-import json, os, sys, urllib.error, urllib.request
-def ask(url, method="GET", **headers):
-    wanted = urllib.request.Request(url, method=method, headers={name.replace("_", "-"): value for name, value in headers.items()})
-    try:
-        with urllib.request.urlopen(wanted, timeout=20) as answer:
-            return answer.status, answer.read().decode()
-    except urllib.error.HTTPError as error:
-        return error.code, error.read().decode()
-def tell(*what):
-    print(json.dumps(what), flush=True)
-"""
 
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
-    with serving(tmp_path_factory.mktemp("doors") / "data", "--vcpus", "4", "--memory-mib", "4096") as yard:
-        yard.environment_of("ce", types=["m5"])
-        yard.environment_of("spot", kind="SPOT")
-        yard.queue_of("queue", "ce")
-        yard.queue_of("spot-queue", "spot")
+    with spot_and_on_demand(tmp_path_factory.mktemp("doors") / "data", "--vcpus", "4", "--memory-mib", "4096") as yard:
         yield yard
 
 

@@ -19,6 +19,7 @@ from typing import Any
 
 import boto3
 import pytest
+from asking import ASK, spot_and_on_demand
 
 from batchyard.compute.local.doors import link_local, netlink
 from client_tools import interpreter
@@ -29,18 +30,6 @@ SITE = str(Path(boto3.__file__).parents[1])
 ROLE = "arn:aws:iam::000000000000:role/worker"
 INSTANCES, TASKS = "http://169.254.169.254", "http://169.254.170.2"
 OPTIONS = ("--runtime", "process", "--scratch", "directory", "--vcpus", "8", "--memory-mib", "8192")
-ASK = """
-import json, os, signal, sys, time, urllib.error, urllib.request
-def ask(url, method="GET", **headers):
-    wanted = urllib.request.Request(url, method=method, headers={name.replace("_", "-"): value for name, value in headers.items()})
-    try:
-        with urllib.request.urlopen(wanted, timeout=20) as answer:
-            return answer.status, answer.read().decode()
-    except urllib.error.HTTPError as error:
-        return error.code, error.read().decode()
-def tell(*what):
-    print(json.dumps(what), flush=True)
-"""
 NO_NETWORK = why_not()
 pytestmark = [
     pytest.mark.system("network namespaces"),
@@ -56,15 +45,8 @@ def network() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def service(network: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
-    yard = Yard(tmp_path_factory.mktemp("linked") / "data", *OPTIONS, "--link-local", "on").start()
-    try:
-        yard.environment_of("ce", types=["m5"])
-        yard.environment_of("spot", kind="SPOT")
-        yard.queue_of("queue", "ce")
-        yard.queue_of("spot-queue", "spot")
+    with spot_and_on_demand(tmp_path_factory.mktemp("linked") / "data", *OPTIONS, "--link-local", "on") as yard:
         yield yard
-    finally:
-        yard.down()
     assert taken() == set()
 
 
