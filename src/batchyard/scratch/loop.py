@@ -20,7 +20,7 @@ Step = Callable[[str], None]  # told after each step of a verb: tests kill there
 
 _GET_STATUS, _STATUS_BYTES = 0x4C05, 232  # LOOP_GET_STATUS64, struct loop_info64
 _QUICK_S = 20.0
-_LETS_GO_S = 5.0
+_LETS_GO_S = 1.0
 _LEFT_PART, _LEFT_MOST = 50, GIB  # a fiftieth of the disk below is left to others
 log = logging.getLogger(__name__)
 _BLOCKS = Path("/sys/block")
