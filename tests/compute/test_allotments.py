@@ -13,6 +13,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from batchyard.compute.local import walker
 from batchyard.compute.local.allotment import Outcome, amount
 from batchyard.compute.local.allotments import Allotments
 from batchyard.compute.local.attempt import Attempt
@@ -325,6 +326,27 @@ def test_who_holds_more_than_its_limit_is_ended_where_nobody_keeps_it(tmp_path: 
     assert "its limit is 4 MiB; tag the job definition with batchyard:scratch-gib to ask for more" in outcome.reason
     allotments.close(str(tmp_path / "modest"))
     allotments.end()
+
+
+def test_a_directory_of_many_files_is_walked_again_when_its_disk_fills(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Long before that is due: a writer would go far past its limit meanwhile."""
+    monkeypatch.setattr(walker, "_REST", 1e9)
+    monkeypatch.setattr(walker, "_DISK_PART", 1 << 40)  # or it would take a sixty-fourth of this machine's disk
+    for number in range(1000):
+        (tmp_path / str(number)).touch()
+    path, made = str(tmp_path), walker.Walker()
+    try:
+
+        def seen() -> int:
+            made.take_in()
+            return made.look(path) or 0
+
+        until(lambda: seen() > 0)
+        with open(tmp_path / "much", "wb") as file:
+            os.posix_fallocate(file.fileno(), 0, 64 * MIB)
+        until(lambda: seen() >= 64 * MIB)
+    finally:
+        made.close()
 
 
 def test_the_walker_is_replaced_when_somebody_kills_it(tmp_path: Path) -> None:

@@ -65,6 +65,7 @@ class Disk:
     goes_with_instance: bool = False
     loop: str = ""
     is_stuck: bool = False
+    snapshot: str = ""
     modifications: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -389,6 +390,7 @@ def _described(disk: Disk) -> dict[str, Any]:
         "AvailabilityZone": disk.zone,
         "State": disk.state,
         "CreateTime": disk.created_s,
+        "SnapshotId": disk.snapshot,
         "Encrypted": disk.asked.get("Encrypted", False),
         "Tags": [{"Key": key, "Value": value} for key, value in disk.tags.items()],
         "Attachments": [_attachment(disk)] if disk.instance else [],

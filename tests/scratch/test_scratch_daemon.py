@@ -158,6 +158,15 @@ def test_giving_room_back_is_given_up_when_a_writer_comes() -> None:
     daemon.close()
 
 
+def test_room_that_cannot_be_given_back_is_no_reason_to_take_no_job() -> None:
+    ground, watch = Numbers(1000 * MIB, 1000 * MIB), Watch()
+    daemon = daemon_of(ground, watch, calm_s=1.0)
+    ground.failure = "the volume does not come off"
+    until(daemon, watch, lambda: daemon.counters.shrink_failures == 2)
+    assert daemon.why_not == ""
+    daemon.close()
+
+
 def wait_for(event: threading.Event) -> None:
     assert event.wait(20)
 

@@ -140,15 +140,15 @@ def test_what_cannot_be_is_said_before_anything_is_made(options: list[str], says
 )
 def test_volumes_whose_instance_is_gone_are_deleted_for_an_operator(is_root: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     with cloudy(monkeypatch) as place:
-        lost, young, alive, foreign = volumes_of(place)
+        lost, young, alive, restored, foreign = volumes_of(place)
         listed = CliRunner().invoke(batchyard, ["scratch", "reap", "--older-than", "30m", "--region", "us-east-1"], input="n\n")
         assert lost in listed.output
-        assert not any(other in listed.output for other in (young, alive, foreign))
+        assert not any(other in listed.output for other in (young, alive, restored, foreign))
         assert lost in place.in_cloud()
         done = CliRunner().invoke(batchyard, ["scratch", "reap", "--older-than", "30m", "--region", "us-east-1", "--yes", "--json"])
         assert done.exit_code == 0, done.output
         assert [one["volumeId"] for one in json.loads(done.stdout)] == [lost]
-        assert place.in_cloud() == sorted([young, alive, foreign])
+        assert place.in_cloud() == sorted([young, alive, restored, foreign])
         assert "no duration" in CliRunner().invoke(batchyard, ["scratch", "reap", "--older-than", "soon"]).output
 
 
@@ -162,14 +162,16 @@ def test_an_operator_without_a_region_is_told_so(monkeypatch: pytest.MonkeyPatch
 
 
 def volumes_of(place: Cloudy) -> list[str]:
-    """Of an instance that is gone; of one too, but young; of one that runs; and somebody else's."""
+    """Of an instance that is gone; of one too, but young; of one that runs; restored from a snapshot, tags and all; somebody else's."""
     from ec2_volumes import Disk
 
     place.double.instances["i-gone"] = "terminated"
     made = []
-    for name, owner, age_s in (("lost", "i-gone", 7200), ("young", "i-forgotten", 60), ("alive", place.double.instance_id, 7200)):
+    here = place.double.instance_id
+    for name, owner, age_s in (("lost", "i-gone", 7200), ("young", "i-forgotten", 60), ("alive", here, 7200), ("restored", "i-gone", 7200)):
         tags = {"batchyard:scratch-instance": owner, "batchyard:scratch-volume": name}
         disk = Disk(f"vol-{name}", 1, "gp3", place.double.zone, "", {}, tags, time.time() - age_s, "available")
+        disk.snapshot = "snap-1" if name == "restored" else ""
         place.double.volumes[disk.id] = disk
         made.append(disk.id)
     foreign = Disk("vol-foreign", 1, "gp3", place.double.zone, "", {}, {"Name": "mine"}, 0, "available")

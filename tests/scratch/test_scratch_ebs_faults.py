@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from cloud import BTRFS, XFS, Cloudy, cloudy, until
 from ec2_double import Pace
+from ec2_volumes import Disk
 from ground import needs, running
 
 from batchyard.scratch import reaper
@@ -192,6 +193,43 @@ def test_a_volume_that_cannot_be_got_rid_of_does_not_keep_others_away(monkeypatc
         assert ground.volumes() == (GIB, GIB)
         assert len(place.in_cloud()) == 2
         ground.close()
+
+
+@marked
+def test_a_volume_restored_from_a_snapshot_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever keeps snapshots may keep the tags of what they were made of: of this very instance and record."""
+    with cloudy(monkeypatch) as place:
+        ground = begun(place)
+        (ours,) = place.double.alive()
+        theirs = Disk("vol-restored", 1, "gp3", place.double.zone, "", {}, {**ours.tags}, time.time(), "available", snapshot="snap-1")
+        theirs.tags["batchyard:scratch-volume"] = "batchyard-former-0001"
+        place.double.volumes[theirs.id] = theirs
+        ground.ensure()
+        assert theirs.id in place.in_cloud()
+        del place.double.volumes[theirs.id]
+        ground.close()
+
+
+@marked
+def test_a_large_volume_that_is_not_to_be_had_is_a_smaller_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The zone, or the account, has room for that."""
+    with cloudy(monkeypatch) as place:
+        ground = place.backend(initial_gib=4)
+        daemon = Daemon(ground, Limits(cap_bytes=16 * GIB, step_bytes=GIB), assumed_grow_s=0.1)
+        daemon.start()
+        place.double.fail("CreateVolume", code="InsufficientVolumeCapacity", times=2)
+        with open(place.mount / "much", "wb") as file:
+            os.posix_fallocate(file.fileno(), 0, 7 * GIB // 2)
+        stop = threading.Event()
+        thread = threading.Thread(target=daemon.run, args=(stop,))
+        thread.start()
+        try:
+            until(lambda: daemon.counters.grows > 0, "it did not grow")
+        finally:
+            stop.set()
+            thread.join(60)
+        asked = [int(call["params"]["Size"]) for call in place.double.calls if call["action"] == "CreateVolume"]
+        assert asked[:4] == [4, 4, 2, 1]
 
 
 @marked

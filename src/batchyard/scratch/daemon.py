@@ -230,11 +230,11 @@ class Daemon:
             log.error("%s failed, again in %.2f s: %s", work.verb, self._retry_at_s - now_s, work.failure)
             if work.verb == "grow":
                 self.counters.grow_failures += 1
+                self._why_not = work.failure
                 if work.met_no_room and self._limits.volumes_max is not None:
                     self._modest_bytes = max(self._limits.step_bytes, self._limits.smallest_bytes, self._growing_bytes // 2)
             else:
                 self.counters.shrink_failures += 1
-            self._why_not = work.failure
             return
         self._failures, self._retry_at_s, self._may_freeze = 0, 0.0, True
         if work.verb == "grow":

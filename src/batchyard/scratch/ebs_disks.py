@@ -207,7 +207,7 @@ class EbsDisks:
             for seen in self._ec2.volumes(filters, limit_s=self._waits.unseen_s * 2):
                 lost = Volume(seen.tags.get(TAG_VOLUME, ""), seen.size_gib * GIB, id=seen.id)
                 device = self.device_of(lost)
-                if lost.name in names or lost.id in names or (seen.instance and seen.instance != self._here.id):
+                if lost.name in names or lost.id in names or seen.snapshot or (seen.instance and seen.instance != self._here.id):
                     continue
                 if device is not None and (device in in_use or _is_used(device)):
                     log.error("%s (%s) is not on record, but something lies on it: it is left alone", seen.id, device)

@@ -60,6 +60,7 @@ class Seen:
     instance: str = ""  # that it is attached to, or on the way to
     device: str = ""  # the name that was asked for
     attachment: str = ""  # attaching, attached, detaching, busy
+    snapshot: str = ""  # that it was made from: never one of ours, whose tags it may carry all the same
 
 
 class Ec2:
@@ -179,4 +180,5 @@ def _seen(told: dict[str, Any]) -> Seen:
         instance=attachment.get("InstanceId", ""),
         device=attachment.get("Device", ""),
         attachment=attachment.get("State", ""),
+        snapshot=told.get("SnapshotId") or "",
     )

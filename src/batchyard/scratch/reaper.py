@@ -13,8 +13,11 @@ _AT_ONCE = 200
 
 
 def lost(ec2: Ec2, before_s: float) -> list[Seen]:
-    """Volumes with our tag, made before `before_s` (seconds since 1970), attached to nothing, whose instance is not there any more."""
-    free = [one for one in ec2.volumes({"tag-key": TAG_INSTANCE, "status": "available"}) if one.created_s < before_s]
+    """Volumes with our tag, made before `before_s` (seconds since 1970), attached to nothing, whose instance is not there any more.
+
+    One that was restored from a snapshot is somebody's, though it came with the tags.
+    """
+    free = [one for one in ec2.volumes({"tag-key": TAG_INSTANCE, "status": "available"}) if one.created_s < before_s and not one.snapshot]
     instances = sorted({instance_of(one) for one in free})
     alive: set[str] = set()
     for start in range(0, len(instances), _AT_ONCE):

@@ -1,5 +1,8 @@
 """What directories hold, where only walking tells: walked by a process of its own, for at most a twenty-fifth of its time.
 
+A directory of many files is walked seldom then. So it also looks at how much the disk holds: when that has grown by so much that what is
+known of a directory may be far off, whoever wrote it, that is walked sooner, for at most a third of the time.
+
 Not by a thread: while the node borrows a job's user id (see docs/decisions/0003), its threads would have it too, and see little.
 It sees what has a name: a file that was removed while somebody has it open is not found.
 """
@@ -16,6 +19,8 @@ from batchyard.compute.local.sweep import close_all_but
 from batchyard.scratch.disk_usage import bytes_in
 
 _REST = 25  # so many times as long as a walk took, nothing is walked
+_REST_OVERTAKEN = 2  # ... but what was overtaken by writers
+_DISK_PART, _HELD_PART, _LITTLE_BYTES = 64, 8, 16 * 1024 * 1024  # which is by the most of these: parts of the disk, of what it held
 _EVERY_S = 0.25
 _INODE_BYTES = 512  # of a file without blocks: a million of them take room too
 _AT_ONCE = 500  # entries that are looked at in the path of an end
@@ -105,13 +110,45 @@ def _live(orders: int, answers: int) -> None:
         os._exit(0)
 
 
+class _Place:
+    """A directory that is walked: when that is due, and what it and its disk held when it was last."""
+
+    __slots__ = ("due_s", "held_bytes", "path", "used_bytes")
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.due_s = time.monotonic()
+        self.held_bytes = self.used_bytes = 0
+
+    def walk(self) -> float:
+        """How many seconds it took: of the processor, or, where the disk is slow, a part of all, since it is the disk that is taken."""
+        began_s, began_cpu_s = time.monotonic(), time.process_time()
+        self.used_bytes = _disk(self.path)[1]
+        self.held_bytes = bytes_in(self.path, inode_bytes=_INODE_BYTES)
+        return max(time.process_time() - began_cpu_s, (time.monotonic() - began_s) / 4)
+
+    def is_overtaken(self) -> bool:
+        """Whether so much was written to its disk since that what is known of it may be far off."""
+        size_bytes, used_bytes = _disk(self.path)
+        return used_bytes - self.used_bytes > max(size_bytes // _DISK_PART, self.held_bytes // _HELD_PART, _LITTLE_BYTES)
+
+
+def _disk(path: str) -> tuple[int, int]:
+    """How large the disk of a path is, and how much of it is used."""
+    try:
+        seen = os.statvfs(path)
+    except OSError:
+        return 0, 0  # it went
+    return seen.f_blocks * seen.f_frsize, (seen.f_blocks - seen.f_bfree) * seen.f_frsize
+
+
 def _walk_on(orders: int, answers: int) -> None:
-    due_s: dict[str, float] = {}  # by path
-    rest_until_s = 0.0
+    places: dict[str, _Place] = {}
+    rest_until_s = rest_overtaken_until_s = 0.0
     waiting = b""
     while True:
-        next_s = max(min(due_s.values(), default=0.0), rest_until_s)
-        timeout_s = max(0.0, next_s - time.monotonic()) if due_s else None
+        due_s = max(min((place.due_s for place in places.values()), default=0.0), rest_until_s)
+        timeout_s = min(_EVERY_S, max(0.0, due_s - time.monotonic())) if places else None
         if select.select([orders], [], [], timeout_s)[0]:
             received = os.read(orders, 65536)
             if not received:
@@ -119,18 +156,23 @@ def _walk_on(orders: int, answers: int) -> None:
             *told, waiting = (waiting + received).split(b"\0")
             for order in map(os.fsdecode, told):
                 if order[0] == _WATCH:
-                    due_s[order[1:]] = time.monotonic()
+                    places[order[1:]] = _Place(order[1:])
                 else:
-                    due_s.pop(order[1:], None)
+                    places.pop(order[1:], None)
             continue
-        path = min(due_s, key=due_s.__getitem__)
-        began_s, began_cpu_s = time.monotonic(), time.process_time()
-        held = bytes_in(path, inode_bytes=_INODE_BYTES)
-        # Where the disk is slow it is not the processor that is taken, but the disk is.
-        took_s = max(time.process_time() - began_cpu_s, (time.monotonic() - began_s) / 4)
-        rest_until_s = time.monotonic() + took_s * _REST
-        due_s[path] = max(rest_until_s, began_s + _EVERY_S)
-        answer = os.fsencode(f"{held} {path}") + b"\0"
+        now_s = time.monotonic()
+        chosen: _Place | None = None
+        if now_s >= due_s:
+            chosen = min(places.values(), key=lambda place: place.due_s)
+        elif now_s >= rest_overtaken_until_s:
+            chosen = next((place for place in places.values() if place.is_overtaken()), None)
+        if chosen is None:
+            continue
+        took_s = chosen.walk()
+        ended_s = time.monotonic()
+        rest_until_s, rest_overtaken_until_s = ended_s + took_s * _REST, ended_s + took_s * _REST_OVERTAKEN
+        chosen.due_s = max(rest_until_s, now_s + _EVERY_S)
+        answer = os.fsencode(f"{chosen.held_bytes} {chosen.path}") + b"\0"
         while answer:
             answer = answer[os.write(answers, answer) :]
 
