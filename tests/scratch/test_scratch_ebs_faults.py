@@ -220,14 +220,8 @@ def test_a_large_volume_that_is_not_to_be_had_is_a_smaller_one(monkeypatch: pyte
         place.double.fail("CreateVolume", code="InsufficientVolumeCapacity", times=2)
         with open(place.mount / "much", "wb") as file:
             os.posix_fallocate(file.fileno(), 0, 7 * GIB // 2)
-        stop = threading.Event()
-        thread = threading.Thread(target=daemon.run, args=(stop,))
-        thread.start()
-        try:
+        with running(daemon):
             until(lambda: daemon.counters.grows > 0, "it did not grow")
-        finally:
-            stop.set()
-            thread.join(60)
         asked = [int(call["params"]["Size"]) for call in place.double.calls if call["action"] == "CreateVolume"]
         assert asked[:4] == [4, 4, 2, 1]
 

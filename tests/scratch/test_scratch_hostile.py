@@ -15,7 +15,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from ground import Numbers, Plot, plot
+from ground import Numbers, Plot, plot, running
 from served import BTRFS, KINDS, XFS, on, served
 from test_scratch_loop import small_disk
 from test_scratch_served_losses import kill, kill_all
@@ -130,10 +130,7 @@ def test_it_is_told_how_it_is_when_others_have_filled_the_disk_below(kind: str) 
         ground = BtrfsLoop(place.store, place.mount, 128 * MIB)
         daemon = Daemon(ground, Limits(cap_bytes=1024 * MIB, step_bytes=64 * MIB), status=place.store / STATUS, assumed_grow_s=0.1)
         daemon.start()
-        stop = threading.Event()
-        thread = threading.Thread(target=daemon.run, args=(stop,))
-        thread.start()
-        try:
+        with running(daemon):
             until(lambda: (place.store / STATUS).exists() or None, "it tells", 30)
             with open(place.store / "others", "wb", buffering=0) as file, contextlib.suppress(OSError):
                 while True:
@@ -147,9 +144,6 @@ def test_it_is_told_how_it_is_when_others_have_filled_the_disk_below(kind: str) 
                 return None
 
             assert until(told, "it tells that there is nothing to be had", 30).is_healthy
-        finally:
-            stop.set()
-            thread.join(60)
 
 
 @pytest.mark.parametrize("kind", ON_BTRFS)
