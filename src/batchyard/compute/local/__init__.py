@@ -15,10 +15,10 @@ def facts(directory: str | Path) -> dict[str, Any]:
     import sys
     import tempfile
 
-    from batchyard.compute.local import bubbles, host
+    from batchyard.compute.local import bubble_trial, host
 
     no_bubbles = None
     if sys.platform.startswith("linux"):
         with tempfile.TemporaryDirectory(prefix="batchyard-") as place:
-            no_bubbles = bubbles.why_not(place)
+            no_bubbles = bubble_trial.why_not(place)
     return host.facts(Path(directory), no_bubbles=no_bubbles)

@@ -21,9 +21,9 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
-from batchyard.compute.local import bubble, proc, spawn
+from batchyard.compute.local import bubble, proc
 from batchyard.compute.local.bubble import View
-from batchyard.compute.local.spawn import CannotStart, Order
+from batchyard.compute.local.spawn import CannotStart
 from batchyard.model.messages import Launch
 
 _USER = 0x10000000
@@ -38,7 +38,6 @@ _CLONE_PARENT = 0x00008000
 _READY_S = 20.0  # far beyond what it takes: only a machine in trouble needs so long
 _GONE_S = 5.0
 _INFO_END = b"}"
-_FINE = "fine"
 
 
 class Lost(RuntimeError):
@@ -239,11 +238,6 @@ def _opened(path: str) -> int:
     return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
 
-def _identity(directory: str) -> tuple[int, int]:
-    found = os.stat(directory)  # noqa: PTH116 - at every start
-    return found.st_dev, found.st_ino
-
-
 def _until_ready(descriptor: int) -> bytes:
     """What bubblewrap tells until all is mounted. ValueError with its words if it gives up, TimeoutError if it never comes to that."""
     told = b""
@@ -371,49 +365,3 @@ class Bubbles:
     def note_change(self) -> None:
         """The mounts of this machine have changed: what was made before is not used again."""
         self._changes += 1
-
-
-def why_not(place: str) -> str:
-    """Why bubbles cannot be had here; "" if they can. It is tried, in a child, with a program that is run in one.
-
-    `place` is an empty directory, which is not empty any more afterwards.
-    """
-    bwrap = bubble.program()
-    if not bwrap:
-        return "bubblewrap (bwrap) is not installed"
-    reading, writing = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        try:
-            os.write(writing, _tried(bwrap, place).encode("utf-8", "backslashreplace"))
-        finally:
-            os._exit(0)
-    os.close(writing)
-    with os.fdopen(reading, "rb") as answer:
-        told = answer.read().decode()
-    os.waitpid(pid, 0)
-    return "" if told == _FINE else told or "the trial ended without an answer"
-
-
-def _tried(bwrap: str, place: str) -> str:
-    """`_FINE`, or why it did not work."""
-    work = f"{place}/data/work"
-    for part in ("home", "tmp"):
-        os.makedirs(f"{work}/trial/{part}")  # noqa: PTH103 - strings all the way
-    root, made = _identity("/"), None
-    try:
-        bubbles = Bubbles(bwrap, f"{place}/data", work, (), {}, kept=False)
-        made = bubbles.trial("trial")
-        nothing = os.open(os.devnull, os.O_WRONLY)
-        pid = spawn.start(Order(("/bin/sh", "-c", "exit 7"), {}, f"{work}/trial/home", nothing, None, made))
-        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    except (OSError, AttributeError) as error:  # a system, or a Python, that lacks a piece
-        return str(error)
-    except (CannotStart, Lost) as why:
-        return str(why).removeprefix("CannotStartContainerError: ")
-    finally:
-        if made:
-            made.end()
-    if code != 7:
-        return f"a program that was run in its namespaces ended with {code}"
-    return _FINE if _identity("/") == root else "the service runs in a chroot, which it could not come back to"

@@ -58,7 +58,7 @@ def facts(
     """What jobs get here: `root`, `isolation` ("cgroup v1", "cgroup v2", "watching"), `controllers`, `uid_isolation`, `bubblewrap`,
     `vcpus`, `memory_mib`, `gpus`, `work`, and `warnings`, each a sentence that says what is lost and how to get it.
 
-    `no_bubbles`: why jobs have no namespaces (`bubbles.why_not`), "" if they do, None if they are not to."""
+    `no_bubbles`: why jobs have no namespaces (`bubble_trial.why_not`), "" if they do, None if they are not to."""
     groups = groups or usable_groups()
     root = os.geteuid() == 0
     isolated = root and not same_user

@@ -62,12 +62,12 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _trial(work: Path) -> str:
     """Why jobs cannot have namespaces; "" if they can."""
-    from batchyard.compute.local import bubbles
+    from batchyard.compute.local import bubble_trial
 
     place = work / f".trial-{os.getpid()}"
     place.mkdir()
     try:
-        return bubbles.why_not(str(place))
+        return bubble_trial.why_not(str(place))
     finally:
         sweep.remove_tree(str(place))
 
