@@ -28,7 +28,8 @@ GOAL_MS = 5.0
 PATIENCE_S = 60.0
 AT_A_TIME = 8
 NO_OP = ("/bin/true",)
-LEAVES_SOMETHING = ("/usr/bin/touch", "file")  # as real jobs do: what their namespaces show is not used again
+LEAVES_A_FILE = ("/usr/bin/touch", "file")  # which is removed at once
+LEAVES_MORE = ("/bin/mkdir", "directory")  # as many real jobs do: what their namespaces show is not used again
 NAMESPACES = ("--bubblewrap", "require")
 _names = itertools.count(1)
 
@@ -40,7 +41,7 @@ def run(alternations: int, *, is_quick: bool) -> None:
     bare, ours = Line("posix_spawn and waitpid", unit="ms"), Line("Batchyard, a process", unit="ms")
     wrapped, inside = Line("bwrap, the same arguments", unit="ms"), Line("Batchyard, in namespaces", unit="ms")
     anew = Line("Batchyard, in new namespaces", unit="ms")
-    rates = [Line(f"Batchyard, {name}") for name in ("processes", "in namespaces", "in new namespaces")]
+    rates = [Line(f"Batchyard, {name}") for name in ("processes", "in namespaces", "in namespaces, a file is left", "in new namespaces")]
     bwrap = bubble.program()
     for line in (wrapped, inside, anew, *rates[1:]):
         line.why_not = "" if bwrap else "bubblewrap is not installed"
@@ -51,9 +52,10 @@ def run(alternations: int, *, is_quick: bool) -> None:
         if bwrap:
             wrapped.figures.extend(_bare_bubble(bwrap) for _ in range(jobs))
             inside.figures.extend(asyncio.run(_by_the_node(jobs, None, options=NAMESPACES)))
-            anew.figures.extend(asyncio.run(_by_the_node(jobs, None, options=NAMESPACES, command=LEAVES_SOMETHING)))
+            anew.figures.extend(asyncio.run(_by_the_node(jobs, None, options=NAMESPACES, command=LEAVES_MORE)))
             rates[1].figures.append(asyncio.run(_rate(jobs * 20, None, options=NAMESPACES)))
-            rates[2].figures.append(asyncio.run(_rate(jobs * 10, None, options=NAMESPACES, command=LEAVES_SOMETHING)))
+            rates[2].figures.append(asyncio.run(_rate(jobs * 20, None, options=NAMESPACES, command=LEAVES_A_FILE)))
+            rates[3].figures.append(asyncio.run(_rate(jobs * 10, None, options=NAMESPACES, command=LEAVES_MORE)))
     lines += [*_compared(ours, bare), *_compared(inside, wrapped), *_compared(anew, wrapped)[:1]]
     for kind in ("docker", "podman"):
         bare, ours = Line(f"{kind}: create, attach, start, wait", unit="ms"), Line(f"Batchyard, a container of {kind}", unit="ms")

@@ -82,7 +82,8 @@ class Count:
             if not self._descriptors:
                 for name in ("referenced", "rsv_data"):
                     self._descriptors.append(os.open(f"{self._folder}/{name}", os.O_RDONLY | os.O_CLOEXEC))
-            return sum(int(os.pread(descriptor, 32, 0)) for descriptor in self._descriptors)
+            referenced, reserved = self._descriptors
+            return int(os.pread(referenced, 32, 0)) + int(os.pread(reserved, 32, 0))
         except OSError:
             self.close()
             return None

@@ -44,6 +44,7 @@ AROUND = HEAD.size + _LENGTH.size
 _HEADER_BYTES_MAX = 16_384
 _CHUNK = 65_536
 _NAME_BYTES_MAX = 200
+_quoted = json.encoder.encode_basestring_ascii  # what `dumps` does with a string, without the rest of it
 _PLAIN = frozenset(string.ascii_lowercase + string.digits + "._-")
 
 
@@ -159,8 +160,8 @@ def open_segment(root: Path, account: str, region: str, group: str, stream: str,
         if sound < size:
             os.ftruncate(descriptor, sound)
         if not sound:
-            about = {"group": group, "stream": stream, "created_at_ms": created_at_ms}
-            line = _MAGIC + json.dumps(about).encode() + b"\n"
+            about = f'{{"group": {_quoted(group)}, "stream": {_quoted(stream)}, "created_at_ms": {created_at_ms}}}'
+            line = _MAGIC + about.encode() + b"\n"
             if os.write(descriptor, line) < len(line):  # what is behind half a header nobody can read
                 os.ftruncate(descriptor, 0)
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -86,7 +86,7 @@ class Bubble:
         self._name = self._outer_name = view.name  # of its directories, as they are called inside, and outside
         self._spaces: list[tuple[int, int]] = []
         self._users: list[int] = []
-        self._memory: list[int] = []  # directories of what is in memory
+        self._memory: list[tuple[int, list[str]]] = []  # directories of what is in memory, with what is there for each job
         self._memory_counts: list[int] = []
         self._first = self._life = self._io = -1
         self.first_pid = 0
@@ -141,7 +141,9 @@ class Bubble:
             self._users = [fcntl.ioctl(self._spaces[-1][0], _GET_OWNER), _opened(f"/proc/{self.first_pid}/ns/user")]
         elif self.is_plain:
             places = (bubble.SHM, bubble.QUEUES) if bubble.has_queues() else (bubble.SHM,)
-            self._memory = [_opened(f"/proc/{self.first_pid}/root{place}") for place in places]
+            for place in places:
+                descriptor = _opened(f"/proc/{self.first_pid}/root{place}")
+                self._memory.append((descriptor, os.listdir(descriptor)))  # noqa: PTH208 - a descriptor, not a path
             try:
                 _enter(self._spaces)
                 self._memory_counts = [_opened(f"/proc/sysvipc/{kind}") for kind in _LEFT_IN_MEMORY]
@@ -158,7 +160,7 @@ class Bubble:
         """Whether the last job left nothing in memory here. To be asked of plain ones only."""
         if any(os.pread(count, 4096, 0).count(b"\n") > 1 for count in self._memory_counts):
             return False
-        return not any(os.listdir(place) for place in self._memory)  # noqa: PTH208 - descriptors, not paths
+        return all(os.listdir(place) == there for place, there in self._memory)  # noqa: PTH208 - descriptors, not paths
 
     def call(self, name: str) -> None:
         """Its directories are WORK/`name` from the next start on, outside they are already."""
@@ -219,7 +221,14 @@ class Bubble:
         self.kill()
         if self._first >= 0:
             self._outside.note_going(self._first)
-        held = (*(space for space, _ in self._spaces), *self._users, *self._memory, *self._memory_counts, self._life, self._io)
+        held = (
+            *(space for space, _ in self._spaces),
+            *self._users,
+            *(place for place, _ in self._memory),
+            *self._memory_counts,
+            self._life,
+            self._io,
+        )
         for descriptor in held:
             if descriptor >= 0:
                 os.close(descriptor)

@@ -84,9 +84,9 @@ class ProcessRun:
                 self.slot.cage.end_all()
 
     def signal(self, number: int) -> None:
-        """To the whole process group; one that is stopped is woken up, or the signal would wait for ever."""
+        """To the whole process group; one that is stopped is woken up, or any signal but SIGKILL would wait for ever."""
         if self.pid:
-            for each in (number, signal.SIGCONT):
+            for each in (number,) if number == signal.SIGKILL else (number, signal.SIGCONT):
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.killpg(self.pid, each)
 
