@@ -29,7 +29,7 @@ PATIENCE_S = 60.0
 AT_A_TIME = 8
 NO_OP = ("/bin/true",)
 LEAVES_A_FILE = ("/usr/bin/touch", "file")  # which is removed at once
-LEAVES_MORE = ("/bin/mkdir", "directory")  # as many real jobs do: what their namespaces show is not used again
+OPENS_ITS_HOME = ("/bin/chmod", "755", ".")  # as jobs that leave much: what their namespaces show is not used again
 NAMESPACES = ("--bubblewrap", "require")
 _names = itertools.count(1)
 
@@ -52,10 +52,10 @@ def run(alternations: int, *, is_quick: bool) -> None:
         if bwrap:
             wrapped.figures.extend(_bare_bubble(bwrap) for _ in range(jobs))
             inside.figures.extend(asyncio.run(_by_the_node(jobs, None, options=NAMESPACES)))
-            anew.figures.extend(asyncio.run(_by_the_node(jobs, None, options=NAMESPACES, command=LEAVES_MORE)))
+            anew.figures.extend(asyncio.run(_by_the_node(jobs, None, options=NAMESPACES, command=OPENS_ITS_HOME)))
             rates[1].figures.append(asyncio.run(_rate(jobs * 20, None, options=NAMESPACES)))
             rates[2].figures.append(asyncio.run(_rate(jobs * 20, None, options=NAMESPACES, command=LEAVES_A_FILE)))
-            rates[3].figures.append(asyncio.run(_rate(jobs * 10, None, options=NAMESPACES, command=LEAVES_MORE)))
+            rates[3].figures.append(asyncio.run(_rate(jobs * 10, None, options=NAMESPACES, command=OPENS_ITS_HOME)))
     lines += [*_compared(ours, bare), *_compared(inside, wrapped), *_compared(anew, wrapped)[:1]]
     for kind in ("docker", "podman"):
         bare, ours = Line(f"{kind}: create, attach, start, wait", unit="ms"), Line(f"Batchyard, a container of {kind}", unit="ms")

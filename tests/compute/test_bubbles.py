@@ -87,21 +87,23 @@ async def test_what_one_leaves_in_memory_the_next_does_not_find(local: LocalRig)
         assert not any("left" in line or line.strip()[:1].isdigit() for line in lines[:-1]), (leaves, lines)
 
 
-async def test_a_few_small_files_are_removed_and_cost_no_new_namespaces(local: LocalRig) -> None:
-    leaves = "readlink /proc/self/ns/mnt; echo x > file; ln -s /etc .link; ln file other; mkfifo pipe; echo y > /tmp/.z; chmod 0 file"
+async def test_a_little_that_is_left_is_removed_and_costs_no_new_namespaces(local: LocalRig) -> None:
+    files = "echo x > file; ln -s /etc .link; ln file other; mkfifo pipe; echo y > /tmp/.z; chmod 0 file"
+    leaves = f"readlink /proc/self/ns/mnt; {files}; mkdir -p a/b/c 'd e'; ln -s /etc a/b/link; echo x > a/b/x; chmod 500 a/b 'd e'"
     for _ in range(_ROUNDS):
         ended, before = await local.run("sh", "-c", leaves)
         assert ended.exit_code == 0 and ended.disk_peak_mib
-        _, lines = await local.run("sh", "-c", "find . /tmp -maxdepth 1 ! -type d; readlink /proc/self/ns/mnt; ls -d /etc/passwd")
+        _, lines = await local.run("sh", "-c", "ls -A; find /tmp -maxdepth 1 ! -type d; readlink /proc/self/ns/mnt; ls -d /etc/passwd")
         assert lines[-1] == "/etc/passwd" and len(lines) == 2, lines
         if lines[0] == before[0] or not AS_ROOT:
             return
     pytest.fail("each job had namespaces of its own")
 
 
-async def test_what_is_more_than_a_few_small_files_is_gone_too(local: LocalRig) -> None:
+async def test_what_is_more_than_a_little_is_gone_too(local: LocalRig) -> None:
     for leaves in (
-        "mkdir directory",
+        "mkdir $(seq 70)",
+        "mkdir a; touch $(seq 10) $(seq -f a/%.0f 90)",
         "head -c 3000000 /dev/zero > large",
         "touch $(seq 100)",
         "chmod 755 .",

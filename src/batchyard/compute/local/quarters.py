@@ -1,7 +1,7 @@
 """The private directories of an attempt: WORK/<attempt>/home, where it starts, and WORK/<attempt>/tmp.
 
-A slot's directories are used again if the attempt left them as it found them, or with no more in them than a few small files, which are
-removed at once: making and removing directories for every attempt slows down file systems that avoid the numbers of freshly removed
+A slot's directories are used again if the attempt left them as it found them, or with so little in them that it is removed at once
+(`leftovers`): making and removing directories for every attempt slows down file systems that avoid the numbers of freshly removed
 files (ext4 looks past each of them), and with new ones go new namespaces. Since a slot's user id is nobody else's, what is used again
 was never within reach of another job. All else is removed by the sweeper.
 """
@@ -12,9 +12,10 @@ import contextlib
 import fcntl
 import os
 import stat
-from itertools import islice
 
+from batchyard.compute.local import leftovers
 from batchyard.compute.local.allotments import Allotments
+from batchyard.compute.local.leftovers import opened
 from batchyard.compute.local.spawn import Identity
 from batchyard.compute.local.sweep import Sweeper
 from batchyard.model.capacity import Resources
@@ -23,7 +24,6 @@ _OURS = 0o711  # the outer directory is ours: jobs pass through it, and cannot c
 _THEIRS = 0o700
 _PARTS = ("home", "tmp")
 _GET_FLAGS = 0x80086601  # FS_IOC_GETFLAGS: a job may set some, and what is made below has them too
-_FEW, _LITTLE_BLOCKS = 32, 2048  # files, and blocks of 512 bytes, that are removed while others wait for it
 
 
 class Quarters:
@@ -107,7 +107,7 @@ def _furnish(path: str, who: Identity | None) -> None:
 
 
 def _flags_at(path: str) -> bytes:
-    descriptor = _opened(path)
+    descriptor = opened(path)
     try:
         return _flags(descriptor)
     finally:
@@ -123,9 +123,9 @@ def _flags(descriptor: int) -> bytes:
 
 
 def _left(path: str, furniture: frozenset[str], flags: bytes) -> list[str] | None:
-    """The few small files that were left in a directory; None if there is more, or it is not as closed as when it was made."""
+    """The little that was left in a directory; None if there is more, or it is not as closed as when it was made."""
     try:
-        descriptor = _opened(path)
+        descriptor = opened(path)
     except OSError:
         return None
     try:
@@ -133,18 +133,13 @@ def _left(path: str, furniture: frozenset[str], flags: bytes) -> list[str] | Non
         plain = not hasattr(os, "listxattr") or not os.listxattr(descriptor)
         if not (closed and plain and _flags(descriptor) == flags):
             return None
-        with os.scandir(descriptor) as entries:  # there may be millions
-            names = [entry.name for entry in islice(entries, _FEW + len(furniture) + 1)]
+        names = leftovers.first_names(descriptor, leftovers.FEW + len(furniture) + 1)
         left = [name for name in names if name not in furniture or not _is_ours(name, descriptor)] if names else names
-        return left if not left or (len(left) <= _FEW and _are_small(left, descriptor)) else None
+        return left if not left or leftovers.are_little(left, descriptor) else None
     except OSError:
         return None
     finally:
         os.close(descriptor)
-
-
-def _opened(path: str) -> int:
-    return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
 
 
 def _is_ours(name: str, directory: int) -> bool:
@@ -153,22 +148,16 @@ def _is_ours(name: str, directory: int) -> bool:
     return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & 0o022
 
 
-def _are_small(names: list[str], directory: int) -> bool:
-    """Whether none is a directory, and to remove them takes no time."""
-    found = [os.stat(name, dir_fd=directory, follow_symlinks=False) for name in names]
-    return not any(stat.S_ISDIR(each.st_mode) for each in found) and sum(each.st_blocks for each in found) <= _LITTLE_BLOCKS
-
-
 def _removed(path: str, names: list[str]) -> bool:
-    """Remove files of a directory; whether they are gone."""
+    """Remove what is called so in a directory; whether it is gone."""
     if not names:
         return True
-    descriptor = _opened(path)
     try:
-        for name in names:
-            os.unlink(name, dir_fd=descriptor)
+        descriptor = opened(path)
+        try:
+            leftovers.remove(names, descriptor)
+        finally:
+            os.close(descriptor)
     except OSError:
         return False
-    finally:
-        os.close(descriptor)
     return True
