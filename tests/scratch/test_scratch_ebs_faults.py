@@ -281,6 +281,8 @@ def test_while_nothing_is_to_be_done_nothing_is_asked(monkeypatch: pytest.Monkey
         calls, metadata = len(place.double.calls), len(place.double.metadata)
         for _ in range(300):
             daemon.turn()
+        ground.probe()  # each half minute
+        assert ground.room_bytes() is None and ground.volumes() and ground.grows_left() is None
         assert (len(place.double.calls), len(place.double.metadata)) == (calls, metadata)
         daemon.close()
 

@@ -204,3 +204,27 @@ def test_what_the_disk_below_does_not_have_is_not_promised(kind: str) -> None:
         until(lambda: True if 0 < one.served()["capacity_bytes"] < most else None, "the promise is what there is", 60)
         yard.down()
         one.nothing_is_left()
+
+
+@contextlib.contextmanager
+def mounted_at_any_name(root: Path) -> Iterator[None]:
+    """Names of places are bytes: one that is no UTF-8, and what Python takes for the end of a line."""
+    place = os.fsencode(root) + b"/caf\xe9 \xe2\x80\xa8 and so on"
+    Path(os.fsdecode(place)).mkdir()
+    subprocess.run([b"mount", b"-t", b"tmpfs", b"none", place], check=True, timeout=60)
+    try:
+        yield
+    finally:
+        subprocess.run([b"umount", place], check=True, timeout=60)
+        Path(os.fsdecode(place)).rmdir()
+
+
+@pytest.mark.parametrize("kind", [*KINDS, pytest.param("directory", marks=BTRFS)])
+def test_names_of_other_mounts_are_no_matter(kind: str, tmp_path: Path) -> None:
+    options = on(kind) if kind != "directory" else ("--scratch", "directory")
+    with mounted_at_any_name(tmp_path), served(*options) as one:
+        yard = one.start()
+        write = yard.definition_of("write", "sh", "-c", "head -c 300m /dev/zero > big")
+        assert yard.until(yard.submit(write))["status"] == "SUCCEEDED"
+        yard.down()
+        one.nothing_is_left()

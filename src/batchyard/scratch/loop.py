@@ -74,7 +74,7 @@ def attached() -> dict[str, str]:
     found = {}
     for entry in _BLOCKS.glob("loop*/loop/backing_file"):
         try:
-            found[f"/dev/{entry.parents[1].name}"] = entry.read_text().rstrip("\n")
+            found[f"/dev/{entry.parents[1].name}"] = entry.read_text(errors="surrogateescape").rstrip("\n")
         except OSError:
             continue  # it went meanwhile
     return found

@@ -39,7 +39,7 @@ class Mount(NamedTuple):
 def mounts() -> list[Mount]:
     """All that this process sees; what lies on another one comes after it."""
     found = []
-    for line in _MOUNTINFO.read_text().splitlines():
+    for line in _lines(_MOUNTINFO):
         fields = line.split(" ")
         dash = fields.index("-", 6)
         shared = any(word.startswith("shared:") for word in fields[6:dash])
@@ -64,10 +64,10 @@ def at(place: str) -> list[Mount]:
 def table(place: Path) -> Iterator[str]:
     """The path of a table of mounts that has only what is seen at `place`, for programs that take the first line that names it."""
     wanted = str(place.resolve())
-    lines = (line for line in Path("/proc/self/mounts").read_text().splitlines() if _plain(line.split(" ")[1]) == wanted)
+    lines = (line for line in _lines(Path("/proc/self/mounts")) if _plain(line.split(" ")[1]) == wanted)
     descriptor = os.memfd_create("mounts")
     try:
-        os.write(descriptor, (list(lines)[-1:] or [""])[0].encode() + b"\n")
+        os.write(descriptor, os.fsencode((list(lines)[-1:] or [""])[0]) + b"\n")
         yield f"/proc/{os.getpid()}/fd/{descriptor}"
     finally:
         os.close(descriptor)
@@ -138,6 +138,11 @@ def _below(place: str, seen: list[Mount]) -> Mount | None:
         if place.startswith(inside) and (found is None or len(mount.place) >= len(found.place)):
             found = mount
     return found
+
+
+def _lines(path: Path) -> list[str]:
+    """Names may be any bytes but a newline; they are as `os.fsdecode` has them."""
+    return path.read_text(errors="surrogateescape").split("\n")[:-1]
 
 
 def _plain(word: str) -> str:

@@ -45,9 +45,9 @@ def number_after(word: bytes, text: bytes) -> int:
 
 
 def read(path: Path) -> str:
-    """What the file says, "" if it is not there or says nothing to us."""
+    """What the file says, "" if it is not there or says nothing to us. Names in it are bytes to the kernel: as `os.fsdecode` has them."""
     try:
-        return path.read_text()
+        return path.read_text(errors="surrogateescape")
     except OSError:
         return ""
 
@@ -86,7 +86,7 @@ class Mount(NamedTuple):
 
 def mounts(system: Path = Path("/")) -> Iterator[Mount]:
     """The cgroup hierarchies that this process sees."""
-    for line in read(system / "proc/self/mountinfo").splitlines():
+    for line in read(system / "proc/self/mountinfo").split("\n")[:-1]:
         fields = line.split()
         kind = fields[fields.index("-") + 1]
         if kind in ("cgroup", "cgroup2"):

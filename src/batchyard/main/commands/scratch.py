@@ -137,7 +137,7 @@ def _status_of_store(store: Path, as_json: bool) -> None:
         raise Trouble(f"{store / STATUS} is not there: nothing was ever watched with this --store.") from None
     except msgspec.MsgspecError as error:
         raise Trouble(f"{store / STATUS} cannot be read: {error}") from None
-    age_s = time.time() - told.at_s
+    age_s = abs(time.time() - told.at_s)  # from ahead of now: the clock was set back since
     is_watched = age_s < STALE_AFTER_S
     if as_json:
         emit({**msgspec.to_builtins(told), "is_watched": is_watched})

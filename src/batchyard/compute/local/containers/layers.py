@@ -97,7 +97,7 @@ def _upper_of(pid: int, id: str) -> str:
     """The layer that a process of the container has as its root, for daemons that do not tell (Docker's containerd image store)."""
     if not pid or id not in knobs.read(Path(f"/proc/{pid}/cgroup")):
         return ""
-    for line in knobs.read(Path(f"/proc/{pid}/mountinfo")).splitlines():
+    for line in knobs.read(Path(f"/proc/{pid}/mountinfo")).split("\n")[:-1]:
         mount, _, source = line.partition(" - ")
         if mount.split(" ")[4] == "/" and source.startswith("overlay "):
             options = dict(option.partition("=")[::2] for option in source.rpartition(" ")[2].split(","))

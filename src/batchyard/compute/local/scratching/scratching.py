@@ -123,7 +123,7 @@ class Scratching:
         """Whether there may be volumes of an earlier node, or what stands on them. A mount of somebody else's is none of our business."""
         if self._has_volumes():
             return True
-        mounts = (line.split(" ") for line in knobs.read(Path("/proc/self/mounts")).splitlines())
+        mounts = (line.split(" ") for line in knobs.read(Path("/proc/self/mounts")).split("\n"))
         return os.path.ismount(self._work) and any(mount[0].startswith("/dev/loop") and mount[1] == str(self._work) for mount in mounts)
 
     def _has_volumes(self) -> bool:

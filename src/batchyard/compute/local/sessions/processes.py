@@ -180,7 +180,9 @@ class ProcessSession:
 def _job(pid: int) -> Job:
     """CannotStart if it has just ended."""
     try:
-        status = dict(line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines() if ":\t" in line)
+        status = dict(
+            line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text(errors="replace").splitlines() if ":\t" in line
+        )
         words = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
     except OSError as error:
         raise CannotStart(f"the job's container cannot be looked at: {error.strerror}") from error
