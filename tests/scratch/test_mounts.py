@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from ground import Plot, needs, plot
@@ -34,12 +36,12 @@ def made(kind: str, place: Plot) -> Backend:
 
 
 @contextlib.contextmanager
-def sandbox(argv: list[str]) -> Iterator[subprocess.Popen[str]]:
-    """A process with mounts of its own, which it has when this begins."""
-    process = subprocess.Popen([*argv, "sh", "-c", "echo ready; exec cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+def sandbox(argv: list[str]) -> Iterator[Path]:
+    """A process with mounts of its own, which it has when this begins: where they are told of."""
+    process = subprocess.Popen([*argv, "sh", "-c", "echo $$; exec cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
-        assert process.stdout is not None and process.stdout.readline() == "ready\n"
-        yield process
+        assert process.stdout is not None
+        yield Path(f"/proc/{int(process.stdout.readline())}/mountinfo")
     finally:
         process.kill()
         process.communicate(timeout=60)
@@ -55,10 +57,17 @@ def test_a_sandbox_made_meanwhile_does_not_keep_the_volumes(kind: str, name: str
         ground = made(kind, place)
         ground.ensure()
         ground.grow(64 * MIB)
-        with sandbox(argv):
+        source = mounts.mounted_from(place.mount)
+        with sandbox(argv) as inside:
+            assert f" {source} " in inside.read_text(errors="replace"), "it has a copy"
             ground.retire()
             ground.close()
-            until(lambda: True if not place.devices() else None, "the devices go while the sandbox lives", 60)
+            # Not by its device, which namespaces of other tests may have besides.
+            until(
+                lambda: True if f" {source} " not in inside.read_text(errors="replace") else None,
+                "the copy goes while the sandbox lives",
+                60,
+            )
         assert [mount for mount in mounts.mounts() if mount.place == str(place.mount.resolve())] == [], "not even the anchor"
         place.mount.rmdir()
 
@@ -114,6 +123,40 @@ def test_what_somebody_else_has_mounted_there_is_no_anchor(kind: str) -> None:
         ground.close()
 
 
+IN_CHROOT = """
+import os, sys
+from pathlib import Path
+import msgspec, batchyard.scratch.loop, batchyard.scratch.xfs, batchyard.scratch.watcher  # all that is needed, before it is out of reach
+from batchyard.scratch.btrfs import BtrfsLoop
+from batchyard.scratch import mounts
+os.chroot(sys.argv[1])
+os.chdir("/")
+for _ in range(2):
+    ground = BtrfsLoop(Path("/store"), Path("/scratch"), 128 << 20)
+    ground.ensure()
+    ground.grow(64 << 20)
+    ground.probe()
+    ground.retire()
+    ground.close()
+    assert mounts.at("/scratch") == [] and mounts.mounted_from(Path("/scratch")) is None
+print("fine")
+"""
+
+
+@pytest.mark.parametrize("kind", [KINDS[0]])
+def test_in_a_chroot_it_is_not_told_what_a_place_lies_on(kind: str) -> None:
+    with plot() as place:
+        names = [name for name in ("bin", "sbin", "usr", "lib", "lib64", "etc", "dev", "proc", "sys") if Path("/", name).exists()]
+        for name in names:
+            (place.root / name).mkdir()
+        # In a namespace of its own: nothing of the machine is ever mounted below what the test removes at its end.
+        script = " && ".join(f"mount --rbind /{name} {place.root}/{name}" for name in names) + ' && exec "$@"'
+        argv = ["unshare", "--mount", "--propagation", "private", "sh", "-c", script, "sh"]
+        argv += [sys.executable, "-c", IN_CHROOT, str(place.root)]
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=120)
+        assert done.stdout == "fine\n", done.stderr
+
+
 @pytest.mark.parametrize("name", ["a b", "tab\there", "back\\slash", "weird ü"])
 @pytest.mark.parametrize("kind", [KINDS[0]])
 def test_names_that_the_kernel_escapes(kind: str, name: str) -> None:
@@ -126,7 +169,7 @@ def test_names_that_the_kernel_escapes(kind: str, name: str) -> None:
         ground.retire()
         ground.close()
         assert mounts.mounted_from(place.mount) is None
-        assert place.devices() == []
+        assert place.files() == []
 
 
 @pytest.mark.parametrize("_", [pytest.param("", marks=BTRFS)])

@@ -115,7 +115,7 @@ def _anchored(place: Path, lock: int) -> bool:
     here = [mount for mount in seen if mount.place == wanted]
     is_there = bool(here) and _is_anchor(here[-1], seen)
     below = here[-1] if here else _below(wanted, seen)
-    if below is not None and below.is_shared:
+    if below is None or below.is_shared:  # in a chroot it may not be told what a place lies on: an anchor would not be known again
         return is_there
     words = ["--make-shared", wanted] if is_there else ["--bind", "--make-shared", wanted, wanted]
     run(["mount", *words], timeout_s=_QUICK_S, holding=lock)
