@@ -26,6 +26,7 @@ from batchyard.compute.local.sweep import Sweeper, remove_tree
 from batchyard.compute.local.walker import Walker
 from batchyard.model.capacity import Resources
 from batchyard.model.messages import AttemptEnded, Launch
+from batchyard.scratch import disk_usage
 from batchyard.scratch.disk_usage import bytes_in
 
 MIB, GIB = 1024**2, 1024**3
@@ -347,6 +348,23 @@ def test_a_directory_of_many_files_is_walked_again_when_its_disk_fills(tmp_path:
         until(lambda: seen() >= 64 * MIB)
     finally:
         made.close()
+
+
+def test_what_takes_long_to_walk_is_walked_in_slices_and_more_is_told_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a job of millions of files would keep the walker from looking at the others."""
+    for module, name, value in ((walker, "_SLICE_S", 0.0), (disk_usage, "_STEP", 10)):
+        monkeypatch.setattr(module, name, value)
+    for number in range(100):
+        (tmp_path / str(number)).touch()
+    place = walker._Place(str(tmp_path))
+    told = []
+    while place.held_bytes is None:
+        place.go_on()
+        if place.has_news:
+            told.append(place.told())
+    assert (told[0], told[-1]) == (10 * 512, 100 * 512) and told == sorted(told)
+    place.go_on()
+    assert place.held_bytes is None and not place.has_news, "nothing that was not known"
 
 
 def test_the_walker_is_replaced_when_somebody_kills_it(tmp_path: Path) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from collections import deque
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 _OPENING = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_STEP = 500  # entries, a millisecond or two
 _OPEN_MOST = 500  # folders at a time, about: then those that were opened first are finished first
 
 
@@ -15,6 +17,12 @@ def bytes_in(place: str | Path, entries_most: int | None = None, inode_bytes: in
 
     With `entries_most` no more is looked at once so many entries were seen: it is at least so much then. What has no blocks
     counts as `inode_bytes`.
+    """
+    return max(walk(place, entries_most, inode_bytes), default=0)
+
+
+def walk(place: str | Path, entries_most: int | None = None, inode_bytes: int = 0) -> Generator[int]:
+    """The same in steps of some entries, with what was counted so far: a walk may be long, and its walker have other things to do.
 
     All steps go through descriptors and never through a link: neither what is deeper than a path may be long is missed, nor can
     somebody who moves things meanwhile lead us astray.
@@ -22,10 +30,12 @@ def bytes_in(place: str | Path, entries_most: int | None = None, inode_bytes: in
     try:
         top = os.open(place, _OPENING)
     except OSError:
-        return 0
+        return
     count = _Count(os.fstat(top).st_dev, entries_most, inode_bytes)
-    waiting = deque([(top, count.take_in(top))])  # folders with the names of those in them that are to be opened
+    waiting: deque[tuple[int, list[str]]] = deque()  # open folders with the names of those in them that are to be opened
     try:
+        waiting.append((top, []))
+        yield from count.take_in(*waiting[0])
         while waiting and not count.is_over:
             at = -1 if len(waiting) < _OPEN_MOST else 0
             folder, names = waiting[at]
@@ -40,11 +50,12 @@ def bytes_in(place: str | Path, entries_most: int | None = None, inode_bytes: in
             if not names:  # at once: a chain of folders may be of any length
                 del waiting[at]
                 os.close(folder)
-            waiting.append((below, count.take_in(below)))
+            waiting.append((below, []))
+            yield from count.take_in(*waiting[-1])
+        yield count.bytes
     finally:
         for folder, _ in waiting:
             os.close(folder)
-    return count.bytes
 
 
 class _Count:
@@ -60,9 +71,8 @@ class _Count:
     def is_over(self) -> bool:
         return self._entries_most is not None and self._entries > self._entries_most
 
-    def take_in(self, folder: int) -> list[str]:
-        """Count what is in an open folder: the names of the folders in it."""
-        folders: list[str] = []
+    def take_in(self, folder: int, folders: list[str]) -> Iterator[int]:
+        """Count what is in an open folder, in steps, and add the names of the folders in it to `folders`."""
         try:
             with os.scandir(folder) as entries:
                 for entry in entries:
@@ -71,9 +81,10 @@ class _Count:
                         break
                     if self._is_folder(entry):
                         folders.append(entry.name)
+                    if self._entries % _STEP == 0:
+                        yield self.bytes
         except OSError:
             pass  # it went meanwhile
-        return folders
 
     def _is_folder(self, entry: os.DirEntry[str]) -> bool:
         """Count it; whether something may be in it."""

@@ -1,4 +1,7 @@
-"""What directories hold, where only walking tells: walked by a process of its own, for at most a twenty-fifth of its time.
+"""What directories hold, where only walking tells: walked by a process of its own, for a twenty-fifth of its time where that is enough.
+
+A job may have any number of files: what takes long is walked in slices, between which others have their turn, and after that it is
+left alone for as long as it was worth.
 
 A directory of many files is walked seldom then. So it also looks at how much the disk holds: when that has grown by so much that what is
 known of a directory may be far off, whoever wrote it, that is walked sooner, for at most a third of the time.
@@ -14,12 +17,15 @@ import os
 import select
 import signal
 import time
+from collections.abc import Generator
 
 from batchyard.compute.local.sweep import close_all_but
-from batchyard.scratch.disk_usage import bytes_in
+from batchyard.scratch.disk_usage import bytes_in, walk
 
-_REST = 25  # so many times as long as a walk took, nothing is walked
+_REST = 25  # so many times as long as a walk took, it is not walked again; nothing else is either, for
+_REST_MOST_S = 0.25
 _REST_OVERTAKEN = 2  # ... but what was overtaken by writers
+_SLICE_S = 0.1
 _DISK_PART, _HELD_PART, _LITTLE_BYTES = 64, 8, 16 * 1024 * 1024  # which is by the most of these: parts of the disk, of what it held
 _EVERY_S = 0.25
 _INODE_BYTES = 512  # of a file without blocks: a million of them take room too
@@ -111,26 +117,51 @@ def _live(orders: int, answers: int) -> None:
 
 
 class _Place:
-    """A directory that is walked: when that is due, and what it and its disk held when it was last."""
-
-    __slots__ = ("due_s", "held_bytes", "path", "used_bytes")
+    """A directory that is walked again and again, a slice of time at once: when that is due, and what it and its disk held."""
 
     def __init__(self, path: str) -> None:
         self.path = path
         self.due_s = time.monotonic()
-        self.held_bytes = self.used_bytes = 0
+        self.held_bytes: int | None = None  # what a whole walk has found, at its end
+        self._walk: Generator[int] | None = None
+        self._used_bytes = 0
+        self._so_far, self._took_s, self._began_s = 0, 0.0, 0.0
+        self._told = 0
 
-    def walk(self) -> float:
-        """How many seconds it took: of the processor, or, where the disk is slow, a part of all, since it is the disk that is taken."""
+    @property
+    def has_news(self) -> bool:
+        """Whether a walk is over, or has found more than the one before already."""
+        return self.held_bytes is not None or self._so_far > self._told
+
+    def told(self) -> int:
+        """What it holds, as far as it is known, which is told now."""
+        self._told = self._so_far
+        return self._told
+
+    def go_on(self) -> float:
+        """Walk for a while: how many seconds it took, of the processor, or, where the disk is slow, a part of all, since it is the disk
+        that is taken. At the end of a walk `held_bytes` is set, and when the next one is due."""
         began_s, began_cpu_s = time.monotonic(), time.process_time()
-        self.used_bytes = _disk(self.path)[1]
-        self.held_bytes = bytes_in(self.path, inode_bytes=_INODE_BYTES)
-        return max(time.process_time() - began_cpu_s, (time.monotonic() - began_s) / 4)
+        if self._walk is None:
+            self._walk, self._so_far, self._took_s, self._began_s = walk(self.path, inode_bytes=_INODE_BYTES), 0, 0.0, began_s
+            self._used_bytes = _disk(self.path)[1]
+        self.held_bytes = None
+        for so_far in self._walk:
+            self._so_far = so_far
+            if time.monotonic() - began_s > _SLICE_S:
+                break
+        else:
+            self._walk, self.held_bytes = None, self._so_far
+        took_s = max(time.process_time() - began_cpu_s, (time.monotonic() - began_s) / 4)
+        self._took_s += took_s
+        if self.held_bytes is not None:
+            self.due_s = max(time.monotonic() + self._took_s * _REST, self._began_s + _EVERY_S)
+        return took_s
 
     def is_overtaken(self) -> bool:
         """Whether so much was written to its disk since that what is known of it may be far off."""
         size_bytes, used_bytes = _disk(self.path)
-        return used_bytes - self.used_bytes > max(size_bytes // _DISK_PART, self.held_bytes // _HELD_PART, _LITTLE_BYTES)
+        return used_bytes - self._used_bytes > max(size_bytes // _DISK_PART, self._told // _HELD_PART, _LITTLE_BYTES)
 
 
 def _disk(path: str) -> tuple[int, int]:
@@ -168,13 +199,15 @@ def _walk_on(orders: int, answers: int) -> None:
             chosen = next((place for place in places.values() if place.is_overtaken()), None)
         if chosen is None:
             continue
-        took_s = chosen.walk()
+        took_s = chosen.go_on()
         ended_s = time.monotonic()
-        rest_until_s, rest_overtaken_until_s = ended_s + took_s * _REST, ended_s + took_s * _REST_OVERTAKEN
-        chosen.due_s = max(rest_until_s, now_s + _EVERY_S)
-        answer = os.fsencode(f"{chosen.held_bytes} {chosen.path}") + b"\0"
-        while answer:
-            answer = answer[os.write(answers, answer) :]
+        rest_until_s, rest_overtaken_until_s = ended_s + min(took_s * _REST, _REST_MOST_S), ended_s + took_s * _REST_OVERTAKEN
+        if chosen.held_bytes is None:
+            chosen.due_s = rest_until_s
+        if chosen.has_news:
+            answer = os.fsencode(f"{chosen.told()} {chosen.path}") + b"\0"
+            while answer:
+                answer = answer[os.write(answers, answer) :]
 
 
 def bytes_at_once(path: str) -> int:
