@@ -298,3 +298,34 @@ def test_a_burst_is_seen_at_once_and_remembered_for_a_while() -> None:
         meter.add(10.0 + tick * 0.1, 100_000_000)
     assert 100e6 < meter.rate_bytes_s(20.0) < 600e6
     assert meter.quiet_s(20.0) >= 9
+
+
+def test_a_writer_who_has_only_begun_is_held_while_there_is_room_for_what_it_does_until_the_next_look() -> None:
+    """At several GiB a second 128 MiB are gone before a mean over a tenth of a second tells of it; then a grow is under way, or begins."""
+    limits = Limits(cap_bytes=100 * GIB, step_bytes=64 * MIB)
+    seen = State(
+        now_s=1.0,
+        volumes=(300 * MIB,),
+        free_bytes=128 * MIB,
+        rate_bytes_s=float(GIB),
+        burst_bytes_s=6.0 * GIB,
+        grow_s=0.1,
+        look_s=0.01,
+    )
+    assert isinstance(decided := decide(seen, limits), Grow) and decided.freeze
+    assert isinstance(decide(replace(seen, is_growing=True), limits), Freeze)
+    calm = replace(seen, burst_bytes_s=float(GIB))
+    assert isinstance(decided := decide(calm, limits), Grow) and not decided.freeze
+    roomy = replace(seen, free_bytes=40 * GIB, volumes=(60 * GIB,))
+    assert decide(roomy, limits) == Nothing(), "a burst alone makes nobody grow"
+
+
+def test_a_burst_is_what_was_written_between_two_looks() -> None:
+    meter = Meter()
+    assert meter.burst_bytes_s() == 0.0
+    for at_s, used in ((0.0, 0), (1.0, 0), (1.01, 64 * MIB), (1.02, 64 * MIB)):
+        meter.add(at_s, used)
+        if at_s == 1.01:
+            assert round(meter.burst_bytes_s() / MIB) == 6400
+            assert meter.rate_bytes_s(at_s) < 1000 * MIB
+    assert meter.burst_bytes_s() == 0.0

@@ -165,6 +165,7 @@ class Daemon:
             inodes=usage.inodes,
             inodes_free=usage.inodes_free,
             rate_bytes_s=self._meter.rate_bytes_s(now_s),
+            burst_bytes_s=self._meter.burst_bytes_s(),
             grow_s=max(self._grows),
             look_s=0.0 if self._looked_s is None else now_s - self._looked_s,
             quiet_s=self._meter.quiet_s(now_s),

@@ -50,6 +50,7 @@ class State:
     inodes: int = 0  # 0: the file system has no fixed number
     inodes_free: int = 0
     rate_bytes_s: float = 0.0
+    burst_bytes_s: float = 0.0  # since the look before this one: no rate to plan by, but what the next look has to reckon with
     grow_s: float = 1.0  # how long a grow takes, as measured
     look_s: float = 0.0  # how long ago the look before this one was
     quiet_s: float = 0.0  # for how long nothing was written
@@ -126,7 +127,7 @@ def decide(state: State, limits: Limits) -> Decision:
 
 def is_urgent(state: State, limits: Limits) -> bool:
     """Whether the room may be gone by the next look: only holding the writers helps."""
-    ahead = state.rate_bytes_s * (2 * state.look_s + _SLACK_S)
+    ahead = max(state.rate_bytes_s, state.burst_bytes_s) * (2 * state.look_s + _SLACK_S)
     if state.free_bytes < limits.reserve_bytes + ahead:
         return True
     floor = _metadata_floor(state.capacity_bytes, limits) // 2 + _chunk(state.capacity_bytes)

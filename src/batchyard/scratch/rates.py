@@ -49,6 +49,13 @@ class Meter:
         """Bytes per second, as expected of the near future."""
         return self._faded(now_s)
 
+    def burst_bytes_s(self) -> float:
+        """Bytes per second between the last two samples: what a writer does who has only begun."""
+        if len(self._samples) < 2:
+            return 0.0
+        (before_s, before), (now_s, written) = self._samples[-2], self._samples[-1]
+        return (written - before) / (now_s - before_s)
+
     def quiet_s(self, now_s: float) -> float:
         """For how long nothing was written."""
         return 0.0 if self._busy_at_s is None else now_s - self._busy_at_s
