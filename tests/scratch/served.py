@@ -106,6 +106,8 @@ def on(kind: str, cap_mib: int = 6144, *more: str) -> tuple[str, ...]:
     return ("--scratch", kind, "--scratch-gib", f"{cap_mib / 1024}", "--scratch-initial-gib", f"{INITIAL_MIB[kind] / 1024}", *more)
 
 
+# At the speed of the disk. Memory alone takes several GB/s for a moment, which on a machine whose processors are busy fills a space
+# of a few hundred MiB before anybody can look.
 WRITE = """
 import os
 block = os.urandom(1 << 20)
@@ -116,6 +118,7 @@ for number in range(total // 64 + 1):
             done = 0
             while done < len(block):
                 done += out.write(block[done:])
+        os.fdatasync(out.fileno())
 seen = os.statvfs(".")
 print("written", seen.f_blocks * seen.f_frsize >> 20, os.getcwd())
 """
