@@ -191,6 +191,31 @@ def test_the_status_tells(tmp_path: Path) -> None:
     until(daemon, watch, lambda: (one := told()) is not None and one.is_healthy)
 
 
+def test_a_place_that_is_full_takes_no_job_within_seconds() -> None:
+    """It is looked at often, as one that is sick is; one that is well each half minute."""
+    ground, watch = Numbers(CAP), Watch()
+    daemon = daemon_of(ground, watch)
+
+    def after(seconds: float) -> str:
+        watch.now_s += seconds
+        for _ in range(2):  # one look begins it, if it is due; the next one hears of it
+            daemon.turn()
+            deadline = time.monotonic() + 60
+            while (probing := daemon._probing) is not None and not probing.is_done:
+                assert time.monotonic() < deadline
+                time.sleep(0.002)
+        return daemon.why_not
+
+    assert after(0.1) == ""
+    ground.sick = "No space left on device"
+    assert after(2.5) == "", "not yet due"
+    ground.used = CAP
+    assert after(2.5) == ground.sick
+    ground.sick, ground.used = "", CAP // 2
+    assert after(2.5) == ""
+    daemon.close()
+
+
 def test_a_place_that_is_full_at_the_start_is_made_larger(tmp_path: Path) -> None:
     ground, watch = Numbers(1000 * MIB), Watch()
     path = tmp_path / "status.json"

@@ -131,7 +131,7 @@ class Daemon:
         self._used_peak = max(self._used_peak, state.capacity_bytes - state.free_bytes)
         self._looked_s = now_s
         self._act(state)
-        self._check(now_s)
+        self._check(now_s, is_soon=bool(self._why_not) or usage.free_bytes < self._limits.reserve_bytes)
         if now_s - self._told_s >= _STATUS_EVERY_S and (self._telling is None or self._telling.is_done):
             self._told_s, self._told = now_s, state
             self._telling = Work("status", lambda: self._tell(state), self._clock)
@@ -265,14 +265,14 @@ class Daemon:
         self.counters.frozen_s += now_s - self._frozen_at_s
         self._frozen_at_s = None
 
-    def _check(self, now_s: float) -> None:
-        """The health gate: whether a job may be given this place."""
+    def _check(self, now_s: float, *, is_soon: bool) -> None:
+        """The health gate: whether a job may be given this place. One that is sick, or full to the brim, is looked at often."""
         if self._probing is not None:
             if self._probing.is_done:
                 self._why_not = self._probing.failure
                 self.counters.probes_failed += 1 if self._why_not else 0
                 self._probing = None
-        elif now_s - self._probed_s >= (_PROBE_SICK_EVERY_S if self._why_not else _PROBE_EVERY_S):
+        elif now_s - self._probed_s >= (_PROBE_SICK_EVERY_S if is_soon else _PROBE_EVERY_S):
             self._probed_s = now_s
             self._probing = Work("probe", self._backend.probe, self._clock)
 
