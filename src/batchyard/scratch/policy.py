@@ -13,7 +13,7 @@ BLOCK_BYTES = 4096
 MIB = 1024 * 1024
 GIB = 1024 * MIB
 
-_SLACK_S = 0.03  # a look may come this much late on a busy machine
+_SLACK_S = 0.05  # a look may come this much late on a busy machine
 _INODES_PART = 0.05
 _HALF = 0.5
 
@@ -34,7 +34,7 @@ class Limits:
     metadata_bytes: int = 64 * MIB  # less than this left for metadata: grow
     safety: float = 3.0  # how many times a grow may take as long as it did
     reserve_bytes: int = 16 * MIB  # what writes that are under way may still take when their writers are held
-    fastest_bytes_s: float = 2.0 * GIB  # how fast a writer may begin out of nothing: decides how often one looks
+    fastest_bytes_s: float = 4.0 * GIB  # how fast a writer may begin out of nothing: decides how often one looks
     calm_s: float = 600.0  # so long nothing may have been written before room is given back
     can_shrink: bool = True
 

@@ -23,6 +23,7 @@ _REMEMBERED = 8
 _ALL_MAY_BE_INODES = ("-i", "maxpct=0")  # else many small files would meet a full disk with three quarters of it free
 log = logging.getLogger(__name__)
 _QUICK_S = 60.0
+_OPTIONS = "noatime,allocsize=4m"  # else a file that grows takes up to gigabytes ahead at once, which no rate tells of
 
 
 class Xfs:
@@ -51,7 +52,7 @@ class Xfs:
         if source is None:
             device = self._found() if book.volumes[0].state == MEMBER else self._make()
             self._step("attached-first")
-            mounts.mount("xfs", device, self._mount, "noatime", self._ledger.lock)
+            mounts.mount("xfs", device, self._mount, _OPTIONS, self._ledger.lock)
             self._step("mounted-first")
         elif not self._is_ours():
             raise ScratchError(f"something else is mounted at {self._mount}")
