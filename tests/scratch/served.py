@@ -118,7 +118,6 @@ for number in range(total // 64 + 1):
             done = 0
             while done < len(block):
                 done += out.write(block[done:])
-        os.fdatasync(out.fileno())
 seen = os.statvfs(".")
 print("written", seen.f_blocks * seen.f_frsize >> 20, os.getcwd())
 """
