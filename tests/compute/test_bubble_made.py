@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from batchyard.compute.local import bubble, bubble_trial
 from batchyard.compute.local.bubble import program
 from batchyard.compute.local.bubbles import Bubbles
 from batchyard.compute.local.spawn import CannotStart
@@ -14,8 +15,8 @@ from batchyard.compute.local.spawn import CannotStart
 pytestmark = [pytest.mark.system, pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap (bwrap) is not installed")]
 
 
-def bubbles(tmp_path: Path, failures: int) -> Bubbles:
-    """Of a bubblewrap that fails so many times."""
+def failing_bwrap(tmp_path: Path, failures: int) -> str:
+    """A bubblewrap that fails so many times."""
     failing = tmp_path / "bwrap"
     lines = [
         "#!/bin/sh",
@@ -25,19 +26,20 @@ def bubbles(tmp_path: Path, failures: int) -> Bubbles:
     ]
     failing.write_text("\n".join(lines))
     failing.chmod(0o755)
-    for part in ("home", "tmp"):
-        (tmp_path / "data/work/trial" / part).mkdir(parents=True)
-    return Bubbles(str(failing), str(tmp_path / "data"), str(tmp_path / "data/work"), (), {}, kept=False)
+    return str(failing)
 
 
-def test_it_is_run_again(tmp_path: Path) -> None:
-    made = bubbles(tmp_path, 2).trial("trial")
-    assert made.stands
-    made.end()
+def test_it_is_run_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bwrap = failing_bwrap(tmp_path, 2)
+    monkeypatch.setattr(bubble, "program", lambda: bwrap)
+    assert bubble_trial.why_not(str(tmp_path)) == ""
+    assert len((tmp_path / "tries").read_text()) == 3
 
 
 def test_it_is_not_run_for_ever_and_leaves_nothing_open(tmp_path: Path) -> None:
-    broken = bubbles(tmp_path, 1000)
+    for part in ("home", "tmp"):
+        (tmp_path / "data/work/trial" / part).mkdir(parents=True)
+    broken = Bubbles(failing_bwrap(tmp_path, 1000), str(tmp_path / "data"), str(tmp_path / "data/work"), (), {}, kept=False)
     before = len(list(Path("/proc/self/fd").iterdir()))
     with pytest.raises(CannotStart, match="bubblewrap: something has gone"):
         broken.trial("trial")
