@@ -72,6 +72,7 @@ class Daemon:
         (self.root / "exec" / "containerd" / "containerd.pid").unlink(missing_ok=True)
         self.process = subprocess.Popen(
             self._command(),
+            cwd=self.root,  # conmon leaves a file `oom` where it was started
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=open(self.root / "log", "ab"),  # noqa: SIM115 - the child's
