@@ -13,12 +13,13 @@ import contextlib
 import errno
 import fcntl
 import logging
-import os
 import struct
 from pathlib import Path
 
-_BALANCE = 3 << 30 | 1024 << 16 | 0x94 << 8 | 32  # BTRFS_IOC_BALANCE_V2
-_BALANCE_CTL = 1 << 30 | 4 << 16 | 0x94 << 8 | 33
+from batchyard.scratch.ioctls import READ, WRITE, opened, request
+
+_BALANCE = request(WRITE | READ, 32, 1024)  # BTRFS_IOC_BALANCE_V2
+_BALANCE_CTL = request(WRITE, 33, 4)
 _CANCEL = 2
 _METADATA = 1 << 2  # without SYSTEM, which the command adds, and which would take as much again of a small disk
 log = logging.getLogger(__name__)
@@ -29,8 +30,7 @@ def set_aside_for_metadata(mount: Path) -> None:
 
     Can be repeated: what a killed one left half-way is given up first. One too small for it stays as it is.
     """
-    place = os.open(mount, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
+    with opened(str(mount.resolve())) as place:
         with contextlib.suppress(OSError):  # none was left: the usual case
             fcntl.ioctl(place, _BALANCE_CTL, _CANCEL)
         try:
@@ -39,5 +39,3 @@ def set_aside_for_metadata(mount: Path) -> None:
             if error.errno != errno.ENOSPC:
                 raise
             log.warning("no room is set aside for metadata: %s", error.strerror)
-    finally:
-        os.close(place)

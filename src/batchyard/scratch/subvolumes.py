@@ -22,14 +22,12 @@ import os
 import struct
 import sys
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 
+from batchyard.scratch.ioctls import READ, WRITE, opened, request
 from batchyard.scratch.provision import ScratchError
 
 _SYSFS = "/sys/fs/btrfs"
-_MAGIC = 0x94
-_WRITE, _READ = 1, 2
 _LEVEL_1 = 1 << 48
 _FIRST_INODE = 256  # of a subvolume: its own directory
 _FIRST_NUMBER = 256  # of subvolumes that somebody made
@@ -39,32 +37,17 @@ _NO_LIMIT = 2**64 - 1
 _NAME_AT = {"create": 56, "destroy": 8}
 SIMPLE, FULL = 4, 1  # BTRFS_QUOTA_CTL_ENABLE_SIMPLE_QUOTA (Linux 6.7), BTRFS_QUOTA_CTL_ENABLE
 
-
-def _request(direction: int, number: int, size: int) -> int:
-    return direction << 30 | size << 16 | _MAGIC << 8 | number
-
-
-_SNAP_DESTROY = _request(_WRITE, 15, 4096)
-_INO_LOOKUP = _request(_WRITE | _READ, 18, 4096)
-_SUBVOL_CREATE_V2 = _request(_WRITE, 24, 4096)
-_SET_FLAGS = _request(_WRITE, 26, 8)  # BTRFS_IOC_SUBVOL_SETFLAGS
-_START_SYNC = _request(_READ, 24, 8)
-_FS_INFO = _request(_READ, 31, 1024)
-_QUOTA_CTL = _request(_WRITE | _READ, 40, 16)
-_QGROUP_CREATE = _request(_WRITE, 42, 16)
-_QGROUP_LIMIT = _request(_READ, 43, 48)
-_RESCAN = _request(_WRITE, 44, 64)
-_RESCAN_WAIT = _request(0, 46, 0)
-
-
-@contextlib.contextmanager
-def _opened(path: str) -> Iterator[int]:
-    """A descriptor for one call. None is kept: one would keep the file system from being unmounted."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
+_SNAP_DESTROY = request(WRITE, 15, 4096)
+_INO_LOOKUP = request(WRITE | READ, 18, 4096)
+_SUBVOL_CREATE_V2 = request(WRITE, 24, 4096)
+_SET_FLAGS = request(WRITE, 26, 8)  # BTRFS_IOC_SUBVOL_SETFLAGS
+_START_SYNC = request(READ, 24, 8)
+_FS_INFO = request(READ, 31, 1024)
+_QUOTA_CTL = request(WRITE | READ, 40, 16)
+_QGROUP_CREATE = request(WRITE, 42, 16)
+_QGROUP_LIMIT = request(READ, 43, 48)
+_RESCAN = request(WRITE, 44, 64)
+_RESCAN_WAIT = request(0, 46, 0)
 
 
 class Count:
@@ -99,7 +82,7 @@ class Groups:
 
     def __init__(self, place: str) -> None:
         self.place = place
-        with _opened(place) as at:
+        with opened(place) as at:
             told = bytearray(1024)
             fcntl.ioctl(at, _FS_INFO, told)
         self._folder = f"{_SYSFS}/{uuid.UUID(bytes=bytes(told[16:32]))}/qgroups"
@@ -115,7 +98,7 @@ class Groups:
             trouble: OSError | None = None
             for mode in modes:
                 try:
-                    with _opened(self.place) as at:
+                    with opened(self.place) as at:
                         fcntl.ioctl(at, _QUOTA_CTL, bytearray(struct.pack("=QQ", mode, 0)))
                         if mode == FULL:
                             fcntl.ioctl(at, _RESCAN_WAIT)
@@ -148,7 +131,7 @@ class Groups:
 
     def count_anew(self) -> None:
         """Begin to count everything again, aside. "Already so" is fine."""
-        with _opened(self.place) as at:
+        with opened(self.place) as at:
             try:
                 fcntl.ioctl(at, _RESCAN, bytes(64))
             except OSError as error:
@@ -157,7 +140,7 @@ class Groups:
 
     def commit_soon(self) -> None:
         """Begin to commit, aside: only then what was deleted is given back, otherwise within half a minute."""
-        with _opened(self.place) as at:
+        with opened(self.place) as at:
             fcntl.ioctl(at, _START_SYNC, bytearray(8))
 
     def _says(self, name: str) -> str:
@@ -187,14 +170,14 @@ class Groups:
         self._create(subvolume, 0)
 
     def _create(self, group: int, is_made: int) -> None:
-        with _opened(self.place) as at:
+        with opened(self.place) as at:
             fcntl.ioctl(at, _QGROUP_CREATE, struct.pack("=QQ", is_made, group))
 
     def limit(self, number: int, limit_bytes: int | None, level: int = 1) -> None:
         """From now on the group can hold so much; None: as much as there is. What it holds already stays."""
         most = _NO_LIMIT if limit_bytes is None else limit_bytes
         request = struct.pack("=QQQQQQ", level << 48 | number, _MAX_REFERENCED, most, 0, 0, 0)
-        with _opened(self.place) as at:
+        with opened(self.place) as at:
             fcntl.ioctl(at, _QGROUP_LIMIT, bytearray(request))
 
     def used_bytes(self, number: int, level: int = 1) -> int | None:
@@ -217,7 +200,7 @@ class Groups:
         request = bytearray(4096)
         struct.pack_into("=qQQQQ", request, 0, 0, 0, _INHERIT, len(inherit) - 1, ctypes.addressof(inherit))
         parent = _name(path, request, "create")
-        with _opened(parent) as at:
+        with opened(parent) as at:
             try:
                 fcntl.ioctl(at, _SUBVOL_CREATE_V2, request)
             except OSError as error:
@@ -229,7 +212,7 @@ def number_of(path: str) -> int:
     """The number of the subvolume that `path` lies in."""
     request = bytearray(4096)
     struct.pack_into("=QQ", request, 0, 0, _FIRST_INODE)
-    with _opened(path) as at:
+    with opened(path) as at:
         fcntl.ioctl(at, _INO_LOOKUP, request)
     return int(struct.unpack_from("=Q", request)[0])
 
@@ -247,7 +230,7 @@ def remove(path: str) -> bool:
             return False
         request = bytearray(4096)
         parent = _name(path, request, "destroy")
-        with _opened(parent) as at:
+        with opened(parent) as at:
             fcntl.ioctl(at, _SNAP_DESTROY, request)
     except OSError:
         return False
