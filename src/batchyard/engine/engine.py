@@ -103,6 +103,7 @@ class Engine:
             if queue.health is Health.DELETING:
                 self._empty_queue(queue.arn)
         self.ledger.merge(self.yard.changes)
+        self.noting.seen = self.store.last_move()
         self.yard.changes = Changes()
 
     # --- the turn ---
@@ -137,6 +138,7 @@ class Engine:
     def merge(self, turn: Turn) -> None:
         """The turn is durable: let it be seen."""
         self.ledger.merge(turn.changes)
+        self.noting.seen += len(turn.changes.moves)
         self.yard.resting.settle(turn.changes, self.yard.jobs, self.yard.specifications)
         for id, (job, _queue) in turn.changes.jobs.items():
             if job.status.is_final:

@@ -9,11 +9,16 @@ MOST_MOVES = 1_000_000  # that wait to be handed on; further ones are dropped an
 
 
 class Noting:
-    """One per engine. `told` is the number of the last move that was handed on; `room` is how many more may wait."""
+    """One per engine. `told` is the number of the last move that was handed on; `room` is how many more may wait.
+
+    `seen` is the number of the last move that callers can see: one that is written, but not merged yet, is not to be told of, or who
+    is told would look and find the job as it was before.
+    """
 
     def __init__(self) -> None:
         self.is_wanted = False
         self.told = 0
+        self.seen = 0
         self.room = MOST_MOVES
         self.dropped = 0
 

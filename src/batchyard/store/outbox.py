@@ -30,9 +30,9 @@ def write(run: apsw.Connection, changes: Changes) -> None:
         run.executemany("INSERT INTO moves (at_ms, body) VALUES (?, ?)", [(at_ms, _encode(job).decode()) for at_ms, job in changes.moves])
 
 
-def moves(reader: apsw.Connection, after: int, most: int) -> list[Move]:
-    """Moves that come after number `after`, oldest first, `most` of them."""
-    rows = reader.execute("SELECT seq, at_ms, body FROM moves WHERE seq > ? ORDER BY seq LIMIT ?", (after, most))
+def moves(reader: apsw.Connection, after: int, last: int, most: int) -> list[Move]:
+    """Moves that come after number `after`, up to `last`, oldest first, `most` of them."""
+    rows = reader.execute("SELECT seq, at_ms, body FROM moves WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?", (after, last, most))
     return [Move(seq, at_ms, _job(body)) for seq, at_ms, body in rows]
 
 

@@ -227,9 +227,9 @@ class Store:
         rows = list(self._reader.execute("SELECT body FROM specifications WHERE id = ?", (id,)))
         return _spec(rows[0][0]) if rows else None
 
-    def moves(self, after: int, most: int) -> list[outbox.Move]:
-        """Moves of jobs that were written down for who wants to be told, and come after number `after`."""
-        return outbox.moves(self._reader, after, most)
+    def moves(self, after: int, last: int, most: int) -> list[outbox.Move]:
+        """Moves of jobs that were written down for who wants to be told: those after number `after`, up to `last`."""
+        return outbox.moves(self._reader, after, last, most)
 
     def last_move(self) -> int:
         """The highest number that a move was ever given, 0 if none."""

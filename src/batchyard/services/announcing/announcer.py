@@ -115,7 +115,7 @@ class Announcer:
 
     async def _tell_moves(self, desk: Any) -> None:
         noting = self._engine.noting
-        while moves := self._engine.store.moves(self.deliveries.told, MOVES_AT_ONCE):
+        while moves := self._engine.store.moves(self.deliveries.told, noting.seen, MOVES_AT_ONCE):
             events: list[Happening] = []
             for move in moves:
                 for event in happening.of_move(desk, move):
