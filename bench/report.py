@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 
 @dataclass(slots=True)
@@ -41,6 +43,28 @@ def want(line: Line, goal: str, reached: bool) -> None:
     """Note a goal; a line with several has reached them only together."""
     line.goal += f"{' and ' if line.goal else ''}{goal}"
     line.reached = reached if line.reached is None else line.reached and reached
+
+
+class Difference(NamedTuple):
+    """How much more one of two takes that were measured in turns: the median of the differences, and where it lies with 95 % certainty."""
+
+    median: float
+    low: float
+    high: float
+
+
+def paired(ours: Sequence[float], peer: Sequence[float]) -> Difference:
+    """What `ours` is above `peer`, of which each figure was taken next to the one at the same place: what a machine does beside meets both.
+
+    The bounds are those of the sign test: they ask nothing of how the differences are spread. With less than six there are none.
+    """
+    above = sorted(our - its for our, its in zip(ours, peer, strict=True))
+    count = len(above)
+    below = 0.0  # the chance that so few lie on one side of the true median
+    cut = 0
+    while (below := below + math.comb(count, cut) / 2**count) <= 0.025:
+        cut += 1
+    return Difference(statistics.median(above), above[cut - 1] if cut else -math.inf, above[-cut] if cut else math.inf)
 
 
 def show(title: str, lines: Iterable[Line]) -> None:

@@ -91,3 +91,15 @@ def test_a_peer_that_did_not_run_is_shown(capsys: pytest.CaptureFixture[str]) ->
 def test_a_percentile_is_a_value_that_was_seen() -> None:
     assert report.percentile([3.0, 1.0, 2.0], 0.5) == 2.0
     assert report.percentile([float(n) for n in range(100)], 0.99) == 99.0
+
+
+def test_what_one_takes_more_is_told_pair_by_pair() -> None:
+    slow_machine = [10.0 * (n % 7) for n in range(20)]  # met both of each pair
+    difference = report.paired([2.0 + n % 3 + slow for n, slow in enumerate(slow_machine)], slow_machine)
+    assert difference == (3.0, 2.0, 4.0)
+
+
+def test_few_pairs_prove_nothing() -> None:
+    difference = report.paired([2.0] * 5, [1.0] * 5)
+    assert difference == (1.0, float("-inf"), float("inf"))
+    assert report.paired([2.0] * 6, [1.0] * 6) == (1.0, 1.0, 1.0)
