@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -41,7 +42,8 @@ class Place:
     """A store whose status the test writes."""
 
     def __init__(self, folder: Path) -> None:
-        self.store, self.ready, self.now_s, self.ecs = folder, folder / "ready", 1000.0, Told()
+        self.store, self.ready, self.now_s, self.ecs = folder, folder / "run" / "ready", 1000.0, Told()
+        self.ready.parent.mkdir()
         self.gate = self.gate_again()
 
     def gate_again(self) -> Gate:
@@ -57,7 +59,9 @@ def write_status(store: Path, is_healthy: bool, why: str, at_s: float) -> None:
     fields = ("capacity_bytes", "cap_bytes", "used_bytes", "free_bytes", "metadata_free_bytes", "inodes", "inodes_free", "used_peak_bytes")
     told: dict[str, Any] = dict.fromkeys(fields, 0) | {"at_s": at_s, "is_healthy": is_healthy, "why_not": why, "refusal": "", "volumes": []}
     told |= {"rate_bytes_s": 0.0, "grow_s": 1.0, "is_growing": False, "is_frozen": False, "counters": {}}
-    (store / STATUS).write_bytes(msgspec.json.encode(told))
+    partial = store / "status.new"
+    partial.write_bytes(msgspec.json.encode(told))
+    partial.replace(store / STATUS)
 
 
 @pytest.fixture
@@ -78,6 +82,7 @@ def test_why_a_space_is_not_healthy(tmp_path: Path) -> None:
     write_status(tmp_path, True, "", 100)
     assert why_not(tmp_path, 101) == ""
     assert why_not(tmp_path, 130) == "nobody has watched it for 30 s"
+    assert why_not(tmp_path, 70) == "nobody has watched it for 30 s", "the clock was set back, or it would count as watched for long"
 
 
 def test_an_instance_is_drained_once_and_let_in_again_once(place: Place) -> None:
@@ -116,6 +121,27 @@ def test_a_gate_that_starts_again_knows_what_it_drained_and_nothing_else(place: 
     assert place.ecs.asked == ["DRAINING", "ACTIVE"], "drained by somebody else, it would stay so"
 
 
+def test_an_instance_that_was_drained_and_restarted_is_let_in_again(place: Place) -> None:
+    """ECS keeps it drained over a restart of the machine, which forgets what lies in /run."""
+    place.says(False, "EIO")
+    shutil.rmtree(place.ready.parent)
+    place.ready.parent.mkdir()
+    place.gate = place.gate_again()
+    place.says(True)
+    assert place.ecs.asked == ["DRAINING", "ACTIVE"]
+
+
+def test_an_agent_that_died_while_it_was_drained_may_start_again(place: Place) -> None:
+    """Without the file it does not start, and without the agent nobody knows which instance to make active."""
+    place.says(False, "EIO")
+    place.ecs.is_silent = True
+    place.says(True)
+    assert place.ready.exists() and place.ecs.asked == ["DRAINING"]
+    place.ecs.is_silent = False
+    place.says(True, looks=1)
+    assert place.ecs.asked == ["DRAINING", "ACTIVE"]
+
+
 class _Agent(BaseHTTPRequestHandler):
     """The agent's metadata, and ECS itself, on one port."""
 
@@ -151,20 +177,26 @@ def agent() -> Iterator[tuple[str, list[dict[str, Any]]]]:
 
 def test_as_a_process_it_asks_the_agent_who_it_is_and_ecs_to_drain_it(tmp_path: Path, agent: tuple[str, list[dict[str, Any]]]) -> None:
     url, asked = agent
-    write_status(tmp_path, False, "EIO", time.time() + 3600)
+    write_status(tmp_path, False, "EIO", time.time())
     keys = {"AWS_ENDPOINT_URL_ECS": url, "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")} | keys
     command = [sys.executable, "-m", "batchyard.scratch.ecs_gate", "--store", str(tmp_path), "--ready", str(tmp_path / "ready")]
     process = subprocess.Popen([*command, "--agent", url, "--look-s", "0.05"], env=environment)
     try:
-        until(lambda: (tmp_path / DRAINED).exists() or None, "it to be drained")
-        write_status(tmp_path, True, "", time.time() + 3600)
-        until(lambda: (tmp_path / "ready").exists() or None, "it to be active")
+        until(lambda: (_looked(tmp_path, False) and (tmp_path / DRAINED).exists()) or None, "it to be drained")
+        until(lambda: (_looked(tmp_path, True) and not (tmp_path / DRAINED).exists()) or None, "it to be active")
+        assert (tmp_path / "ready").exists()
     finally:
         process.terminate()
         assert process.wait(60) == 0
     states = [{"cluster": "batch", "containerInstances": [ARN], "status": status} for status in ("DRAINING", "ACTIVE")]
     assert asked == [{"operation": "UpdateContainerInstancesState", **state} for state in states]
+
+
+def _looked(store: Path, is_healthy: bool) -> bool:
+    """As a daemon that looks all the time."""
+    write_status(store, is_healthy, "" if is_healthy else "EIO", time.time())
+    return True
 
 
 def test_an_agent_that_has_not_joined_is_not_drained() -> None:

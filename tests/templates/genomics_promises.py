@@ -224,6 +224,9 @@ def updates_in_place(template: Template) -> None:
         pinned = resolve(template, BASELINE | KEEP_LESS).properties(name)["ComputeResources"]
         assert pinned["Ec2Configuration"][0]["ImageIdOverride"] == KEEP_LESS["ImageId"]
         assert pinned["UpdateToLatestImageVersion"] is False
+    launch = resolve(template, KEEP_LESS).properties("InstanceLaunchTemplate")["LaunchTemplateData"]
+    assert launch["ImageId"] == KEEP_LESS["ImageId"], "the launch template pins it, too"
+    assert "ImageId" not in resolve(template).properties("InstanceLaunchTemplate")["LaunchTemplateData"]
     assert "BEST_FIT" not in template["Parameters"]["SpotAllocationStrategy"]["AllowedValues"]
 
 
@@ -313,6 +316,7 @@ def scratch_space(template: Template) -> None:
         "ExecStartPre=/usr/bin/test -e /run/batchyard-scratch/ready",
     ):  # fmt: skip
         assert f"\n{line}\n" in script, line
+    assert script.count("\nStandardOutput=journal+console\n") == 2, "`aws ec2 get-console-output` tells why an instance takes no job"
     assert "--no-block" in script and script.rstrip().endswith("exit 0"), "nothing is waited for at boot"
     (policy,) = stack.properties("InstanceRole")["Policies"]
     granted = [action for entry in policy["PolicyDocument"]["Statement"] for action in _as_list(entry["Action"])]

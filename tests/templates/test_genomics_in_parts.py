@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from genomics_promises import BASELINE, PARAMETER_SETS
-from genomics_stack import NESTED, REQUIRED, ROOT_OF_PARTS, load_template, resolve
+from genomics_stack import NESTED, REQUIRED, ROOT_OF_PARTS, Stack, load_template, parameter_values, resolve
 from nested_parts import PARTS, Templates, file_of, load_parts, resolve_parts
 from test_genomics_schemas import CFN_LINT, REGIONS, faults
 from test_genomics_template import GONE, changed
@@ -139,6 +139,17 @@ def test_the_network_is_in_the_published_schemas(region: str) -> None:
         resource = template["Resources"][name]
         properties = json.loads(json.dumps(resource["Properties"]), object_hook=_text_for_functions)
         assert faults(resource["Type"], properties, region) == []
+
+
+@pytest.mark.parametrize(("scratch", "endpoints", "is_there"), [("auto", "true", True), ("off", "true", False), ("auto", "false", False)])
+def test_without_a_way_out_the_daemon_of_scratch_space_still_reaches_ec2(scratch: str, endpoints: str, is_there: bool) -> None:
+    templates = load_parts()
+    assert templates["root"]["Resources"]["NetworkStack"]["Properties"]["Parameters"]["Scratch"] == {"Ref": "Scratch"}
+    given = {"Scratch": scratch, "InterfaceEndpoints": endpoints, "NatGateways": "0", "AvailabilityZones": "eu-central-1a,eu-central-1b"}
+    stack = Stack(templates["network"], parameter_values(templates["network"], given))
+    endpoint = templates["network"]["Resources"]["Ec2Endpoint"]
+    assert stack.holds(endpoint["Condition"]) is is_there
+    assert stack.value(endpoint["Properties"]["ServiceName"]) == "com.amazonaws.eu-central-1.ec2"
 
 
 def _text_for_functions(node: dict[str, Any]) -> Any:

@@ -126,7 +126,7 @@ def test_batchyard_refuses_it_by_name(yard: Yard) -> None:
 @pytest.mark.timeout(1200)
 def test_the_component_installs_what_user_data_then_finds(tmp_path: Path) -> None:
     """Its phases run in a clean Debian, in order; dnf and the AWS CLI are stand-ins."""
-    from test_user_data import AWS, LIBEXEC, STANDS_IN, boot
+    from test_user_data import AWS, LIBEXEC, STANDS_IN, asked_for, boot
 
     sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scratch"))
     from ec2_double import Double
@@ -137,9 +137,14 @@ def test_the_component_installs_what_user_data_then_finds(tmp_path: Path) -> Non
         world.program("/usr/bin/aws", AWS)
         (world.buckets / "packages").mkdir()
         wheelhouse.make(world.buckets / "packages" / "batchyard.tar.gz")
+        agent = world.path("/var/lib/ecs/data/agent.db")
+        agent.parent.mkdir(parents=True)
+        agent.write_text("the identity of the instance on which the image is made")
         for name in ("build", "validate", "test"):
             for script in phases({})[name]:
                 run_as_component(world, script)
+        assert asked_for(world)[-1] == "systemctl stop ecs.service", "or it would write again what is taken away"
+        assert list(agent.parent.iterdir()) == [], "each instance joins as itself"
         assert world.run("ls", "/opt/batchyard/wheels")[0] == 2, "what is not needed is not in the image"
         boot(world, double, {"Scratch": "auto", "ImageId": "ami-0123456789abcdef0"})
         assert world.run(LIBEXEC, "install") == (0, ""), "at once: it is there"

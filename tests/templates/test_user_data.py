@@ -217,6 +217,32 @@ def test_an_instance_whose_package_is_missing_boots_and_takes_no_job(world: Worl
     assert not double.calls
 
 
+def test_an_image_that_has_no_python_and_no_dnf_is_told_so(world: World, double: Double) -> None:
+    """Amazon Linux 2 has yum, and no package of Python 3.11."""
+    boot(world, double, GIVEN)
+    world.program("/usr/local/bin/sleep", "#!/bin/sh\n")
+    world.run("rm", "/usr/bin/dnf", "/usr/bin/python3.11")
+    code, said = world.run(*unit(world, "batchyard-scratch.service")["ExecStartPre"][0].split())
+    assert (code, said) == (1, "no python3.11, and no dnf: Amazon Linux 2023, or an image with Batchyard, is needed\n")
+
+
+def test_an_image_without_a_socket_of_docker_moves_it_too(world: World, double: Double) -> None:
+    """And Docker does not start before the place is there, whenever the moving was broken off."""
+    boot(world, double, GIVEN)
+    world.program("/usr/bin/systemctl", STANDS_IN + '[ "$*" != "stop docker.socket" ] || { echo "not loaded" >&2; exit 5; }\n')
+    world.run("mkdir", "-p", "/opt/batchyard/bin", "/scratch", "/etc/docker")
+    world.program("/opt/batchyard/bin/batchyard", "#!/bin/sh\n")
+    world.program("/opt/batchyard/bin/python", '#!/bin/sh\n[ "$1" != -m ] || exit 0\nexec python3 "$@"\n')
+    assert world.run(LIBEXEC, "gate") == (0, "")
+    asked = asked_for(world)
+    assert asked.index("systemctl stop ecs.service docker.service") < asked.index("systemctl start docker.service")
+    assert world.path("/etc/systemd/system/docker.service.d/batchyard-scratch.conf").read_text().endswith("mountpoint -q /scratch\n")
+    assert [path.name for path in world.path("/etc/docker").iterdir()] == ["daemon.json"]
+    world.path("/etc/docker/daemon.json").unlink()  # broken off before that
+    assert world.run(LIBEXEC, "gate") == (0, "")
+    assert json.loads(world.path("/etc/docker/daemon.json").read_text())["data-root"] == "/scratch/docker"
+
+
 def test_without_a_package_the_image_must_have_batchyard(world: World, double: Double) -> None:
     boot(world, double, GIVEN | {"ScratchPackage": "", "ImageId": "ami-0123456789abcdef0"})
     world.program("/usr/local/bin/sleep", "#!/bin/sh\n")

@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 # Where the agent tells of itself: https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs-agent-introspection.html
 AGENT = "http://127.0.0.1:51678"
-DRAINED = "drained"  # beside FILE: the instance is drained, and by us
+DRAINED = "drained"  # in the store, since ECS remembers it over a restart, too: the instance is drained, and by us
 _LOOKS = 3  # that agree before anything is done
 _STALE_AFTER_S = 15.0
 _TIMEOUT_S = 3.0
@@ -59,8 +59,9 @@ def why_not(store: Path, now_s: float) -> str:
         told = msgspec.json.decode((store / STATUS).read_bytes(), type=Status)
     except (OSError, msgspec.MsgspecError) as error:
         return f"{store / STATUS} cannot be read: {error}"
-    if now_s - told.at_s > _STALE_AFTER_S:
-        return f"nobody has watched it for {now_s - told.at_s:.0f} s"
+    age_s = abs(now_s - told.at_s)  # from ahead of now: the clock was set back since
+    if age_s > _STALE_AFTER_S:
+        return f"nobody has watched it for {age_s:.0f} s"
     return "" if told.is_healthy else told.why_not or "it is not healthy"
 
 
@@ -100,7 +101,7 @@ class Gate:
 
     def __init__(self, store: Path, ready: Path, ecs: Ecs, clock: Callable[[], float] = time.time) -> None:
         self._store, self._ready, self._ecs, self._clock = store, ready, ecs, clock
-        self._drained = ready.with_name(DRAINED)
+        self._drained = store / DRAINED
         self._opinion = Opinion(is_open=not self._drained.exists())
         self._told = ""
 
@@ -121,12 +122,12 @@ class Gate:
             self._told = str(error)
 
     def _open(self) -> None:
+        if not self._ready.exists():  # first: an agent that died meanwhile has to start before it can say which instance this is
+            self._ready.touch()
         if self._drained.exists():
             self._ecs.set_status("ACTIVE")
             self._drained.unlink()
             log.info("the scratch space is healthy: jobs may come")
-        if not self._ready.exists():
-            self._ready.touch()
 
     def _close(self, why: str) -> None:
         self._ready.unlink(missing_ok=True)
