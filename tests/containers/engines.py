@@ -179,7 +179,17 @@ class Daemon:
         return [volume["Name"] for volume in self.call("GET", "/v1.40/volumes")[1].get("Volumes") or ()]
 
     def images(self) -> list[str]:
-        return [tag for image in self.call("GET", "/v1.40/images/json")[1] for tag in image.get("RepoTags") or ()]
+        return [tag for image in self.listed() for tag in image.get("RepoTags") or ()]
+
+    def listed(self) -> list[dict[str, Any]]:
+        """All images. Podman fails while one of them is just being removed: then once more."""
+        deadline = time.monotonic() + START_S
+        while True:
+            status, told = self.call("GET", "/v1.40/images/json")
+            if status == 200:
+                return told  # type: ignore[no-any-return]
+            assert time.monotonic() < deadline, told
+            time.sleep(0.1)
 
     def load(self, name: str, *changes: str) -> None:
         """Import busybox as NAME:latest, with the Dockerfile's words `changes`."""

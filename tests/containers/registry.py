@@ -38,6 +38,7 @@ class Registry:
         self._lock = threading.Lock()
         self._blobs: dict[str, bytes] = {}
         self._manifests: dict[str, bytes] = {}
+        self._renewed: set[str] = set()
         registry = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -65,6 +66,12 @@ class Registry:
 
     def name(self, image: str) -> str:
         return f"127.0.0.1:{self.port}/{image}"
+
+    def renew(self, image: str) -> None:
+        """From now on there is another image under this name."""
+        with self._lock:
+            self._renewed.add(image)
+            self._manifests.pop(image, None)
 
     def _answer(self, call: BaseHTTPRequestHandler) -> None:
         blob, manifest = _BLOB.fullmatch(call.path), _MANIFEST.fullmatch(call.path)
@@ -106,13 +113,14 @@ class Registry:
     def _made(self, image: str) -> bytes:
         """An image of its own for each name: a layer that no other has, so that it is fetched."""
         if image not in self._manifests:
+            says = f"I am {image}" + (", renewed" if image in self._renewed else "")
             plain = root_tar() + image.encode().ljust(1024, b"\0")  # behind the end of the archive
             layer = gzip.compress(plain, 1, mtime=0)
             config = json.dumps(
                 {
                     "architecture": "amd64",
                     "os": "linux",
-                    "config": {"Env": ["FROM_IMAGE=yes"], "Cmd": ["echo", f"I am {image}"]},
+                    "config": {"Env": ["FROM_IMAGE=yes"], "Cmd": ["echo", says]},
                     "rootfs": {"type": "layers", "diff_ids": [_digest(plain)]},
                     "history": [{"created": "2020-01-01T00:00:00Z"}],
                 }

@@ -53,6 +53,7 @@ async def test_what_was_pulled_goes_when_it_is_too_much_and_not_used(
     local.provider.carry_out([holder])
     await local.started(holder.attempt)
     assert set(json.loads(remembered.read_text())) == {first, held}
+    assert all(told["id"].startswith("sha256:") for told in json.loads(remembered.read_text()).values())
     assert is_there(shared_daemon, first), "what was used a moment ago may be about to start again"
 
     await local.provider.shut_down(0.0)  # the memory outlives the node; make all of it old
@@ -79,3 +80,77 @@ async def test_an_image_that_the_node_did_not_pull_is_never_removed(
     assert (await run(local, image=pulled))[0].exit_code == 0
     assert set(json.loads((local.directory / "images.json").read_text())) == {f"{pulled}:latest"}
     assert is_there(shared_daemon, "built:latest")
+
+
+@pytest.mark.parametrize("local", [TINY], indirect=True)
+async def test_a_node_that_starts_looks_at_what_earlier_ones_pulled(
+    local: LocalRig, shared_daemon: Daemon, registry: Registry, request: pytest.FixtureRequest
+) -> None:
+    name = f"{registry.name(fresh(request, 'left'))}:latest"
+    remembered = Path(local.directory / "images.json")
+    assert (await run(local, image=name))[0].exit_code == 0
+    await local.provider.shut_down(0.0)
+    id = json.loads(remembered.read_text())[name]["id"]
+    remembered.write_text(json.dumps({name: {"used_ms": 1000, "id": id}}))
+    await local.connect(2)
+    await local.eventually(lambda: not is_there(shared_daemon, name), "it is removed")
+    await local.eventually(lambda: json.loads(remembered.read_text()) == {}, "and forgotten")
+
+
+@pytest.mark.parametrize("local", [TINY], indirect=True)
+async def test_what_was_being_pulled_when_the_node_died_is_known_to_be_its(
+    local: LocalRig, shared_daemon: Daemon, registry: Registry, request: pytest.FixtureRequest
+) -> None:
+    name = f"{registry.name(fresh(request, 'dying'))}:latest"
+    remembered = Path(local.directory / "images.json")
+    registry.open.clear()
+    try:
+        launch = contained(local, image=name)
+        local.provider.carry_out([launch])
+        await local.eventually(lambda: registry.held, "it is being pulled")
+        assert json.loads(remembered.read_text()) == {name: {"used_ms": json.loads(remembered.read_text())[name]["used_ms"]}}
+    finally:
+        registry.open.set()
+    assert (await local.ended(launch.attempt)).exit_code == 0
+    assert json.loads(remembered.read_text())[name]["id"].startswith("sha256:")
+
+
+@pytest.mark.parametrize("local", [TINY], indirect=True)
+async def test_what_somebody_puts_under_a_name_that_was_pulled_is_theirs(
+    local: LocalRig, shared_daemon: Daemon, registry: Registry, request: pytest.FixtureRequest
+) -> None:
+    name = f"{registry.name(fresh(request, 'taken'))}:latest"
+    remembered = Path(local.directory / "images.json")
+    assert (await run(local, image=name))[0].exit_code == 0
+    before = json.loads(remembered.read_text())[name]["id"]
+    await local.provider.shut_down(0.0)
+    remembered.write_text(json.dumps({name: {"used_ms": 1000, "id": before}}))
+    shared_daemon.load(name.removesuffix(":latest"), "CMD echo mine")  # built or loaded by hand, under the same name
+    await local.connect(2)
+    await local.eventually(lambda: json.loads(remembered.read_text()) == {}, "what was pulled, which has no name now, is removed")
+    assert is_there(shared_daemon, name)
+    assert before not in ids(shared_daemon)
+    await local.up("i-1")
+    assert (await run(local, image=name))[1] == ["mine"]
+
+
+@pytest.mark.parametrize("local", [[*TINY, "--pull", "always"]], indirect=True)
+async def test_what_a_later_pull_of_the_same_name_leaves_without_one_is_removed_too(
+    local: LocalRig, shared_daemon: Daemon, registry: Registry, request: pytest.FixtureRequest
+) -> None:
+    image = fresh(request, "moving")
+    name, remembered = f"{registry.name(image)}:latest", Path(local.directory / "images.json")
+    assert (await run(local, image=name))[1] == [f"I am {image}"]
+    before = json.loads(remembered.read_text())[name]["id"]
+    registry.renew(image)
+    assert (await run(local, image=name))[1] == [f"I am {image}, renewed"]
+    told = json.loads(remembered.read_text())
+    assert set(told) == {name, before} and told[name]["id"] != before
+    await local.provider.shut_down(0.0)
+    remembered.write_text(json.dumps({key: {**one, "used_ms": 1000} for key, one in told.items()}))
+    await local.connect(2)
+    await local.eventually(lambda: not {before, told[name]["id"]} & ids(shared_daemon), "both are removed")
+
+
+def ids(daemon: Daemon) -> set[str]:
+    return {image["Id"] for image in daemon.listed()}

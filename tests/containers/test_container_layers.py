@@ -22,6 +22,7 @@ from batchyard.scratch import mounts
 from compute.compute_rig import PATIENCE_S, LocalRig
 from containers.conftest import rig_of
 from containers.engines import KINDS, Daemon, why_not
+from containers.registry import Registry
 from containers.test_container_bombs import AS_ROOT, BTRFS, MIB, NEIGHBOUR
 from containers.test_container_scratch import contained, left, member, run
 from small_disk import fill
@@ -250,13 +251,33 @@ async def test_who_fills_the_disk_of_the_daemon_is_ended_before_it_is_full(kind:
         await rig.provider.shut_down(0.0)
 
 
+@AS_ROOT
+@pytest.mark.parametrize("kind", [pytest.param(kind, marks=pytest.mark.system(kind)) for kind in KINDS])
+async def test_images_that_nobody_uses_go_before_anybody_is_ended_or_has_to_wait(kind: str, folder: Path) -> None:
+    with Registry() as registry, running_on_small_disk(kind, registry.port) as (daemon, disk):
+        rig = rig_of(daemon, folder, "--vcpus", "2")
+        await rig.connect()
+        await rig.up("i-1")
+        image = registry.name("unused")
+        launch = replace(contained(rig, "true"), container={"image": image})
+        rig.provider.carry_out([launch])
+        assert (await rig.ended(launch.attempt)).exit_code == 0
+        assert any(tag.startswith(image) for tag in daemon.images())
+        fill(disk, 2 * MIB)
+        await rig.eventually(lambda: not any(tag.startswith(image) for tag in daemon.images()), "it is removed")
+        assert any("busybox" in tag for tag in daemon.images()), "which is not ours"
+        ended, lines = await run(rig, "echo there is room")
+        assert (ended.exit_code, lines) == (0, ["there is room"])
+        await rig.provider.shut_down(0.0)
+
+
 @contextlib.contextmanager
-def running_on_small_disk(kind: str) -> Iterator[tuple[Daemon, Path]]:
+def running_on_small_disk(kind: str, *registry_ports: int) -> Iterator[tuple[Daemon, Path]]:
     """A daemon whose containers lie on a disk of 64 MiB; where that is mounted."""
     missing = why_not(kind)
     if missing:
         pytest.skip(f"{kind}: {missing}")
-    daemon = Daemon(kind)
+    daemon = Daemon(kind, *registry_ports)
     disk = daemon.root / "data"
     try:
         disk.mkdir()

@@ -75,7 +75,7 @@ class Runners:
 
     def trouble(self) -> str:
         """Why nothing should be started now; "" if nothing speaks against it."""
-        return self.containers.layers.disk.trouble() if self.containers else ""
+        return self.containers.layers.trouble() if self.containers else ""
 
     def busy(self) -> bool:
         """Whether something is still being cleared away that the node should not leave behind."""

@@ -47,8 +47,9 @@ def container_runner(
         notices=f"{place.work}/notices" if Path(f"{place.work}/notices").is_dir() else "",
         work=place.work,
     )
-    layers = ContainerLayers(engine, scratch.layers, loop)
-    return ContainerRunner(engine, Images(engine, pull, cache), around, place, gpus, journal, loop, scratch, layers)
+    images = Images(engine, pull, cache, loop)
+    layers = ContainerLayers(engine, scratch.layers, loop, images.make_room)
+    return ContainerRunner(engine, images, around, place, gpus, journal, loop, scratch, layers)
 
 
 def _modest_limits() -> tuple[tuple[str, int], ...]:

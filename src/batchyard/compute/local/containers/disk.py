@@ -29,11 +29,6 @@ class DaemonDisk:
         seen = self._seen()
         return seen.f_bavail * seen.f_frsize if seen else None
 
-    def trouble(self) -> str:
-        """Why no container should be started with this daemon now; "" if nothing speaks against it."""
-        short = self.short()
-        return short.why if short else ""
-
     def short(self) -> Short | None:
         """Whether there is too little room left for what containers write."""
         seen = self._seen()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from batchyard.compute.local.containers import sockets
@@ -18,6 +18,7 @@ CREATE_S = 240.0  # as long as the ECS agent waits
 START_S = 180.0
 REMOVE_S = 120.0
 _AGAIN_S = 0.02
+_NO_TAG = "<none>:<none>"
 PULL_SILENCE_S = 300.0  # a pull that says nothing for so long is given up
 
 
@@ -27,6 +28,15 @@ class EngineError(Exception):
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
         self.status = status
+
+
+class HeldImage(NamedTuple):
+    """An image that a daemon has. What its layers share with others is counted in `bytes` of each."""
+
+    id: str
+    names: tuple[str, ...]  # `full_name`s, by tag and by digest
+    tags: int  # how many of these are by tag
+    bytes: int
 
 
 class Engine:
@@ -52,22 +62,18 @@ class Engine:
                 raise EngineAway(f"{self.path}: {error}") from None
         return self.daemon
 
-    async def has_image(self, name: str) -> bool:
-        """Whether the daemon has it."""
+    async def image_id(self, name: str) -> str:
+        """The id of an image that the daemon has; "" if it has none of that name."""
         answer = await self._ask("GET", f"/images/{_path(name)}/json", refused=(404,))
-        return answer.status == 200
+        return str(answer.content["Id"]) if answer.status == 200 else ""
 
-    async def image_sizes(self) -> dict[str, int]:
-        """Bytes of every image that has a name, by each of its `full_name`s. What layers share is counted in each image."""
+    async def images(self) -> list[HeldImage]:
+        """Every image that the daemon has, but for the steps in between of builds."""
         answer = await self._ask("GET", "/images/json")
-        return {
-            full_name(name): int(image.get("Size") or 0)
-            for image in answer.content or ()
-            for name in (*(image.get("RepoTags") or ()), *(image.get("RepoDigests") or ()))
-        }
+        return [_held(image) for image in answer.content or ()]
 
     async def remove_image(self, name: str) -> None:
-        """Remove an image. EngineError 409 if a container uses it."""
+        """Remove an image by a name or its id. EngineError 409 if a container uses it."""
         await self._ask("DELETE", f"/images/{_path(name)}", refused=(404,), within_s=REMOVE_S)
 
     async def pull(self, name: str, auth: str = "") -> None:
@@ -274,6 +280,12 @@ def _with_tag(name: str) -> str:
 def full_name(name: str) -> str:
     """An image's name as Docker shows it: with a tag or a digest; without the usual registry, which Podman names."""
     return _with_tag(name.removeprefix("docker.io/").removeprefix("library/"))
+
+
+def _held(image: Mapping[str, Any]) -> HeldImage:
+    tags = [tag for tag in image.get("RepoTags") or () if tag != _NO_TAG]
+    digests = [digest for digest in image.get("RepoDigests") or () if not digest.startswith("<none>")]
+    return HeldImage(image["Id"], tuple(map(full_name, (*tags, *digests))), len(tags), int(image.get("Size") or 0))
 
 
 def _look_for_error(line: bytes) -> None:

@@ -8,7 +8,7 @@ then for what the layer holds, which it finds out by walking: seldom, and not wh
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from batchyard.compute.local import knobs
 from batchyard.compute.local.containers.disk import DaemonDisk
 from batchyard.compute.local.containers.engine import Engine, EngineError
 from batchyard.compute.local.containers.wire import EngineAway
-from batchyard.compute.local.layers import Layers
+from batchyard.compute.local.layers import Layers, Short
 from batchyard.compute.local.loop import Loop, boot_s
 from batchyard.compute.local.tasks import Task, pause
 
@@ -30,13 +30,31 @@ _REST = 25  # so many times as long as the daemon took, it is not asked again
 class ContainerLayers:
     """Those of one daemon's containers, counted in `layers`."""
 
-    def __init__(self, engine: Engine, layers: Layers, loop: Loop) -> None:
+    def __init__(
+        self, engine: Engine, layers: Layers, loop: Loop, make_room: Callable[[Callable[[], bool]], bool] = lambda is_enough: False
+    ) -> None:
+        """`make_room`: see `Images.make_room`; asked before anybody is ended."""
         self._engine, self._layers, self._loop = engine, layers, loop
         self.disk = DaemonDisk(engine, loop)
-        layers.short = self.disk.short
+        self._make_room = make_room
+        layers.short = self._short
         self._known: set[str] = set()
         self._asked: dict[str, str] = {}  # the attempt of each container whose layer nobody here can look at
         self._asking: Task[None] | None = None
+
+    def trouble(self) -> str:
+        """Why no container should be started with this daemon now; "" if nothing speaks against it. Meanwhile room is made."""
+        short = self.disk.short()
+        if short:
+            self._make_room(self._has_room)
+        return short.why if short else ""
+
+    def _short(self) -> Short | None:
+        short = self.disk.short()
+        return None if short is None or self._make_room(self._has_room) else short
+
+    def _has_room(self) -> bool:
+        return self.disk.short() is None
 
     async def see(self, attempt: str, name: str, found: Mapping[str, Any]) -> None:
         """The daemon has just said this of a container (its inspection): from the first time on its layer counts."""

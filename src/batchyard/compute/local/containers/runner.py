@@ -109,6 +109,8 @@ class ContainerRunner:
     async def _live(self, run: ContainerRun) -> None:
         """From the beginning to the end, whatever happens: `ended` is told once, and nothing is left with the daemon."""
         self._living.add(run)
+        image = run.launch.container.get("image", "")
+        self._images.hold(image)
         if not self._looking:
             self._look()
         try:
@@ -134,6 +136,7 @@ class ContainerRunner:
         run.watcher.ended(run, ending)
         if over:
             await self._clearing.clear(run)
+        self._images.let_go(image)
         self.layers.remove(run.launch.attempt, run.name)
         if run.is_furnished:
             self._scratch.give_up(run.launch)
