@@ -8,7 +8,7 @@ import time
 
 from yard import Yard
 
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 
 
 def command(yard: Yard, *words: str) -> list[str]:

@@ -28,7 +28,7 @@ class Yard:
     """One service on a folder of its own. `start` may be called again after `kill` or `stop`: the folder stays."""
 
     program: tuple[str, ...] = (str(WATCHED),)
-    down_patience_s = 60.0
+    down_patience_s = 150.0
 
     def __init__(self, data: Path, *options: str) -> None:
         self.data = data

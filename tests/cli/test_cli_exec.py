@@ -17,6 +17,8 @@ import pytest
 from exec_client import PATIENCE_S, command, interrupted, run, until_gone
 from yard import Yard, serving, until
 
+MARKED = "until test -s marker; do sleep 0.05; done; cat marker"  # a job that has begun may not have come so far yet
+
 
 @pytest.fixture(scope="module")
 def yard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
@@ -37,7 +39,7 @@ def job(yard: Yard) -> Iterator[str]:
 
 
 def test_it_is_inside_with_the_jobs_directory_user_and_environment(yard: Yard, job: str) -> None:
-    ended = run(yard, job, "--", "sh", "-c", "cat marker; echo $AWS_BATCH_JOB_ID; id -u; pwd; echo wrong >&2; exit 3")
+    ended = run(yard, job, "--", "sh", "-c", f"{MARKED}; echo $AWS_BATCH_JOB_ID; id -u; pwd; echo wrong >&2; exit 3")
     marker, names, uid, place = ended.stdout.decode().splitlines()
     assert (ended.returncode, marker, names, ended.stderr) == (3, "here", f"{job}", b"wrong\n")
     if os.geteuid() == 0:
@@ -126,7 +128,7 @@ def test_a_shell_with_a_terminal(yard: Yard, job: str) -> None:
                 seen += os.read(terminal, 4096)
 
     try:
-        os.write(terminal, b"test -t 0 && echo a ter''minal; stty size; cat marker\n")
+        os.write(terminal, b"test -t 0 && echo a ter''minal; stty size\n" + MARKED.encode() + b"\n")
         shows(b"a terminal")
         os.write(terminal, b"test -w $(tty) && echo it has a na''me\n")
         shows(b"it has a name")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
+import json
+import os
 from typing import Any
 
 import guest_machine
@@ -21,8 +24,16 @@ Told = dict[str, dict[str, Any]]
 
 @pytest.fixture(scope="module")
 def told(tmp_path_factory: pytest.TempPathFactory) -> Told:
-    """What the guest said, by name: it is booted once for all."""
-    found = guest_machine.run(tmp_path_factory.mktemp("guest"))
+    """What the guest said, by name: it is booted once for all, also for those tests that another worker of xdist has taken."""
+    common = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        common = common.parent
+    with open(common / "guest.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        said = common / "guest.json"
+        if not said.exists():
+            said.write_text(json.dumps(guest_machine.run(tmp_path_factory.mktemp("guest"))))
+    found: Told = json.loads(said.read_text())
     assert "facts" in found, found["console"]["text"]
     return found
 

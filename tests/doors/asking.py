@@ -14,7 +14,7 @@ import json, os, signal, sys, time, urllib.error, urllib.request
 def ask(url, method="GET", **headers):
     wanted = urllib.request.Request(url, method=method, headers={name.replace("_", "-"): value for name, value in headers.items()})
     try:
-        with urllib.request.urlopen(wanted, timeout=20) as answer:
+        with urllib.request.urlopen(wanted, timeout=90) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode()

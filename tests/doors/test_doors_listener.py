@@ -29,10 +29,10 @@ def doors(loop: Loop) -> Iterator[Listener]:
 
 
 def connected(doors: Listener) -> socket.socket:
-    return socket.create_connection((HOST, doors.port), timeout=20)
+    return socket.create_connection((HOST, doors.port), timeout=90)
 
 
-def turned(loop: Loop, done: Callable[[], object], patience_s: float = 20) -> None:
+def turned(loop: Loop, done: Callable[[], object], patience_s: float = 90) -> None:
     """Turn the loop until something is so."""
     limit_s = boot_s() + patience_s
     while not done():

@@ -83,7 +83,7 @@ def test_both_addresses_are_taken_and_given_back(tmp_path: Path) -> None:
         link_local.ADDRESSES, link_local.LABEL
     )
     for each, address in zip(place.listening, link_local.ADDRESSES, strict=True):
-        with socket.create_connection((address, 80), timeout=20):
+        with socket.create_connection((address, 80), timeout=90):
             each.accept()[0].close()
         each.close()
     place.give_back()

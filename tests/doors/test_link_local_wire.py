@@ -88,7 +88,7 @@ def told(yard: Yard, job_id: str) -> list[Any]:
 def asked(url: str, method: str = "GET", **headers: str) -> int:
     """What the address answers to somebody who is no job."""
     try:
-        with urllib.request.urlopen(urllib.request.Request(url, method=method, headers=headers), timeout=20) as answer:
+        with urllib.request.urlopen(urllib.request.Request(url, method=method, headers=headers), timeout=90) as answer:
             return int(answer.status)
     except urllib.error.HTTPError as error:
         error.close()
@@ -160,7 +160,7 @@ url = "http://169.254.169.254/latest/meta-data/spot/instance-action"
 print("begun", flush=True)
 while True:
     try:
-        print(urllib.request.urlopen(url, timeout=20).read().decode(), flush=True)
+        print(urllib.request.urlopen(url, timeout=90).read().decode(), flush=True)
         break
     except urllib.error.HTTPError as error:
         assert error.code == 404
@@ -225,14 +225,14 @@ def test_sockets_of_version_6_and_processes_that_were_left_alone_are_known_too(s
     script = """
 import socket, subprocess
 with socket.socket(socket.AF_INET6) as peer:
-    peer.settimeout(20)
+    peer.settimeout(90)
     peer.connect(("::ffff:169.254.169.254", 80))
     peer.sendall(b"GET /latest/meta-data/instance-id HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n")
     answer = b""
     while piece := peer.recv(4096):
         answer += piece
 tell(answer.split(b"\\r\\n\\r\\n")[1].decode())
-ask_it = "import urllib.request as r; print(r.urlopen('http://169.254.169.254/latest/meta-data/', timeout=20).status, flush=True)"
+ask_it = "import urllib.request as r; print(r.urlopen('http://169.254.169.254/latest/meta-data/', timeout=90).status, flush=True)"
 subprocess.run(["sh", "-c", f'setsid {sys.executable} -c "{ask_it}" & wait'], check=True)
 """
     job_id = asking(service, "six", script)
@@ -244,7 +244,7 @@ subprocess.run(["sh", "-c", f'setsid {sys.executable} -c "{ask_it}" & wait'], ch
 def test_a_command_that_is_run_inside_a_job_is_the_jobs(service: Yard) -> None:
     job_id = submitted(service, "entered", "sleep", "600")
     job = service.until(job_id, "RUNNING")
-    ask_it = f"import urllib.request as r; print(r.urlopen('{INSTANCES}/latest/meta-data/instance-id', timeout=20).read().decode())"
+    ask_it = f"import urllib.request as r; print(r.urlopen('{INSTANCES}/latest/meta-data/instance-id', timeout=90).read().decode())"
     said = service.cli("exec", "--data", str(service.data), job_id, "--", interpreter(), "-c", ask_it).stdout
     assert said.strip() == job["container"]["containerInstanceArn"].rpartition("/")[2]
     service.batch.terminate_job(jobId=job_id, reason="enough")

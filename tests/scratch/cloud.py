@@ -21,7 +21,8 @@ from batchyard.scratch.ec2 import Ec2
 from batchyard.scratch.policy import GIB
 from batchyard.scratch.provision import Backend
 
-WAITS = Waits(create_s=3, attach_s=3, device_s=2, detach_s=3, modify_s=3, unseen_s=0.3, look_s=0.02)
+WAITS = Waits(create_s=60, attach_s=60, device_s=60, detach_s=60, modify_s=60, unseen_s=0.3, look_s=0.02)
+SHORT = Waits(create_s=3, attach_s=3, device_s=2, detach_s=3, modify_s=3, unseen_s=0.3, look_s=0.02)  # for what never comes
 QUICK = Pace(0.02, 0.02, 0.02, 0.02, 0.02)
 _LOADER = functools.cache(botocore.session.create_loader)  # EC2's model is large: read once
 FILE_SYSTEM = {BTRFS: "btrfs", XFS: "xfs"}
@@ -35,12 +36,12 @@ class Cloudy(Plot):
         self.double = double
 
     def backend(
-        self, name: str = BTRFS, *, initial_gib: int = 1, kind: Kind | None = None, waits: Waits = WAITS, limit_s: float = 5
+        self, name: str = BTRFS, *, initial_gib: int = 1, kind: Kind | None = None, waits: Waits = WAITS, limit_s: float = 60
     ) -> Backend:
         """In this process; through the metadata service and botocore's own chain of credentials."""
         client = Ec2(self.double.region, limit_s=limit_s)
         return ebs.backend(
-            name, self.store, self.mount, initial_gib * GIB, kind, ec2=client, waits=waits, by_id=self.double.by_id, patience_s=5
+            name, self.store, self.mount, initial_gib * GIB, kind, ec2=client, waits=waits, by_id=self.double.by_id, patience_s=30
         )
 
     def in_cloud(self) -> list[str]:
@@ -65,7 +66,7 @@ def cloudy(monkeypatch: pytest.MonkeyPatch, pace: Pace = QUICK) -> Iterator[Clou
             subprocess.run(["umount", str(place.mount)], capture_output=True, timeout=120)
 
 
-def until(is_so: Callable[[], bool], what: str, patience_s: float = 30) -> None:
+def until(is_so: Callable[[], bool], what: str, patience_s: float = 90) -> None:
     """Wait for it, not for ever."""
     deadline = time.monotonic() + patience_s
     while not is_so():

@@ -42,7 +42,7 @@ class Process:
         return {**kept, "AWS_ENDPOINT_URL_EC2": self.endpoint, "AWS_EC2_METADATA_SERVICE_ENDPOINT": self.endpoint}
 
     def seen(self) -> dict[str, Any]:
-        with urllib.request.urlopen(f"{self.endpoint}/double", timeout=20) as answer:
+        with urllib.request.urlopen(f"{self.endpoint}/double", timeout=60) as answer:
             return json.load(answer)  # type: ignore[no-any-return]
 
 
@@ -56,7 +56,7 @@ def double(folder: Path) -> Iterator[Process]:
         finally:
             process.terminate()
             try:
-                process.wait(30)
+                process.wait(60)
             except subprocess.TimeoutExpired:
                 process.kill()
 
@@ -90,7 +90,7 @@ def test_a_job_outgrows_its_first_volume_and_nothing_is_left_in_the_end(mkfs: st
         options += ["--cgroup", str(group)]
         with watching(place, cloud, *options) as first:
             first.send_signal(signal.SIGKILL)
-            first.wait(30)
+            first.wait(60)
         with watching(place, cloud, *options):
             with writer(place.mount, 3 * GIB // 2, group) as process:
                 said, wrong = process.communicate("\n", timeout=200)
@@ -195,7 +195,7 @@ def test_the_instance_is_known_by_a_token(is_root: bool, monkeypatch: pytest.Mon
         assert seen == imds.Instance(place.double.instance_id, "us-east-1a", "us-east-1")
         with (
             pytest.raises(urllib.error.HTTPError, match="401"),
-            no_proxy().open(f"{place.double.endpoint}/latest/meta-data/instance-id", timeout=5),
+            no_proxy().open(f"{place.double.endpoint}/latest/meta-data/instance-id", timeout=60),
         ):
             pass
 

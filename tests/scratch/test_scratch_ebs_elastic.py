@@ -6,7 +6,7 @@ import os
 from typing import Any
 
 import pytest
-from cloud import XFS, Cloudy, cloudy, until
+from cloud import SHORT, XFS, Cloudy, cloudy, until
 from ec2_double import Pace
 from ground import needs
 
@@ -92,7 +92,7 @@ def test_an_answer_that_is_lost_makes_it_larger_once(fault: dict[str, Any], monk
 
 def test_one_that_takes_too_long_is_carried_to_its_end_by_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
     with cloudy(monkeypatch) as place:
-        ground = begun(place)
+        ground = begun(place, waits=SHORT)
         place.double.fail("ModifyVolume", manner="stuck")
         with pytest.raises(ScratchError, match="did not become 2 GiB large: not within"):
             ground.grow(GIB)

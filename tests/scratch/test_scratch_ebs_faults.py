@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cloud import BTRFS, XFS, Cloudy, cloudy, until
+from cloud import BTRFS, SHORT, XFS, Cloudy, cloudy, until
 from ec2_double import Pace
 from ec2_volumes import Disk
 from ground import needs, running
@@ -157,7 +157,7 @@ def test_a_volume_that_does_not_come_is_not_waited_for_for_ever(
     action: str, manner: str, says: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with cloudy(monkeypatch) as place:
-        ground = begun(place)
+        ground = begun(place, waits=SHORT)
         place.double.fail(action, manner=manner)
         began_s = time.monotonic()
         with pytest.raises(ScratchError, match=says):

@@ -45,8 +45,8 @@ def act(name, store, mount, by_id, verb, number):
         if left == 0:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    waits = ebs.Waits(create_s=3, attach_s=3, device_s=2, detach_s=3, modify_s=3, unseen_s=0.3, look_s=0.02)
-    ec2 = Ec2("us-east-1", limit_s=5, step=step)
+    waits = ebs.Waits(create_s=60, attach_s=60, device_s=60, detach_s=60, modify_s=60, unseen_s=0.3, look_s=0.02)
+    ec2 = Ec2("us-east-1", limit_s=60, step=step)
     ground = ebs.backend(name, Path(store), Path(mount), 1 << 30, ec2=ec2, waits=waits, by_id=Path(by_id), step=step)
     ground.ensure()
     armed = True

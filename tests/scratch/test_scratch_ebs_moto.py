@@ -29,7 +29,7 @@ class Plugging(Ec2):
     """Moto's answers, and what the hardware would do."""
 
     def __init__(self, region: str, folder: Path) -> None:
-        super().__init__(region, limit_s=5)
+        super().__init__(region, limit_s=60)
         self._folder = folder
 
     def call(self, action: str, *, limit_s: float | None = None, is_repeatable: bool = True, **params: Any) -> dict[str, Any]:

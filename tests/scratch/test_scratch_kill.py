@@ -16,6 +16,7 @@ from batchyard.scratch import loop
 from batchyard.scratch.btrfs import BtrfsLoop
 from batchyard.scratch.ledger import read
 from batchyard.scratch.policy import MIB
+from batchyard.scratch.provision import ScratchError
 from batchyard.scratch.xfs import XfsLoop
 
 BTRFS = needs("mkfs.btrfs", "btrfs-progs")
@@ -168,16 +169,19 @@ def test_a_command_of_a_killed_daemon_is_waited_for(kind: str, tmp_path: Path) -
         "from batchyard.scratch import tools\n"
         "from batchyard.scratch.ledger import Ledger\n"
         "held = Ledger(Path(sys.argv[1]))\n"
-        "act = lambda: tools.run(['sh', '-c', f'sleep 1; touch {sys.argv[2]}'], timeout_s=60, holding=held.lock)\n"
+        "script = 'cd $0; touch begun; until [ -e go ]; do sleep 0.05; done; touch ended'\n"
+        "act = lambda: tools.run(['sh', '-c', script, sys.argv[2]], timeout_s=100, holding=held.lock)\n"
         "threading.Thread(target=act, daemon=True).start()\n"
-        "time.sleep(0.3)\n"
+        "while not Path(sys.argv[2], 'begun').exists(): time.sleep(0.02)\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     with plot() as place:
         place.store.mkdir()
-        ended = tmp_path / "ended"
-        subprocess.run([sys.executable, "-c", script, str(place.store), str(ended)], timeout=60)
-        assert not ended.exists()
-        ground = BtrfsLoop(place.store, place.mount, INITIAL[kind], patience_s=30)
-        assert ended.exists()
+        subprocess.run([sys.executable, "-c", script, str(place.store), str(tmp_path)], timeout=60)
+        assert not (tmp_path / "ended").exists()
+        with pytest.raises(ScratchError, match="held by another daemon"):
+            BtrfsLoop(place.store, place.mount, INITIAL[kind], patience_s=0.3)
+        (tmp_path / "go").touch()
+        ground = BtrfsLoop(place.store, place.mount, INITIAL[kind], patience_s=90)
+        assert (tmp_path / "ended").exists()
         ground.close()

@@ -30,7 +30,7 @@ def kill_all(one: Served) -> None:
     one.yard.kill()
     for pid in pids:
         kill(pid)
-    until(lambda: True if not one.watchers() else None, "the watcher is dead", 20)
+    until(lambda: True if not one.watchers() else None, "the watcher is dead")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -42,14 +42,14 @@ def test_a_job_does_not_notice_that_its_watcher_is_killed(kind: str) -> None:
         yard.until(job_id, "RUNNING")
         killed: set[int] = set()
         for _ in range(3):
-            pid = until(lambda: next((pid for pid in one.watchers() if pid not in killed), None), "a watcher", 30)
+            pid = until(lambda: next((pid for pid in one.watchers() if pid not in killed), None), "a watcher")
             time.sleep(0.2)
             kill(pid)
             killed.add(pid)
         job = yard.until(job_id, patience_s=240)
         assert job["status"] == "SUCCEEDED", yard.logs(job)
         assert int(yard.logs(job)[-1].split()[1]) > 3500, "it has grown"
-        until(lambda: one.watchers() or None, "another has taken over", 30)
+        until(lambda: one.watchers() or None, "another has taken over")
         yard.down()
         one.nothing_is_left()
 
@@ -57,9 +57,9 @@ def test_a_job_does_not_notice_that_its_watcher_is_killed(kind: str) -> None:
 def test_a_node_that_is_killed_is_followed_by_one_that_mends_and_clears() -> None:
     with served(*on("loop-btrfs")) as one:
         yard = one.start()
-        lost = yard.submit(yard.definition_of("big", "sh", "-c", "head -c 400m /dev/zero > big; sync; echo written; exec sleep 600"))
+        lost = yard.submit(yard.definition_of("big", "sh", "-c", "head -c 400m /dev/zero > big; sync -f .; echo written; exec sleep 600"))
         job = yard.until(lost, "RUNNING")
-        until(lambda: True if "written" in yard.logs(yard.job(lost)) else None, "it has written", 60)
+        until(lambda: True if "written" in yard.logs(yard.job(lost)) else None, "it has written", 120)
         kill(yard.node_pid)
         job = yard.until(lost)
         assert job["status"] == "FAILED" and job["statusReason"].startswith("Host EC2"), job
@@ -105,8 +105,8 @@ def test_a_folder_that_was_removed_under_a_killed_service_can_be_used_again() ->
         yard = one.start()
         yard.until(yard.submit(yard.definition_of("ok", "sh", "-c", "echo x > x")))
         kill_all(one)
-        shutil.rmtree(yard.data, ignore_errors=True)  # what is mounted cannot be removed
-        assert mounts.mounted_from(one.work) is not None and not one.store.exists()
+        shutil.rmtree(yard.data, ignore_errors=True)  # what is mounted cannot be removed, but by a service of another test that starts now
+        assert not one.store.exists()
         one.start()
         job = yard.until(yard.submit(yard.definition_of("again", "sh", "-c", "echo x > x; df -m . | tail -n 1")))
         assert job["status"] == "SUCCEEDED"
@@ -121,7 +121,7 @@ def test_what_a_removed_folder_has_left_is_cleared_by_the_next_service_of_the_ma
         yard.until(yard.submit(yard.definition_of("ok", "sh", "-c", "echo x > x")))
         kill_all(one)
         shutil.rmtree(yard.data, ignore_errors=True)
-        assert mounts.mounted_from(one.work) is not None
+        assert not one.store.exists()
         with served(*on("loop-btrfs")) as other:
             other.start()
             until(lambda: True if mounts.mounted_from(one.work) is None else None, "it is unmounted", 60)
@@ -157,13 +157,12 @@ def test_space_that_is_not_healthy_takes_no_job_and_says_why() -> None:
         said = until(
             lambda: s if "Read-only" in (s := yard.cli("explain", "--data", str(yard.data), waiting).stdout) else None,
             "explain says why",
-            30,
         )
         assert "scratch" in said
         assert yard.job(waiting)["status"] == "RUNNABLE"
         status = yard.cli("scratch", "status", "--data", str(yard.data), check=False)
         assert status.returncode == 1 and "NOT healthy" in status.stderr and "Read-only" in status.stderr
         subprocess.run(["mount", "-o", "remount,rw", str(one.work)], check=True, timeout=60)
-        assert yard.until(waiting, patience_s=60)["status"] == "SUCCEEDED"
+        assert yard.until(waiting)["status"] == "SUCCEEDED"
         yard.down()
         one.nothing_is_left()

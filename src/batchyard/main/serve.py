@@ -72,7 +72,7 @@ from batchyard.store.sql import Store
 
 log = logging.getLogger(__name__)
 
-NODE_PATIENCE_S = 30.0
+NODE_PATIENCE_S = 60.0
 
 # Under botocore's names; S3 streams and has a door of its own.
 SERVICES: dict[str, ServiceModule] = {

@@ -30,7 +30,7 @@ _log = logging.getLogger(__name__)
 _AFTER_S = 0.02  # first pause between two tries to connect; doubles
 _AFTER_MOST_S = 2.0
 _AFTER_STARTING_S = 0.05  # while one that we started gets ready
-_SHUT_DOWN_S = 30.0  # beyond the grace that jobs are given
+_SHUT_DOWN_S = 120.0  # beyond the grace that jobs are given: more than the node itself takes for its scratch space at most
 _START_S = 10.0  # a node that was started and does not answer for so long is complained of
 _SOCKET_PATH_MOST = 100  # bytes; AF_UNIX takes 107 on Linux and 103 on macOS
 # What the node's own process gets of our environment: enough to find its modules. Never credentials.

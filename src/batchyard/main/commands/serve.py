@@ -19,7 +19,7 @@ from batchyard.main.commands.draw import emit, say
 from batchyard.main.commands.place import NEAREST, from_folder, nearest
 
 RUNTIMES = ("auto", "container", "process")
-DOWN_PATIENCE_S = 60.0
+DOWN_PATIENCE_S = 180.0  # jobs have 30 s, and what was written to scratch space goes to a disk before that can be unmounted
 GRACE_S = 30.0
 ANSWER_WITHIN_S = 3.0
 LATER = click.FloatRange(min=0.1)
