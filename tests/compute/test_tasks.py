@@ -144,8 +144,13 @@ async def test_containers_start_in_the_order_of_their_conditions(rig: LocalRig) 
 
 
 async def test_a_sidecar_is_stopped_when_the_essential_container_has_ended(rig: LocalRig) -> None:
+    volumes, at = [{"name": "v"}], {"sourceVolume": "v", "containerPath": "/v"}
+    calm = CALM.replace("echo up", 'echo up; touch "$BATCHYARD_VOLUME_V/up"')
+    work = 'until test -e "$BATCHYARD_VOLUME_V/up"; do sleep 0.05; done; echo done'
     ended, ends, launch = await run(
-        rig, container("watch", CALM, essential=False), container("work", "sleep 0.3; echo done", after=[("watch", "START")])
+        rig,
+        mounting("watch", calm, at, volumes=volumes, essential=False),
+        mounting("work", work, at, volumes=volumes, after=[("watch", "START")]),
     )
     assert (ended.cause, ended.exit_code) == ("exited", 0)
     assert codes(ends) == {"watch": 0, "work": 0}
@@ -164,7 +169,7 @@ async def test_what_we_ended_ourselves_is_no_failure(rig: LocalRig) -> None:
 
 
 async def test_a_container_that_is_not_essential_may_fail(rig: LocalRig) -> None:
-    ended, ends, _ = await run(rig, container("side", "exit 9", essential=False), container("work", "sleep 0.2"))
+    ended, ends, _ = await run(rig, container("side", "exit 9", essential=False), container("work", "true", after=[("side", "COMPLETE")]))
     assert (ended.exit_code, codes(ends)) == (0, {"side": 9, "work": 0})
 
 
@@ -182,7 +187,7 @@ async def test_an_optional_container_whose_condition_fails_is_left_out(rig: Loca
         rig,
         container("prepare", "exit 4", essential=False),
         container("extra", "exit 0", essential=False, after=[("prepare", "SUCCESS")]),
-        container("work", "sleep 0.3"),
+        container("work", "sleep 0.3", after=[("prepare", "COMPLETE")]),
     )
     assert (ended.exit_code, codes(ends)) == (0, {"prepare": 4, "extra": None, "work": 0})
     assert "exit code 4" in ends["extra"].reason

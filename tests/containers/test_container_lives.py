@@ -161,7 +161,7 @@ async def test_a_stop_asks_first_and_then_kills(local: LocalRig) -> None:
 
 
 async def test_time_limits_and_lost_hosts(local: LocalRig) -> None:
-    limited = contained(local, "sh", "-c", 'trap "exit 9" TERM; while :; do sleep 0.05; done', timeout_s=1)
+    limited = contained(local, "sh", "-c", 'trap "exit 9" TERM; while :; do sleep 0.05; done', timeout_s=4)
     await local.up("i-2")
     hosted = contained(local, "sleep", "600", on="i-2")
     local.provider.carry_out([limited, hosted])

@@ -13,9 +13,10 @@ from msgspec.structs import replace
 
 from batchyard.model.messages import AttemptEnded, Launch, StopAttempt
 from batchyard.model.task import TaskContainer
-from batchyard.scratch import loop, mounts
+from batchyard.scratch import mounts
 from compute.compute_rig import GROUP, LocalRig
 from containers.engines import IMAGE
+from loop_devices import devices_below
 
 MIB = 1024 * 1024
 NO_BTRFS = os.geteuid() != 0 or not shutil.which("mkfs.btrfs") or not Path("/dev/loop-control").exists()
@@ -148,5 +149,5 @@ async def test_what_a_container_writes_is_on_space_that_grows(local: LocalRig) -
     await local.eventually(lambda: left(local) == [], "the directories are removed")
     await local.provider.shut_down(0.0)
     assert mounts.mounted_from(work) is None
-    assert not [backing for backing in loop.attached().values() if backing.startswith(f"{local.directory.resolve()}/")]
+    assert not devices_below(local.directory)
     subprocess.run(["rm", "-r", str(work)], check=True, timeout=60)

@@ -54,8 +54,8 @@ async def test_a_sidecar_runs_beside_the_work_and_is_told_to_end(local: LocalRig
     ended, ends, launch = await run(
         local,
         container("prepare", "exit 5", essential=False),
-        container("watch", CALM, essential=False, after=(("prepare", "COMPLETE"),)),
-        container("work", "sleep 1; exit 3", after=(("watch", "START"),)),
+        container("watch", CALM.replace("echo up", "echo up; touch /scratch/up"), essential=False, after=(("prepare", "COMPLETE"),)),
+        container("work", "until test -e /scratch/up; do sleep 0.1; done; exit 3", after=(("watch", "START"),)),
     )
     assert (ended.cause, ended.exit_code) == ("exited", 3)
     assert {name: end.exit_code for name, end in ends.items()} == {"prepare": 5, "watch": 0, "work": 3}

@@ -20,6 +20,7 @@ from batchyard.scratch import loop, mounts
 from batchyard.scratch.daemon import Daemon, hurry
 from batchyard.scratch.policy import MIB
 from batchyard.scratch.provision import NoRoom, ScratchError, Usage
+from loop_devices import devices_below
 
 FREEZER = Path("/sys/fs/cgroup/freezer")
 UNIFIED = [Path("/sys/fs/cgroup/unified"), Path("/sys/fs/cgroup")]
@@ -130,6 +131,10 @@ class Plot:
 
     def devices(self) -> list[str]:
         """What the loop devices of this plot stand on."""
+        return sorted(Path(backing).name for backing in devices_below(self.root).values())
+
+    def attached(self) -> list[str]:
+        """The same, and those that were let go of and are still in use."""
         return sorted(Path(backing).name for backing in loop.attached().values() if backing.startswith(f"{self.root.resolve()}/"))
 
 

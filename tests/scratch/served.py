@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 from ground import needs
 
-from batchyard.compute.local import knobs
-from batchyard.scratch import loop, mounts
+from batchyard.scratch import mounts
+from loop_devices import devices_below
 from yard import Yard, until
 
 BTRFS = needs("mkfs.btrfs", "btrfs-progs")
@@ -48,15 +48,8 @@ class Served:
         return yard
 
     def devices(self) -> list[str]:
-        """Loop devices on files of this folder. One that was let go of does not count: its file is removed, and the kernel takes it away
-        with its last user, which may be a copy of the mount in a sandbox of another service's job."""
-        found = []
-        for device, backing in loop.attached().items():
-            if backing.startswith(f"{self.root.resolve()}/"):
-                is_let_go = knobs.read(Path(f"/sys/block/{Path(device).name}/loop/autoclear")).strip() != "0"
-                if not (backing.endswith(" (deleted)") and is_let_go):
-                    found.append(device)
-        return sorted(found)
+        """Loop devices on files of this folder."""
+        return sorted(devices_below(self.root))
 
     def watchers(self) -> list[int]:
         """The watchers of this folder that run now."""

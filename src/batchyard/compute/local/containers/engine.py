@@ -235,6 +235,8 @@ class Engine:
     async def _ask(self, method: str, target: str, body: Any = None, *, refused: tuple[int, ...] = (), within_s: float = ASK_S) -> Answer:
         """The answer; its status may be among `refused`."""
         answer = await request(self._loop, self.path, method, await self._target(target), body, within_s=within_s)
+        if _is_gone(answer):
+            answer = answer._replace(status=404)
         if answer.status >= 400 and answer.status not in refused:
             raise EngineError(answer.status, _message(answer))
         return answer
@@ -299,6 +301,11 @@ def _json(content: bytes) -> Any:
         return json.loads(content) if content.strip() else None
     except ValueError:
         return content
+
+
+def _is_gone(answer: Answer) -> bool:
+    """Whether there is no such container: so Podman says it with 500 while somebody removes it."""
+    return answer.status == 500 and isinstance(answer.content, dict) and answer.content.get("cause") == "no such container"
 
 
 def _message(answer: Answer) -> str:

@@ -22,7 +22,7 @@ LOG_S = 5.0  # how long the rest of the log is waited for after the end
 _AGAIN_S = 0.5
 _SOON_S, _SOON_MOST_S = 0.004, 0.25
 _KILLED = 137
-_REMOVED_S = 0.3
+_REMOVED_S, _REMOVED_BY_PODMAN_S = 0.3, 1.5  # how long somebody may take between the two; Docker tells of a removal from its beginning
 _OVER = ("exited", "stopped")
 _LOST = ("gone", "removing", "dead")  # somebody else removes it
 
@@ -84,13 +84,19 @@ class Following:
             usage = usage._replace(oom=True, peak_memory_mib=max(usage.peak_memory_mib or 0.0, run.launch.needs.memory_mib))
         code = int(state["ExitCode"]) & 0xFF
         if code == _KILLED and not usage.oom and not run.asked:  # by whom? Somebody who removes it does it in two steps
-            await pause(self._loop, _REMOVED_S)
             lost = lost or await self._is_lost(run)
         return Ending(None, at_s, lost=True) if lost else Ending(code, at_s, usage)
 
     async def _is_lost(self, run: ContainerRun) -> bool:
-        try:
-            found = await self._engine.inspect(run.name)
-        except (EngineAway, EngineError):
-            return not self._engine.is_podman
-        return found is None or found["State"]["Status"] in _LOST
+        """Whether somebody removes it: looked for a moment, and again."""
+        give_up_s = boot_s() + (_REMOVED_BY_PODMAN_S if self._engine.is_podman else _REMOVED_S)
+        while True:
+            await pause(self._loop, _REMOVED_S)
+            try:
+                found = await self._engine.inspect(run.name)
+            except (EngineAway, EngineError):
+                return not self._engine.is_podman
+            if found is None or found["State"]["Status"] in _LOST:
+                return True
+            if boot_s() >= give_up_s:
+                return False

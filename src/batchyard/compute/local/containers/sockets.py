@@ -12,7 +12,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 RUNTIMES = ("auto", "container", "process")
-ANSWER_WITHIN_S = 3.0
+ANSWER_WITHIN_S = 3.0  # at one of the usual places
+NAMED_ANSWER_WITHIN_S = 30.0  # where somebody said that it is: a machine that is busy takes its time
 OLDEST = (1, 40)  # of the API: Docker 19.03, Podman 3
 NEWEST = (1, 41)  # what this client was written for; younger daemons still speak it
 
@@ -51,7 +52,7 @@ def choose(wanted: str, given: str | None = None, environment: Mapping[str, str]
         tried.append(f"DOCKER_HOST={named}: only unix sockets can be used")
     for path, origin in [(given, "--container-socket")] if given else candidates(environment):
         try:
-            daemon = probe(path)
+            daemon = probe(path, NAMED_ANSWER_WITHIN_S if given or wanted == "container" else ANSWER_WITHIN_S)
         except (OSError, ValueError) as error:
             tried.append(f"{path} ({origin}): {error if not isinstance(error, OSError) else error.strerror or error}")
         else:
@@ -78,17 +79,17 @@ def candidates(environment: Mapping[str, str]) -> Iterator[tuple[str, str]]:
             yield place, "the usual place"
 
 
-def probe(path: str) -> Daemon:
+def probe(path: str, within_s: float = ANSWER_WITHIN_S) -> Daemon:
     """Who listens at a socket. OSError if nobody does, ValueError if it is no daemon that we can use."""
     import http.client  # slow to import, and the node never asks this way
 
     class UnixConnection(http.client.HTTPConnection):
         def connect(self) -> None:
             self.sock = socket.socket(socket.AF_UNIX)
-            self.sock.settimeout(ANSWER_WITHIN_S)
+            self.sock.settimeout(within_s)
             self.sock.connect(path)
 
-    connection = UnixConnection("engine", timeout=ANSWER_WITHIN_S)
+    connection = UnixConnection("engine", timeout=within_s)
     try:
         connection.request("GET", "/version")
         answer = connection.getresponse()
