@@ -64,6 +64,15 @@ class Served:
     def served(self) -> dict[str, Any]:
         return json.loads((self.store / "served.json").read_text())  # type: ignore[no-any-return]
 
+    def status(self) -> dict[str, Any]:
+        """What the watcher has written down last; nothing as long as it has not."""
+        file = self.store / "status.json"
+        return json.loads(file.read_text()) if file.exists() else {}
+
+    def rests(self) -> None:
+        """Wait until the watcher sleeps, because nothing can write."""
+        until(lambda: self.status().get("is_resting") or None, "the watcher rests", 120)
+
     def nothing_is_left(self) -> None:
         """No mount, no device, no volume; and the folder can be removed."""
         assert str(self.work.resolve()) not in {mount.place for mount in mounts.mounts()}

@@ -16,9 +16,10 @@ import msgspec
 
 from batchyard.scratch import policy
 from batchyard.scratch.freezer import Freezer
-from batchyard.scratch.policy import Freeze, Grow, Limits, Refuse, Shrink, State, Wait
+from batchyard.scratch.policy import Freeze, Grow, Limits, Nothing, Refuse, Shrink, State, Wait
 from batchyard.scratch.provision import Backend, ScratchError, Usage
 from batchyard.scratch.rates import Meter
+from batchyard.scratch.resting import Rest
 from batchyard.scratch.watching import STATUS, Status
 from batchyard.scratch.work import Work
 
@@ -29,6 +30,7 @@ _REMEMBERED_GROWS = 8
 _PROBE_EVERY_S, _PROBE_SICK_EVERY_S = 30.0, 2.0
 _STATUS_EVERY_S = 1.0
 _RETRY_FIRST_S, _RETRY_LAST_S = 0.25, 60.0
+_STILL_S = 2.0  # so long nothing may have been written before nobody is taken at their word that nobody can
 
 
 @dataclass(slots=True)
@@ -59,9 +61,13 @@ class Daemon:
         assumed_grow_s: float = 0.5,
         freeze_limit_s: float = 60.0,
         meter: Meter | None = None,
+        rest: Rest | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`assumed_grow_s` holds until a grow was measured; writers are never held longer than `freeze_limit_s` at a time."""
+        """`assumed_grow_s` holds until a grow was measured; writers are never held longer than `freeze_limit_s` at a time.
+        `rest`: somebody who knows all writers, and says when there are none."""
+        self._rest = rest
+        self._is_resting = False
         self._backend, self._status, self._freezer, self._clock = backend, status, freezer, clock
         self._limits = replace(
             limits,
@@ -130,19 +136,34 @@ class Daemon:
         state = self._state(now_s, usage)
         self._used_peak = max(self._used_peak, state.capacity_bytes - state.free_bytes)
         self._looked_s = now_s
-        self._act(state)
+        decision = self._act(state)
         self._check(now_s, is_soon=bool(self._why_not) or usage.free_bytes < self._limits.reserve_bytes)
+        rest_s = self._rest_s(state, decision)
+        self._is_resting = rest_s > 0
         if now_s - self._told_s >= _STATUS_EVERY_S and (self._telling is None or self._telling.is_done):
             self._told_s, self._told = now_s, state
             self._telling = Work("status", lambda: self._tell(state), self._clock)
         pause_s = policy.look_again_s(state, self._limits)
-        return min(pause_s, 0.01) if self._work is not None or self._frozen_at_s is not None else pause_s
+        return min(pause_s, 0.01) if self._work is not None or self._frozen_at_s is not None else max(pause_s, rest_s)
+
+    def _rest_s(self, state: State, decision: policy.Decision) -> float:
+        """For how long nobody can write and nothing is to be done; 0.0 if it has to be looked as often as ever."""
+        if self._rest is None or self._work is not None or self._probing is not None or self._frozen_at_s is not None or self._why_not:
+            return 0.0
+        is_still = isinstance(decision, Nothing | Refuse) and state.quiet_s >= _STILL_S
+        return self._rest.left_s() if is_still else 0.0
 
     def run(self, stop: threading.Event) -> None:
-        """Turns until `stop`; then what is under way comes to its end, the writers go on, and everything stays where it is."""
+        """Turns until `stop`; then what is under way comes to its end, the writers go on, and everything stays where it is.
+
+        Who sets `stop` wakes `rest`, if there is one.
+        """
         try:
             while not stop.is_set():
-                stop.wait(self.turn())
+                if self._rest is None:
+                    stop.wait(self.turn())
+                else:
+                    self._rest.look(self.turn)
             if self._work is not None:
                 self._work.join(60)
                 self._take_in(self._clock())
@@ -180,7 +201,7 @@ class Daemon:
         known = self._backend.room_bytes()
         return known if self._modest_bytes is None or known is not None else self._modest_bytes
 
-    def _act(self, state: State) -> None:
+    def _act(self, state: State) -> policy.Decision:
         decision = policy.decide(state, self._limits)
         self._stop_shrinking_for_writers(state)
         self._refusal = decision.reason if isinstance(decision, Refuse) else ""
@@ -205,6 +226,7 @@ class Daemon:
             log.error("writers were held for %g s, and are let go: no room came", self._freeze_limit_s)
             self._may_freeze = False
             self._let_go(state.now_s)
+        return decision
 
     def _stop_shrinking_for_writers(self, state: State) -> None:
         """Moving what a volume holds may take an hour, and a writer does not wait for so long."""
@@ -309,6 +331,7 @@ class Daemon:
             is_growing=state.is_growing,
             room_bytes=state.room_bytes,
             is_frozen=self._frozen_at_s is not None,
+            is_resting=self._is_resting,
             counters={name: getattr(self.counters, name) for name in Counters.__slots__},
         )
         write(self._status, msgspec.json.format(msgspec.json.encode(told), indent=1) + b"\n")

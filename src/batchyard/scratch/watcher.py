@@ -5,6 +5,7 @@
 It says `mounted` on its standard output when jobs may write, or `failed` and why. A line `retire` on its standard input has it take
 everything away; when its input ends without that, its node has died: it lets go, and the node that comes next finds what is there.
 The answer to `mounted` is `held`, if the node holds the writers since nobody watched, or `free`: from then on it is for the watcher.
+`rest TIME` allows it to sleep, for nobody can write until then; `wake NUMBER` ends that, and is answered by `awake NUMBER` after a look.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -25,7 +27,8 @@ from batchyard.scratch import btrfs, daemon, forsaken, ledger, loop, mounts, too
 from batchyard.scratch.freezer import JobsFreezer
 from batchyard.scratch.policy import MIB, Limits
 from batchyard.scratch.provision import Backend, NoRoom, ScratchError
-from batchyard.scratch.watching import FAILED, HELD, MOUNTED, RETIRE, STATUS, Orders
+from batchyard.scratch.resting import Rest
+from batchyard.scratch.watching import AWAKE, FAILED, HELD, MOUNTED, REST, RETIRE, STATUS, WAKE, Orders
 
 log = logging.getLogger(__name__)
 
@@ -54,10 +57,16 @@ def main(arguments: list[str]) -> int:
 
 def _watch(orders: Orders) -> None:
     store, mount = Path(orders.store), Path(orders.mount)
-    stop, node = threading.Event(), Node()
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    threading.Thread(target=node.listen, args=(stop,), name="scratch-orders", daemon=True).start()
-    watching = _up(orders, store, mount)
+    stop, rest = threading.Event(), Rest(lambda number: _say(f"{AWAKE} {number}"))
+    node = Node(rest)
+
+    def end(*_: object) -> None:
+        stop.set()
+        rest.wake()
+
+    signal.signal(signal.SIGTERM, end)
+    threading.Thread(target=node.listen, args=(end,), name="scratch-orders", daemon=True).start()
+    watching = _up(orders, store, mount, rest)
     daemon.hurry()
     _say(MOUNTED)
     node.has_answered.wait(_ANSWER_S)
@@ -72,28 +81,35 @@ def _watch(orders: Orders) -> None:
 class Node:
     """What the node has said."""
 
-    def __init__(self) -> None:
-        self.words: list[str] = []
+    def __init__(self, rest: Rest) -> None:
+        self.words: list[str] = []  # but for those about rest
         self.has_answered = threading.Event()
+        self._rest = rest
 
-    def listen(self, stop: threading.Event) -> None:
+    def listen(self, end: Callable[[], None]) -> None:
         """Take in its words until it wants an end, or has come to its own."""
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, ValueError):
             for line in sys.stdin:
-                self.words.append(line.strip())
-                if self.words[-1] == RETIRE:
-                    break
-                self.has_answered.set()
-        stop.set()
+                word, _, rest = line.strip().partition(" ")
+                if word == REST:
+                    self._rest.allow(float(rest))
+                elif word == WAKE:
+                    self._rest.end(rest)
+                else:
+                    self.words.append(word)
+                    if word == RETIRE:
+                        break
+                    self.has_answered.set()
+        end()
         self.has_answered.set()
 
 
-def _up(orders: Orders, store: Path, mount: Path) -> daemon.Daemon:
+def _up(orders: Orders, store: Path, mount: Path, rest: Rest) -> daemon.Daemon:
     """The scratch space, made or found, and mended; its daemon, ready to run."""
     if orders.fresh:
         clear_others(store, mount, orders.kind, orders.cap_bytes)
     try:
-        watching = _started(orders, store, mount)
+        watching = _started(orders, store, mount, rest)
         if not (orders.fresh and watching.why_not and not _is_full(watching.why_not)):
             return watching
         why: object = watching.why_not
@@ -106,7 +122,7 @@ def _up(orders: Orders, store: Path, mount: Path) -> daemon.Daemon:
         why = error
     log.error("what is there cannot be used, and nobody needs it: it is made anew (%s)", why)
     take_away(store, mount)
-    return _started(orders, store, mount)
+    return _started(orders, store, mount, rest)
 
 
 def _is_full(why_not: str) -> bool:
@@ -114,7 +130,7 @@ def _is_full(why_not: str) -> bool:
     return os.strerror(errno.ENOSPC) in why_not
 
 
-def _started(orders: Orders, store: Path, mount: Path) -> daemon.Daemon:
+def _started(orders: Orders, store: Path, mount: Path, rest: Rest) -> daemon.Daemon:
     least = SMALLEST[orders.kind]
     if orders.cap_bytes < least:
         raise ScratchError(f"{orders.kind} has at least {least // MIB} MiB, and may have {orders.cap_bytes // MIB}: raise --scratch-gib")
@@ -127,7 +143,7 @@ def _started(orders: Orders, store: Path, mount: Path) -> daemon.Daemon:
             freezer = JobsFreezer(Path(orders.jobs))
         except ScratchError as error:
             log.warning("jobs cannot be held if a grow comes late: %s", error)
-    watching = daemon.Daemon(backend, limits, status=store / STATUS, freezer=freezer, assumed_grow_s=0.1)
+    watching = daemon.Daemon(backend, limits, status=store / STATUS, freezer=freezer, assumed_grow_s=0.1, rest=rest)
     try:
         watching.start(thaws=orders.fresh)
     except BaseException:

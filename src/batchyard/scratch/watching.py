@@ -5,8 +5,9 @@ from __future__ import annotations
 from msgspec import Struct
 
 STATUS = "status.json"
-MOUNTED, FAILED = "mounted", "failed"  # the watcher's words
+MOUNTED, FAILED, AWAKE = "mounted", "failed", "awake"  # the watcher's words; AWAKE with the number of the call that it answers
 HELD, FREE, RETIRE = "held", "free", "retire"  # the node's: it holds the writers, or does not; take everything away
+REST, WAKE = "rest", "wake"  # ... nobody can write until a time (`time.monotonic`); somebody is about to: a number, to be answered
 
 
 class Orders(Struct, frozen=True, omit_defaults=True):
@@ -47,3 +48,4 @@ class Status(Struct, frozen=True):
     is_frozen: bool
     counters: dict[str, float]
     room_bytes: int | None = None  # how much more there is to be had below; None: not known
+    is_resting: bool = False  # nobody can write, and it looks every few seconds only

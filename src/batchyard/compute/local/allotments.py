@@ -142,6 +142,11 @@ class Allotments:
             self._walker.close()
 
     @property
+    def are_looked_at(self) -> bool:
+        """Whether there is any, or something of those that were given up is still there."""
+        return self._looking
+
+    @property
     def promised_held_bytes(self) -> int:
         """What those hold on the scratch space that were promised something."""
         return sum(part.here_bytes for part in self._parts.values() if part.promise_bytes)

@@ -98,7 +98,7 @@ class Node:
     def __init__(self, directory: Path, options: argparse.Namespace) -> None:
         self._idle_s = options.idle_s
         self._exit_at_s: float | None = None  # when it was told to end: the time by which all jobs have to be gone
-        self._running = True
+        self._running, self._told_to_end = True, False
         _settle_in()
         self.loop = Loop(lambda: self.runners.processes.reap())
         self.name = host.node_name(directory)
@@ -134,16 +134,17 @@ class Node:
         self.allotments = Allotments(self.loop, walker)
         slots = Slots(self.tree, options.uids if isolated else None, str(work), gpus, self.allotments)
         self.runners = Runners(options, place, self.tree, slots, self.journal, self.sweeper, self.allotments, self.loop)
-        left = orphans.end(self.runners.direct(), self.journal, self.loop)
-        if left:
-            say(f"{left} processes or containers of an earlier node cannot be killed")
+        self._strays = orphans.end(self.runners.direct(), self.journal, self.loop)
+        if self._strays:
+            say(f"{self._strays} processes or containers of an earlier node cannot be killed")
         self.scratching = self._ground_of(options, directory, work)
         self._vcpus: float = options.vcpus or facts["vcpus"]
         generation = f"local-{os.urandom(8).hex()}"
         self.door = Door(directory, self.loop, self.journal.epoch, facts, generation)
         self.supervisor = Supervisor(generation, str(work), self.runners.of, self.journal, self.loop, self.door.send, self.allotments)
         self.supervisor.on_over = self.doors.forget
-        self.supervisor.may_start = lambda: self.scratching.is_ready
+        self.supervisor.may_start = lambda: self.scratching.is_ahead
+        self.supervisor.on_waiting = self.scratching.expect_writers
         self.supervisor.ground_seen = lambda: [self.scratching.seen()]
         self._sessions = Sessions(
             directory, self.loop, self.supervisor.run_of, Starter(self.runners.processes, self.runners.containers, self.loop)
@@ -152,7 +153,6 @@ class Node:
         self.scratching.start()
         self.door.on_link = self._linked
         self.door.on_message = self._received
-        self._told_to_end = False
         signal.signal(signal.SIGTERM, self._note_sigterm)  # which also wakes the loop
         self._work_seen_s = boot_s()
 
@@ -202,7 +202,13 @@ class Node:
             on_change=self._ground_changed,
             promised_bytes=lambda: self.allotments.promised_held_bytes,
             beside=self.runners.trouble,
+            is_in_use=self._may_write,
         )
+
+    def _may_write(self) -> bool:
+        """Whether anybody writes where jobs do, or may at any moment, or something is cleared away there."""
+        is_somebody_there = self.supervisor.attempts or self.runners.busy() or self.runners.processes.has_leftovers or self._strays
+        return bool(is_somebody_there) or self.allotments.are_looked_at
 
     def _mounted(self, kind: str) -> None:
         """The place where jobs write is there: let them in."""

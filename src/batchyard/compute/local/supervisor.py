@@ -60,6 +60,7 @@ class Supervisor:
         self._allotments = allotments
         allotments.on_excess = self._out_of_scratch
         self.may_start: Callable[[], bool] = lambda: True  # whether the ground that jobs write to is there; attempts wait for it
+        self.on_waiting: Callable[[], None] = lambda: None  # another attempt does
         self.ground_seen: Callable[[], Sequence[Report]] = tuple  # how the ground is, for a link that has just come
         self._to_start: deque[Attempt] = deque()
         self._by_run: dict[Run, Attempt] = {}
@@ -98,6 +99,7 @@ class Supervisor:
             self.attempts[launch.attempt] = attempt
             self._journal.note(Intent(launch.attempt))
             self._to_start.append(attempt)
+            self.on_waiting()
 
     def _stop_attempt(self, name: str, grace_s: float) -> None:
         attempt = self.attempts.get(name)

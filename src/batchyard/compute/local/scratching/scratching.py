@@ -17,10 +17,11 @@ from batchyard.compute.local.node_log import say
 from batchyard.compute.local.scratch_shares import promisable_bytes, usable_bytes
 from batchyard.compute.local.scratching import told
 from batchyard.compute.local.scratching.kinds import DIRECTORY, Wanted, candidates
+from batchyard.compute.local.scratching.rest import Rests
 from batchyard.compute.local.scratching.watcher import Watcher
 from batchyard.compute.local.scratching.writers import Writers
 from batchyard.model.messages import ScratchSeen
-from batchyard.scratch.watching import FAILED, MOUNTED, RETIRE, Orders
+from batchyard.scratch.watching import AWAKE, FAILED, MOUNTED, RETIRE, Orders
 
 _MIB = 1024 * 1024
 _LOOK_S = 1.0
@@ -43,14 +44,17 @@ class Scratching:
         on_change: Callable[[], None],
         promised_bytes: Callable[[], int] = lambda: 0,
         beside: Callable[[], str] = lambda: "",
+        is_in_use: Callable[[], bool] = lambda: True,
     ) -> None:
         """`jobs`: the cgroup below which jobs have theirs, "" if they cannot be held. `on_mounted` is told the kind, once, before any job
         may write; `on_change`, that `seen` is news; `promised_bytes`: what jobs with a promise hold now;
-        `beside`: why nothing should be started though all is well with the space itself, "" if it may."""
+        `beside`: why nothing should be started though all is well with the space itself, "" if it may;
+        `is_in_use`: whether anything is there that writes to it, or may at any moment."""
         self._wanted, self._work, self._store, self._loop, self._jobs = wanted, work, store, loop, jobs
         self._on_mounted, self._on_change, self._promised_bytes, self._beside = on_mounted, on_change, promised_bytes, beside
         self._watcher = Watcher(store, loop, self._heard, self._ended)
         self._writers = Writers(jobs, work, loop, lambda: self._watcher.status)
+        self._rests = Rests(self._watcher.say, loop, is_in_use)
         self._kinds = candidates(wanted)
         self._passed_over = ""
         self._failures = 0
@@ -68,8 +72,17 @@ class Scratching:
 
     @property
     def is_ready(self) -> bool:
-        """Whether jobs may be started."""
+        """Whether it is such that jobs may be started."""
         return self.is_mounted and not self._why_not and not self._writers.are_held
+
+    @property
+    def is_ahead(self) -> bool:
+        """Whether jobs may be started now: it is ready, and whoever watches it is awake (see `expect_writers`)."""
+        return self.is_ready and self._rests.is_awake
+
+    def expect_writers(self) -> None:
+        """An attempt is about to be started: soon it is `is_ahead`, if it is well."""
+        self._rests.end()
 
     @property
     def room_bytes(self) -> int:
@@ -148,6 +161,8 @@ class Scratching:
             self._is_up, self._failures, self._failure = True, 0, ""
             self._watcher.say(self._writers.hand_over())
             self._look()
+        elif word == AWAKE:
+            self._rests.answered(rest)
         elif word == FAILED:
             self._failure = rest
 
@@ -155,6 +170,7 @@ class Scratching:
         """The watcher is gone: another takes its place, at once if this one did its work, and later and later if it never could."""
         if self._ending:
             return
+        self._rests.lost()
         failure, self._failure = self._failure, ""
         if self.kind == DIRECTORY and not failure and not self._has_volumes():
             self._is_up = True  # what was there has been taken away
@@ -188,6 +204,8 @@ class Scratching:
     def _tick(self) -> None:
         if not self._ending:
             self._look()
+            if self._watcher.is_there and self.is_ready:
+                self._rests.tick()
             self._loop.at(boot_s() + _LOOK_S, self._tick)
 
     def _look(self) -> None:
