@@ -24,6 +24,7 @@ SIZES = {
     "sc1": (125, 16384),
     "standard": (1, 1024),
 }
+IOPS = {"gp3": (3000, 80_000, 500), "io1": (100, 64_000, 50), "io2": (100, 256_000, 1000)}  # least, most, for each GiB
 MODIFICATIONS_A_DAY = 4
 
 
@@ -31,9 +32,9 @@ MODIFICATIONS_A_DAY = 4
 class Fault:
     """What goes wrong with the next `times` requests of `action` (after `skip` that go well).
 
-    `manner`: `error` answers `code` and does nothing; `lost` does it, and the connection ends without an answer; `cut` ends it without
-    doing; `slow` answers after `seconds`; `hold` does it and never answers; `stuck` does it, and it never comes to its end; `hidden`
-    attaches a volume whose disk never shows.
+    `manner`: `error` answers `code` and does nothing; `late` does it, and answers `code`; `lost` does it, and the connection ends without
+    an answer; `cut` ends it without doing; `slow` answers after `seconds`; `hold` does it and never answers; `stuck` does it, and it never
+    comes to its end; `hidden` attaches a volume whose disk never shows; `withdrawn` makes one that is gone a moment later.
     """
 
     action: str
@@ -153,7 +154,10 @@ class Cloud:
                 params = call["params"] = read(action, given)
                 if fault is not None and fault.manner == "cut":
                     return {}, fault
-                return self._handler(action)(params, fault), fault
+                done = self._handler(action)(params, fault)
+                if fault is not None and fault.manner == "late":
+                    raise Refusal(fault.code, fault.message, fault.status)
+                return done, fault
             except Refusal as error:
                 call["error"] = error.code
                 raise
@@ -216,6 +220,7 @@ class Cloud:
         size = params.get("Size", 0)
         if not least <= size <= most:
             raise Refusal("InvalidParameterValue", f"Volume of {size}GiB is invalid for volume type {kind}: {least} to {most} GiB.")
+        _check_speed(kind, size, params.get("Iops"), params.get("Throughput"))
         if params.get("AvailabilityZone") != self.zone:
             raise Refusal("InvalidZone.NotFound", f"The zone '{params.get('AvailabilityZone')}' does not exist.")
         if sum(disk.size_gib for disk in self.alive()) + size > self.storage_gib:
@@ -233,6 +238,8 @@ class Cloud:
         def ready() -> None:
             if disk.state == "creating":
                 disk.state = "available"
+            if fault is not None and fault.manner == "withdrawn":
+                self._delete(disk)
 
         self._later(self.pace.create_s, ready, fault)
         return _described(disk)
@@ -380,6 +387,23 @@ class Cloud:
             with contextlib.suppress(subprocess.CalledProcessError):
                 _run("losetup", "--detach", disk.loop)
             disk.loop = ""
+
+
+def _check_speed(kind: str, size_gib: int, iops: int | None, throughput: int | None) -> None:
+    """EC2's words, as people have met them."""
+    if (iops is None) == (kind in ("io1", "io2")) and kind != "gp3":
+        raise Refusal("InvalidParameterCombination", f"The parameter iops is not right for {kind} volumes")
+    if iops is not None:
+        least, most, ratio = IOPS[kind]
+        if not least <= iops <= most:
+            raise Refusal("InvalidParameterValue", f"Volume iops of {iops} is out of range: {least} to {most}.")
+        if iops > max(least if kind == "gp3" else 0, ratio * size_gib):
+            raise Refusal("InvalidParameterValue", f"Iops to volume size ratio of {iops / size_gib:f} is too high; maximum is {ratio}")
+    if throughput is not None and throughput > (iops or 3000) / 4:
+        per_iops = throughput / (iops or 3000)
+        raise Refusal(
+            "InvalidParameterValue", f"Throughput (MiBps) to iops ratio of {per_iops:f} is too high; maximum is 0.250000 MiBps per iops"
+        )
 
 
 def _described(disk: Disk) -> dict[str, Any]:

@@ -73,7 +73,7 @@ def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Plot, imds.Instan
 def test_a_life_with_moto(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with account(monkeypatch) as (place, here):
         client = boto3.client("ec2", region_name="us-east-1")
-        kind = ebs.Kind("gp3", iops=4000, throughput_mib=250, encrypted=True, tags=(("project", "p"),))
+        kind = ebs.Kind("gp3", iops=3000, throughput_mib=250, encrypted=True, tags=(("project", "p"),))
         ec2 = Plugging("us-east-1", place.root)
         ground = ebs.backend(name, place.store, place.mount, GIB, kind, where=here, ec2=ec2, waits=WAITS, by_id=place.root)
         ground.ensure()
@@ -83,7 +83,7 @@ def test_a_life_with_moto(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
         ours = client.describe_volumes(Filters=[{"Name": f"tag:{TAG_INSTANCE}", "Values": [here.id]}])["Volumes"]
         assert [volume["Size"] for volume in ours] == ([1, 2] if name == BTRFS else [3])
         for volume in ours:
-            assert (volume["VolumeType"], volume["Iops"], volume["Throughput"], volume["Encrypted"]) == ("gp3", 4000, 250, True)
+            assert (volume["VolumeType"], volume["Iops"], volume["Throughput"], volume["Encrypted"]) == ("gp3", 3000, 250, True)
             assert {"Key": "project", "Value": "p"} in volume["Tags"]
         if name == BTRFS:
             ground.shrink(1)

@@ -52,6 +52,8 @@ class Btrfs:
 
     def ensure(self) -> None:
         """See `Backend.ensure`."""
+        if self._ledger.book is None:
+            tools.can_make("btrfs")
         book, is_new = opened(self._ledger, self._disks, "btrfs", self._mount, self._initial)
         if is_new:
             self._write(book, "recorded-first")

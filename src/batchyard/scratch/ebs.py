@@ -42,6 +42,7 @@ def backend(
     least, most = SIZES_GIB[kind.type]
     if initial_bytes % GIB or not least * GIB <= initial_bytes <= most * GIB:
         raise ScratchError(f"a {kind.type} volume has {least} to {most} whole GiB, not {initial_bytes / GIB:g}: see --initial-gib")
+    kind.check_first(initial_bytes // GIB)
     ledger = Ledger(store, patience_s=patience_s)
     disks = EbsDisks(ledger, kind, where=where, ec2=ec2, waits=waits, step=step, by_id=by_id)
     made: type[Btrfs] | type[Xfs] = Btrfs if name == BTRFS else Xfs

@@ -23,7 +23,7 @@ from batchyard.scratch.ebs_kinds import (
     Kind,
     Waits,
 )
-from batchyard.scratch.ec2 import NO_VOLUME, Ec2, Refused, Seen
+from batchyard.scratch.ec2 import FULL, NO_VOLUME, Ec2, NoRoomAtEc2, Refused, Seen
 from batchyard.scratch.ledger import MEMBER, Book, Ledger, Volume
 from batchyard.scratch.loop import Step, no_step
 from batchyard.scratch.policy import GIB
@@ -31,6 +31,10 @@ from batchyard.scratch.provision import NoRoom, ScratchError
 
 log = logging.getLogger(__name__)
 
+_KEY = (
+    "an encryption key that may not be used does that, since EC2 looks at it later; with a key of your own the role needs kms:CreateGrant,"
+    " kms:GenerateDataKeyWithoutPlaintext, kms:Decrypt and kms:DescribeKey"
+)
 _NAMES = tuple(f"/dev/xvd{first}{second}" for first in "bc" for second in "abcdefghijklmnopqrstuvwxyz")
 
 
@@ -62,6 +66,7 @@ class EbsDisks:
         self._by_id, self._devices = by_id, devices
         self._refused: set[str] = set()  # names of volumes that EC2 said no to: certainly not made
         self._taken: set[str] = set()  # names of devices that somebody else has
+        self._full: list[tuple[int, float]] = []  # with how many of ours the instance could take no other, and when
 
     @property
     def _here(self) -> imds.Instance:
@@ -88,6 +93,7 @@ class EbsDisks:
         if volume.id:
             return volume
         try:
+            self._must_not_be_full()
             told = self._ec2.call("CreateVolume", **self._asked(volume))
         except Refused as error:
             if error.code == "IdempotentParameterMismatch" and (found := self.find(volume)) is not None:
@@ -116,7 +122,7 @@ class EbsDisks:
         device = self.device_of(volume)
         if device is not None and volume.state == MEMBER:
             return device
-        seen = self._waits.until(lambda: self._settled(volume), f"{volume.id} did not become available", self._waits.create_s)
+        seen = self._settled(volume)
         if seen.instance and seen.instance != self._here.id:
             raise ScratchError(f"{volume.id} is attached to {seen.instance}, not to this instance ({self._here.id})")
         if not seen.instance:
@@ -140,7 +146,8 @@ class EbsDisks:
                     return str(self._devices / path.parents[1].name)
         if volume.attached_as:
             with contextlib.suppress(OSError):
-                return str((self._devices / Path(volume.attached_as).name).resolve(strict=True))
+                found = (self._devices / Path(volume.attached_as).name).resolve(strict=True)
+                return None if found.name.startswith("nvme") else str(found)  # NVMe disks have numbers: this one has another
         return None
 
     def detach(self, volume: Volume) -> None:
@@ -151,7 +158,7 @@ class EbsDisks:
         if seen.instance != self._here.id:
             raise ScratchError(f"{volume.id} is attached to {seen.instance}: it is not this instance's to give back")
         for force in (False, True):
-            with _unless("IncorrectState", NO_VOLUME):
+            with _unless("IncorrectState", "InvalidAttachment.NotFound", NO_VOLUME):
                 self._ec2.call("DetachVolume", VolumeId=volume.id, InstanceId=self._here.id, Force=force)
             try:
                 self._waits.until(lambda: self._is_off(volume), f"EC2 has not let go of {volume.id}", self._waits.detach_s / 2)
@@ -227,25 +234,29 @@ class EbsDisks:
             TAG_INSTANCE: self._here.id,
             TAG_STORE: self._store_tag(),
         }
-        asked: dict[str, Any] = {
+        return {
             "AvailabilityZone": self._here.zone,
             "Size": volume.size_bytes // GIB,
-            "VolumeType": kind.type,
             "ClientToken": volume.name,
             "TagSpecifications": [{"ResourceType": "volume", "Tags": [{"Key": key, "Value": value} for key, value in tags.items()]}],
+            **kind.asked(volume.size_bytes // GIB),
         }
-        chosen = {"Iops": kind.iops, "Throughput": kind.throughput_mib, "KmsKeyId": kind.kms_key_id, "Encrypted": kind.encrypted}
-        return asked | {name: value for name, value in chosen.items() if value}
 
     def _attach(self, volume: Volume) -> Volume:
         """Ask for it, under a name that is free."""
+        deadline = time.monotonic() + self._waits.device_s
         while True:
             try:
                 self._ec2.call("AttachVolume", VolumeId=volume.id, InstanceId=self._here.id, Device=volume.attached_as or self._free_name())
             except Refused as error:
                 if error.code in ("VolumeInUse", "IncorrectState"):
                     return volume  # an earlier request, whose answer was lost; what becomes of it is waited for
-                if "already in use" not in str(error):
+                if error.code == NO_VOLUME and time.monotonic() < deadline:
+                    time.sleep(self._waits.look_s)  # it was seen a moment ago: not everything at EC2 knows of it yet
+                    continue
+                if error.code == FULL:
+                    self._full.append((self._attached(), time.monotonic()))
+                if error.code != "InvalidDevice.InUse" and "already in use" not in str(error):
                     raise
                 self._taken.add(volume.attached_as)
                 volume = replace(volume, attached_as=self._free_name())
@@ -253,6 +264,17 @@ class EbsDisks:
                     self._ledger.write(self._ledger.book.with_volume(volume))
             else:
                 return volume
+
+    def _attached(self) -> int:
+        """How many volumes of ours are a part of the file system."""
+        return sum(one.state == MEMBER for one in self._ledger.book.volumes) if self._ledger.book is not None else 0
+
+    def _must_not_be_full(self) -> None:
+        """Raises when EC2 has said so twice, while nothing has changed since, and for a while only: others may have given back theirs."""
+        attached, since_s = self._attached(), time.monotonic() - self._waits.full_s
+        self._full = [(count, at_s) for count, at_s in self._full if count <= attached and at_s > since_s]
+        if len(self._full) > 1:
+            raise NoRoomAtEc2(FULL, f"{self._here.id} can take no volume beside the {attached} that it has of ours, as EC2 said ({FULL})")
 
     def _free_name(self) -> str:
         """A name for a device, that neither we nor, as far as the kernel knows, anybody else has."""
@@ -306,16 +328,26 @@ class EbsDisks:
     def _look(self, volume: Volume) -> Seen | None:
         return self._ec2.volume(volume.id)
 
-    def _settled(self, volume: Volume) -> Seen | None:
+    def _settled(self, volume: Volume) -> Seen:
         """The volume once it is made; refuses one that will never be."""
-        seen = self._look(volume)
-        if seen is None:
-            return None
-        if seen.state == "error":
-            raise ScratchError(
-                f"EC2 could not make {volume.id}: it is in the state 'error' (an encryption key that may not be used does that)"
-            )
-        return seen if seen.state in ("available", "in-use") else None
+        missing_since_s: float | None = None
+        was_seen = False
+
+        def look() -> Seen | None:
+            nonlocal missing_since_s, was_seen
+            seen = self._look(volume)
+            if seen is None:
+                missing_since_s = missing_since_s or time.monotonic()
+                if was_seen and time.monotonic() - missing_since_s > self._waits.unseen_s:
+                    raise ScratchError(f"EC2 made {volume.id} and took it away again: {_KEY}")
+                return None
+            missing_since_s, was_seen = None, True
+            if seen.state == "error":
+                raise ScratchError(f"EC2 could not make {volume.id}: it is in the state 'error'. {_KEY}")
+            return seen if seen.state in ("available", "in-use") else None
+
+        what = f"{volume.id} did not become available"
+        return self._waits.until(look, f"{what} ({_KEY})" if self._kind.encrypted else what, self._waits.create_s)
 
     def _is_off(self, volume: Volume) -> bool | None:
         seen = self._look(volume)

@@ -23,8 +23,11 @@ _THROTTLED = {
 _LATER = _THROTTLED | {
     *("InternalError", "InternalFailure", "ServiceUnavailable", "Unavailable", "RequestTimeout", "PriorRequestNotComplete"),
 }
+# Keys of a role are given for hours, and the next ones are there before these end: the metadata service has them.
+_RUN_OUT = {"RequestExpired", "ExpiredToken", "ExpiredTokenException"}
+FULL = "AttachmentLimitExceeded"  # how many that are depends on the type of the instance, and on its network interfaces
 _NO_ROOM = {
-    *("InsufficientVolumeCapacity", "VolumeLimitExceeded", "MaxIOPSLimitExceeded", "MaxIOPSExceeded", "AttachmentLimitExceeded"),
+    *("InsufficientVolumeCapacity", "VolumeLimitExceeded", "MaxIOPSLimitExceeded", "MaxIOPSExceeded", FULL),
     *("VolumeModificationSizeLimitExceeded", "InsufficientCapacity"),
 }
 _NOT_ALLOWED = {"UnauthorizedOperation", "AccessDenied", "AuthFailure"}
@@ -97,10 +100,13 @@ class Ec2:
             try:
                 answer: dict[str, Any] = getattr(self._connected(), xform_name(action))(**params)
             except ClientError as error:
-                why = f"{action}: {error.response['Error'].get('Message')} ({error.response['Error'].get('Code')})"
-                if not _may_help(error):
+                code = error.response["Error"].get("Code")
+                why = f"{action}: {error.response['Error'].get('Message')} ({code})"
+                if code in _RUN_OUT:
+                    self._client = None
+                elif not _may_help(error):
                     raise _refusal(action, error) from None
-                if not is_repeatable and error.response["Error"].get("Code") not in _THROTTLED:
+                elif not is_repeatable and code not in _THROTTLED:
                     raise Lost(why) from None
             except (NoRegionError, ParamValidationError, ProfileNotFound) as error:
                 raise ScratchError(f"EC2 cannot be asked: {error}") from None

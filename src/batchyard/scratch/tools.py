@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import subprocess
 import threading
 import time
@@ -13,6 +14,7 @@ from pathlib import Path
 from batchyard.scratch.provision import NoRoom, ScratchError
 
 _PROBE = ".batchyard-probe-"
+FILE_SYSTEMS = Path("/proc/filesystems")
 _ENVIRONMENT = {"LC_ALL": "C", "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
 
 
@@ -34,9 +36,7 @@ def run(argv: list[str], *, timeout_s: float, holding: int | None = None) -> str
             start_new_session=True,
         )
     except FileNotFoundError:
-        raise ScratchError(
-            f"{argv[0]} is not installed: the packages btrfs-progs, xfsprogs and util-linux have what loop volumes need"
-        ) from None
+        raise ScratchError(_not_installed(argv[0])) from None
     try:
         said, _ = process.communicate(timeout=timeout_s)
     except subprocess.TimeoutExpired:
@@ -49,6 +49,23 @@ def run(argv: list[str], *, timeout_s: float, holding: int | None = None) -> str
         kind = NoRoom if "No space left" in text else ScratchError
         raise kind(f"{' '.join(argv)} failed ({process.returncode}): {text[-400:]}")
     return text
+
+
+def can_make(file_system: str) -> None:
+    """Refuse before anything is made for it: where the tools of `file_system` are missing, or the kernel has no such thing."""
+    if shutil.which(f"mkfs.{file_system}", path=_ENVIRONMENT["PATH"]) is None:
+        raise ScratchError(_not_installed(f"mkfs.{file_system}"))
+    if file_system in FILE_SYSTEMS.read_text().split() or shutil.which("modprobe", path=_ENVIRONMENT["PATH"]) is None:
+        return  # without modprobe the kernel may know how to load it all the same: mounting tells
+    try:
+        run(["modprobe", "-q", file_system], timeout_s=60)
+    except ScratchError:
+        if file_system not in FILE_SYSTEMS.read_text().split():
+            raise ScratchError(f"this kernel has no {file_system}, and no module of it: take another --backend, or another image") from None
+
+
+def _not_installed(command: str) -> str:
+    return f"{command} is not installed: the packages btrfs-progs, xfsprogs and util-linux have what is needed"
 
 
 def until(is_so: Callable[[], bool], what: str, timeout_s: float) -> None:

@@ -45,6 +45,8 @@ class Xfs:
 
     def ensure(self) -> None:
         """See `Backend.ensure`."""
+        if self._ledger.book is None:
+            tools.can_make("xfs")
         book, is_new = opened(self._ledger, self._disks, "xfs", self._mount, self._initial)
         if is_new:
             self._write(book, "recorded-first")

@@ -1,0 +1,196 @@
+"""Rules of EBS that are in the small print: what a size can have, how many an instance can, keys that pass, answers that are behind."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cloud import BTRFS, XFS, Cloudy, cloudy
+from ec2_double import Pace
+from ground import needs
+
+from batchyard.scratch import imds, tools
+from batchyard.scratch.ebs import Kind
+from batchyard.scratch.ebs_disks import EbsDisks
+from batchyard.scratch.ledger import Ledger, Volume, read
+from batchyard.scratch.policy import GIB
+from batchyard.scratch.provision import Backend, NoRoom, ScratchError
+
+ON_BTRFS = needs("mkfs.btrfs", "btrfs-progs")
+ON_XFS = needs("mkfs.xfs", "xfsprogs")
+
+
+def marked(function: Any) -> Any:
+    for mark in ON_BTRFS:
+        function = mark(function)
+    return function
+
+
+def begun(place: Cloudy, name: str = BTRFS, **settings: Any) -> Backend:
+    ground = place.backend(name, **settings)
+    ground.ensure()
+    place.double.calls.clear()
+    return ground
+
+
+def asked(place: Cloudy, action: str) -> list[dict[str, Any]]:
+    return [call["params"] for call in place.double.calls if call["action"] == action]
+
+
+@marked
+def test_a_smaller_volume_has_as_many_iops_as_its_size_allows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """500 for each GiB of gp3, and MiB/s by these: EC2 refuses more."""
+    with cloudy(monkeypatch) as place:
+        ground = begun(place, kind=Kind("gp3", iops=4000, throughput_mib=1000), initial_gib=8)
+        ground.grow(8 * GIB)
+        ground.grow(GIB)
+        assert [(made["Iops"], made["Throughput"]) for made in asked(place, "CreateVolume")] == [(4000, 1000), (3000, 750)]
+        ground.close()
+
+
+@marked
+@pytest.mark.parametrize(
+    ("kind", "initial_gib", "says"),
+    [
+        (Kind("gp3", iops=2000), 1, "a gp3 volume has 3000 to 80000 IOPS, not 2000"),
+        (Kind("io1", iops=65000), 2000, "a io1 volume has 100 to 64000 IOPS, not 65000"),
+        (Kind("gp3", iops=4000), 7, r"4000 IOPS need a gp3 volume of 8 GiB or more, not 7: see --iops and --initial-gib"),
+        (Kind("gp3", throughput_mib=1000), 1, r"1000 MiB/s of a gp3 volume need 4000 IOPS: see --iops"),
+        (Kind("gp3", throughput_mib=2500), 1, "a gp3 volume has 125 to 2000 MiB/s, not 2500"),
+    ],
+)
+def test_what_no_volume_can_have_is_said_before_one_is_made(
+    kind: Kind, initial_gib: int, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with cloudy(monkeypatch) as place:
+        with pytest.raises(ScratchError, match=says):
+            place.backend(kind=kind, initial_gib=initial_gib)
+        assert not place.double.calls
+        assert not place.store.exists()
+
+
+@marked
+def test_an_instance_that_is_full_of_volumes_does_not_make_others_in_vain(monkeypatch: pytest.MonkeyPatch) -> None:
+    """How many there may be depends on its type and its network interfaces, and only attaching tells."""
+    with cloudy(monkeypatch) as place:
+        place.double.attachments_max = 2
+        ground = begun(place)
+        ground.grow(GIB)
+        for _ in range(2):  # perhaps somebody else's was just coming off
+            with pytest.raises(NoRoom, match="AttachmentLimitExceeded"):
+                ground.grow(GIB)
+        made = len(asked(place, "CreateVolume"))
+        for _ in range(3):
+            with pytest.raises(NoRoom, match="AttachmentLimitExceeded"):
+                ground.grow(GIB)
+        assert len(asked(place, "CreateVolume")) == made
+        assert len(place.in_cloud()) == len(ground.volumes()) == 2
+        ground.shrink(1)
+        ground.grow(GIB)
+        assert len(place.in_cloud()) == len(ground.volumes()) == 2
+        ground.close()
+
+
+@marked
+def test_a_volume_that_attaching_does_not_know_of_yet_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    with cloudy(monkeypatch) as place:
+        ground = begun(place)
+        place.double.fail("AttachVolume", code="InvalidVolume.NotFound", times=2)
+        ground.grow(GIB)
+        assert ground.volumes() == (GIB, GIB)
+        assert len(place.in_cloud()) == 2
+        ground.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "action"),
+    [pytest.param(BTRFS, "CreateVolume", marks=ON_BTRFS), pytest.param(XFS, "ModifyVolume", marks=ON_XFS)],
+)
+@pytest.mark.parametrize("code", ["RequestExpired", "ExpiredToken"])
+def test_keys_that_have_run_out_are_asked_for_again(name: str, action: str, code: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with cloudy(monkeypatch) as place:
+        ground = begun(place, name)
+        place.double.metadata.clear()
+        place.double.fail(action, code=code)
+        ground.grow(GIB)
+        assert sum(ground.volumes()) == 2 * GIB
+        assert "/latest/meta-data/iam/security-credentials/scratch-role" in place.double.metadata
+        ground.close()
+
+
+@marked
+def test_a_name_that_is_taken_by_the_other_word_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    with cloudy(monkeypatch) as place:
+        ground = begun(place)
+        place.double.fail("AttachVolume", code="InvalidDevice.InUse", message="the device is taken")
+        ground.grow(GIB)
+        assert sorted(disk.name for disk in place.double.alive()) == ["/dev/xvdba", "/dev/xvdbc"]
+        ground.close()
+
+
+@marked
+def test_a_volume_that_has_come_off_meanwhile_is_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    with cloudy(monkeypatch) as place:
+        ground = begun(place)
+        ground.grow(GIB)
+        place.double.fail("DetachVolume", manner="late", code="InvalidAttachment.NotFound")
+        ground.shrink(1)
+        assert len(place.in_cloud()) == len(place.devices()) == 1
+        ground.close()
+
+
+@marked
+def test_a_volume_whose_key_may_not_be_used_is_taken_away_again_by_aws(monkeypatch: pytest.MonkeyPatch) -> None:
+    """CreateVolume succeeds, and then there is none: keys are looked at later."""
+    with cloudy(monkeypatch, Pace(0.3, 0.02, 0.02, 0.02, 0.02)) as place:
+        ground = begun(place, kind=Kind(encrypted=True))
+        place.double.fail("CreateVolume", manner="withdrawn")
+        with pytest.raises(ScratchError, match=r"EC2 made vol-\w+ and took it away again: .*key.*kms:CreateGrant"):
+            ground.grow(GIB)
+        assert len(place.in_cloud()) == len(ground.volumes()) == 1
+        ground.grow(GIB)
+        assert len(place.in_cloud()) == len(ground.volumes()) == 2
+        ground.close()
+
+
+@pytest.mark.parametrize(("name", "tool"), [pytest.param(BTRFS, "mkfs.btrfs", marks=ON_BTRFS), pytest.param(XFS, "mkfs.xfs", marks=ON_XFS)])
+def test_without_the_tools_nothing_is_made(name: str, tool: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Amazon Linux 2023 has no package of those of btrfs."""
+    found = shutil.which
+    monkeypatch.setattr(tools.shutil, "which", lambda name, **where: None if name == tool else found(name, **where))
+    with cloudy(monkeypatch) as place:
+        ground = place.backend(name)
+        with pytest.raises(ScratchError, match=f"{tool} is not installed"):
+            ground.ensure()
+        assert not place.double.calls and read(place.store) is None
+        ground.close()
+
+
+@marked
+def test_without_the_file_system_in_the_kernel_nothing_is_made(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "filesystems").write_text("nodev\tproc\n\txfs\n")
+    monkeypatch.setattr(tools, "FILE_SYSTEMS", tmp_path / "filesystems")
+    with cloudy(monkeypatch) as place:
+        ground = place.backend(BTRFS)
+        with pytest.raises(ScratchError, match="this kernel has no btrfs"):
+            ground.ensure()
+        assert not place.double.calls and read(place.store) is None
+        ground.close()
+
+
+def test_another_disk_is_not_taken_for_a_volume(tmp_path: Path) -> None:
+    """A name may lead to somebody else's NVMe disk: a later volume, or one that is a part of the instance."""
+    ledger = Ledger(tmp_path / "store")
+    devices, by_id = tmp_path / "dev", tmp_path / "by-id"
+    devices.mkdir()
+    by_id.mkdir()
+    (devices / "nvme7n1").touch()
+    (devices / "xvdbb").symlink_to(devices / "nvme7n1")
+    (by_id / "nvme-Amazon_EC2_NVMe_Instance_Storage_AWS0123").symlink_to(devices / "nvme7n1")
+    disks = EbsDisks(ledger, Kind(), by_id=by_id, devices=devices, where=imds.Instance("i-1", "z", "r"))
+    assert disks.device_of(Volume("n", GIB, id="vol-1", attached_as="/dev/xvdbb")) is None
+    (by_id / "nvme-Amazon_Elastic_Block_Store_vol1").symlink_to(devices / "nvme7n1")
+    assert disks.device_of(Volume("n", GIB, id="vol-1", attached_as="/dev/xvdbb")) == str(devices / "nvme7n1")
+    ledger.close()
