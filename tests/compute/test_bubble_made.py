@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from batchyard.compute.local import bubble, bubble_trial
 from batchyard.compute.local.bubble import program
 from batchyard.compute.local.bubbles import Bubbles
 from batchyard.compute.local.spawn import CannotStart
+from batchyard.model.capacity import Resources
+from batchyard.model.messages import Launch
 
 pytestmark = [pytest.mark.system, pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap (bwrap) is not installed")]
 
@@ -43,4 +46,22 @@ def test_it_is_not_run_for_ever_and_leaves_nothing_open(tmp_path: Path) -> None:
     before = len(list(Path("/proc/self/fd").iterdir()))
     with pytest.raises(CannotStart, match="bubblewrap: something has gone"):
         broken.trial("trial")
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="without root nothing is made ahead of need")
+def test_one_that_was_made_ahead_of_need_and_failed_is_made_again(tmp_path: Path) -> None:
+    for name in (".slot-0", "next"):
+        for part in ("home", "tmp"):
+            (tmp_path / "data/work" / name / part).mkdir(parents=True)
+    made = Bubbles(failing_bwrap(tmp_path, 5), str(tmp_path / "data"), str(tmp_path / "data/work"), (), {}, kept=True)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    failing = made.spare(".slot-0")
+    assert failing is not None
+    job = made.fitting(failing, Launch("a", "a", 1, "i", ("true",), {}, Resources(1, 64), "g", "s", "1", "r"), "next")
+    assert job is not failing and job.stands and not failing.stands
+    unused = made.spare(".slot-0")
+    assert unused is not None
+    made.let_go([job, unused])
+    assert not job.stands and not unused.stands
     assert len(list(Path("/proc/self/fd").iterdir())) == before

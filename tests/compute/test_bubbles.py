@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import os
 import shutil
 import signal
@@ -133,6 +135,33 @@ async def test_namespaces_are_used_again_for_a_job_that_leaves_nothing(local: Lo
         if AS_ROOT and any(one == other for one, other in pairwise(seen)):
             return
     pytest.fail("each job had namespaces of its own")
+
+
+@pytest.mark.skipif(not AS_ROOT, reason="without root nothing is made ahead of need")
+async def test_after_a_job_that_leaves_much_the_next_one_finds_new_namespaces_ready(local: LocalRig) -> None:
+    for _ in attempts_in_time():
+        await local.run("sh", "-c", "chmod 755 .; echo x > left")
+        ready = await _ready_for_the_next(local.work)
+        _, lines = await local.run("sh", "-c", "readlink /proc/self/ns/mnt; stat -c %a .; ls -A; id -u; stat -c %u .")
+        assert lines[1] == "700" and len(lines) == 4 and lines[2] == lines[3], lines
+        if lines[0] in ready and ready[lines[0]].exists():
+            return
+    pytest.fail("what was made ahead of need was never used")
+
+
+async def _ready_for_the_next(work: Path) -> dict[str, Path]:
+    """The mount namespaces that wait for a slot's next job, with who holds them; none if it takes long, as where they were ended again."""
+    for _ in range(50):
+        await asyncio.sleep(0.02)
+        found = {}
+        for place in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                holds = (place / "cmdline").read_bytes().startswith(b"/bin/sh\0")
+                if holds and f"/.slot-0/home {work}" in (place / "mountinfo").read_text():
+                    found[str((place / "ns/mnt").readlink())] = place
+        if found:
+            return found
+    return {}
 
 
 async def test_they_end_with_the_node(local: LocalRig) -> None:

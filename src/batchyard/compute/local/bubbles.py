@@ -3,7 +3,7 @@
 bubblewrap takes some milliseconds, and as the parent of a job it would stand between the job and us: its exit code, its signals, the
 reason why it could not be started. So a slot keeps its *bubble*, held by a process that does nothing. To start a job, the node's
 thread steps into the bubble, as it steps into the slot's cgroup, spawns, and steps out: the job is our own child. A bubble that a job
-left as it found it, in memory and in the slot's directories, is used again.
+left as it found it, in memory and in the slot's directories, is used again; after any other the next one is begun while the slot rests.
 
 Without root we could not step out of a user namespace again. There a child steps in, forks the job as a child of ours, and ends.
 """
@@ -19,7 +19,7 @@ import signal
 import struct
 from collections.abc import Iterable
 from contextlib import suppress
-from typing import Any
+from typing import Any, NoReturn
 
 from batchyard.compute.local import bubble, proc
 from batchyard.compute.local.bubble import View
@@ -77,46 +77,61 @@ class Bubble:
     """One set of namespaces, from when it is made until `end`."""
 
     def __init__(self, bwrap: str, view: View, outside: Outside, marker: dict[str, str], is_plain: bool = False, changes: int = 0) -> None:
-        """CannotStart, in bubblewrap's words, if it cannot be made. `marker`: the environment by which its processes are known as ours.
+        """Begin to make it: `finish` has to follow before it is used. `marker`: the environment by which its processes are known as ours.
 
-        `is_plain`: it is like those of other jobs; `changes`: how often this machine's mounts had changed before.
+        `is_plain`: it is like those of other jobs; `changes`: how often this machine's mounts had changed before. CannotStart as `finish`.
         """
         self._outside, self.is_plain, self.changes = outside, is_plain, changes
+        self._bwrap, self._view, self._marker = bwrap, view, marker
         self._work, self._own_processes, self._own_memory, self.needs_a_child = view.work, view.own_processes, view.own_memory, view.as_user
         self._name = self._outer_name = view.name  # of its directories, as they are called inside, and outside
         self._spaces: list[tuple[int, int]] = []
         self._users: list[int] = []
         self._memory: list[tuple[int, list[str]]] = []  # directories of what is in memory, with what is there for each job
         self._memory_counts: list[int] = []
-        self._first = self._life = self._io = -1
+        self._first = self._life = self._io = self._told = self._maker = -1
         self.first_pid = 0
         self._inherited = b"", (0, 0)
         try:
-            self.first_pid = self._made_at_last(bwrap, view, marker)
+            self._begin()
+        except (OSError, ValueError) as error:
+            self._give_up(error)
+
+    def finish(self) -> None:
+        """Wait until all is mounted; nothing happens if that was so before. CannotStart, in bubblewrap's words, if it cannot be made."""
+        if self._told < 0:
+            return
+        try:
+            self.first_pid = self._made_at_last()
             self._hold()
             self.inherited_bytes()
         except (OSError, ValueError) as error:
-            self.end()
-            why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-            raise CannotStart(f"CannotStartContainerError: bubblewrap: {why}"[:255]) from error
+            self._give_up(error)
 
-    def _made_at_last(self, bwrap: str, view: View, marker: dict[str, str]) -> int:
+    def _give_up(self, error: OSError | ValueError) -> NoReturn:
+        self.end()
+        why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise CannotStart(f"CannotStartContainerError: bubblewrap: {why}"[:255]) from error
+
+    def _made_at_last(self) -> int:
         """bubblewrap gives up when something is unmounted while it looks at what is mounted: then it has to be run again."""
         for _ in range(_TRIES - 1):
             with suppress(ValueError):
-                return self._made(bwrap, view, marker)
+                return self._made()
             os.close(self._life)
-        return self._made(bwrap, view, marker)
+            self._life = -1
+            self._begin()
+        return self._made()
 
-    def _made(self, bwrap: str, view: View, marker: dict[str, str]) -> int:
-        """Run bubblewrap until all is mounted: the first process inside."""
-        told, telling = os.pipe()
+    def _begin(self) -> None:
+        """Run bubblewrap, which goes on by itself."""
+        self._told, telling = os.pipe()
         waits, self._life = os.pipe()
         try:
-            os.posix_spawn(
-                bwrap,
-                bubble.arguments(bwrap, view),
-                {"PATH": "/usr/bin:/bin", **marker},
+            pid = os.posix_spawn(
+                self._bwrap,
+                bubble.arguments(self._bwrap, self._view),
+                {"PATH": "/usr/bin:/bin", **self._marker},
                 file_actions=[(os.POSIX_SPAWN_DUP2, waits, 0), *((os.POSIX_SPAWN_DUP2, telling, number) for number in (1, 2, bubble.INFO))],
                 setsid=True,
                 setsigmask=(),
@@ -125,10 +140,25 @@ class Bubble:
         finally:
             os.close(waits)
             os.close(telling)
+        self._maker = os.pidfd_open(pid)
+
+    def _made(self) -> int:
+        """Until all is mounted: the first process inside. ValueError if it gave up, TimeoutError if it is at it still."""
+        told, self._told = self._told, -1
         try:
-            return _first_pid(_until_ready(told))
+            answer = _until_ready(told)
+        except ValueError:
+            self._forget_maker()
+            raise
         finally:
             os.close(told)
+        self._forget_maker()
+        return _first_pid(answer)
+
+    def _forget_maker(self) -> None:
+        """It has made what it was to make, or has ended."""
+        os.close(self._maker)
+        self._maker = -1
 
     def _hold(self) -> None:
         self._first = os.pidfd_open(self.first_pid)
@@ -219,6 +249,9 @@ class Bubble:
     def end(self) -> None:
         """Kill, and let go of what it mounted. Does not wait for it: see `Outside.wait`."""
         self.kill()
+        if self._maker >= 0:  # it is not there yet: its first process sees in the end that nobody holds on to it
+            self._outside.note_going(self._maker)
+            self._maker = -1
         if self._first >= 0:
             self._outside.note_going(self._first)
         held = (
@@ -228,12 +261,13 @@ class Bubble:
             *self._memory_counts,
             self._life,
             self._io,
+            self._told,
         )
         for descriptor in held:
             if descriptor >= 0:
                 os.close(descriptor)
         self._spaces, self._users, self._memory, self._memory_counts = [], [], [], []
-        self._first = self._life = self._io = -1
+        self._first = self._life = self._io = self._told = -1
 
 
 def _says(descriptor: int, within_s: float) -> bool:
@@ -351,19 +385,39 @@ class Bubbles:
         special = self._view(launch, name, gpus, shared) if gpus or shared or any(map(launch.container.get, _SPECIAL)) else None
         is_plain = special is None or special == self.plain(name)
         if held:
-            if is_plain and held.changes == self._changes and held.stands:  # what is held is plain
+            if is_plain and held.changes == self._changes and self._is_ready(held):  # what is held is plain
                 held.call(name)
                 return held
             held.end()
-        return Bubble(self._bwrap, special or self.plain(name), self._outside, self._marker, is_plain and self._kept, self._changes)
+        made = Bubble(self._bwrap, special or self.plain(name), self._outside, self._marker, is_plain and self._kept, self._changes)
+        made.finish()
+        return made
+
+    def _is_ready(self, held: Bubble) -> bool:
+        """Whether a job can be started in it; one that was begun ahead of need may have come to nothing."""
+        with suppress(CannotStart):
+            held.finish()
+        return held.stands
+
+    def spare(self, name: str) -> Bubble | None:
+        """One for the next job, begun ahead of need, whose directories are called WORK/`name` until then; None where none is kept."""
+        if not self._kept:
+            return None
+        with suppress(CannotStart):  # the job that comes to need one is told, if it fails again
+            return Bubble(self._bwrap, self.plain(name), self._outside, self._marker, is_plain=True, changes=self._changes)
+        return None
 
     def trial(self, name: str) -> Bubble:
         """One for a job that asks for nothing special."""
-        return Bubble(self._bwrap, self.plain(name), self._outside, self._marker, is_plain=True)
+        made = Bubble(self._bwrap, self.plain(name), self._outside, self._marker, is_plain=True)
+        made.finish()
+        return made
 
     def let_go(self, held: Iterable[Bubble]) -> None:
         """End those that are held, and wait until nothing of any is left."""
         for each in held:
+            with suppress(CannotStart):
+                each.finish()
             each.end()
         self._outside.wait()
 

@@ -250,6 +250,7 @@ class Node:
         """End all jobs, as a machine does that is turned off, then exit."""
         if self._exit_at_s is None:
             self._exit_at_s = boot_s() + grace_s
+            self.runners.processes.is_ending = True
             self.supervisor.close_down(grace_s)
             self._look_for_a_reason_to_live()
 

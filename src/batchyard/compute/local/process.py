@@ -17,7 +17,7 @@ from batchyard.compute.local.place import Place
 from batchyard.compute.local.process_run import READ_BYTES, Household, ProcessRun
 from batchyard.compute.local.runner import Ending, Run, Watcher
 from batchyard.compute.local.slots import Slot, Slots
-from batchyard.compute.local.spawn import CannotStart
+from batchyard.compute.local.spawn import CannotStart, Identity
 from batchyard.compute.local.sweep import Sweeper
 from batchyard.model.messages import Launch
 
@@ -26,6 +26,7 @@ PIPE_S = 0.2  # how long a pipe is read that somebody still holds open after all
 _AGAIN_S = 0.01
 _TICK_S = 0.25
 _READS_AT_END = 32
+_SPARE_S, _NEXT_SPARE_S = 0.0005, 0.005  # after the end of a job was told, and from one to the next
 
 
 class ProcessRunner:
@@ -39,6 +40,9 @@ class ProcessRunner:
         self._winding_up: list[ProcessRun] = []
         self._quarantine: list[Slot] = []
         self._ticking = False
+        self._bare: list[Slot] = []  # that were given back without namespaces
+        self._sparing = False
+        self.is_ending = False  # the node is: nothing is made ahead of need any more
         self._attention = Attention()
         if place.bubbles:
             loop.watch(place.bubbles.mounts, self._mounts_changed, URGENT)
@@ -207,6 +211,31 @@ class ProcessRunner:
             say(f"slot {slot.number} is given up: {error}")
         else:
             self._slots.give_back(slot)
+            if bubbles and slot.bubble is None and self._tree.outlives_us:
+                self._make_spares_soon(slot)
+
+    def _make_spares_soon(self, *bare: Slot) -> None:
+        self._bare.extend(bare)
+        if not self._sparing:
+            self._sparing = True
+            self._loop.at(boot_s() + (_SPARE_S if bare else _NEXT_SPARE_S), self._make_spare)
+
+    def _make_spare(self) -> None:
+        """Begin namespaces for a slot that has none, the one that goes out first: its next job does not wait for them, or not as long."""
+        self._sparing = False
+        bubbles = self._place.bubbles
+        while self._bare and bubbles and not self.is_ending:
+            slot = self._bare.pop()
+            if slot.bubble is not None or slot not in self._slots.idle:
+                continue
+            try:
+                name = slot.quarters.make_ready(None if slot.uid is None else Identity(slot.uid, slot.uid))
+            except OSError as error:
+                say(f"no directories are made ahead of need: {error}")
+                continue
+            slot.bubble = bubbles.spare(name)
+            self._make_spares_soon()
+            return
 
     def _tick(self) -> None:
         self._tree.tick()

@@ -65,6 +65,18 @@ class Quarters:
         _furnish(path, who)
         return f"{path}/home", f"{path}/tmp"
 
+    def make_ready(self, who: Identity | None) -> str:
+        """Have some wait for who comes next, as `move_out` leaves those that can be used again: what they are called.
+
+        Not while anybody lives here. OSError with the path in it.
+        """
+        if not self._has_idle:
+            self._allotments.ground.make(self._idle)
+            _furnish(self._idle, who)
+            self._flags = _flags_at(f"{self._idle}/{_PARTS[0]}")
+            self._has_idle = True
+        return os.path.basename(self._idle)  # noqa: PTH119 - a string all the way
+
     def tidy(self, furniture: frozenset[str] = frozenset()) -> bool:
         """Whether they are as they were made, without the little that was left. `furniture` names what we may have put there ourselves.
 
