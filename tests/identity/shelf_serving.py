@@ -32,6 +32,10 @@ ROOT = Identity(ACCOUNT, REGION, "AKIAROOTROOTROOTROOT", "the-root-secret", 0)
 SERVICES = ("ec2", "ecr", "iam", "kms", "secretsmanager", "ssm", "sts")
 
 
+async def at_once() -> None:
+    """Nothing is ever being written here."""
+
+
 class Served:
     """A served shelf: `client(service)` gives boto3's client of it; `clock_ms` may be set to move its clock."""
 
@@ -57,7 +61,7 @@ class Served:
             settings=settings,
             now_ms=self.now_ms,
             catalogue=Catalogue(),
-            read=SimpleNamespace(instances={}, environments={}),
+            read=SimpleNamespace(instances={}, environments={}, level=at_once),
         )
 
     def app(self) -> App:

@@ -54,6 +54,8 @@ class Driver:
         self._timer: asyncio.TimerHandle | None = None
         self._idle = asyncio.Event()
         self._idle.set()
+        self._level = asyncio.Event()  # cleared while a turn is being written, which the yard is then ahead of the ledger by
+        self._level.set()
         self._committer = ThreadPoolExecutor(1, thread_name_prefix="commit")
 
     async def start(self) -> None:
@@ -65,6 +67,10 @@ class Driver:
     async def settled(self) -> None:
         """Wait until all that has arrived is decided and written."""
         await self._idle.wait()
+
+    async def level(self) -> None:
+        """Wait until the turn that is being written, if one is, can be read: then the yard, the ledger and the store say the same."""
+        await self._level.wait()
 
     async def close(self) -> None:
         """Finish the turn that is being written, then let go of the providers; jobs go on."""
@@ -118,6 +124,7 @@ class Driver:
             self.turn_s += time.perf_counter() - begun_s
             return
         self._writing = True
+        self._level.clear()
         commit = self._loop.run_in_executor(self._committer, self.engine.store.commit)
         self.turn_s += time.perf_counter() - begun_s
         commit.add_done_callback(lambda done: self._written(asked, turn, done.exception()))
@@ -127,6 +134,7 @@ class Driver:
         if error is None:
             begun_s = time.perf_counter()
             self.engine.merge(turn)
+            self._level.set()  # whoever waits looks before the next turn begins
             self._done(asked, turn)
             for watch in self.watchers:
                 watch(turn.changes)
@@ -159,9 +167,11 @@ class Driver:
         except Exception:
             log.critical("the store cannot be read either: the server gives up", exc_info=True)
             self._closing = True
+            self._level.set()
             self._idle.set()
             self._give_up()
             return
+        self._level.set()
         for provider in self._providers.values():
             provider.announce()
         self._rest(None)

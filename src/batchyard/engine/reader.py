@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 
 from msgspec.structs import replace
 
@@ -20,12 +20,18 @@ from batchyard.model.job import Job, Specification, Status, child_id, node_id, s
 from batchyard.model.view import Explanation, JobQuery, Page
 
 
-class EngineReader:
-    """One per engine. `open_profile` shows a reason on every waiting job; AWS shows one on a queue's head only."""
+async def _at_once() -> None:
+    """Nothing is ever being written."""
 
-    def __init__(self, engine: Engine, *, open_profile: bool = True) -> None:
+
+class EngineReader:
+    """One per engine. `open_profile` shows a reason on every waiting job; AWS shows one on a queue's head only. `level` waits until
+    nothing is being written (see `Driver.level`)."""
+
+    def __init__(self, engine: Engine, *, open_profile: bool = True, level: Callable[[], Awaitable[None]] = _at_once) -> None:
         self._engine = engine
         self._open_profile = open_profile
+        self.level = level
         self._explainer = Explainer(engine, self.job)
         self._said: dict[tuple[str, str, Resources, Wants, bool], str] = {}  # the same for all jobs of a class, until the next turn
         self._said_in_turn = -1
@@ -94,8 +100,8 @@ class EngineReader:
                 spec = ledger.specifications.get(job.spec_id)
                 if spec is not None:  # else it is looked for with care, below
                     found[id] = (job, spec)
-            elif id in resting.asleep and (records := resting.at_hand(id)) is not None:
-                found[id] = records
+            elif (id in resting.asleep or id in resting.woken) and (records := resting.at_hand(id)) is not None:
+                found[id] = records  # of one that is being woken: as it was, for the store may show already what it will be
             else:
                 missing.append(id)
         if missing:
@@ -201,7 +207,12 @@ class EngineReader:
 
     async def find_jobs(self, query: JobQuery) -> Page:
         found = self._engine.store.lists.later(query) if query.array is None else None
-        return self.jobs(query) if found is None else await asyncio.wrap_future(found)
+        if found is None:
+            await self.level()
+            return self.jobs(query)
+        page = await asyncio.wrap_future(found)
+        await self.level()  # a list shows what is written: whoever then asks for one of its jobs is not to find it as it was before
+        return page
 
     def _children(self, query: JobQuery) -> Page:
         """An array's children in order of their index, those without a record among them."""

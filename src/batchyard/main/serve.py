@@ -180,7 +180,7 @@ async def _serve(settings: Settings, identity: Identity, listener: socket.socket
     stop = asyncio.Event()
     launcher = Launcher(base, url, keys.mint, runtime, resolve, locator(engine, shelf, catalogue))
     driver = Driver(engine, {"local": provider}, launcher, stop.set)
-    read = EngineReader(engine, open_profile=settings.profile == "open")
+    read = EngineReader(engine, open_profile=settings.profile == "open", level=driver.level)
     waiters, announcing = Waiters(read), announcing_of(settings, engine, shelf, sealer, log_store, objects)
     driver.watchers += [waiters.note, announcing.announcer.note]
     desk = ServerDesk(

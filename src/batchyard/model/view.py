@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Container, Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from msgspec import Struct
@@ -126,7 +126,16 @@ class Explanation(Struct, frozen=True):
 
 
 class Reader(Protocol):
-    """What services may read. Reads never write; what they see is committed."""
+    """What services may read. Reads never write; the records that they see are committed.
+
+    What is derived (`summary`, `in_use`, `scratch`, `front`, `usage`, reasons) is a turn ahead of the records while that turn is being
+    written. Who shows it, or compares it with records, waits for `level` before.
+    """
+
+    @property
+    def level(self) -> Callable[[], Awaitable[None]]:
+        """Wait until nothing is being written: what is read before the next `await` is all of one moment."""
+        ...
 
     @property
     def environments(self) -> Mapping[str, Environment]: ...

@@ -27,6 +27,7 @@ async def explain(desk: Any, caller: Caller, params: dict[str, Any]) -> dict[str
     """Why a job is where it is: a sentence, and per environment the shortfall and the fix."""
     root_only(caller)
     job_id = _text(params, "jobId")
+    await desk.read.level()
     explanation = desk.read.explain(job_id)
     if explanation is None:
         raise Fault("ClientException", f"Job {job_id} does not exist.")
@@ -43,6 +44,7 @@ async def explain(desk: Any, caller: Caller, params: dict[str, Any]) -> dict[str
 async def instances(desk: Any, caller: Caller, _params: dict[str, Any]) -> dict[str, Any]:
     """Every instance with what runs on it."""
     root_only(caller)
+    await desk.read.level()
     jobs: dict[str, list[str]] = {}
     for job_id, instance in desk.placed():
         jobs.setdefault(instance, []).append(job_id)
@@ -69,6 +71,7 @@ async def instances(desk: Any, caller: Caller, _params: dict[str, Any]) -> dict[
 async def machine(desk: Any, caller: Caller, _params: dict[str, Any]) -> dict[str, Any]:
     """What jobs may have of this machine in all, and how its scratch space stands."""
     root_only(caller)
+    await desk.read.level()
     room = desk.read.machine
     return {"vcpus": room.vcpus, "memoryMiB": room.memory_mib, "gpus": room.gpus, "scratch": _scratch(desk.read.scratch)}
 
@@ -101,6 +104,7 @@ async def cost(desk: Any, caller: Caller, params: dict[str, Any]) -> dict[str, A
     """What a job's attempts have cost so far, at the catalogue's prices; of an array or a multi-node job: those of all its parts."""
     root_only(caller)
     job_id = _text(params, "jobId")
+    await desk.read.level()
     found = desk.read.job(job_id)
     if found is None:
         raise Fault("ClientException", f"Job {job_id} does not exist.")

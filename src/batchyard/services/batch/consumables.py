@@ -93,6 +93,7 @@ async def delete_consumable_resource(desk: Desk, caller: Caller, params: Params)
 
 async def describe_consumable_resource(desk: Desk, caller: Caller, params: Params) -> Params:
     """One resource by name or ARN: its total, how much of it jobs hold, and what is left."""
+    await desk.read.level()
     consumable = _require(desk.read.consumables, caller, params["consumableResource"])
     in_use = _in_use(desk, consumable)
     return {
@@ -110,6 +111,7 @@ async def list_consumable_resources(desk: Desk, caller: Caller, params: Params) 
     """All in order of name, or those of a name (any case, `*` at the end), in pages."""
     chosen = _filter(params.get("filters") or (), ("CONSUMABLE_RESOURCE_NAME",)).get("CONSUMABLE_RESOURCE_NAME", ["*"])
     size = page_size(params.get("maxResults"), MOST)
+    await desk.read.level()
     mine = [(name, c) for name, c in by_name(desk.read.consumables, caller) if any(_matches(name, pattern) for pattern in chosen)]
     shown, token = page(("ListConsumableResources", caller.account, caller.region, chosen), mine, params.get("nextToken"), size)
     result: Params = {"consumableResources": [_summary(desk, consumable) for consumable in shown]}

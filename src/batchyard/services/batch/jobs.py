@@ -30,7 +30,11 @@ async def describe_jobs(desk: Desk, caller: Caller, params: Params) -> Params:
     glimpses = [seen for seen in desk.read.glimpses(ids) if is_plain(seen.kind) and _is_callers(caller, seen.kind)]
     details = waiting_details(desk, glimpses) if glimpses else {}
     rest = [id for id in ids if id not in details]
-    for id, job in zip(rest, desk.read.jobs_of(rest), strict=True):
+    found = desk.read.jobs_of(rest)
+    if any(job is not None and job[0].is_array and not job[0].status.is_final for job in found):
+        await desk.read.level()  # or the states that an array counts would be ahead of its children's
+        found = desk.read.jobs_of(rest)
+    for id, job in zip(rest, found, strict=True):
         if job is not None and _is_callers(caller, job[1]):
             details[id] = encoded_detail(desk, *job)
     return {"jobs": [details[id] for id in ids if id in details]}

@@ -140,6 +140,7 @@ async def get_job_queue_snapshot(desk: Desk, caller: Caller, params: Params) -> 
 
     Shares count while they hold capacity, and no longer (API reference, FairshareUtilizationDetail).
     """
+    await desk.read.level()
     queue = _require(desk.read.queues, caller, params["jobQueue"])
     now_ms = desk.now_ms()
     jobs = [

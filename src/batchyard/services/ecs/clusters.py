@@ -92,6 +92,7 @@ async def list_clusters(desk: Any, caller: Caller, params: Params) -> Params:
 
 async def describe_clusters(desk: Any, caller: Caller, params: Params) -> Params:
     """API reference, DescribeClusters."""
+    await desk.read.level()
     known = {cluster.name: cluster for cluster in clusters_of(desk, caller)}
     held = _held(desk)
     shown, failures = [], []
@@ -140,6 +141,7 @@ def _status(instance: Instance) -> str:
 
 async def describe_container_instances(desk: Any, caller: Caller, params: Params) -> Params:
     """API reference, DescribeContainerInstances."""
+    await desk.read.level()
     cluster = cluster_named(desk, caller, params.get("cluster"))
     known = {instance.id: instance for instance in _instances(desk, cluster)}
     held = _held(desk)

@@ -45,6 +45,7 @@ def _last_status(job: Job, attempt: Attempt) -> str:
 
 async def list_tasks(desk: Any, caller: Caller, params: Params) -> Params:
     """API reference, ListTasks: of one cluster, running ones unless stopped ones are asked for."""
+    await desk.read.level()
     cluster = cluster_named(desk, caller, params.get("cluster"))
     wanted = params.get("desiredStatus", "RUNNING")
     instance, kind = params.get("containerInstance"), params.get("launchType")
@@ -62,6 +63,7 @@ async def list_tasks(desk: Any, caller: Caller, params: Params) -> Params:
 
 async def describe_tasks(desk: Any, caller: Caller, params: Params) -> Params:
     """API reference, DescribeTasks: what is not known (any more) is a failure MISSING, as on AWS an hour after a task's end."""
+    await desk.read.level()
     cluster = cluster_named(desk, caller, params.get("cluster"))
     tasks, failures = [], []
     for name in params["tasks"]:

@@ -143,6 +143,8 @@ class Sandbox:
         printed = asyncio.ensure_future(_lines_of(process.stderr))
         self._processes.add(process)
         try:
+            if self.is_closed:  # since this one was begun: nobody else would end it
+                raise _stopped()
             async with asyncio.timeout(INIT_S + order.timeout_s + GRACE_S):
                 with contextlib.suppress(ConnectionError):
                     process.stdin.write(told)
