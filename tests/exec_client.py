@@ -9,6 +9,7 @@ import time
 from yard import Yard
 
 PATIENCE_S = 120.0
+UNTIL_LET_GO = "until test -e go; do sleep 0.05; done"  # what a job runs that goes on until the test has seen it: see `let_go`
 
 
 def command(yard: Yard, *words: str) -> list[str]:
@@ -17,6 +18,13 @@ def command(yard: Yard, *words: str) -> list[str]:
 
 def run(yard: Yard, *words: str, given: bytes = b"") -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(command(yard, *words), input=given, capture_output=True, check=False, timeout=PATIENCE_S)
+
+
+def let_go(yard: Yard, *job: str) -> None:
+    """Have a job (or a node; `--container` and a name may follow) come to its end that runs UNTIL_LET_GO, once it runs."""
+    give_up_at = time.monotonic() + PATIENCE_S
+    while (told := run(yard, *job, "--", "touch", "go")).returncode:
+        assert time.monotonic() < give_up_at, told.stderr
 
 
 def interrupted(yard: Yard, job: str, script: str) -> None:

@@ -37,14 +37,15 @@ def test_weights_of_1_and_a_half_get_vcpu_time_1_to_2(new_yard: Callable[..., Ya
     yard.until(gate, "RUNNING")
     arrays = {share: submit(yard, share, "work", arrayProperties={"size": 60}) for share in ("one", "half")}
     yard.batch.terminate_job(jobId=gate, reason="both are there")
-    # They compete until the one that gets more has no work left.
+    # They compete until the last job of the one that gets more has begun: what is free from then on is the other's.
     yard.until(arrays["half"], patience_s=90)
     ended = {share: _children(yard, parent, "SUCCEEDED") for share, parent in arrays.items()}
-    last_ms = max(job["stoppedAt"] for job in ended["half"])
+    last_ms = max(job["startedAt"] for job in ended["half"])
     vcpu_ms = {
         share: sum(min(j["stoppedAt"], last_ms) - j["startedAt"] for j in jobs if j["startedAt"] < last_ms) for share, jobs in ended.items()
     }
-    assert 1.7 <= vcpu_ms["half"] / vcpu_ms["one"] <= 2.3, vcpu_ms
+    # A machine that halts for a moment gives its time to whatever runs just then; without shares it would be 1, the other way round 0.5.
+    assert 1.5 <= vcpu_ms["half"] / vcpu_ms["one"] <= 2.7, vcpu_ms
 
 
 def _children(yard: Yard, parent: str, status: str) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from exec_client import UNTIL_LET_GO, let_go
 from yard import Yard, quiet_port, until
 
 # The main node waits for one line of every other node; they try until it listens.
@@ -53,10 +54,11 @@ def nodes_of(yard: Yard, job: str, status: str) -> list[dict[str, Any]]:
 
 
 def test_13_the_main_node_decides_whatever_a_child_does(yard: Yard, name: str) -> None:
-    define(yard, name, ["sh", "-c", "sleep 2"], ["sh", "-c", "exit 1"])
+    define(yard, name, ["sh", "-c", UNTIL_LET_GO], ["sh", "-c", "exit 1"])
     job = yard.submit(name)
     child = yard.until(f"{job}#1")
     assert (child["status"], child["container"]["exitCode"], child["nodeDetails"]) == ("FAILED", 1, {"nodeIndex": 1, "isMainNode": False})
+    let_go(yard, f"{job}#0")
     whole = yard.until(job)
     assert (whole["status"], whole["attempts"][0]["container"]["exitCode"]) == ("SUCCEEDED", 0)
     assert "container" not in whole and whole["nodeProperties"]["numNodes"] == 2
@@ -116,10 +118,11 @@ def test_a_job_that_needs_more_than_there_is_says_so_and_a_smaller_one_runs(yard
 
 
 def test_dependencies_on_nodes(yard: Yard, name: str) -> None:
-    define(yard, name, ["sh", "-c", "sleep 1"], ["true"])
+    define(yard, name, ["sh", "-c", UNTIL_LET_GO], ["true"])
     job = yard.submit(name)
     follower = yard.submit("true", dependsOn=[{"jobId": f"{job}#1"}])
     assert yard.until(follower)["status"] == "SUCCEEDED"
+    let_go(yard, f"{job}#0")
     assert yard.until(job)["status"] == "SUCCEEDED"
 
 

@@ -35,7 +35,7 @@ def test_profile_aws_answers_too_many_submissions_with_429(new_yard: Callable[..
 
 
 def test_finished_jobs_are_forgotten_after_their_time_and_logs_are_not(new_yard: Callable[..., Yard]) -> None:
-    yard = new_yard("--retention-days", str(1 / 86_400), "--vcpus", "2", "--memory-mib", "512")
+    yard = new_yard("--retention-days", str(5 / 86_400), "--vcpus", "2", "--memory-mib", "512")
     yard.with_queue()
     yard.definition_of("hello", "echo", "hello")
     yard.definition_of("sleep", "sleep", "600")

@@ -13,7 +13,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from small_disk import fill, refusal, small_disk_at
-from yard import Yard, serving, until
+from yard import Yard, lives, open_to_jobs, serving, until
 
 
 def serve(data: Path, *options: str) -> subprocess.CompletedProcess[str]:
@@ -80,10 +80,12 @@ def test_a_full_disk_is_named_reads_go_on_and_all_is_well_once_there_is_room(sma
     yard = Yard(small_disk / "data", "--vcpus", "2", "--memory-mib", "1024")
     yard.data.with_suffix(".log").symlink_to(tmp_path / "server.log")
     yard.start()
+    open_to_jobs(tmp_path)
     try:
         yard.with_queue()
         yard.definition_of("true", "true")
-        yard.definition_of("nap", "sh", "-c", "sleep 1; exit 3")
+        (small_disk / "asleep").touch()
+        yard.definition_of("nap", "sh", "-c", f"until test -e {small_disk}/awake; do sleep 0.05; done; exit 3")
         s3, logs = yard.client("s3"), yard.client("logs")
         s3.create_bucket(Bucket="bucket")
         s3.put_object(Bucket="bucket", Key="before", Body=b"kept")
@@ -99,6 +101,8 @@ def test_a_full_disk_is_named_reads_go_on_and_all_is_well_once_there_is_room(sma
         assert (code, "is full: free some space" in message) == ("ServiceUnavailable", True)
         code, message = refusal(lambda: logs.create_log_group(logGroupName="group"))
         assert (code, "is full: free some space" in message) == ("ServiceUnavailableException", True)
+        (small_disk / "asleep").rename(small_disk / "awake")  # which takes no room
+        until(lambda: None if lives(napping) else True, "the job to end")
         assert yard.job(napping)["status"] == "RUNNING"
         assert s3.get_object(Bucket="bucket", Key="before")["Body"].read() == b"kept"
 

@@ -87,12 +87,13 @@ def test_queues_go_by_priority_and_jobs_by_submission(new_yard: Callable[..., Ya
     yard.queue_of("low", "one", priority=1)
     yard.queue_of("high", "one", priority=2)
     yard.definition_of("quick", "sleep", "0.05")
-    first = yard.submit(yard.definition_of("gate", "sleep", "1.5"), "low")
+    first = yard.submit(yard.definition_of("gate", "sleep", "600"), "low")
     yard.until(first, "RUNNING")
     low = [yard.submit("quick", "low") for _ in range(3)]
     high = [yard.submit("quick", "high") for _ in range(3)]
     snapshot = yard.batch.get_job_queue_snapshot(jobQueue="low")["frontOfQueue"]["jobs"]
     assert [j["jobArn"].rpartition("/")[2] for j in snapshot] == low
+    yard.batch.terminate_job(jobId=first, reason="all are there")
     ended = [yard.until(j) for j in high + low]
     order = sorted(ended, key=lambda j: j["startedAt"])
     assert [j["jobId"] for j in order] == high + low

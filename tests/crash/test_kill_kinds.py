@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from yard import Yard, until
@@ -12,16 +13,16 @@ NEEDS = [{"type": "VCPU", "value": "1"}, {"type": "MEMORY", "value": "64"}]
 FARGATE_NEEDS = [{"type": "VCPU", "value": "0.25"}, {"type": "MEMORY", "value": "512"}]
 NETWORK = {"subnets": ["subnet-1"], "securityGroupIds": ["sg-1"]}
 WANTS = {"consumableResourceList": [{"consumableResource": "licence", "quantity": 1}]}
-SLEEP = ["sh", "-c", "sleep 4"]
 
 
 def container(command: list[str], needs: list[dict[str, str]] = NEEDS, **more: Any) -> dict[str, Any]:
     return {"image": "busybox", "command": command, "resourceRequirements": needs, **more}
 
 
-def prepare(service: Yard) -> None:
-    """Queues `queue`, `fair`, `eks` and `fargate`, a licence of two, and a definition of each kind that runs for four seconds."""
+def prepare(service: Yard, go: Path) -> None:
+    """Queues `queue`, `fair`, `eks` and `fargate`, a licence of two, and a definition of each kind that runs until there is a file `go`."""
     batch = service.batch
+    wait = ["sh", "-c", f"until test -e {go}; do sleep 0.1; done"]
     service.environment_of("ce")
     pods = {"eksClusterArn": "arn:aws:eks:us-east-1:000000000000:cluster/c", "kubernetesNamespace": "genomes"}
     ec2: dict[str, Any] = {
@@ -41,17 +42,17 @@ def prepare(service: Yard) -> None:
     service.queue_of("fargate", "fargate")
     batch.create_consumable_resource(consumableResourceName="licence", totalQuantity=2)
     role = "arn:aws:iam::000000000000:role/execution"
-    task = {"containers": [container(SLEEP, name="main"), container(["sleep", "60"], name="side", essential=False)]}
+    task = {"containers": [container(wait, name="main"), container(["sleep", "600"], name="side", essential=False)]}
     part: dict[str, Any] = {"image": "busybox", "resources": {"limits": {"cpu": "1", "memory": "64Mi"}}}
-    pod = {"initContainers": [{"name": "before", "command": ["true"], **part}], "containers": [{"name": "main", "command": SLEEP, **part}]}
-    nodes = {"numNodes": 2, "mainNode": 0, "nodeRangeProperties": [{"targetNodes": "0:", "container": container(SLEEP)}]}
+    pod = {"initContainers": [{"name": "before", "command": ["true"], **part}], "containers": [{"name": "main", "command": wait, **part}]}
+    nodes = {"numNodes": 2, "mainNode": 0, "nodeRangeProperties": [{"targetNodes": "0:", "container": container(wait)}]}
     kinds: dict[str, dict[str, Any]] = {
-        "single": {"containerProperties": container(SLEEP)},
+        "single": {"containerProperties": container(wait)},
         "quick": {"containerProperties": container(["true"])},
         "task": {"ecsProperties": {"taskProperties": [task]}, "consumableResourceProperties": WANTS},
         "pod": {"eksProperties": {"podProperties": pod}},
         "fargate": {
-            "containerProperties": container(SLEEP, FARGATE_NEEDS, executionRoleArn=role),
+            "containerProperties": container(wait, FARGATE_NEEDS, executionRoleArn=role),
             "platformCapabilities": ["FARGATE"],
         },
         "nodes": {"nodeProperties": nodes, "type": "multinode"},
@@ -60,9 +61,9 @@ def prepare(service: Yard) -> None:
         batch.register_job_definition(**{"jobDefinitionName": name, "type": "container", **members})
 
 
-def test_a_job_of_each_kind_outlives_the_server(new_yard: Callable[..., Yard]) -> None:
-    service = new_yard("--vcpus", "8", "--memory-mib", "4096")
-    prepare(service)
+def test_a_job_of_each_kind_outlives_the_server(new_yard: Callable[..., Yard], starts: Path) -> None:
+    service, go = new_yard("--vcpus", "8", "--memory-mib", "4096"), starts.with_name("go")
+    prepare(service, go)
     running = [
         service.submit("single"),
         service.submit("nodes"),
@@ -82,8 +83,9 @@ def test_a_job_of_each_kind_outlives_the_server(new_yard: Callable[..., Yard]) -
     service.kill()
     time.sleep(0.5)
     service.start()
+    go.touch()
     for job in (*running, array, *waiting):
-        ended = service.until(job, patience_s=60)
+        ended = service.until(job)
         assert (ended["status"], len(ended["attempts"]) + len(ended.get("eksAttempts", ()))) == (
             "SUCCEEDED",
             0 if "size" in ended.get("arrayProperties", {}) else 1,

@@ -74,7 +74,7 @@ def test_a_stack_survives_kills_at_any_time(tmp_path: Path) -> None:
         before = {one["OutputKey"]: one["OutputValue"] for one in stack["Outputs"]}
         assert before["Definition"].endswith(":1")
         jobs = [yard.submit(before["Definition"], before["Queue"]) for _ in range(4)]
-        yard.until(jobs[0], "RUNNING")
+        yard.until(jobs[0], "RUNNING", "SUCCEEDED")
 
         yard.client("cloudformation").update_stack(StackName=arn, TemplateBody=template(["m5"], "1"))
         stack = through(yard, arn, [chance.uniform(0, 0.3) for _ in range(3)])

@@ -8,17 +8,10 @@ import pytest
 
 import pages
 import reader
-from yard import Yard, quiet_port
+from yard import Yard, open_to_jobs, quiet_port
 
 PAGE = pages.ROOT / "docs" / "how-to" / "back-up-and-upgrade.md"
 pytestmark = pytest.mark.timeout(pages.COMMAND_LIMIT_S + 200)  # the commands have a limit of their own, and fail by that
-
-
-def let_jobs_in(folder: Path) -> None:
-    """Jobs are other users when the tests run as root."""
-    for place in (folder, *folder.parents):
-        if not place.stat().st_mode & 0o001:
-            place.chmod(place.stat().st_mode | 0o011)
 
 
 def test_a_copy_is_whole_and_harms_nobody(yard: Yard, tmp_path: Path) -> None:
@@ -26,7 +19,7 @@ def test_a_copy_is_whole_and_harms_nobody(yard: Yard, tmp_path: Path) -> None:
     assert serve.block.text == "batchyard serve\n"
     forget, again = restore.block.text.splitlines()
     assert again == "batchyard serve --data backup --port 8601"
-    let_jobs_in(tmp_path)
+    open_to_jobs(tmp_path)
     yard.definition_of("wait", "sh", "-c", f"until [ -e {tmp_path}/go ]; do sleep 0.1; done; echo went")
     yard.definition_of("never", "true", memory_mib=900_000)
     runs, waits = yard.submit("wait", "urgent"), yard.submit("never", "default")

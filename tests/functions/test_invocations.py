@@ -102,11 +102,11 @@ def test_time_is_up_for_the_function_and_all_that_it_started(yard: Yard, tmp_pat
             print("waiting")
             time.sleep(60)
         """,
-        Timeout=1,
+        Timeout=3,
     )
     assert response["FunctionError"] == "Unhandled"
-    assert "Task timed out after 1.00 seconds" in answer["errorMessage"]
-    assert "waiting" in tail(response) and "Task timed out after 1.00 seconds" in tail(response)
+    assert "Task timed out after 3.00 seconds" in answer["errorMessage"]
+    assert "waiting" in tail(response) and "Task timed out after 3.00 seconds" in tail(response)
     assert subprocess.run(["pgrep", "-f", "^sleep 86399$"], capture_output=True, timeout=30, check=False).stdout == b""
 
 

@@ -67,7 +67,7 @@ def test_json_file_keeps_a_file_on_the_node_which_batchyard_logs_reads(service: 
 
 def test_a_file_is_followed_while_the_job_writes(service: Yard) -> None:
     job_id = submitted(service, "talking", container("for n in 1 2 3 4; do echo $n; sleep 0.4; done", "json-file"))
-    service.until(job_id, "RUNNING")
+    service.until(job_id, "RUNNING", "SUCCEEDED")
     assert service.cli("logs", "--follow", job_id, "--data", str(service.data)).stdout.splitlines() == ["1", "2", "3", "4"]
 
 

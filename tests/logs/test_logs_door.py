@@ -85,11 +85,12 @@ def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
     server = uvicorn.Server(listener_config(app, host="127.0.0.1", port=0))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
-    while not server.started:
+    give_up_at = time.monotonic() + 60
+    while not server.started and time.monotonic() < give_up_at:
         time.sleep(0.01)
     yield Door(f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}", store)
     server.should_exit = True
-    thread.join()
+    thread.join(60)
     store.close()
 
 

@@ -11,6 +11,13 @@ from door_toys import ROOT, Door, client_of, running_door
 
 @pytest.fixture(scope="module")
 def shared_door() -> Iterator[Door]:
+    with running_door() as door:
+        yield door
+
+
+@pytest.fixture(scope="module")
+def hasty_door() -> Iterator[Door]:
+    """One that waits for the rest of a request for no longer than a machine may stall: for who means to be late."""
     with running_door(read_timeout_s=0.6) as door:
         yield door
 

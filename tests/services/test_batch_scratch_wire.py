@@ -11,6 +11,7 @@ from botocore.exceptions import ClientError
 
 from batchyard.main.client import Client
 from batchyard.main.commands.place import from_folder
+from exec_client import UNTIL_LET_GO, let_go
 from yard import Yard, serving, until
 
 TAG = "batchyard:scratch-gib"
@@ -157,7 +158,7 @@ def test_children_and_nodes_and_several_containers_are_promised_theirs(service: 
     quiet(service)
     container = {
         "image": "busybox",
-        "command": ["sh", "-c", "sleep 2"],
+        "command": ["sh", "-c", UNTIL_LET_GO],
         "resourceRequirements": [{"type": "VCPU", "value": "1"}, {"type": "MEMORY", "value": "64"}],
     }
     nodes = {"numNodes": 2, "mainNode": 0, "nodeRangeProperties": [{"targetNodes": "0:1", "container": container}]}
@@ -167,6 +168,7 @@ def test_children_and_nodes_and_several_containers_are_promised_theirs(service: 
     too_many = service.submit("nodes", tags={TAG: "1"})
     assert "asks for 2 GiB of scratch space" in service.job(too_many)["statusReason"], "both together"
     service.batch.terminate_job(jobId=too_many, reason="seen")
+    let_go(service, f"{gang}#0")
     assert service.until(gang)["status"] == "SUCCEEDED"
     several = {"containers": [{**container, "name": name, "essential": name == "b"} for name in ("a", "b")]}
     service.batch.register_job_definition(jobDefinitionName="several", type="container", ecsProperties={"taskProperties": [several]})
@@ -174,6 +176,7 @@ def test_children_and_nodes_and_several_containers_are_promised_theirs(service: 
     task = service.submit("several", tags={TAG: "0.5"})
     service.until(task, "RUNNING")
     assert own(service, "machine")["scratch"]["promisedMiB"] == 512, "of the task, not of each container"
+    let_go(service, task, "--container", "b")
     service.until(task)
     (attempt,) = own(service, "cost", jobId=task)["attempts"]
     assert [each["name"] for each in attempt["containers"]] == ["a", "b"]

@@ -296,7 +296,7 @@ async def test_a_replaced_environment_lets_its_jobs_end(yard: Yard, hands: YardH
     live = standing(queue_asked, await QUEUE.create(hands, queue_asked))
     definition = yard.definition_of("some", "sleep", "3")
     jobs = [yard.submit(definition, live.physical_id) for _ in range(6)]
-    yard.until(jobs[0], "RUNNING")
+    yard.until(jobs[0], "RUNNING", "SUCCEEDED")
     new_asked = wanted(ENVIRONMENT, environment(ComputeResources=resources(InstanceTypes=["m5"])), name="stack-Green")
     new = standing(new_asked, await ENVIRONMENT.create(hands, new_asked))
     await QUEUE.update(hands, wanted(QUEUE, queue(new.physical_id)), live)

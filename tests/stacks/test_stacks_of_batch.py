@@ -144,7 +144,7 @@ def test_an_environment_is_replaced_under_a_live_queue_and_every_job_runs_once(y
     assert stack["StackStatus"] == "CREATE_COMPLETE", reasons(yard, "live")
     before = outputs(stack)
     jobs = [yard.submit(before["Definition"], before["Queue"]) for _ in range(6)]
-    yard.until(jobs[0], "RUNNING")
+    yard.until(jobs[0], "RUNNING", "SUCCEEDED")
     new = template(Environment=environment(InstanceTypes=["m5", "c5"]), Queue=QUEUE, Definition=definition("sleep", "3"))
     stack = deploy(yard, "live", new, "update")
     assert stack["StackStatus"] == "UPDATE_COMPLETE", reasons(yard, "live")
