@@ -99,7 +99,7 @@ class Head:
             "jobQueue": queue,
             "jobDefinition": definition,
             "retryStrategy": {"attempts": 5, "evaluateOnExit": RECIPE},
-            "timeout": {"attemptDurationSeconds": 60},
+            "timeout": {"attemptDurationSeconds": 600},
             "tags": {"nextflow.io/processName": "count_reads", "nextflow.io/runName": "happy_curie"},
             "propagateTags": True,
             "containerOverrides": {
