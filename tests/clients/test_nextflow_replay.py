@@ -192,7 +192,7 @@ def test_a_task_is_staged_through_s3_and_its_exit_code_comes_back(head: Head, re
     assert (int(count), 0.49 < int(gc) / (READS * 100) < 0.51) == (READS, True)
     assert job["tags"]["nextflow.io/runName"] == "happy_curie"
     assert job["propagateTags"] is True
-    assert job["timeout"] == {"attemptDurationSeconds": 60}
+    assert job["timeout"] == {"attemptDurationSeconds": 600}
 
 
 def test_a_task_that_fails_is_not_tried_again_and_shows_why(head: Head, reads: str, definition: str) -> None:
