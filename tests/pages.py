@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent
 NOT_RUN = "<!-- not run"
 SHELLS = {"bash": "{}", "python": "python - <<'END OF THE BLOCK'\n{}END OF THE BLOCK\n"}
 _FENCE = re.compile(r"^(?P<indent> *)```(?P<language>\w*)[^\n]*\n(?P<text>.*?)^(?P=indent)```$", re.MULTILINE | re.DOTALL)
-COMMAND_LIMIT_S = 300
+COMMAND_LIMIT_S = 600
 
 
 class Block(NamedTuple):
