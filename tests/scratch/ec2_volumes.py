@@ -63,6 +63,7 @@ class Disk:
     instance: str = ""
     name: str = ""
     attachment: str = ""
+    attached_s: float = 0.0
     goes_with_instance: bool = False
     loop: str = ""
     is_stuck: bool = False
@@ -80,6 +81,8 @@ class Pace:
     modify_s: float = 0.05
     optimize_s: float = 0.05
     unseen_s: float = 0.0  # so long DescribeVolumes does not tell of a new volume
+    unattached_s: float = 0.0  # ... of an attachment
+    unmodified_s: float = 0.0  # ... DescribeVolumesModifications of a modification
 
 
 class Cloud:
@@ -253,7 +256,11 @@ class Cloud:
             raise Refusal("InvalidVolume.NotFound", f"The volume '{params['VolumeIds'][0]}' does not exist.")
         start, most = int(params.get("NextToken", 0)), params.get("MaxResults", 1000)
         more = {"NextToken": str(start + most)} if len(found) > start + most else {}
-        return {"Volumes": [_described(disk) for disk in found[start : start + most]], **more}
+        return {"Volumes": [self._told(disk) for disk in found[start : start + most]], **more}
+
+    def _told(self, disk: Disk) -> dict[str, Any]:
+        is_behind = disk.instance and time.time() - disk.attached_s < self.pace.unattached_s
+        return _described(disk) | ({"State": "available", "Attachments": []} if is_behind else {})
 
     def _attach(self, params: dict[str, Any], fault: Fault | None) -> dict[str, Any]:
         disk, instance, name = self._of(params["VolumeId"]), params["InstanceId"], params["Device"]
@@ -269,6 +276,7 @@ class Cloud:
         if len(mine) >= self.attachments_max:
             raise Refusal("AttachmentLimitExceeded", "The maximum number of attachments of this instance is reached.")
         disk.state, disk.instance, disk.name, disk.attachment = "in-use", instance, name, "attaching"
+        disk.attached_s = time.time()
         disk.is_stuck = fault is not None and fault.manner == "stuck"
 
         def ready() -> None:
@@ -345,9 +353,11 @@ class Cloud:
 
     def _modifications(self, params: dict[str, Any], _: Fault | None) -> dict[str, Any]:
         found = [self._of(volume) for volume in params["VolumeIds"]] if "VolumeIds" in params else self.alive()
-        if "VolumeIds" in params and not any(disk.modifications for disk in found):
+        until_s = time.time() - self.pace.unmodified_s
+        told = [[one for one in disk.modifications if one["StartTime"] <= until_s][-1:] for disk in found]
+        if "VolumeIds" in params and not any(told):
             raise Refusal("InvalidVolumeModification.NotFound", f"Modification for volume '{found[0].id}' does not exist.")
-        return {"VolumesModifications": [dict(disk.modifications[-1]) for disk in found if disk.modifications]}
+        return {"VolumesModifications": [dict(one) for last in told for one in last]}
 
     def _attribute(self, params: dict[str, Any], _: Fault | None) -> dict[str, Any]:
         for mapping in params.get("BlockDeviceMappings", []):

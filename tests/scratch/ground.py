@@ -107,6 +107,12 @@ class Numbers:
             raise ScratchError(self.failure)
         del self.sizes[index]
 
+    def owes_sweep(self) -> bool:
+        return False
+
+    def sweep(self) -> None:
+        self.calls.append("sweep")
+
     def probe(self) -> None:
         if self.sick:
             raise ScratchError(self.sick)

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import shutil
+import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
-from cloud import BTRFS, XFS, Cloudy, cloudy
+from cloud import BTRFS, WAITS, XFS, Cloudy, cloudy, until
 from ec2_double import Pace
-from ground import needs
+from ec2_volumes import Disk
+from ground import needs, running
 
 from batchyard.scratch import imds, tools
+from batchyard.scratch.daemon import Daemon
 from batchyard.scratch.ebs import Kind
 from batchyard.scratch.ebs_disks import EbsDisks
-from batchyard.scratch.ledger import Ledger, Volume, read
-from batchyard.scratch.policy import GIB
+from batchyard.scratch.ledger import NAME, Ledger, Volume, read
+from batchyard.scratch.policy import GIB, Limits
 from batchyard.scratch.provision import Backend, NoRoom, ScratchError
 
 ON_BTRFS = needs("mkfs.btrfs", "btrfs-progs")
@@ -102,6 +107,51 @@ def test_a_volume_that_attaching_does_not_know_of_yet_is_waited_for(monkeypatch:
         assert ground.volumes() == (GIB, GIB)
         assert len(place.in_cloud()) == 2
         ground.close()
+
+
+@marked
+def test_an_attachment_that_is_not_told_of_yet_is_no_volume_taken_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    with cloudy(monkeypatch, Pace(0.02, 0.5, 0.02, 0.02, 0.02)) as place:
+        ground = begun(place)
+        place.double.pace.unattached_s = 0.15
+        ground.grow(GIB)
+        assert ground.volumes() == (GIB, GIB)
+        ground.close()
+
+
+@pytest.mark.parametrize("is_here", [pytest.param(True, marks=ON_XFS)])
+def test_a_modification_that_is_not_told_of_yet_was_not_given_up(is_here: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    with cloudy(monkeypatch) as place:
+        ground = begun(place, XFS)
+        ground.grow(GIB)
+        place.double.pace.unmodified_s = 0.15
+        ground.grow(GIB)
+        assert ground.volumes() == (3 * GIB,)
+        assert len(asked(place, "ModifyVolume")) == 2
+        ground.close()
+
+
+@marked
+def test_a_volume_that_is_told_of_late_is_found_without_another_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The daemon died between the request and its answer, and EC2's lists took their time: nobody has it on record any more."""
+    with cloudy(monkeypatch) as place:
+        begun(place).close()
+        record = read(place.store)
+        assert record is not None
+        lost = Volume("batchyard-lost-0001", GIB)
+        (place.store / NAME).write_bytes(msgspec.json.encode(record.with_volume(lost)))
+        (ours,) = place.double.alive()
+        tags = ours.tags | {"batchyard:scratch-volume": lost.name}
+        place.double.volumes["vol-lost"] = Disk("vol-lost", 1, "gp3", place.double.zone, lost.name, {}, tags, time.time(), "available")
+        (place.double.folder / "vol-lost.img").touch()
+        place.double.pace.unseen_s = 3600
+        daemon = Daemon(place.backend(waits=replace(WAITS, settled_s=0.5)), Limits(cap_bytes=8 * GIB, step_bytes=GIB), assumed_grow_s=0.1)
+        daemon.start()
+        assert place.in_cloud() == sorted([ours.id, "vol-lost"])
+        place.double.pace.unseen_s = 0
+        with running(daemon):
+            until(lambda: place.in_cloud() == [ours.id], "it was not found")
+        assert daemon.counters.grow_failures == daemon.counters.shrink_failures == 0
 
 
 @pytest.mark.parametrize(

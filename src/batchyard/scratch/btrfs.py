@@ -131,6 +131,14 @@ class Btrfs:
         with contextlib.suppress(ScratchError):  # none is being removed (any more)
             self._run(["btrfs", "device", "remove", "cancel", str(self._mount)], _QUICK_S)
 
+    def owes_sweep(self) -> bool:
+        """See `Backend.owes_sweep`."""
+        return self._disks.owes_sweep()
+
+    def sweep(self) -> None:
+        """See `Backend.sweep`."""
+        self._disks.sweep(self._book.volumes, self._devices())
+
     def probe(self) -> None:
         """See `Backend.probe`."""
         if not self._is_ours():

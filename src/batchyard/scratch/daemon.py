@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 _REMEMBERED_GROWS = 8
 _PROBE_EVERY_S, _PROBE_SICK_EVERY_S = 30.0, 2.0
 _STATUS_EVERY_S = 1.0
+_QUIET_S = 0.1  # before something is done that can as well be done later
 _RETRY_FIRST_S, _RETRY_LAST_S = 0.25, 60.0
 _STILL_S = 2.0  # so long nothing may have been written before nobody is taken at their word that nobody can
 
@@ -222,6 +223,8 @@ class Daemon:
             case _:
                 if self._work is None:
                     self._let_go(state.now_s)
+                    if state.quiet_s >= _QUIET_S and self._backend.owes_sweep():
+                        self._work = Work("sweep", self._backend.sweep, self._clock)
         if self._frozen_at_s is not None and state.now_s - self._frozen_at_s > self._freeze_limit_s:
             log.error("writers were held for %g s, and are let go: no room came", self._freeze_limit_s)
             self._may_freeze = False
@@ -245,7 +248,7 @@ class Daemon:
         if work is None or not work.is_done:
             return
         self._work = None
-        if work.failure and work.is_unwanted:
+        if work.verb == "sweep" or (work.failure and work.is_unwanted):
             return
         if work.failure:
             self._failures += 1

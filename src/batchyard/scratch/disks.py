@@ -56,6 +56,9 @@ class Disks(Protocol):
     def room_bytes(self) -> int | None:
         """How much more there is to be had, as far as this machine knows; None: only who is asked for it knows."""
 
+    def owes_sweep(self) -> bool:
+        """Whether a `find` in vain may have been too early, and another `sweep` would know by now."""
+
     def sweep(self, known: Iterable[Volume], in_use: set[str]) -> None:
         """Take away disks of ours that no record knows. Devices `in_use` are left alone."""
 

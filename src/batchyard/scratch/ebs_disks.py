@@ -66,6 +66,7 @@ class EbsDisks:
         self._by_id, self._devices = by_id, devices
         self._refused: set[str] = set()  # names of volumes that EC2 said no to: certainly not made
         self._taken: set[str] = set()  # names of devices that somebody else has
+        self._doubt_s: float | None = None  # when one was not found that may be there
         self._full: list[tuple[int, float]] = []  # with how many of ours the instance could take no other, and when
 
     @property
@@ -114,6 +115,7 @@ class EbsDisks:
             if seen is not None:
                 return replace(volume, id=seen.id)
             if time.monotonic() > deadline:
+                self._doubt_s = time.monotonic()
                 return None
             time.sleep(min(self._waits.look_s, 1.0))
 
@@ -206,6 +208,10 @@ class EbsDisks:
         """See `Disks.room_bytes`: EC2 says it when it is asked for a volume."""
         return None
 
+    def owes_sweep(self) -> bool:
+        """See `Disks.owes_sweep`: EC2's lists are late, but not for ever."""
+        return self._doubt_s is not None and time.monotonic() - self._doubt_s > self._waits.settled_s
+
     def sweep(self, known: Iterable[Volume], in_use: set[str]) -> None:
         """See `Disks.sweep`: volumes with this instance's and this record's tags. What fails is told, and tried at the next sweep."""
         names = {one.name for one in known} | {one.id for one in known}
@@ -222,8 +228,11 @@ class EbsDisks:
                 log.warning("%s is not on record: it is taken away", seen.id)
                 self.detach(lost)
                 self.delete(lost)
+            if self.owes_sweep():
+                self._doubt_s = None
         except ScratchError as error:
             log.error("lost volumes could not be looked for: %s", error)
+            self._doubt_s = time.monotonic()
 
     def _asked(self, volume: Volume) -> dict[str, Any]:
         kind = self._kind
@@ -294,17 +303,19 @@ class EbsDisks:
                 return None
             return device
 
-        looked_s = time.monotonic()
+        looked_s = ours_s = time.monotonic()
 
         def look() -> str | None:
-            nonlocal looked_s
+            nonlocal looked_s, ours_s
             device = come()
             if device is None and time.monotonic() - looked_s > self._waits.look_s * 3:
                 looked_s = time.monotonic()
                 seen = self._look(volume)
-                if seen is None or seen.instance != self._here.id:
+                if seen is not None and seen.instance == self._here.id:
+                    ours_s = time.monotonic()
+                elif time.monotonic() - ours_s > self._waits.unseen_s:  # an attachment may be told of late
                     raise ScratchError(f"{volume.id} was taken away while it was being attached")
-                if seen.attachment == "attached":
+                if seen is not None and seen.attachment == "attached":
                     return self._waits.until(
                         come, f"{volume.id} is attached, and the kernel shows no disk of it (see dmesg)", self._waits.device_s, 0.05
                     )
@@ -314,10 +325,11 @@ class EbsDisks:
 
     def _go_with_instance(self, volume: Volume) -> None:
         """When the instance ends, so does the volume."""
-        seen = self._look(volume)
-        mapping = {"DeviceName": seen.device if seen else volume.attached_as, "Ebs": {"DeleteOnTermination": True, "VolumeId": volume.id}}
 
         def marked() -> bool | None:
+            seen = self._look(volume)
+            name = (seen.device if seen is not None else "") or volume.attached_as
+            mapping = {"DeviceName": name, "Ebs": {"DeleteOnTermination": True, "VolumeId": volume.id}}
             with _unless("InvalidInstanceAttributeValue", "IncorrectState"):  # EC2 does not know yet that it is attached
                 self._ec2.call("ModifyInstanceAttribute", InstanceId=self._here.id, BlockDeviceMappings=[mapping])
                 return True

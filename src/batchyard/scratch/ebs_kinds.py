@@ -119,6 +119,7 @@ class Waits:
     detach_s: float = 120.0
     modify_s: float = 300.0
     unseen_s: float = 5.0  # what was made may not be told of for so long
+    settled_s: float = 300.0  # ... for certain: https://docs.aws.amazon.com/ec2/latest/devguide/eventual-consistency.html
     full_s: float = 600.0  # so long no volume is made in vain for an instance that could not take another
     look_s: float = 1.0
 

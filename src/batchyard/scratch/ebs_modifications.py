@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import time
 from typing import Any
 
 from batchyard.scratch.ebs_kinds import Waits
@@ -21,11 +23,18 @@ def enlarge(ec2: Ec2, volume_id: str, target_gib: int, waits: Waits) -> None:
     """
     if latest(ec2, volume_id).get("TargetSize", 0) < target_gib:
         _ask(ec2, volume_id, target_gib, waits)
-    waits.until(lambda: _is_done(ec2, volume_id, target_gib), f"{volume_id} did not become {target_gib} GiB large", waits.modify_s)
+    told_by_s = time.monotonic() + waits.unseen_s
+    is_done = functools.partial(_is_done, ec2, volume_id, target_gib, told_by_s)
+    waits.until(is_done, f"{volume_id} did not become {target_gib} GiB large", waits.modify_s)
 
 
 def latest(ec2: Ec2, volume_id: str) -> dict[str, Any]:
     """The volume's latest modification, as EC2 tells it; {} if there was none, or it failed."""
+    found = _told(ec2, volume_id)
+    return {} if found.get("ModificationState") == "failed" else found
+
+
+def _told(ec2: Ec2, volume_id: str) -> dict[str, Any]:
     try:
         told = ec2.call("DescribeVolumesModifications", VolumeIds=[volume_id])["VolumesModifications"]
     except Refused as error:
@@ -33,7 +42,7 @@ def latest(ec2: Ec2, volume_id: str) -> dict[str, Any]:
             return {}
         raise
     found: dict[str, Any] = max(told, key=lambda one: one["StartTime"], default={})
-    return {} if found.get("ModificationState") == "failed" else found
+    return found
 
 
 def _ask(ec2: Ec2, volume_id: str, target_gib: int, waits: Waits) -> None:
@@ -53,8 +62,12 @@ def _ask(ec2: Ec2, volume_id: str, target_gib: int, waits: Waits) -> None:
     waits.until(asked, f"EC2 does not take the request for {volume_id} with {target_gib} GiB", waits.modify_s)
 
 
-def _is_done(ec2: Ec2, volume_id: str, target_gib: int) -> bool | None:
-    found = latest(ec2, volume_id)
-    if found.get("TargetSize", 0) < target_gib:
+def _is_done(ec2: Ec2, volume_id: str, target_gib: int, told_by_s: float) -> bool | None:
+    """What was asked for a moment ago may not be told of until `told_by_s`, on the clock that only rises."""
+    found = _told(ec2, volume_id)
+    is_ours = found.get("TargetSize", 0) >= target_gib
+    if not is_ours and time.monotonic() < told_by_s:
+        return None
+    if not is_ours or found["ModificationState"] == "failed":
         raise ScratchError(f"EC2 gave up making {volume_id} {target_gib} GiB large")
     return found["ModificationState"] in ("optimizing", "completed") or None

@@ -217,6 +217,10 @@ class LoopDisks:
         below = os.statvfs(self._folder)
         return max(0, below.f_bavail * below.f_frsize - min(_LEFT_MOST, below.f_blocks * below.f_frsize // _LEFT_PART))
 
+    def owes_sweep(self) -> bool:
+        """See `Disks.owes_sweep`: files are there or not."""
+        return False
+
     def sweep(self, known: Iterable[Volume], in_use: set[str]) -> None:
         """See `Disks.sweep`: devices on files of the folder that are nobody's."""
         owned = {str(self._path(volume).resolve()) for volume in known}

@@ -58,6 +58,12 @@ class Backend(Protocol):
     def stop_shrinking(self) -> None:
         """Let a `shrink` that is under way in another thread fail soon, if it can still be given up: room is needed."""
 
+    def owes_sweep(self) -> bool:
+        """Whether something of ours may be there that was not told of when it was looked for, and by now would be."""
+
+    def sweep(self) -> None:
+        """Take away what is ours and on no record."""
+
     def probe(self) -> None:
         """Write, sync and read back. Raises when the place is not healthy."""
 

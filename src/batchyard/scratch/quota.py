@@ -110,6 +110,13 @@ class QuotaDirectory:
     def stop_shrinking(self) -> None:
         """See `Backend.stop_shrinking`: it never shrinks."""
 
+    def owes_sweep(self) -> bool:
+        """See `Backend.owes_sweep`: a directory is all there is."""
+        return False
+
+    def sweep(self) -> None:
+        """See `Backend.sweep`: a directory is all there is."""
+
     def probe(self) -> None:
         """See `Backend.probe`."""
         limit = self._book.volumes[0].size_bytes

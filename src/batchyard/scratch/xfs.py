@@ -103,6 +103,14 @@ class Xfs:
     def stop_shrinking(self) -> None:
         """See `Backend.stop_shrinking`: it never shrinks."""
 
+    def owes_sweep(self) -> bool:
+        """See `Backend.owes_sweep`."""
+        return self._disks.owes_sweep()
+
+    def sweep(self) -> None:
+        """See `Backend.sweep`."""
+        self._disks.sweep(self._book.volumes, set())
+
     def probe(self) -> None:
         """See `Backend.probe`."""
         if not self._is_ours():
