@@ -1,21 +1,28 @@
 """The little that many jobs leave in their directories: removed at once, where new directories and new namespaces would take longer.
 
-For directories in which nobody writes any more. All steps go through descriptors and never through a link.
+For directories in which nobody writes any more. All steps go through descriptors, and never through a link or into what is mounted there.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterable
 from itertools import islice
 
+from batchyard.compute.local.mounted import MOUNTED_THERE, mount_of
+
 FEW, _LITTLE_BLOCKS = 64, 2048  # entries, and blocks of 512 bytes, that are removed while others wait for it
 
 
 def opened(name: str, within: int | None = None) -> int:
-    """A descriptor of a directory. OSError, also for a link to one."""
-    return os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=within)
+    """A descriptor of a directory. OSError, also for a link to one, and for what is mounted in an open directory `within`."""
+    descriptor = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=within)
+    if within is not None and mount_of(descriptor) != mount_of(within):
+        os.close(descriptor)
+        raise OSError(errno.EXDEV, MOUNTED_THERE, name)
+    return descriptor
 
 
 def first_names(directory: int, most: int) -> list[str]:

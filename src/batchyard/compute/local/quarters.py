@@ -165,11 +165,16 @@ def _removed(path: str, names: list[str]) -> bool:
     if not names:
         return True
     try:
-        descriptor = opened(path)
+        parent, part = os.path.split(path)
+        outer = opened(parent)
         try:
-            leftovers.remove(names, descriptor)
+            descriptor = opened(part, outer)  # not what somebody has mounted over it
+            try:
+                leftovers.remove(names, descriptor)
+            finally:
+                os.close(descriptor)
         finally:
-            os.close(descriptor)
+            os.close(outer)
     except OSError:
         return False
     return True

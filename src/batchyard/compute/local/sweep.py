@@ -1,20 +1,26 @@
-"""Removes the directories of ended attempts in a process of its own, because a large tree must not keep the node from its work."""
+"""Removes the directories of ended attempts in a process of its own, because a large tree must not keep the node from its work.
+
+What is mounted inside one (an operator's disk, a bucket) is never emptied: the directory is left as it is until that is unmounted.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import errno
 import os
+import select
 import signal
 from itertools import islice
 from pathlib import Path
 
+from batchyard.compute.local import mounted
 from batchyard.compute.local.ground import Ground
 from batchyard.compute.local.node_log import say
 
 _SUBVOLUME_INODE = 256
 _TOLD_MOST = 3  # of the things of one directory that cannot be removed
 _AT_ONCE = 10_000  # names that are remembered of one directory: a job may have made any number of files
+AGAIN_S = 60.0  # until it is looked again whether what is mounted in a directory is still there
 LEFT = ".left-"  # what stood in the way of a mount was moved aside under its name and this
 
 
@@ -83,13 +89,31 @@ def _live(reading: int, writing: int) -> None:
         close_all_but(reading)
         os.nice(10)
         waiting = b""
-        while received := os.read(reading, 65536):
+        kept: set[str] = set()
+        while True:
+            if kept and not select.select([reading], [], [], AGAIN_S)[0]:
+                for path in list(kept):
+                    _sweep(path, kept)
+                continue
+            if not (received := os.read(reading, 65536)):
+                return
             *paths, waiting = (waiting + received).split(b"\0")
-            for path in paths:
-                for failure in remove_tree(os.fsdecode(path))[:_TOLD_MOST]:
-                    say(f"cannot remove what a job left: {failure.encode(errors='backslashreplace').decode()}")
+            for encoded in paths:
+                _sweep(os.fsdecode(encoded), kept)
     finally:
         os._exit(0)
+
+
+def _sweep(path: str, kept: set[str]) -> None:
+    """Remove a directory; what cannot be removed yet is in `kept` afterwards, and was told of once."""
+    failures = remove_tree(path)
+    is_told = path in kept
+    kept.discard(path)
+    if failures and mounted.below(path):
+        kept.add(path)
+    if not is_told:
+        for failure in failures[:_TOLD_MOST]:
+            say(f"cannot remove what a job left: {failure.encode(errors='backslashreplace').decode()}")
 
 
 def close_all_but(*kept: int) -> None:
@@ -105,8 +129,11 @@ def remove_tree(directory: str) -> list[str]:
     """Remove a directory whatever its owner made of it: read-only, deeper than a path may be long. What could not be removed, as sentences.
 
     Every subdirectory is first moved up, directly below `directory`, so that neither depth nor the length of a path matters. All
-    steps go through descriptors and never through a link, so that a process that is still alive in there cannot lead us astray.
+    steps go through descriptors and never through a link, so that a process that is still alive in there cannot lead us astray. Nor do
+    they go into what is mounted there: where anything is, nothing at all is removed.
     """
+    if place := mounted.below(directory):
+        return [f"{directory}: something is mounted at {place}; all of it is left as it is until that is unmounted"]
     if _is_gone_as_subvolume(directory):
         return []
     try:
@@ -145,6 +172,7 @@ class _Removal:
     def __init__(self, directory: str, top: int) -> None:
         self.failed: list[str] = []
         self._directory, self._top = directory, top
+        self._mount = mounted.mount_of(top)
         self._device = os.fstat(top).st_dev
         self._waiting: list[str] = []  # directories in `top` that are to be removed
 
@@ -156,7 +184,7 @@ class _Removal:
     def _remove(self, name: str, within: int, waiting: list[str]) -> None:
         """Remove a directory; those in it are moved up, and wait."""
         try:
-            place = _opened(name, within)
+            place = _opened(name, within, self._mount)
             try:
                 if within == self._top and os.fstat(place).st_dev != self._device:  # a subvolume that a job made for itself
                     inside: list[str] = []
@@ -197,7 +225,7 @@ class _Removal:
             except OSError as error:
                 if error.errno != errno.EROFS:
                     raise
-                os.close(_opened(name, place))  # a subvolume that a job closed
+                os.close(_opened(name, place, self._mount))  # a subvolume that a job closed
                 os.rename(name, aside, src_dir_fd=place, dst_dir_fd=self._top)
             self._waiting.append(aside)
         except OSError as error:
@@ -210,13 +238,23 @@ class _Removal:
             waiting.append(aside)
 
 
-def _opened(name: str, within: int | None) -> int:
-    """A descriptor of a directory whose permissions no longer keep us out."""
-    if os.geteuid():
+def _opened(name: str, within: int | None, mount: int | None = None) -> int:
+    """A descriptor of a directory whose permissions no longer keep us out. OSError for one that does not lie on `mount`."""
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        descriptor = os.open(name, flags, dir_fd=within)
+    except PermissionError:
         # Without root there is nobody to protect from, and a directory that its owner closed cannot be opened at all.
+        if not os.geteuid():
+            raise
+        os.chmod(name, 0o700, dir_fd=within)
+        descriptor = os.open(name, flags, dir_fd=within)
+    if mount is not None and mounted.mount_of(descriptor) != mount:
+        os.close(descriptor)
+        raise OSError(errno.EXDEV, mounted.MOUNTED_THERE)
+    if os.geteuid():
         with contextlib.suppress(OSError):
-            os.chmod(name, 0o700, dir_fd=within)
-    descriptor = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=within)
+            os.fchmod(descriptor, 0o700)  # or nothing in it can be removed
     if os.fstat(descriptor).st_ino == _SUBVOLUME_INODE:
         from batchyard.scratch import subvolumes  # only where there may be one
 
