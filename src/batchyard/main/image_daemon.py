@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
 import http.client
 import io
@@ -11,6 +12,7 @@ import re
 import socket
 import tarfile
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -19,9 +21,11 @@ from urllib.parse import quote, urlencode
 from batchyard.compute.local.containers.engine import full_name
 from batchyard.compute.local.containers.sockets import Daemon
 from batchyard.main.client import Trouble
+from batchyard.main.image_archive import Image, written_anew
 
 _SILENCE_S = 3600.0  # a step of a build may compile for long and say nothing
-_MOST_NAMES = 2000  # that are looked at to tell what an archive is
+_LISTED_AGAIN, _AGAIN_S = 10, 0.2  # Podman fails to list images while one is being removed
+_DOCKERFILE = ".batchyard-dockerfile"  # the name of one that lies outside of the context
 _CONTEXT_BYTES_IN_MEMORY = 16 * 1024 * 1024
 
 
@@ -33,9 +37,9 @@ class Images:
 
     def listed(self) -> list[dict[str, Any]]:
         """Every image that has a name: `name`, `id`, `bytes`, `created_s` (since 1970); the largest first."""
-        found = self._json("GET", "/images/json")
+        found = self._json("GET", "/images/json", again=_LISTED_AGAIN)
         rows = [
-            {"name": name, "id": image["Id"].removeprefix("sha256:")[:12], "bytes": image["Size"], "created_s": image["Created"]}
+            {"name": full_name(name), "id": image["Id"].removeprefix("sha256:")[:12], "bytes": image["Size"], "created_s": image["Created"]}
             for image in found or ()
             for name in image.get("RepoTags") or ()
             if name != "<none>:<none>"
@@ -46,28 +50,31 @@ class Images:
         self._json("DELETE", f"/images/{quote(name, safe='/:@')}")
 
     def build(
-        self, context: Path, name: str, dockerfile: str, arguments: Mapping[str, str], network: str, tell: Callable[[str], None]
+        self, context: Path, name: str, dockerfile: Path, arguments: Mapping[str, str], network: str, tell: Callable[[str], None]
     ) -> None:
-        """Build the image NAME from a folder with a Dockerfile; `tell` gets the daemon's lines as they come."""
-        query = {"t": name, "dockerfile": dockerfile, "buildargs": json.dumps(dict(arguments)), "rm": "1", "forcerm": "1"}
+        """Build the image NAME from a folder, by a Dockerfile in it or elsewhere; `tell` gets the daemon's lines as they come."""
+        beside = {} if _is_inside(dockerfile, context) else {_DOCKERFILE: dockerfile}
+        inside = _DOCKERFILE if beside else Path(os.path.relpath(dockerfile, context)).as_posix()
+        query = {"t": name, "dockerfile": inside, "buildargs": json.dumps(dict(arguments)), "rm": "1", "forcerm": "1"}
         if network:
             query["networkmode"] = network
         with tempfile.SpooledTemporaryFile(_CONTEXT_BYTES_IN_MEMORY) as content:
-            pack(context, content, ignored(context), always=dockerfile)
-            self._stream(f"/build?{urlencode(query)}", content, tell)
+            pack(context, content, ignored(context), always=inside, beside=beside)
+            self._stream(f"/build?{urlencode(query)}", _pieces(content), tell)
 
-    def load(self, archive: IO[bytes], tell: Callable[[str], None]) -> None:
-        """Take in what `docker save` or `podman save` wrote; the names are in it."""
-        self._stream("/images/load", archive, tell)
+    def load(self, archive: IO[bytes], images: Sequence[Image]) -> None:
+        """Take in `images`, which are some of the archive's, by the names that they have there now (see `image_archive`)."""
+        self._stream("/images/load", written_anew(archive, images), lambda _: None)
 
     def make(self, root: IO[bytes], name: str, changes: Sequence[str], tell: Callable[[str], None]) -> None:
         """Make the image NAME of a root file system in a tar archive, with words of a Dockerfile (CMD, ENV, ENTRYPOINT ...)."""
         query = [("fromSrc", "-"), ("repo", full_name(name)), *(("changes", change) for change in changes)]  # Podman ignores `tag`
-        self._stream(f"/images/create?{urlencode(query)}", root, tell)
+        self._stream(f"/images/create?{urlencode(query)}", _pieces(root), tell)
 
     # --- the daemon's language ---
 
-    def _json(self, method: str, target: str) -> Any:
+    def _json(self, method: str, target: str, *, again: int = 0) -> Any:
+        """`again`: how often it is asked once more when it cannot answer."""
         connection = _connection(self._daemon.socket)
         try:
             connection.request(method, f"/v{self._daemon.api}{target}")
@@ -77,17 +84,20 @@ class Images:
             raise Trouble(f"{self._daemon} does not answer: {error}") from None
         finally:
             connection.close()
+        if answer.status >= 500 and again:
+            time.sleep(_AGAIN_S)
+            return self._json(method, target, again=again - 1)
         if answer.status >= 400:
             raise Trouble(f"{self._daemon} refuses: {_message(content)}")
         return json.loads(content) if content.strip() else None
 
-    def _stream(self, target: str, content: IO[bytes], tell: Callable[[str], None]) -> None:
+    def _stream(self, target: str, pieces: Iterator[bytes], tell: Callable[[str], None]) -> None:
         """POST an archive and hand on the lines that come back."""
         connection = _connection(self._daemon.socket)
         try:
-            connection.request(
-                "POST", f"/v{self._daemon.api}{target}", _pieces(content), {"Content-Type": "application/x-tar"}, encode_chunked=True
-            )
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it has heard enough, and says why
+                headers = {"Content-Type": "application/x-tar"}
+                connection.request("POST", f"/v{self._daemon.api}{target}", pieces, headers, encode_chunked=True)
             answer = connection.getresponse()
             if answer.status >= 400:
                 raise Trouble(f"{self._daemon} refuses: {_message(answer.read())}")
@@ -97,22 +107,6 @@ class Images:
             raise Trouble(f"{self._daemon} does not answer: {error}") from None
         finally:
             connection.close()
-
-
-def what_is(archive: IO[bytes]) -> str:
-    """What a tar archive holds: "saved" (docker save), "oci" (an OCI layout, which only Podman and Docker from 25 on load), or "root" (a
-    root file system). `Trouble` if it is no tar archive. Reads from where it stands and goes back there."""
-    at = archive.tell()
-    try:
-        with tarfile.open(fileobj=archive, mode="r:*") as tar:
-            names = {entry.name.removeprefix("./") for entry, _ in zip(tar, range(_MOST_NAMES), strict=False)}
-    except tarfile.TarError as error:
-        raise Trouble(f"this is no tar archive: {error}", "An image comes from `docker save`, or as a tar of a root file system.") from None
-    finally:
-        archive.seek(at)
-    if "manifest.json" in names:
-        return "saved"
-    return "oci" if {"oci-layout", "index.json"} <= names else "root"
 
 
 def ignored(context: Path) -> Callable[[str], bool]:
@@ -149,14 +143,37 @@ def _expression(pattern: str) -> str:
     return "".join(parts).removesuffix("/")
 
 
-def pack(folder: Path, into: IO[bytes], is_left_out: Callable[[str], bool] = lambda _: False, *, always: str = "") -> None:
-    """Write a folder as a tar archive, owners and modes as they are, and go back to its beginning. `always`: what no rule leaves out."""
+def pack(
+    folder: Path,
+    into: IO[bytes],
+    is_left_out: Callable[[str], bool] = lambda _: False,
+    *,
+    always: str = "",
+    beside: Mapping[str, Path] | None = None,
+) -> None:
+    """Write a folder as a tar archive, owners and modes as they are, and go back to its beginning. `always`: what no rule leaves out;
+    `beside`: files from elsewhere, by the name that they are to have. `Trouble` for what cannot be read."""
+    try:
+        _pack(folder, into, is_left_out, always, beside or {})
+    except OSError as error:
+        raise Trouble(
+            f"{error.filename or folder} cannot be read: {error.strerror}.", "Name it in .dockerignore if it is not needed."
+        ) from None
+    into.seek(0)
+
+
+def _pack(folder: Path, into: IO[bytes], is_left_out: Callable[[str], bool], always: str, beside: Mapping[str, Path]) -> None:
     with tarfile.open(fileobj=into, mode="w") as tar:
+        for name, path in beside.items():
+            tar.add(path, name, recursive=False)
         for path in _below(folder):
             name = path.relative_to(folder).as_posix()
             if name in (always, ".dockerignore") or not is_left_out(name):
                 tar.add(path, name, recursive=False)
-    into.seek(0)
+
+
+def _is_inside(path: Path, folder: Path) -> bool:
+    return folder.resolve() in path.resolve().parents
 
 
 def _below(folder: Path) -> Iterator[Path]:

@@ -36,16 +36,20 @@ def image() -> None:
 @image.command()
 @click.argument("context", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.option("-t", "--name", required=True, metavar="NAME[:TAG]", help="The name that job definitions will say.")
-@click.option("-f", "--file", "dockerfile", default="Dockerfile", show_default=True, help="The Dockerfile, from CONTEXT.")
+@click.option("-f", "--file", "dockerfile", default="Dockerfile", show_default=True, help="The Dockerfile, from CONTEXT or anywhere else.")
 @click.option("--build-arg", "arguments", multiple=True, metavar="NAME=VALUE", help="For the Dockerfile's ARG; may be given again.")
 @click.option("--network", default="", metavar="NAME", help="The network of its RUN steps: host, none, ...  [the daemon's]")
 @_SOCKET
 def build(context: Path, name: str, dockerfile: str, arguments: tuple[str, ...], network: str, given: Path | None) -> None:
     """Build an image from the folder CONTEXT, in which a Dockerfile lies."""
-    if not (context / dockerfile).is_file():
+    from batchyard.main.image_archive import check_name
+
+    check_name(name)
+    recipe = next((path for path in (context / dockerfile, Path(dockerfile)) if path.is_file()), None)
+    if recipe is None:
         raise Trouble(f"There is no {dockerfile} in {context}.", "Name it with --file, as seen from CONTEXT.", exit_code=EXIT_CANNOT)
     values = dict(_pair(argument) for argument in arguments)
-    _images(given).build(context, name, dockerfile, values, network, say)
+    _images(given).build(context, name, recipe, values, network, say)
     click.echo(name)
 
 
@@ -57,23 +61,29 @@ def build(context: Path, name: str, dockerfile: str, arguments: tuple[str, ...],
 def load(source: Path, name: str | None, changes: tuple[str, ...], given: Path | None) -> None:
     """Load an image from SOURCE.
 
-    SOURCE is what `docker save` or `podman save` wrote, or a root file system: a tar archive (also compressed, also `-`) or a folder.
+    SOURCE is what `docker save` or `podman save` wrote, an OCI layout, or a root file system: a tar archive (also compressed, also `-`) or
+    a folder. Saved images keep the names that they have in it, unless --name gives another.
     """
-    from batchyard.main.image_daemon import what_is
+    from batchyard.compute.local.containers.engine import full_name
+    from batchyard.main.image_archive import check_name, images_in, named
 
-    with _opened(source) as archive:
-        kind = what_is(archive)
-        if kind == "root":
+    if name:
+        check_name(name)
+    images = _images(given)
+    with _opened(source) as archive, _about(source):
+        found = images_in(archive)
+        if found is None:
             if not name:
-                raise Trouble(f"{source} is a root file system, which has no name.", "Give it one with --name.", exit_code=EXIT_CANNOT)
-            _images(given).make(archive, name, changes, lambda _: None)
+                raise Trouble("it is a root file system, which has no name", "Give it one with --name.", exit_code=EXIT_CANNOT)
+            images.make(archive, name, changes, lambda _: None)
             click.echo(name)
             return
-        if name or changes:
-            raise Trouble(
-                f"{source} is a saved image, with a name and words of its own.", "Leave out --name and --change.", exit_code=EXIT_CANNOT
-            )
-        _images(given).load(archive, click.echo)
+        if changes:
+            raise Trouble("it is a saved image, with words of its own", "Leave out --change.", exit_code=EXIT_CANNOT)
+        loaded = named(found, name or "")
+        images.load(archive, loaded)
+        for each in (each for image in loaded for each in image.names):
+            click.echo(name or full_name(each))
 
 
 @image.command("list")
@@ -111,6 +121,15 @@ def _images(given: Path | None) -> Images:
         raise Trouble(str(why), exit_code=EXIT_CANNOT) from None
     assert choice.daemon is not None  # or it would have raised
     return Images(choice.daemon)
+
+
+@contextlib.contextmanager
+def _about(source: Path) -> Iterator[None]:
+    """Say of which SOURCE something is wrong."""
+    try:
+        yield
+    except Trouble as trouble:
+        raise Trouble(f"{source}: {trouble.message}", trouble.fix, exit_code=trouble.exit_code) from None
 
 
 @contextlib.contextmanager
