@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -187,6 +188,11 @@ class Yard:
 
     def submit(self, definition: str, queue: str = "queue", name: str = "job", **options: Any) -> str:
         return str(self.batch.submit_job(jobName=name, jobQueue=queue, jobDefinition=definition, **options)["jobId"])
+
+    def trouble(self) -> str:
+        """Why no job would start now, as far as the server has heard; "" if one would."""
+        with urllib.request.urlopen(f"{self.url}/healthz", timeout=60) as answer:
+            return str(json.load(answer).get("trouble", ""))
 
     def job(self, job_id: str) -> dict[str, Any]:
         return self.batch.describe_jobs(jobs=[job_id])["jobs"][0]  # type: ignore[no-any-return]

@@ -171,9 +171,13 @@ class Daemon:
             return answer.status, told
 
     def containers(self) -> list[dict[str, Any]]:
-        status, told = self.call("GET", "/v1.40/containers/json?all=1")
-        assert status == 200, told
-        return told or []
+        give_up_s = time.monotonic() + START_S
+        while True:
+            status, told = self.call("GET", "/v1.40/containers/json?all=1")
+            if status == 200:
+                return told or []
+            assert time.monotonic() < give_up_s, told  # Podman does not find its way while one of them is being removed
+            time.sleep(0.1)
 
     def volumes(self) -> list[str]:
         return [volume["Name"] for volume in self.call("GET", "/v1.40/volumes")[1].get("Volumes") or ()]

@@ -215,6 +215,7 @@ def test_nothing_is_started_while_the_disk_of_the_daemon_is_nearly_full(kind: st
             assert 5 <= shown["cost"]["attempts"][-1]["diskPeakMiB"] < 6
             filler = fill(disk, MIB)
             until(lambda: "less than" in yard.cli("scratch", "status", "--data", str(yard.data), check=False).stderr or None, "it is seen")
+            until(lambda: "less than" in yard.trouble() or None, "the server has heard of it")
             waiting = yard.submit(ok)
             why = f"the disk of {kind.capitalize()}'s containers ({disk}) has less than 3.2 MiB left"
             until(lambda: why in yard.cli("explain", "--data", str(yard.data), waiting).stdout or None, "explain says why")

@@ -153,6 +153,7 @@ def test_space_that_is_not_healthy_takes_no_job_and_says_why() -> None:
         subprocess.run(["mount", "-o", "remount,ro", str(one.work)], check=True, timeout=60)
         until(lambda: one.served() if not one.served()["is_ready"] else None, "the node has seen it", 90)
         assert "Read-only" in one.served()["why_not"]
+        until(lambda: "Read-only" in yard.trouble() or None, "the server has heard of it")  # or the job would be on its way to the node
         waiting = yard.submit(ok)
         said = until(
             lambda: s if "Read-only" in (s := yard.cli("explain", "--data", str(yard.data), waiting).stdout) else None,
