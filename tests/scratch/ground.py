@@ -237,7 +237,7 @@ def cgroup(name: str, version: int = 1) -> Iterator[Path]:
         for knob, word in (("freezer.state", "THAWED"), ("cgroup.freeze", "0")):
             if (path / knob).exists():
                 (path / knob).write_text(word)
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 90
         while (path / "cgroup.procs").read_text().split() and time.monotonic() < deadline:
             time.sleep(0.02)
         path.rmdir()

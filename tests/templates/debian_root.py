@@ -165,5 +165,5 @@ def debian(by_id: Path, environment: Mapping[str, str]) -> Iterator[World]:
         if first.stdout is not None:
             first.stdout.close()
         shutil.rmtree(place, ignore_errors=True)
-        until(lambda: not (tasks / "cgroup.procs").read_text() or None, "the last task to end", 30)
+        until(lambda: not (tasks / "cgroup.procs").read_text() or None, "the last task to end", 90)
         tasks.rmdir()

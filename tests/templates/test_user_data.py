@@ -106,9 +106,9 @@ def _metadata(double: Double, path: str) -> bytes:
     token = urllib.request.Request(
         f"{double.endpoint}/latest/api/token", method="PUT", headers={"X-aws-ec2-metadata-token-ttl-seconds": "60"}
     )
-    with urllib.request.urlopen(token, timeout=10) as answer:
+    with urllib.request.urlopen(token, timeout=60) as answer:
         header = {"X-aws-ec2-metadata-token": answer.read().decode()}
-    with urllib.request.urlopen(urllib.request.Request(double.endpoint + path, headers=header), timeout=10) as answer:
+    with urllib.request.urlopen(urllib.request.Request(double.endpoint + path, headers=header), timeout=60) as answer:
         return bytes(answer.read())
 
 
@@ -161,9 +161,9 @@ def test_an_instance_comes_up_with_scratch_space_that_grows_under_a_writer(
     gate = world.begin(*unit(world, "batchyard-scratch-gate.service")["ExecStart"][0].split())
     watching = world.begin(*daemon["ExecStart"][0].split())
     try:
-        until(lambda: is_ready(world) or watching.poll(), "the scratch space to be healthy", 60)
+        until(lambda: is_ready(world) or watching.poll(), "the scratch space to be healthy", 180)
         assert watching.poll() is None, end(watching)
-        until(lambda: world.run(*may_start)[0] == 0 or None, "the agent to be let in", 30)
+        until(lambda: world.run(*may_start)[0] == 0 or None, "the agent to be let in", 120)
         assert asked_for(world)[-1] == "systemctl start --no-block ecs.service"
         docker = json.loads(world.path("/etc/docker/daemon.json").read_text())
         assert docker == {"userland-proxy": False, "data-root": "/scratch/docker", "storage-driver": "overlay2"}
@@ -172,7 +172,7 @@ def test_an_instance_comes_up_with_scratch_space_that_grows_under_a_writer(
 
         code, said = world.run("python3", "-c", WRITER, timeout_s=240)
         assert (code, said) == (0, "2200\n"), "1 GiB at first, and more than 2 were written"
-        until(lambda: all(one.goes_with_instance for one in double.alive()) or None, "a grow that goes on to come to its end", 60)
+        until(lambda: all(one.goes_with_instance for one in double.alive()) or None, "a grow that goes on to come to its end", 120)
         volumes = double.alive()
         assert 2 < sum(one.size_gib for one in volumes) <= 6
         assert all(one.tags["Project"] == GIVEN["ProjectTag"] for one in volumes)
@@ -183,7 +183,7 @@ def test_an_instance_comes_up_with_scratch_space_that_grows_under_a_writer(
         end(watching)
         last_ns = status.stat().st_mtime_ns
         watching = world.begin(*daemon["ExecStart"][0].split())
-        until(lambda: (status.stat().st_mtime_ns > last_ns and is_ready(world)) or None, "the daemon to be back", 60)
+        until(lambda: (status.stat().st_mtime_ns > last_ns and is_ready(world)) or None, "the daemon to be back", 120)
         assert world.run("stat", "-c", "%s", "/scratch/job") == (0, f"{2200 << 20}\n")
         assert [one.id for one in double.alive()][: len(volumes)] == [one.id for one in volumes]
     finally:
