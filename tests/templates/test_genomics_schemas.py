@@ -117,6 +117,7 @@ def test_read_only_properties_are_found_inside_lists() -> None:
     assert not holds({"ComputeResources": {}}, ["ComputeResources", "Ec2Configuration", "*", "BatchImageStatus"])
 
 
+@pytest.mark.timeout(700)  # ten seconds of a processor that nobody else wants
 def test_cfn_lint_is_content_and_would_tell_if_it_were_not(tmp_path: Path) -> None:
     """All rules, hints included, and none switched off; a broken copy beside it shows that the linter looked."""
     text = TEMPLATE.read_text(encoding="utf-8")
@@ -125,7 +126,7 @@ def test_cfn_lint_is_content_and_would_tell_if_it_were_not(tmp_path: Path) -> No
     broken.write_text(text.replace("BEST_FIT_PROGRESSIVE", "FIRST_COME"), encoding="utf-8")
     command = [*CFN_LINT, "--format", "json", "--include-checks", "I", "--regions", *REGIONS]
     told = subprocess.run(
-        [*command, "--", str(TEMPLATE), str(broken)], capture_output=True, text=True, cwd=tmp_path, timeout=120, check=False
+        [*command, "--", str(TEMPLATE), str(broken)], capture_output=True, text=True, cwd=tmp_path, timeout=600, check=False
     )
     findings = json.loads(told.stdout)
     assert [finding for finding in findings if finding["Filename"] == str(TEMPLATE)] == []

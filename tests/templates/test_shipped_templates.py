@@ -26,7 +26,7 @@ def test_an_installed_package_has_them_inside(tmp_path: Path, monkeypatch: pytes
 
 def test_the_wheel_holds_them(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=120)
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=230)
     (wheel,) = tmp_path.glob("*.whl")
     held = {name for name in zipfile.ZipFile(wheel).namelist() if name.startswith("batchyard/templates/") and name.endswith(".yaml")}
     there = (ROOT / "templates").rglob("*.yaml")

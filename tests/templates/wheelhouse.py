@@ -21,7 +21,7 @@ def make(archive: Path) -> None:
     """Write `archive` (.tar.gz) with all that `pip install --no-index --find-links DIR batchyard` asks for."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", folder]
-        subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=120)
+        subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=230)
         for needed in _needed("batchyard"):
             _pack(distribution(needed), Path(folder))
         with tarfile.open(archive, "w:gz", compresslevel=1) as packed:
