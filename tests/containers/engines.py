@@ -127,7 +127,7 @@ class Daemon:
         for pid in self._left():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+        mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text(errors="replace").splitlines()]
         for mount in sorted((mount for mount in mounts if mount.startswith(f"{self.root}/")), reverse=True):
             subprocess.run(["umount", "-l", mount], check=False, timeout=20, stderr=subprocess.DEVNULL)
         shutil.rmtree(self.root, ignore_errors=True)

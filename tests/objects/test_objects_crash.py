@@ -39,6 +39,7 @@ class Clients:
         self.url = url
         self.round_number = round_number
         self.acknowledged: dict[str, str] = {}
+        self.has_parts = threading.Event()
         self.threads = [threading.Thread(target=self.put_small, args=(worker,)) for worker in range(2)]
         self.threads.append(threading.Thread(target=self.put_parts))
 
@@ -74,10 +75,11 @@ class Clients:
             except Exception:  # noqa: BLE001 - botocore has many names for a server that is gone
                 return
             self.acknowledged[key] = hashlib.md5(PART + tail).hexdigest()
+            self.has_parts.set()
 
 
 def serve_and_kill(root: Path, round_number: int, after_s: float) -> dict[str, str]:
-    """What was acknowledged before the server was killed."""
+    """What was acknowledged before the server was killed. The first time that is not before an object of two parts was."""
     command = [sys.executable, "-c", SERVER, str(root)]
     paths = os.pathsep.join((str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")))
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": paths}) as server:
@@ -86,6 +88,9 @@ def serve_and_kill(root: Path, round_number: int, after_s: float) -> dict[str, s
         for thread in clients.threads:
             thread.start()
         time.sleep(after_s)
+        deadline = time.monotonic() + 120
+        while not round_number and not clients.has_parts.wait(0.1):
+            assert time.monotonic() < deadline, "no object of two parts"
         server.send_signal(signal.SIGKILL)
         server.wait()
         for thread in clients.threads:

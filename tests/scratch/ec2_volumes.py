@@ -456,7 +456,8 @@ def _is_used(loop: str) -> bool:
     """Whether a file system lies on it: EC2 cannot take such a disk away from a running instance."""
     name = Path(loop).name
     return bool(loop) and (
-        any(Path("/sys/fs/btrfs").glob(f"*/devices/{name}")) or any(line.startswith(f"{loop} ") for line in open("/proc/mounts"))
+        any(Path("/sys/fs/btrfs").glob(f"*/devices/{name}"))
+        or any(line.startswith(f"{loop} ".encode()) for line in open("/proc/mounts", "rb"))
     )
 
 

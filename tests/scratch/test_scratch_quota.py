@@ -19,7 +19,7 @@ import pytest
 from batchyard.compute.local.sweep import remove_tree
 from batchyard.scratch import disk_usage
 from batchyard.scratch.disk_usage import bytes_in
-from batchyard.scratch.policy import MIB
+from batchyard.scratch.policy import GIB, MIB
 from batchyard.scratch.provision import NoRoom, ScratchError
 from batchyard.scratch.quota import QuotaDirectory
 
@@ -61,7 +61,20 @@ def test_nothing_is_hidden_by_depth_and_no_link_is_followed(tmp_path: Path, monk
     assert not remove_tree(str(top))
 
 
-def test_the_limit_grows_survives_and_is_forgotten(tmp_path: Path) -> None:
+def test_what_others_write_to_the_disk_below_does_not_make_it_sick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ground = QuotaDirectory(tmp_path / "store", tmp_path / "place", 20 * MIB, clock=lambda: 0.0)
+    ground.ensure()
+    seen = list(os.statvfs(tmp_path))
+    seen[3], seen[4] = seen[3] - GIB // seen[1], seen[4] - GIB // seen[1]
+    monkeypatch.setattr(os, "statvfs", lambda place: os.statvfs_result(seen))
+    assert ground.usage().used_bytes >= GIB, "until the next walk it might have been written here"
+    ground.probe()
+    ground.close()
+
+
+def test_the_limit_grows_survives_and_is_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    below = os.statvfs(tmp_path)
+    monkeypatch.setattr(os, "statvfs", lambda place: below)  # nobody else writes to the disk meanwhile
     clock = [0.0]
     place, store = tmp_path / "place", tmp_path / "store"
     ground = QuotaDirectory(store, place, 20 * MIB, clock=lambda: clock[0])

@@ -118,11 +118,11 @@ class QuotaDirectory:
         """See `Backend.sweep`: a directory is all there is."""
 
     def probe(self) -> None:
-        """See `Backend.probe`."""
+        """See `Backend.probe`. By the last walk: what `usage` adds to it may be written elsewhere on the disk."""
         limit = self._book.volumes[0].size_bytes
-        used = self.usage().used_bytes
-        if used > limit:
-            raise ScratchError(f"{self._place} holds {used} bytes, more than its limit of {limit}")
+        self.usage()  # which walks if it is time
+        if self._walked > limit:
+            raise ScratchError(f"{self._place} holds {self._walked} bytes, more than its limit of {limit}")
         tools.probe(self._place, 30.0)
 
     def retire(self) -> None:
