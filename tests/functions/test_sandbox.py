@@ -30,7 +30,9 @@ async def main():
     told = ("aws_request_id", "function_name", "function_version", "invoked_function_arn", "memory_limit_in_mb", "log_group_name")
     context = {name: name for name in (*told, "log_stream_name")}
     order = Order(code, "{}", "index.handler", {"PATH": "/usr/bin:/bin"}, context, timeout_s, 128, 512)
-    report, lines = await Sandbox(data).run(order)
+    sandbox = Sandbox(data)
+    report, lines = await sandbox.run(order)
+    sandbox.leave()
     print(json.dumps([report.outcome, report.payload, [line.text.decode() for line in lines]]))
 
 asyncio.run(main())

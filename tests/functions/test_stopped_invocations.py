@@ -10,6 +10,8 @@ import pytest
 from function_code import archive
 
 from batchyard.model.fault import Fault
+from batchyard.services.lambda_functions.events import Functions
+from batchyard.services.lambda_functions.rooms import rooms_of
 from batchyard.services.lambda_functions.sandbox import Order, Sandbox
 
 
@@ -30,4 +32,14 @@ async def test_what_was_about_to_begin_when_the_server_stops_ends_with_it(tmp_pa
     with pytest.raises(Fault, match="The service is being stopped"):
         await asyncio.wait_for(sandbox.run(order), 60)
     sandbox.leave()
-    assert not sandbox._rooms.exists() or not list(sandbox._rooms.iterdir())
+    assert not rooms_of(tmp_path).exists()
+
+
+async def test_what_a_server_that_was_killed_has_left_goes_with_the_next_one(tmp_path: Path) -> None:
+    """Also if nobody calls a function there: its code would lie about for as long as the machine stands."""
+    await Functions(tmp_path, "").close()
+    left = rooms_of(tmp_path) / "0123" / "task"
+    left.mkdir(parents=True)
+    (left / "index.py").touch()
+    await Functions(tmp_path, "").close()
+    assert not rooms_of(tmp_path).exists()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from batchyard.model.fault import Fault
 from batchyard.services import Caller
 from batchyard.services.lambda_functions.names import Named
+from batchyard.services.lambda_functions.rooms import rooms_of
 from batchyard.services.shelved import changed
 from batchyard.store.shelf import Document, Place
 
@@ -57,8 +58,8 @@ class Functions:
         self.stop()
         if self.under_way:
             await asyncio.wait(self.under_way.values())
-        if self._sandbox is not None:
-            self._sandbox.leave()
+        if self._sandbox is not None or rooms_of(self._folder).exists():  # a server that was killed may have left some
+            self.sandbox.leave()
 
 
 async def accept(desk: Any, caller: Caller, name: str, payload: str, client_context: Any) -> None:

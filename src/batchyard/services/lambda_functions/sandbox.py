@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import importlib.util
 import os
 import shutil
@@ -21,6 +20,7 @@ from batchyard.compute.local import proc
 from batchyard.compute.local.host import DEFAULT_UIDS
 from batchyard.compute.local.slots import claim, in_use
 from batchyard.model.fault import Fault
+from batchyard.services.lambda_functions.rooms import rooms_of
 
 CELL = Path(__file__).with_name("inside") / "cell.py"
 INIT_S = 10.0
@@ -30,7 +30,6 @@ LOG_BYTES = 4 * 1024 * 1024
 LINE_BYTES = 200 * 1024
 # The AWS SDK for Python and what it stands on: what of it is installed beside the server can be imported.
 LIBRARIES = ("boto3", "botocore", "s3transfer", "jmespath", "dateutil", "six", "urllib3")
-_ELSEWHERE = Path("/var/tmp")
 
 
 class Line(NamedTuple):
@@ -66,12 +65,11 @@ class Order:
 
 
 class Sandbox:
-    """Where invocations run. `data` is the server's folder; as root their directories lie elsewhere, for nobody else gets into that."""
+    """Where invocations run. `data` is the server's folder."""
 
     def __init__(self, data: Path) -> None:
         self.is_root = os.geteuid() == 0
-        name = hashlib.sha256(str(data.resolve()).encode()).hexdigest()[:12]
-        self._rooms = _ELSEWHERE / f"batchyard-functions-{name}" if self.is_root else data / "functions"
+        self._rooms = rooms_of(data)
         self._is_swept = False
         self._running = asyncio.Semaphore(MOST_AT_ONCE)
         self._packages: dict[str, str] | None = None
@@ -102,8 +100,9 @@ class Sandbox:
                 process.stdin.close()
 
     def leave(self) -> None:
-        """Take away the folder of all rooms, once they are empty."""
+        """Take away the folder of all rooms, once they are empty, and what a server that was killed has left there."""
         with contextlib.suppress(OSError):
+            self._sweep()
             self._rooms.rmdir()
 
     def _told(self, order: Order, room: _Room) -> bytes:
