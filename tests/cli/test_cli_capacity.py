@@ -12,6 +12,9 @@ import pytest
 from cli_service import FakeService, Refuse
 from click.testing import CliRunner, Result
 
+from batchyard.compute.local import protocol
+from batchyard.compute.local.cgroups import Groups
+from batchyard.compute.local.doors.link_local import sentence
 from batchyard.main.cli import COMMANDS, batchyard
 from batchyard.main.commands import checks
 from batchyard.main.commands.reference import page
@@ -114,7 +117,8 @@ def test_doctor_tells_each_finding_and_fails_only_for_what_must_be_mended(
     result = call("doctor", "--json")
     document = json.loads(result.stdout)
     found = {check["subject"]: check for check in document["checks"]}
-    assert {"Python", "SQLite", "Memory", "Disk", "Folder", "Machine", "Clock", "Ports", "Server", "Node"} <= set(found)
+    subjects = {"Python", "SQLite", "Memory", "Disk", "Folder", "Machine", "Link-local", "Clock", "Ports", "Server", "Node"}
+    assert subjects <= set(found)
     assert found["Server"]["result"] == "ok"
     assert found["Node"]["result"] == "warn"
     assert document["ok"] == (result.exit_code == 0)
@@ -165,6 +169,25 @@ def test_doctor_tells_what_is_lost_without_root_and_cgroups(tmp_path: Path, bare
     assert [(finding.subject, finding.result) for finding in checks.isolation(tmp_path)] == [("Machine", "ok"), ("Isolation", "warn")]
     seen |= {"uid_isolation": True, "isolation": "cgroup v2", "controllers": ["memory", "pids"], "bubblewrap": True, "warnings": []}
     assert {finding.result for finding in checks.isolation(tmp_path)} == {"ok"}
+
+
+def test_doctor_says_whether_jobs_can_ask_at_the_addresses_that_are_built_in(tmp_path: Path, bare: pytest.MonkeyPatch) -> None:
+    def found() -> str:
+        (finding,) = checks.link_local(tmp_path)
+        assert finding.result == "ok", "nobody has to have that"
+        return finding.found
+
+    bare.setattr("batchyard.compute.local.cgroups.usable_groups", lambda: Groups(2, {}))
+    bare.setattr("batchyard.compute.local.doors.link_local.why_not", lambda: "")
+    assert found() == "--link-local on is possible: jobs would be answered at 169.254.170.2 and 169.254.169.254"
+    bare.setattr("batchyard.compute.local.doors.link_local.why_not", lambda: sentence("it needs root"))
+    assert found().startswith("--link-local on is not possible: it needs root. Without it, jobs find the same by the variables")
+    bare.setattr("batchyard.compute.local.cgroups.usable_groups", lambda: Groups(0, {}, "no cgroup can be made here"))
+    assert "who asks is known by its cgroup, and no cgroup can be made here" in found()
+    (tmp_path / protocol.LINK_LOCAL).touch()
+    assert "not possible" in found(), "the node that had them is gone"
+    bare.setattr(checks, "node_answers", lambda folder: True)
+    assert found() == "jobs of this service are answered at 169.254.170.2 and 169.254.169.254"
 
 
 def test_doctor_finds_programs_that_the_users_of_jobs_cannot_start(tmp_path: Path, bare: pytest.MonkeyPatch) -> None:

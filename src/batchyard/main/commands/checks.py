@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import os
 import platform
@@ -273,6 +274,22 @@ def containers(folder: Path) -> Iterator[Finding]:
     yield Finding("Containers", "ok" if choice.daemon else "warn", choice.why, fix)
 
 
+def link_local(folder: Path) -> Iterator[Finding]:
+    """Whether jobs could ask at the addresses that programs have built in. Nobody has to have that: nothing is to be mended."""
+    from batchyard.compute.local import cgroups, protocol
+    from batchyard.compute.local.doors import link_local as taking
+
+    addresses = " and ".join(taking.ADDRESSES)
+    if (folder / protocol.LINK_LOCAL).exists():
+        with contextlib.suppress(OSError):  # that the node does not answer is told elsewhere
+            if node_answers(folder):
+                yield Finding("Link-local", "ok", f"jobs of this service are answered at {addresses}")
+                return
+    groups = cgroups.usable_groups()
+    why = taking.why_not() if groups.version else taking.sentence(taking.GROUPS.format(why=groups.why_not))
+    yield Finding("Link-local", "ok", why or f"{taking.OPTION} is possible: jobs would be answered at {addresses}")
+
+
 def programs(folder: Path) -> Iterator[Finding]:
     """Whether the users of jobs may start what jobs most often start; below /root, say, they may not."""
     from batchyard.compute.local import facts
@@ -312,6 +329,6 @@ def surroundings(folder: Path) -> Iterator[Finding]:
 
 
 CHECKS: tuple[Check, ...] = (
-    *(python, sqlite, memory, disk, isolation, containers, programs, clock),
+    *(python, sqlite, memory, disk, isolation, containers, link_local, programs, clock),
     *(ports, server, access_logs, node, surroundings),
 )

@@ -151,7 +151,7 @@ def linked_or_not(
         return None
     try:
         if why_no_groups:
-            raise link_local.CannotTake(link_local.sentence(f"who asks is known by its cgroup, and {why_no_groups}"))
+            raise link_local.CannotTake(link_local.sentence(link_local.GROUPS.format(why=why_no_groups)))
         return Linked(link_local.take(directory), callers.Callers(loop, attempts))
     except link_local.CannotTake as why:
         raise SystemExit(str(why)) from None

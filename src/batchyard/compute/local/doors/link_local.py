@@ -27,6 +27,7 @@ ADDRESSES = (TASKS, INSTANCES)
 PORT = 80
 LABEL = "lo:batchyard"
 OPTION = "--link-local on"
+GROUPS = "who asks is known by its cgroup, and {why}"
 _NEEDED = {"CAP_NET_BIND_SERVICE": 10, "CAP_NET_ADMIN": 12, "CAP_SYS_PTRACE": 19}
 _FREEBIND = 15  # IP_FREEBIND of ip(7): to listen before the address is there
 _ENDING_S, _AGAIN_S = 2.0, 0.05
