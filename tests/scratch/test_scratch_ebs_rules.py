@@ -192,6 +192,37 @@ def test_a_volume_that_has_come_off_meanwhile_is_off(monkeypatch: pytest.MonkeyP
 
 
 @marked
+def test_a_volume_that_is_off_is_deleted_when_all_of_ec2_knows_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    with cloudy(monkeypatch) as place:
+        ground = begun(place)
+        ground.grow(GIB)
+        place.double.fail("DeleteVolume", code="VolumeInUse", times=3)
+        ground.shrink(1)
+        assert len(place.in_cloud()) == len(place.devices()) == 1
+        ground.close()
+
+
+@marked
+def test_a_volume_made_before_a_restart_with_other_options_has_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On Xen it is found by nothing else."""
+    with cloudy(monkeypatch) as place:
+        place.double.fail("AttachVolume", code="UnauthorizedOperation", status=403)
+        first = place.backend()
+        with pytest.raises(ScratchError, match="ec2:AttachVolume"):
+            first.ensure()
+        first.close()
+        record = read(place.store)
+        assert record is not None
+        forgetful = msgspec.structs.replace(record, volumes=(Volume(record.volumes[0].name, GIB),))
+        (place.store / NAME).write_bytes(msgspec.json.encode(forgetful))  # as if it had died before it wrote the answer down
+        ground = begun(place, kind=Kind(iops=3500), initial_gib=8)
+        record = read(place.store)
+        assert record is not None
+        assert [one.attached_as for one in record.volumes] == [disk.name for disk in place.double.alive()] == ["/dev/xvdba"]
+        ground.close()
+
+
+@marked
 def test_a_volume_whose_key_may_not_be_used_is_taken_away_again_by_aws(monkeypatch: pytest.MonkeyPatch) -> None:
     """CreateVolume succeeds, and then there is none: keys are looked at later."""
     with cloudy(monkeypatch, Pace(0.3, 0.02, 0.02, 0.02, 0.02)) as place:

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 from ec2_rights import HERE, OTHER, TAG, asked, is_allowed, policy_of_instances
 from genomics_promises import SCRATCH
+from genomics_stack import TEMPLATE
 
 from batchyard.scratch.ebs import ACTIONS
-from yard import serving
+from yard import Yard, serving
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scratch"))
 
@@ -62,9 +64,14 @@ NEIGHBOURS: list[tuple[str, dict[str, Any]]] = [
 
 
 @pytest.fixture(scope="module")
-def iam(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    with serving(tmp_path_factory.mktemp("rights") / "data") as yard:
-        yield yard.client("iam")
+def yard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
+    with serving(tmp_path_factory.mktemp("rights") / "data") as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def iam(yard: Yard) -> Any:
+    return yard.client("iam")
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +109,29 @@ def test_the_package_may_be_fetched_and_nothing_beside_it(iam: Any, policy: str)
         return str(answer["EvaluationResults"][0]["EvalDecision"])
 
     assert [decision(key) for key in ("batchyard-0.1.0.tar.gz", "other.tar.gz")] == ["allowed", "implicitDeny"]
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"Scratch": "auto"}, "Scratch needs ScratchPackage"),
+        ({"ScratchVolumeType": "io2"}, "ScratchVolumeType io2 needs ScratchIops"),
+        ({"ScratchVolumeType": "st1", "ScratchIops": "3000"}, "The IOPS of st1 volumes are not for choice"),
+        (
+            {"ScratchVolumeType": "io2", "ScratchIops": "4000", "ScratchThroughputMiB": "250"},
+            "ScratchThroughputMiB is for ScratchVolumeType gp3",
+        ),
+    ],
+)
+def test_what_no_instance_could_come_up_with_is_refused_when_it_is_deployed(yard: Yard, given: dict[str, str], says: str) -> None:
+    ec2 = yard.client("ec2")
+    vpc = ec2.describe_vpcs()["Vpcs"][0]["VpcId"]
+    subnet = ec2.describe_subnets(Filters=[{"Name": "vpc-id", "Values": [vpc]}])["Subnets"][0]["SubnetId"]
+    parameters = [{"ParameterKey": key, "ParameterValue": value} for key, value in {"VpcId": vpc, "SubnetIds": subnet, **given}.items()]
+    with pytest.raises(ClientError, match=says):
+        yard.client("cloudformation").create_stack(
+            StackName="refused", TemplateBody=TEMPLATE.read_text(), Parameters=parameters, Capabilities=["CAPABILITY_IAM"]
+        )
 
 
 @pytest.mark.parametrize(

@@ -98,7 +98,7 @@ class EbsDisks:
             told = self._ec2.call("CreateVolume", **self._asked(volume))
         except Refused as error:
             if error.code == "IdempotentParameterMismatch" and (found := self.find(volume)) is not None:
-                return found  # it was made before a restart, with other options
+                return replace(found, attached_as=found.attached_as or self._free_name())  # made before a restart, with other options
             self._refused.add(volume.name)
             raise
         return replace(volume, id=told["VolumeId"], attached_as=self._free_name())
@@ -366,11 +366,11 @@ class EbsDisks:
         return True if (seen is None or not seen.instance) and self.device_of(volume) is None else None
 
     def _deleted(self, volume: Volume) -> bool | None:
-        """Ask for it; not yet where it is still being made."""
+        """Ask for it; not yet where it is still being made, or is still told of as attached."""
         try:
             self._ec2.call("DeleteVolume", VolumeId=volume.id)
         except Refused as error:
-            if error.code == "IncorrectState":
+            if error.code in ("IncorrectState", "VolumeInUse"):  # it has come off, and not everything at EC2 knows of it yet
                 return None
             if error.code != NO_VOLUME:
                 raise
