@@ -63,6 +63,16 @@ def process(pid: int) -> Seen | None:
     return Seen(pid, int(fields[1]), int(fields[2]), int(fields[3]), fields[0].decode(), int(fields[19]), rss_kib)
 
 
+def is_first_of_its_own(pid: int) -> bool:
+    """Whether a process is the first one of a process namespace below ours."""
+    try:
+        with open(f"/proc/{pid}/status") as file:
+            ids = next((line.split()[1:] for line in file if line.startswith("NSpid:")), [])
+    except OSError:
+        return False
+    return len(ids) > 1 and ids[-1] == "1"
+
+
 def processes() -> Iterator[Seen]:
     """All processes that we may see."""
     if not HAS_PROC:

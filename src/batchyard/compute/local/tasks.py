@@ -108,6 +108,14 @@ def either(*promises: Promise[Any]) -> Promise[None]:
     return first
 
 
+def both(one: Promise[Any], other: Promise[Any]) -> Promise[None]:
+    """Kept once the two are done, well or not."""
+    last: Promise[None] = Promise()
+    for promise in (one, other):
+        promise.then(lambda: last.keep(None) if one.done and other.done else None)
+    return last
+
+
 def aside(steps: Coroutine[Any, Any, None]) -> None:
     """Have it done, soon, without waiting for it; a mistake of our own in it goes into the node's log."""
     task = Task(steps)

@@ -6,6 +6,7 @@ containers live on without the service that started them, and so do Docker's wit
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from batchyard.compute.local.containers.clearing import PATIENCE_S
@@ -16,7 +17,7 @@ from batchyard.compute.local.containers.wire import EngineAway
 from batchyard.compute.local.loop import Loop, boot_s
 from batchyard.compute.local.node_log import say
 from batchyard.compute.local.runner import Ending
-from batchyard.compute.local.tasks import Promise, Task, either, pause
+from batchyard.compute.local.tasks import Promise, Task, both, either, pause
 
 LOG_S = 5.0  # how long the rest of the log is waited for after the end
 _AGAIN_S = 0.5
@@ -37,10 +38,17 @@ class Following:
         """Wait for the end, and for the rest of what `log` reads; what came of it."""
         meter = run.meter
         soon_s, was_away, seen_s = _SOON_S, False, boot_s()
-        over: Promise[None] | None = None
+        over: Promise[None] | None = meter.ended if self._layers.knows(run.name) else None
+        if over is not None:  # there is nothing more to be known of it now
+            await either(log, over)
         while True:
             try:
-                found = await self._engine.inspect(run.name)
+                asked_s, asking = boot_s(), Task(self._engine.inspect(run.name))
+                if meter.status is not None:  # the daemon answers when it has tidied up: the kernel says before how it ended
+                    await either(asking, both(log, meter.status))
+                    if not asking.done and (ending := self._told_by_kernel(run, asked_s)):
+                        return ending
+                found = await asking
                 state: dict[str, Any] = found["State"] if found else {"Status": "gone"}
                 run.note_addresses(found or {})
                 if state["Status"] in _LOST:
@@ -68,12 +76,27 @@ class Following:
                 await pause(self._loop, _AGAIN_S)
                 continue
             if over is not None and over.done:  # it has ended, and the daemon has not noticed yet
-                await pause(self._loop, soon_s)
+                told = both(log, meter.status) if meter.status is not None else None
+                await (either(told, pause(self._loop, soon_s)) if told and not told.done else pause(self._loop, soon_s))
                 soon_s = min(soon_s * 2, _SOON_MOST_S)
             elif log.done:  # it closed its output, or the daemon is going away
                 await either(over, pause(self._loop, _AGAIN_S)) if over else await pause(self._loop, _AGAIN_S)
             else:
                 await either(log, over) if over else await either(log)
+
+    def _told_by_kernel(self, run: ContainerRun, asked_s: float) -> Ending | None:
+        """What came of one that Docker runs, and whose log has come to its end, if it went by itself and nothing is left to ask for.
+
+        `asked_s`: when the daemon, which has not answered yet, was last found to be there. It ends its containers when it ends itself.
+        """
+        meter = run.meter
+        is_certain = meter.is_whole and asked_s >= meter.ended_s and self._layers.knows(run.name) and not self._engine.is_podman
+        code = os.waitstatus_to_exitcode(meter.status.result()) if meter.status and is_certain else -1
+        if code < 0 or code == _KILLED:
+            return None
+        run.running = False
+        self._layers.over(run.launch.attempt, run.name)
+        return Ending(code, boot_s(), meter.usage())
 
     async def _outcome(self, run: ContainerRun, log: Task[None], state: dict[str, Any], lost: bool) -> Ending:
         run.running = False

@@ -56,6 +56,21 @@ class ContainerLayers:
     def _has_room(self) -> bool:
         return self.disk.short() is None
 
+    def foresee(self, attempt: str, name: str, found: Mapping[str, Any]) -> None:
+        """What Docker says of a container that it is about to start: its layer counts from now on, if all of it is known."""
+        places, files = writable_places(found), self.disk.place_of(found["Id"])
+        if places and files and name not in self._known:
+            self._known.add(name)
+            self._layers.add(attempt, name, [*places, files])
+
+    def knows(self, name: str) -> bool:
+        """Whether a container's layer is looked at by us."""
+        return name in self._known and name not in self._asked
+
+    def over(self, attempt: str, name: str) -> None:
+        """A container that we know has ended."""
+        self._layers.end(attempt, name)
+
     async def see(self, attempt: str, name: str, found: Mapping[str, Any]) -> None:
         """The daemon has just said this of a container (its inspection): from the first time on its layer counts."""
         if name not in self._known:

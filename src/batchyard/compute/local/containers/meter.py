@@ -3,26 +3,31 @@
 The daemon removes a container's cgroup when it has ended, so its files are kept open and read often enough: while it starts, four times
 a second, and the moment its first process ends (a pidfd says so at once, before the daemon has noticed). A file of a cgroup
 that is gone gives nothing, and the last reading counts. OOMKilled of Podman is always false, and an exit code of 137 proves nothing: only
-the kernel's own count of kills counts.
+the kernel's own count of kills counts. Since Linux 6.15 a pidfd also tells how a process ended whose parent is somebody else.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import select
 import signal
+import struct
 from pathlib import Path
 
 from batchyard.compute.local import knobs, proc
 from batchyard.compute.local.cage import Usage
 from batchyard.compute.local.containers.storage import Storage
 from batchyard.compute.local.knobs import Knob, number_after
-from batchyard.compute.local.loop import Loop
+from batchyard.compute.local.loop import Loop, boot_s
 from batchyard.compute.local.tasks import Promise
 
 _MIB = 1024 * 1024
 _STORAGE_EVERY = 4  # looks
+_HANG_UP = 0  # epoll tells of it unasked: a pidfd hangs up when its process was waited for
+# PIDFD_GET_INFO of pidfd_open(2), with what is asked for: PIDFD_INFO_EXIT. The wait status is the last of its 64 bytes.
+_GET_INFO, _EXIT_INFO, _INFO_BYTES = 0xC040FF0B, 1 << 3, 64
 _NOBODY = proc.Seen(0, 0, 0, 0, "", 0, 0)
 
 
@@ -88,13 +93,19 @@ class Meter:
         self._looks = 0
         self.oom = False
         self.ended: Promise[None] | None = None  # kept when the first process has ended, if that can be seen
+        self.ended_s = 0.0  # when it had
+        self.is_whole = False  # all was read once more when it had
+        self.status: Promise[int] | None = None  # its wait status, on kernels that tell it
 
     def expect(self, id: str) -> None:
         """While it is being started: have its cgroup's files open before the container may be gone again."""
         if None in self._knobs:
             self._open(self._groups.expected(id))
         if self._knobs[0]:
-            self._storage.follow(self._groups.first_of(id))
+            first = self._groups.first_of(id)
+            self._storage.follow(first)
+            if self.ended is None and first and proc.is_first_of_its_own(first):
+                self.find(first, id)  # all that are in the group before it go again
         self.look()
 
     def find_first(self, id: str) -> bool:
@@ -117,7 +128,7 @@ class Meter:
         except OSError:
             return False
         ended: Promise[None] = Promise()
-        self.ended = ended
+        self.ended, self.status = ended, Promise()
         places = self._groups.of(pid, id)
         self._members = next((place / "cgroup.procs" for place in places.values()), None)
         self._open(places)
@@ -143,8 +154,16 @@ class Meter:
         self._loop.forget(self._descriptor)
         self._storage.end()  # before anything else: the daemon is about to reap it
         self._members = None
-        self.look()
+        self.is_whole = self.look()
+        self.ended_s = boot_s()
+        self._loop.watch(self._descriptor, lambda _: self._waited_for(), _HANG_UP)
         ended.keep(None)
+
+    def _waited_for(self) -> None:
+        self._loop.forget(self._descriptor)
+        status = _wait_status(self._descriptor)
+        if self.status and status is not None:
+            self.status.keep(status)
 
     def pids(self) -> list[int]:
         """The container's processes; [] if it has ended, or was not found (on this machine)."""
@@ -164,8 +183,8 @@ class Meter:
         poller.register(self._descriptor, select.POLLIN)
         return not poller.poll(0)
 
-    def look(self) -> None:
-        """Take a reading; what cannot be read any more stays as it was."""
+    def look(self) -> bool:
+        """Take a reading; what cannot be read any more stays as it was. Whether all of it could be."""
         peak, cpu, kills = map(_read, self._knobs)
         if peak:
             self._peak_bytes = max(self._peak_bytes or 0, int(peak))
@@ -176,6 +195,7 @@ class Meter:
         if self._members and self._looks % _STORAGE_EVERY == 0:
             self._storage.look(map(int, knobs.read(self._members).split()))
         self._looks += 1
+        return all((peak, cpu, kills))
 
     def kill(self) -> None:
         """SIGKILL to the first process, and with it all of the container: for when the daemon is away."""
@@ -208,3 +228,14 @@ def _read(knob: Knob | None) -> bytes:
         return knob.read().strip()
     except OSError:  # its cgroup is gone
         return b""
+
+
+def _wait_status(pidfd: int) -> int | None:
+    """How a process ended that was waited for; None if this kernel does not tell."""
+    told = bytearray(struct.pack("=Q", _EXIT_INFO) + bytes(_INFO_BYTES - 8))
+    try:
+        fcntl.ioctl(pidfd, _GET_INFO, told)
+    except OSError:
+        return None
+    known, status = struct.unpack_from("=Q", told)[0], struct.unpack_from("=i", told, _INFO_BYTES - 4)[0]
+    return int(status) if known & _EXIT_INFO else None

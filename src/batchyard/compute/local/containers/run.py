@@ -46,7 +46,7 @@ class ContainerRun:
         self.is_furnished = False  # directories of the attempt were made for it
         self.settled = False  # what came of it is known, or it was given up: nothing can be asked of it any more
         self._engine = engine
-        self._has_own_network = has_own_network
+        self.has_own_network = has_own_network
         self._addresses: frozenset[str] | None = None  # of its own; None: the daemon has not said yet
         self._stop_signal = ""  # its image's; the daemon is asked when it is needed
         self._stats: tuple[float, Task[dict[str, Any] | None]] | None = None
@@ -93,13 +93,13 @@ class ContainerRun:
         return self.meter.group_id
 
     def pids(self) -> list[int] | None:
-        if self._has_own_network:
+        if self.has_own_network:
             return []
         return None if self._is_starting else self.meter.pids()
 
     def addresses(self) -> frozenset[str] | None:
         """Only while its first process lives: afterwards another may be given them."""
-        if not self._has_own_network:
+        if not self.has_own_network:
             return frozenset()
         if self._is_starting:
             return None

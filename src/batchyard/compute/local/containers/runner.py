@@ -34,6 +34,7 @@ from batchyard.model.messages import Launch
 STARTS_AT_A_TIME = 8
 _LOOK_S = 0.25
 _AGAIN_S = 0.5
+_TOLD_S = 0.001  # beyond the turn in which the end is told: nobody waits for what is left of it
 _UNKNOWN = 404
 
 
@@ -58,7 +59,7 @@ class ContainerRunner:
         self.layers = layers
         self._gpus, self._journal, self._loop = gpus, journal, loop
         self._clearing = Clearing(engine, around.node, loop)
-        self._starting = Starting(engine, around, place, scratch, self._clearing, loop)
+        self._starting = Starting(engine, around, place, scratch, layers, self._clearing, loop)
         self._following = Following(engine, layers, loop)
         self._groups = Groups()
         self._attention = Attention()
@@ -135,6 +136,7 @@ class ContainerRunner:
             self._scratch.close(run.launch)
         run.watcher.ended(run, ending)
         if over:
+            await pause(self._loop, _TOLD_S)
             await self._clearing.clear(run)
         self._images.let_go(image)
         self.layers.remove(run.launch.attempt, run.name)

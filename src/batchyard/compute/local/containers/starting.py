@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
+from typing import Any
 
 from batchyard.compute.local.containers import mapping
 from batchyard.compute.local.containers.clearing import Clearing
 from batchyard.compute.local.containers.engine import Engine, EngineError
+from batchyard.compute.local.containers.layers import ContainerLayers
 from batchyard.compute.local.containers.mapping import Surroundings
 from batchyard.compute.local.containers.run import ContainerRun
 from batchyard.compute.local.containers.scratch import ContainerScratch
-from batchyard.compute.local.containers.wire import EngineSlow
+from batchyard.compute.local.containers.wire import EngineAway, EngineSlow
 from batchyard.compute.local.instances import notice_path
 from batchyard.compute.local.loop import Loop, boot_s, wall_ms
 from batchyard.compute.local.place import Place, of_needs
@@ -26,11 +29,18 @@ class Starting:
     """Makes and starts containers with one daemon."""
 
     def __init__(
-        self, engine: Engine, around: Surroundings, place: Place, scratch: ContainerScratch, clearing: Clearing, loop: Loop
+        self,
+        engine: Engine,
+        around: Surroundings,
+        place: Place,
+        scratch: ContainerScratch,
+        layers: ContainerLayers,
+        clearing: Clearing,
+        loop: Loop,
     ) -> None:
         """`scratch`: what gives each attempt of a single container its part; of a task, its room does."""
         self._engine, self._around, self._place, self._scratch = engine, around, place, scratch
-        self._clearing, self._loop = clearing, loop
+        self._layers, self._clearing, self._loop = layers, clearing, loop
         # No variable is better than one that leads nowhere.
         self._doors = place.doors if place.doors and place.doors.reach(around.network) else None
 
@@ -40,7 +50,7 @@ class Starting:
         EngineAway when the daemon goes away: `run.running` says whether it may have been started.
         """
         run.id = await self._made(run, image)
-        run.output.open()
+        ahead = Task(self._engine.inspect(run.name)) if not self._engine.is_podman else None
         try:
             log = Task(run.output.read(await self._engine.attach(run.name)))
             if self._engine.is_podman:  # its first process is there now, and waits
@@ -58,8 +68,18 @@ class Starting:
         except EngineError as error:
             run.running = False
             raise CannotStart(f"CannotStartContainerError: Error response from daemon: {error}") from error
+        self._take_in(run, ahead)
         run.watcher.began(run, wall_ms(), boot_s())
         return log
+
+    def _take_in(self, run: ContainerRun, ahead: Task[dict[str, Any] | None] | None) -> None:
+        """What Docker said of it before it was started, if it did: then it need not be asked, which it does not answer while one ends."""
+        if ahead is None or not ahead.done or run.has_own_network or run.meter.ended is None:
+            return
+        with contextlib.suppress(EngineAway, EngineError):
+            if found := ahead.result():
+                self._layers.foresee(run.launch.attempt, run.name, found)
+                run.note_addresses(found)
 
     async def _made(self, run: ContainerRun, image: str) -> str:
         """Make it, unless it is there already: its id."""
@@ -79,6 +99,7 @@ class Starting:
             around = around._replace(default_ulimits=())
         try:
             run.making = Task(self._engine.create(run.name, mapping.request_body(launch, image, self._variables(run), run.gpus, around)))
+            run.output.open()
             return str(await run.making)
         except EngineSlow as slow:
             aside(self._clearing.clear_late(run))
