@@ -32,10 +32,18 @@ def private_registry() -> Iterator[Registry]:
         yield running
 
 
+@pytest.fixture(scope="session")
+def token_registry() -> Iterator[Registry]:
+    with Registry(is_private=True, gives_tokens=True) as running:
+        yield running
+
+
 @pytest.fixture(scope="session", params=[pytest.param(kind, marks=pytest.mark.system(kind)) for kind in KINDS])
-def shared_daemon(request: pytest.FixtureRequest, registry: Registry, private_registry: Registry) -> Iterator[Daemon]:
+def shared_daemon(
+    request: pytest.FixtureRequest, registry: Registry, private_registry: Registry, token_registry: Registry
+) -> Iterator[Daemon]:
     """One daemon of each kind for all tests that leave it as it is, with the image busybox:latest."""
-    yield from running(request.param, registry.port, private_registry.port)
+    yield from running(request.param, registry.port, private_registry.port, token_registry.port)
 
 
 @pytest.fixture(params=[pytest.param(kind, marks=pytest.mark.system(kind)) for kind in KINDS])

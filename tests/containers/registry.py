@@ -16,6 +16,7 @@ from containers.engines import root_tar
 
 HELD_MOST_S = 100.0
 USER, PASSWORD = "reader", "let me in"
+TOKEN = "good-for-an-hour"
 MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 _MANIFEST = re.compile(r"/v2/(.+)/manifests/(.+)")
 _BLOB = re.compile(r"/v2/.+/blobs/(sha256:[0-9a-f]{64})")
@@ -23,13 +24,13 @@ _BLOB = re.compile(r"/v2/.+/blobs/(sha256:[0-9a-f]{64})")
 
 class Registry:
     """Names that begin with `missing` are not there, names that begin with `secret` are not for us. One that `is_private` talks to nobody
-    but `USER` with `PASSWORD`.
+    but `USER` with `PASSWORD`; with `gives_tokens` to nobody but who shows a token that these were given, as the registries of clouds do.
 
     While `open` is not set, layers are held back, and `held` of them are being waited for.
     """
 
-    def __init__(self, *, is_private: bool = False) -> None:
-        self._is_private = is_private
+    def __init__(self, *, is_private: bool = False, gives_tokens: bool = False) -> None:
+        self._is_private, self._gives_tokens = is_private, gives_tokens
         self.open = threading.Event()
         self.open.set()
         self.held = 0
@@ -75,9 +76,12 @@ class Registry:
 
     def _answer(self, call: BaseHTTPRequestHandler) -> None:
         blob, manifest = _BLOB.fullmatch(call.path), _MANIFEST.fullmatch(call.path)
-        if self._is_private and not _is_reader(call):
+        if self._gives_tokens and call.path.startswith("/token") and _is_reader(call):
+            _send(call, 200, json.dumps({"token": TOKEN, "access_token": TOKEN}).encode(), "application/json")
+        elif self._is_private and not (_has_token(call) if self._gives_tokens else _is_reader(call)):
             content = json.dumps({"errors": [{"code": "UNAUTHORIZED", "message": "authentication required"}]}).encode()
-            _send(call, 401, content, "application/json", {"WWW-Authenticate": 'Basic realm="registry"'})
+            token = f'Bearer realm="http://127.0.0.1:{self.port}/token",service="registry"'
+            _send(call, 401, content, "application/json", {"WWW-Authenticate": token if self._gives_tokens else 'Basic realm="registry"'})
         elif manifest:
             self._manifest(call, *manifest.groups())
         elif blob and blob[1] in self._blobs:
@@ -146,6 +150,10 @@ class Registry:
 def _is_reader(call: BaseHTTPRequestHandler) -> bool:
     kind, _, told = call.headers.get("Authorization", "").partition(" ")
     return kind == "Basic" and base64.b64decode(told) == f"{USER}:{PASSWORD}".encode()
+
+
+def _has_token(call: BaseHTTPRequestHandler) -> bool:
+    return call.headers.get("Authorization") == f"Bearer {TOKEN}"
 
 
 def _digest(content: bytes) -> str:

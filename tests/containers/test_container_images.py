@@ -22,10 +22,12 @@ def auth(user: str, password: str, registry: Registry) -> str:
     return base64.urlsafe_b64encode(json.dumps(told).encode()).decode()
 
 
+@pytest.mark.parametrize("kind", ["private_registry", "token_registry"])
 async def test_a_private_image_is_pulled_with_the_credentials_of_its_launch(
-    local: LocalRig, private_registry: Registry, request: pytest.FixtureRequest
+    local: LocalRig, kind: str, request: pytest.FixtureRequest
 ) -> None:
-    registry, image = private_registry, fresh(request, "private")
+    registry: Registry = request.getfixturevalue(kind)
+    image = fresh(request, "private")
     for wrong in ("", auth(USER, "wrong", registry)):
         launch = contained(local, image=registry.name(image), registry_auth=wrong)
         local.provider.carry_out([launch])

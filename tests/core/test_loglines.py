@@ -13,6 +13,8 @@ from batchyard.core import loglines
     ("form", "line"),
     [
         ("[%b %d, %Y %H:%M:%S]", "[Nov 22, 2026 19:40:01] it begins"),
+        (r"\[%b %d, %Y %H:%M:%S\]", "[Nov 22, 2026 19:40:01] as in Docker's own example"),
+        (r"%H:%M:%S\.\d\d (x)*", "19:40:01.25 (x)* it begins"),
         ("%Y-%m-%dT%H:%M:%S%z", "2026-11-22T19:40:01+0000 it begins"),
         ("%A %d %B %Y, %I %p", "Sunday 22 November 2026, 07 PM"),
         ("%y%j %L 100%%", "26326 .123 100%"),

@@ -86,6 +86,7 @@ def test_fetch_and_run_says_what_is_missing(
         ({"JOB_OUTPUTS": "a.bam"}, ["true"], "output a.bam was not made"),
         ({"JOB_OUTPUTS": "*.bam"}, ["true"], "output *.bam was not made"),
         ({"JOB_OUTPUTS": "a/x b/x"}, ["mkdir a b; touch a/x b/x"], "two outputs are called x"),
+        ({"JOB_OUTPUTS": "a/.."}, ["mkdir a"], "output a/.. has no name"),
     ],
 )
 def test_stage_and_run_says_what_is_wrong(
@@ -115,7 +116,7 @@ def test_variables_of_the_job_reach_it_untouched(shell: tuple[str, ...], place: 
 
 def test_each_attempt_works_in_a_directory_of_its_own_which_goes_at_the_end(shell: tuple[str, ...], place: Path) -> None:
     asked = {"AWS_BATCH_JOB_ID": "11-22:3", "AWS_BATCH_JOB_ATTEMPT": "2", "JOB_DATA_ISOLATION": "1"}
-    code, out, _ = ran(shell, "stage_and_run", place, "pwd; touch here; exit 5", **asked)
+    code, out, _ = ran(shell, "stage_and_run", place, "pwd; touch here; exit 5", **asked, JOB_DATA_KEEP="0", JOB_VERBOSE="0")
     assert (code, out) == (5, f"{place}/11-22-3/2\n")
     assert not list(place.iterdir())
     root = place.parent / "scratch"

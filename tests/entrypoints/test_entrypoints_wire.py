@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 import subprocess
 import sys
+import tempfile
+import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -158,7 +160,7 @@ def test_a_terminated_job_is_told_and_leaves_nothing_in_the_bucket(yard: Yard, f
 def test_boto3_does_it_where_there_is_no_aws_cli(yard: Yard, folder: Path, tmp_path: Path, name: str) -> None:
     programs = tmp_path / "bin"
     programs.mkdir()
-    for program in ("sh", "bash", "mktemp", "rm", "rmdir", "mkdir", "chmod", "cat", "find"):
+    for program in ("sh", "bash", "mktemp", "rm", "rmdir", "mkdir", "chmod", "cat", "cut", "find", "sort", "uniq"):
         (programs / program).symlink_to(next(p for d in ("/bin", "/usr/bin") if (p := Path(d) / program).exists()))
     (programs / "python3").write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
     (programs / "python3").chmod(0o755)
@@ -180,3 +182,59 @@ def test_boto3_does_it_where_there_is_no_aws_cli(yard: Yard, folder: Path, tmp_p
     assert told.returncode == 0, told.stderr
     assert told.stdout == ("in an archive\n" if name == "fetch_and_run" else "asub/b\n")
     assert name == "fetch_and_run" or keys(yard, "boto3/out") == ["boto3/out/sub/b.txt"]
+
+
+@pytest.fixture(params=["the AWS CLI", "boto3"])
+def staged(request: pytest.FixtureRequest, yard: Yard, folder: Path, tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs `stage_and_run` beside the service, in a directory of its own."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    if request.param == "boto3":
+        for program in ("bash", "sh", "mktemp", "rm", "rmdir", "mkdir", "chmod", "cat", "cut", "find", "sort", "uniq", "touch"):
+            (programs / program).symlink_to(next(p for d in ("/bin", "/usr/bin") if (p := Path(d) / program).exists()))
+        (programs / "python3").write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+        (programs / "python3").chmod(0o755)
+    else:
+        (programs / "aws").symlink_to(Path(reader.tools()) / "aws")
+    search = str(programs) if request.param == "boto3" else f"{programs}:/usr/bin:/bin"
+    settings = {k: v for k, v in yard.environment.items() if k.startswith("AWS_")} | {"PATH": search, "TMPDIR": str(tmp_path)}
+
+    def run(line: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        place = Path(tempfile.mkdtemp(dir=tmp_path))
+        command = [str(folder / "stage_and_run"), line]
+        told = subprocess.run(command, env=settings | variables, cwd=place, capture_output=True, text=True, timeout=300, check=False)
+        assert not list(tmp_path.glob("stage_and_run.*")), "temporary files are left"
+        return told
+
+    return run
+
+
+def test_two_inputs_of_one_name_are_refused_and_one_that_is_named_twice_is_not(
+    yard: Yard, staged: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    for key in ("twice/a/x to y.txt", "twice/a/only.txt", "twice/b/x to y.txt", "twice/b/sub/only.txt"):
+        put(yard, key, key.encode())
+    told = staged("true", JOB_INPUTS="s3://lab/twice/a/ s3://lab/twice/b/*.txt")
+    assert (told.returncode, told.stderr.splitlines()[-1]) == (
+        125, "stage_and_run: two inputs are called x to y.txt: one has overwritten the other",
+    )  # fmt: skip
+    told = staged("cat only.txt", JOB_INPUTS="s3://lab/twice/a/ s3://lab/twice/a/only.txt s3://lab/twice/b/sub/")
+    assert (told.returncode, told.stderr.splitlines()[-1]) == (
+        125, "stage_and_run: two inputs are called only.txt: one has overwritten the other",
+    )  # fmt: skip
+    told = staged("cat *.txt sub/only.txt", JOB_INPUTS="s3://lab/twice/a/ s3://lab/twice/a/only.txt s3://lab/twice/b/sub*")
+    assert (told.returncode, told.stdout) == (0, "twice/a/only.txttwice/a/x to y.txttwice/b/sub/only.txt"), told.stderr
+
+
+def test_outputs_of_every_name_go_where_they_belong(yard: Yard, staged: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+    prefix = f"odd-{time.monotonic_ns()}"
+    line = "mkdir -p 'd/e f' d/none none; touch 'd/e f/ü x' 'd/ first' ./-dash 'top file.txt'"
+    told = staged(line, JOB_OUTPUTS="d/ none -dash top*.txt", JOB_OUTPUT_PREFIX=f"s3://lab/{prefix}")
+    assert told.returncode == 0, told.stderr
+    assert keys(yard, prefix) == [f"{prefix}/{name}" for name in ("-dash", "d/ first", "d/e f/ü x", "top file.txt")]
+    assert "stage_and_run: output none is a directory without files" in told.stderr
+    told = staged("mkdir b; touch a b/c", JOB_OUTPUTS=".", JOB_OUTPUT_PREFIX=f"s3://lab/all-{prefix}/")
+    assert told.returncode == 0, told.stderr
+    assert keys(yard, f"all-{prefix}") == [f"all-{prefix}/a", f"all-{prefix}/b/c"]
+    told = staged("true", JOB_OUTPUTS="..", JOB_OUTPUT_PREFIX=f"s3://lab/{prefix}")
+    assert (told.returncode, "output .. has no name" in told.stderr) == (125, True)

@@ -124,6 +124,13 @@ def test_what_was_registered_is_shown_unchanged(bench: Bench) -> None:
         (_logging({"awslogs-region": "us-west-2"}), "awslogs-region us-west-2 cannot be had"),
         (_logging({"awslogs-create-group": "maybe"}), "awslogs-create-group maybe is not valid"),
         (_logging({"mode": "sometimes"}), "mode sometimes is not valid"),
+        (_logging({"mode": "non-blocking", "max-buffer-size": "lots"}), "max-buffer-size 'lots' cannot be used: a size looks like 4096"),
+        (_logging({"awslogs-group": "lab results!"}), "awslogs-group 'lab results!' cannot be used: a log group has 1 to 512 of"),
+        (_logging({"awslogs-stream-prefix": "a:b"}), "awslogs-stream-prefix 'a:b' cannot be used: the name of a log stream has no :"),
+        (
+            {**CONTAINER, "logConfiguration": {"logDriver": "json-file", "options": {"mode": "sometimes"}}},
+            "logConfiguration.options: mode sometimes is not valid",
+        ),
         (_logging({"awslogs-datetime-format": "%Q"}), "awslogs-datetime-format '%Q' cannot be used: %Q is not known"),
         (_logging({"awslogs-multiline-pattern": "(a+)+"}), "awslogs-multiline-pattern '(a+)+' cannot be used: a group is repeated"),
         ({**CONTAINER, "ulimits": [{"name": "odd", "softLimit": 1, "hardLimit": 1}]}, "ulimits: odd"),

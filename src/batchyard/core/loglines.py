@@ -41,6 +41,11 @@ _DIRECTIVES = {
     "%%": "%",
 }
 _DIRECTIVE = re.compile("%.?")
+_CHARACTER = re.compile(r"\\.|.", re.DOTALL)
+_CLASSES = (r"\d", r"\s", r"\w")
+_GROUP_NAME = re.compile("[A-Za-z0-9._/#-]{1,512}")
+_PREFIX_MOST = 223  # a stream's name has 512 characters, the container's up to 255, and the attempt's id 32
+_BUFFER = re.compile(r"[0-9]+(\.[0-9]+)? ?[kmgtp]?i?b?", re.IGNORECASE)
 _TOKEN = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\((?:\?[^):]*[:)]?)?|\)|[*+?]|\{[0-9]*,?[0-9]*\}|.", re.DOTALL)
 
 
@@ -84,9 +89,34 @@ def begins(options: Mapping[str, str]) -> str:
     parts: list[str] = []
     at = 0
     for found in _DIRECTIVE.finditer(form):
-        parts += [re.escape(form[at : found.start()]), _DIRECTIVES.get(found[0], re.escape(found[0]))]
+        parts += [_literal(form[at : found.start()]), _DIRECTIVES.get(found[0], re.escape(found[0]))]
         at = found.end()
-    return "".join([*parts, re.escape(form[at:])])
+    return "".join([*parts, _literal(form[at:])])
+
+
+def _literal(text: str) -> str:
+    """What stands between directives. To Docker it is a part of a regular expression, so its users write `\\[`: that is a bracket too."""
+    return "".join(
+        found[0] if found[0] in _CLASSES else re.escape(found[0][1:] if found[0][0] == "\\" and not found[0][-1].isalnum() else found[0])
+        for found in _CHARACTER.finditer(text)
+    )
+
+
+def wrong_group(name: str) -> str:
+    """What is wrong with an awslogs-group; "" if nothing is."""
+    return "" if not name or _GROUP_NAME.fullmatch(name) else "a log group has 1 to 512 of the characters A-Z a-z 0-9 . _ - / #"
+
+
+def wrong_prefix(prefix: str) -> str:
+    """What is wrong with an awslogs-stream-prefix; "" if nothing is."""
+    if len(prefix) > _PREFIX_MOST:
+        return f"it has more than {_PREFIX_MOST} characters"
+    return "the name of a log stream has no : and no *" if ":" in prefix or "*" in prefix else ""
+
+
+def wrong_buffer(size: str) -> str:
+    """What is wrong with a max-buffer-size; "" if nothing is."""
+    return "" if not size or _BUFFER.fullmatch(size) else "a size looks like 4096, 512k or 25m"
 
 
 def wrong_format(form: str) -> str:

@@ -88,12 +88,12 @@ try:
                 below = one["Key"][len(key):]
                 if not below.endswith("/") and fnmatch.fnmatchcase(below, sys.argv[4]):
                     get(one["Key"], os.path.join(path, below))
-                    print("download: s3://%s/%s" % (bucket, one["Key"]))
+                    print("download: s3://%s/%s to %s" % (bucket, one["Key"], below))
 except (BotoCoreError, ClientError, OSError) as error:
     sys.exit(str(error))
 '
 
-# s3_get URL FILE | s3_put FILE URL | s3_find PREFIX/ PATTERN DIRECTORY (prints what it fetched). The exit code is in $_code.
+# s3_get URL FILE | s3_put FILE URL | s3_find PREFIX/ PATTERN DIRECTORY (prints what it fetched, and where it is). The exit code is in $_code.
 PATH=$PATH${JOB_AWS_CLI_PATH:+:$JOB_AWS_CLI_PATH}
 if command -v aws >/dev/null 2>&1; then
   s3_get() { run aws s3 cp --only-show-errors "$1" "$2"; }

@@ -33,7 +33,7 @@ esac
 
 attempt_name
 _place=$(mktemp -d "${TMPDIR:-/tmp}/fetch_and_run.$_id-${AWS_BATCH_JOB_ATTEMPT:-1}.XXXXXX") || fail "no directory can be made in ${TMPDIR:-/tmp}"
-clean_up() { [ -n "${KEEP_BATCH_FILE_CONTENTS:-}" ] || rm -rf "$_place"; }
+clean_up() { [ "${KEEP_BATCH_FILE_CONTENTS:-0}" != 0 ] || rm -rf "$_place"; }
 trap clean_up EXIT
 
 s3_get "$_url" "$_place/fetched"

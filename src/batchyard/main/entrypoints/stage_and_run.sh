@@ -21,7 +21,7 @@ set -u
 _me=stage_and_run
 #include common.sh
 
-[ -z "${JOB_VERBOSE:-}" ] || set -x
+[ "${JOB_VERBOSE:-0}" = 0 ] || set -x
 [ $# -gt 0 ] || fail 'there is no command to run'
 set -f # items are patterns for buckets, not for the files here
 
@@ -41,9 +41,9 @@ _outputs=$_expanded
 
 _place='' _staging=''
 clean_up() {
-  [ -z "$_staging" ] || rm -f "$_staging"
+  [ -z "$_staging" ] || rm -f "$_staging" "$_staging.brought"
   [ -n "$_place" ] || return 0
-  [ -z "${JOB_DATA_KEEP:-}" ] || { say "kept: $_place"; return 0; }
+  [ "${JOB_DATA_KEEP:-0}" = 0 ] || { say "kept: $_place"; return 0; }
   cd / && rm -rf "$_place" && rmdir "${_place%/*}" 2>/dev/null
 }
 trap clean_up EXIT
@@ -61,6 +61,23 @@ case ${JOB_DATA_ISOLATION:-} in
 esac
 _staging=$(mktemp "${TMPDIR:-/tmp}/stage_and_run.XXXXXX") || fail "no file can be made in ${TMPDIR:-/tmp}"
 
+# Note that the file $1 here came from $2.
+note() { printf '%s\t%s\n' "$1" "$2" >>"$_staging.brought"; }
+
+# The same of what s3_find printed: "download: URL to FILE", where FILE is what the URL has below $1, perhaps with a ./ before it.
+note_found() {
+  while IFS= read -r _line <&3; do
+    _line=${_line#"download: $1"} _before=''
+    while :; do
+      case $_line in *' to '*) ;; *) break ;; esac
+      _before=$_before${_line%%' to '*}
+      _line=${_line#*' to '}
+      case $_line in "$_before" | "./$_before") note "$_before" "$1$_before" && break ;; esac
+      _before="$_before to "
+    done
+  done 3<"$_staging"
+}
+
 bring() {
   case $1 in
     s3://*/*[*?[]* | s3://*/)
@@ -71,11 +88,13 @@ bring() {
       go_on
       [ "$_code" -eq 0 ] || fail "input $1 cannot be fetched"
       [ -s "$_staging" ] || fail "input $1: nothing in the bucket matches it"
+      note_found "$_directory"
       ;;
     s3://?*/?*)
       s3_get "$1" "./${1##*/}"
       go_on
       [ "$_code" -eq 0 ] || fail "input $1 cannot be fetched"
+      note "${1##*/}" "$1"
       ;;
     s3://*) fail "input $1: it must be s3://BUCKET/KEY" ;;
     http://* | https://*)
@@ -87,12 +106,17 @@ bring() {
       fi
       go_on
       [ "$_code" -eq 0 ] || fail "input $1 cannot be fetched"
+      note "${_file##*/}" "$1"
       ;;
     *) [ -e "$1" ] || fail "input $1 is not there" ;;
   esac
   say "input $1"
 }
 for _item in $_inputs; do bring "$_item"; done
+if [ -f "$_staging.brought" ]; then
+  _twice=$(sort -u "$_staging.brought" | cut -f 1 | uniq -d)
+  [ -z "$_twice" ] || fail "two inputs are called $_twice: one has overwritten the other"
+fi
 
 _shell=$(command -v bash) || _shell=sh
 set +f
@@ -100,13 +124,27 @@ run "$_shell" -c "$*"
 _ended_by='' # the command was told, and this is its answer
 [ "$_code" -eq 0 ] || exit "$_code"
 
+# Where output $1 goes, in $_target, and as what it is found here, in $_source. What is called . is all that is in it.
+aim() {
+  _source=${1%/}
+  case $_source in
+    '') _source=/ ;;
+    -*) _source=./$_source ;; # or it would be an option
+  esac
+  _name=${_source##*/}
+  case $_name in
+    .) _target=$_prefix ;;
+    '' | ..) fail "output $1 has no name: say what in it is to be kept" ;;
+    *) _target=$_prefix/$_name ;;
+  esac
+}
+
 # All of them are looked for before the first is taken.
 _kept='
 '
 for _item in $_outputs; do
-  [ -e "$_item" ] || fail "output $_item was not made"
-  _item=${_item%/}
-  _name=${_item##*/}
+  aim "$_item"
+  [ -e "$_source" ] || fail "output $_item was not made"
   case $_kept in *"
 $_name
 "*) fail "two outputs are called $_name: they would overwrite each other" ;; esac
@@ -120,14 +158,15 @@ keep() { # FILE URL
 }
 for _item in $_outputs; do
   [ -n "$_prefix" ] || { say "output $_item stays here"; continue; }
-  _item=${_item%/}
-  if [ -d "$_item" ]; then
+  aim "$_item"
+  if [ -d "$_source" ]; then
     # What links lead to is meant; one that leads nowhere is an output that cannot be taken.
-    find -L "$_item" \( -type f -o -type l \) >"$_staging" || fail "output $_item cannot be read"
-    while IFS= read -r _file <&3; do keep "$_file" "$_prefix/${_item##*/}${_file#"$_item"}"; done 3<"$_staging"
+    find -L "$_source" \( -type f -o -type l \) >"$_staging" || fail "output $_item cannot be read"
+    [ -s "$_staging" ] || { say "output $_item is a directory without files: a bucket has nothing of the kind"; continue; }
+    while IFS= read -r _file <&3; do keep "$_file" "$_target${_file#"$_source"}"; done 3<"$_staging"
   else
-    keep "$_item" "$_prefix/${_item##*/}"
+    keep "$_source" "$_target"
   fi
-  say "output $_item to $_prefix/${_item##*/}"
+  say "output $_item to $_target"
 done
 exit 0

@@ -9,7 +9,15 @@ from batchyard.core import loglines
 from batchyard.model.fault import client_fault
 from batchyard.store import json_logs
 
-_DELIVERY = {"mode": ("blocking", "non-blocking"), "max-buffer-size": ()}  # a job's output is always read as it comes
+_BUFFER = "max-buffer-size"
+_WRONG = {
+    loglines.GROUP: loglines.wrong_group,
+    loglines.PREFIX: loglines.wrong_prefix,
+    loglines.DATETIME: loglines.wrong_format,
+    loglines.MULTILINE: loglines.wrong_pattern,
+    _BUFFER: loglines.wrong_buffer,
+}
+_DELIVERY = {"mode": ("blocking", "non-blocking"), _BUFFER: ()}  # a job's output is always read as it comes
 
 
 def check_log_configuration(where: str, configuration: Mapping[str, Any] | None, region: str) -> None:
@@ -20,21 +28,26 @@ def check_log_configuration(where: str, configuration: Mapping[str, Any] | None,
     if driver:
         _check_other(f"{where}.logConfiguration", driver, options)
         return
-    for name, value in options.items():
-        if name in _DELIVERY:
-            if _DELIVERY[name] and value not in _DELIVERY[name]:
-                raise client_fault(f"{place}: {name} {value} is not valid. Valid values are: {', '.join(_DELIVERY[name])}.")
-        elif name not in loglines.OPTIONS:
+    _check_delivery(place, options)
+    for name in options:
+        if name not in _DELIVERY and name not in loglines.OPTIONS:
             raise client_fault(f"{place}: {name} has no effect here. Known are: {', '.join((*loglines.OPTIONS, *_DELIVERY))}.")
     wanted = options.get(loglines.REGION)
     if wanted and wanted != region:
         raise client_fault(f"{place}: {loglines.REGION} {wanted} cannot be had: a job's log is kept in its own region, {region}.")
     if options.get(loglines.CREATE, "true").lower() not in ("true", "false"):
         raise client_fault(f"{place}: {loglines.CREATE} {options[loglines.CREATE]} is not valid. Valid values are: true, false.")
-    for name, check in ((loglines.DATETIME, loglines.wrong_format), (loglines.MULTILINE, loglines.wrong_pattern)):
+    for name, check in _WRONG.items():
         wrong = check(options.get(name) or "")
         if wrong:
             raise client_fault(f"{place}: {name} {options[name]!r} cannot be used: {wrong}.")
+
+
+def _check_delivery(place: str, options: Mapping[str, str]) -> None:
+    """The options that all drivers have."""
+    for name, value in options.items():
+        if _DELIVERY.get(name) and value not in _DELIVERY[name]:
+            raise client_fault(f"{place}: {name} {value} is not valid. Valid values are: {', '.join(_DELIVERY[name])}.")
 
 
 def _check_other(where: str, driver: str, options: Mapping[str, str]) -> None:
@@ -47,6 +60,10 @@ def _check_other(where: str, driver: str, options: Mapping[str, str]) -> None:
         if name not in known_options:
             has = f"Known are: {', '.join(known_options)}." if known_options else "It has no options."
             raise client_fault(f"{where}.options: {name} has no effect with {driver}. {has}")
+    _check_delivery(f"{where}.options", options)
+    wrong_size = loglines.wrong_buffer(options.get(_BUFFER) or "")
+    if wrong_size:
+        raise client_fault(f"{where}.options: {_BUFFER} {options[_BUFFER]!r} cannot be used: {wrong_size}.")
     try:
         json_logs.limits_of(options)
     except ValueError as wrong:
