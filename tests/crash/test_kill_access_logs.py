@@ -38,7 +38,7 @@ def test_no_request_is_missing_and_none_twice(new_yard: Callable[..., Yard]) -> 
     s3.put_bucket_logging(Bucket="results", BucketLoggingStatus={"LoggingEnabled": enabled})
     for number in range(20):
         s3.put_object(Bucket="results", Key=f"killed/{number}", Body=b"x")
-    until(lambda: spooled(service, "killed/19"), "the last request to be in the spool", 30)
+    until(lambda: spooled(service, "killed/19"), "the last request to be in the spool")
     service.kill()
     s3 = service.start().client("s3")
     s3.put_object(Bucket="results", Key="stopped/0", Body=b"x")
@@ -63,7 +63,7 @@ def test_an_operator_is_told_what_goes_lost(new_yard: Callable[..., Yard]) -> No
         checks = json.loads(service.cli("doctor", "--json", "--data", str(service.data), check=False).stdout)["checks"]
         return next((check for check in checks if check["subject"] == "Access logs"), None)
 
-    found = until(told, "doctor to tell", 30)
+    found = until(told, "doctor to tell")
     assert found["result"] == "warn" and "(AccessDenied)" in found["found"] and "logging.s3.amazonaws.com" in found["fix"]
     assert "the access logs of results are dropped: closed does not take them" in service.log()
 

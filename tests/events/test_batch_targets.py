@@ -170,8 +170,8 @@ def test_a_schedule_fires_once_for_all_that_was_missed(tmp_path: Path) -> None:
     yard = start(tmp_path)
     try:
         events = yard.client("events")
-        arn = events.put_rule(Name="nightly", ScheduleExpression="rate(1 minute)")["RuleArn"]
-        assert events.describe_rule(Name="nightly")["ScheduleExpression"] == "rate(1 minute)"
+        arn = events.put_rule(Name="nightly", ScheduleExpression="rate(1 hour)")["RuleArn"]
+        assert events.describe_rule(Name="nightly")["ScheduleExpression"] == "rate(1 hour)"
         transformer = {"InputPathsMap": {"at": "$.time"}, "InputTemplate": '{"Parameters": {"at": <at>}}'}
         definition = yard.definition_of("night", "echo", "Ref::at")
         events.put_targets(Rule="nightly", Targets=[target(definition, "night", InputTransformer=transformer)])
@@ -181,7 +181,7 @@ def test_a_schedule_fires_once_for_all_that_was_missed(tmp_path: Path) -> None:
         key = arn.replace("arn:aws:events:us-east-1:000000000000:rule/", "rule/000000000000/us-east-1/")
         until(lambda: True if with_due(yard, key) else None, "the first firing to be planned")
         yard.kill()
-        due = {"expression": "rate(1 minute)", "at_ms": 1_700_000_000_000}  # long ago: very many firings were missed
+        due = {"expression": "rate(1 hour)", "at_ms": 1_700_000_000_000}  # long ago: very many firings were missed
         with_shelf(yard, lambda drawer: drawer.put("due", key, due))
         yard.start()
         (job_id,) = until(lambda: jobs_called(yard, "night") or None, "the job")

@@ -28,7 +28,7 @@ def client(yard: Yard) -> Iterator[Client]:
 
 def test_it_answers_when_all_have_ended(yard: Yard, client: Client) -> None:
     good, bad = yard.submit(yard.definition_of("good", "sleep", "0.3")), yard.submit(yard.definition_of("bad", "false"))
-    answer = client.own("wait", jobs=[good, bad, good], timeoutSeconds=30)
+    answer = client.own("wait", jobs=[good, bad, good], timeoutSeconds=60)
     assert answer["waiting"] == []
     assert {job["jobId"]: job["status"] for job in answer["jobs"]} == {good: "SUCCEEDED", bad: "FAILED"}
 
@@ -45,10 +45,10 @@ def test_children_without_a_record_end_with_their_array(yard: Yard, client: Clie
     leader = yard.submit(yard.definition_of("long", "sleep", "600"))
     parent = yard.submit(yard.definition_of("yes", "true"), arrayProperties={"size": 3}, dependsOn=[{"jobId": leader}])
     answers: list[dict[str, Any]] = []
-    waiting = threading.Thread(target=lambda: answers.append(client.own("wait", jobs=[f"{parent}:1"], timeoutSeconds=30)))
+    waiting = threading.Thread(target=lambda: answers.append(client.own("wait", jobs=[f"{parent}:1"], timeoutSeconds=60)))
     waiting.start()
     yard.batch.terminate_job(jobId=parent, reason="enough")
-    waiting.join(30)
+    waiting.join(90)
     assert [job["status"] for job in answers[0]["jobs"]] == ["FAILED"]
     yard.batch.terminate_job(jobId=leader, reason="enough")
 

@@ -271,8 +271,8 @@ def test_lines_on_their_way_into_objects(tmp_path: Path) -> None:
 
 def test_what_a_service_puts_into_a_bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = ObjectStore(tmp_path / "objects")
-    bucket = store.change(lambda index: keys.add_bucket(index, "bucket", "000000000000", "us-east-1", 1)).result(20)
-    store.change(lambda index: keys.put_setting(index, bucket.id, "policy", OPEN_TO_SERVICES)).result(20)
+    bucket = store.change(lambda index: keys.add_bucket(index, "bucket", "000000000000", "us-east-1", 1)).result(60)
+    store.change(lambda index: keys.put_setting(index, bucket.id, "policy", OPEN_TO_SERVICES)).result(60)
     sender = Sender(ACCESS_LOGS, "000000000000", "arn:aws:s3:::source")
 
     def full(*_: object) -> None:

@@ -94,7 +94,7 @@ class Uploader:
         self.steps += [self.complete, self.abort]
 
     def change(self, change: Callable[[apsw.Connection], Any]) -> Any:
-        return self.store.change(change).result(20)
+        return self.store.change(change).result(60)
 
     def body(self, number: int) -> Piece:
         writer = self.store.new_body()
@@ -195,10 +195,10 @@ def test_documents(tmp_path: Path, medium: Medium) -> None:
     for number in range(60):
         name = f"{dice.randrange(9)}"
         if dice.randrange(3):
-            shelf.change(place, lambda drawer, name=name, number=number: drawer.put("kind", name, {"n": number})).result(20)
+            shelf.change(place, lambda drawer, name=name, number=number: drawer.put("kind", name, {"n": number})).result(60)
             states.append({**states[-1], name: {"n": number}})
         else:
-            shelf.change(place, lambda drawer, name=name: drawer.delete("kind", name)).result(20)
+            shelf.change(place, lambda drawer, name=name: drawer.delete("kind", name)).result(60)
             states.append({kept: document for kept, document in states[-1].items() if kept != name})
         medium.acknowledged()
     shelf.close()

@@ -62,7 +62,7 @@ def ask(logs: Any, text: str, **options: Any) -> list[dict[str, str]]:
     """The rows of a query."""
     where = options or {"logGroupName": GROUP}
     query = logs.start_query(startTime=START_S - 10, endTime=START_S + 3600, queryString=text, **where)["queryId"]
-    answer = until(lambda: a if (a := logs.get_query_results(queryId=query))["status"] == "Complete" else None, "the query", 20)
+    answer = until(lambda: a if (a := logs.get_query_results(queryId=query))["status"] == "Complete" else None, "the query")
     return [{cell["field"]: cell["value"] for cell in row} for row in answer["results"]]
 
 
@@ -107,7 +107,7 @@ def test_several_groups_and_the_record_behind_a_row(logs: Any, service: Yard) ->
 
 def test_queries_are_listed_and_paged_and_stopped(logs: Any) -> None:
     query = logs.start_query(logGroupName=GROUP, startTime=START_S, endTime=START_S + 3600, queryString="fields ms", limit=5)["queryId"]
-    until(lambda: logs.get_query_results(queryId=query)["status"] == "Complete" or None, "the query", 20)
+    until(lambda: logs.get_query_results(queryId=query)["status"] == "Complete" or None, "the query")
     answer = logs.get_query_results(queryId=query)
     assert len(answer["results"]) == 5
     assert answer["statistics"]["logGroupsScanned"] == 1
@@ -147,7 +147,7 @@ def test_a_query_names_what_is_there(logs: Any) -> None:
     assert refused(logs.start_query, **times, logGroupName="/not/there") == "ResourceNotFoundException"
     assert refused(logs.start_query, **times, logGroupName=GROUP, queryLanguage="SQL") == "InvalidParameterException"
     for_ever = logs.start_query(logGroupName=GROUP, startTime=0, endTime=2**63 - 1, queryString="stats count(*) as n")["queryId"]
-    answer = until(lambda: a if (a := logs.get_query_results(queryId=for_ever))["status"] == "Complete" else None, "the query", 20)
+    answer = until(lambda: a if (a := logs.get_query_results(queryId=for_ever))["status"] == "Complete" else None, "the query")
     assert answer["results"] == [[{"field": "n", "value": "13"}]]
     logs.get_log_group_fields(logGroupName=GROUP, time=2**62)
 
@@ -186,7 +186,7 @@ def test_an_export_task_writes_into_a_bucket(logs: Any, service: Yard) -> None:
         [found] = logs.describe_export_tasks(taskId=task)["exportTasks"]
         return found if found["status"]["code"] == "COMPLETED" else None
 
-    found = until(ended, "the export", 20)
+    found = until(ended, "the export")
     assert (found["taskName"], found["logGroupName"], found["destinationPrefix"]) == ("t", GROUP, "out")
     assert found["executionInfo"]["completionTime"] >= found["executionInfo"]["creationTime"]
     keys = [entry["Key"] for entry in s3.list_objects_v2(Bucket="exports")["Contents"]]
@@ -241,7 +241,7 @@ def test_the_command_line(service: Yard) -> None:
 
     times = ["--start-time", str(START_S), "--end-time", str(START_S + 3600)]
     query = aws("start-query", "--log-group-name", GROUP, *times, "--query-string", "stats count(*) as n by status | sort n")["queryId"]
-    answer = until(lambda: a if (a := aws("get-query-results", "--query-id", query))["status"] == "Complete" else None, "the query", 30)
+    answer = until(lambda: a if (a := aws("get-query-results", "--query-id", query))["status"] == "Complete" else None, "the query")
     assert [row[-1]["value"] for row in answer["results"]] == ["1", "3", "9"]
     found = aws("filter-log-events", "--log-group-name", GROUP, "--filter-pattern", "{ $.ms > 90 }")["events"]
     assert len(found) == 2

@@ -26,7 +26,7 @@ from pathlib import Path
 from s3_serving import open_store, served
 with served(open_store(Path(sys.argv[1])), is_open=True) as url:
     print(url, flush=True)
-    time.sleep(60)
+    time.sleep(180)
 """
 PART = bytes(5 * 1024 * 1024)
 ROUNDS = 3
@@ -92,7 +92,7 @@ def serve_and_kill(root: Path, round_number: int, after_s: float) -> dict[str, s
         while not round_number and not clients.has_parts.wait(0.1):
             assert time.monotonic() < deadline, "no object of two parts"
         server.send_signal(signal.SIGKILL)
-        server.wait()
+        server.wait(60)
         for thread in clients.threads:
             thread.join()
     return clients.acknowledged

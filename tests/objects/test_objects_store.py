@@ -179,8 +179,8 @@ def test_changes_of_one_commit_do_not_undo_each_other(store: ObjectStore) -> Non
     gate.set()
     for refused, done in zip(futures[::2], futures[1::2], strict=True):
         with pytest.raises(Fault):
-            refused.result(10)
-        done.result(10)
+            refused.result(60)
+        done.result(60)
     assert store.ask(lambda index: keys.setting(index, bucket.id, "refused")) is None
     assert all(store.ask(lambda index, k=k: keys.setting(index, bucket.id, f"k{k}")) for k in range(20))  # type: ignore[misc]
 
@@ -196,7 +196,7 @@ def test_a_failed_commit_is_told_to_everyone_in_it(store: ObjectStore) -> None:
     gate.set()
     for future in (broken, other):
         with pytest.raises(apsw.Error):
-            future.result(10)
+            future.result(60)
     assert store.bucket("lost") is None
     make_bucket(store)
     assert store.bucket(BUCKET) is not None

@@ -61,4 +61,4 @@ class Stacks:
 
     def under_way(self, name: str, logical_id: str, status: str) -> None:
         """Until a resource has come to a status."""
-        until(lambda: any(event[:2] == (logical_id, status) for event in self.events(name)) or None, f"{logical_id} to be {status}", 30)
+        until(lambda: any(event[:2] == (logical_id, status) for event in self.events(name)) or None, f"{logical_id} to be {status}")

@@ -14,7 +14,7 @@ from stack_hands import ROOT, Workbench
 from batchyard.services.cloudformation.running.stacks import Stacks
 from batchyard.store.shelf import NO_REGION, Place, Shelf
 
-PATIENCE_S = 30.0
+PATIENCE_S = 90.0
 
 
 class CutShelf:

@@ -163,7 +163,7 @@ def test_the_access_log_of_the_results_arrives(yard: Yard, outputs: dict[str, st
         records = logged(s3, logs, "s3-access/")
         return next((each for each in records if (each["operation"], each["key"]) == ("REST.PUT.OBJECT", "calls/other.vcf")), None)
 
-    record = until(told, "the record of the job's request", 30)
+    record = until(told, "the record of the job's request")
     assert (record["bucket"], record["status"]) == (outputs["GenomicsEnvS3Bucket"], "200")
     assert f":assumed-role/{role}/" in record["requester"]
 

@@ -61,5 +61,5 @@ async def test_a_repeated_step_acts_once(bench: Workbench, tmp_path: Path) -> No
     assert await step() == first and len(set(first)) == 2
     assert len((await bench.hands.call("ec2", "DescribeVpcs"))["Vpcs"]) == before + 2
     place = Place("cloudformation", ACCOUNT, REGION)
-    bench.shelf.change(place, lambda drawer: forget(drawer, "7" * 32)).result(10)
+    bench.shelf.change(place, lambda drawer: forget(drawer, "7" * 32)).result(60)
     assert await step() != first

@@ -65,7 +65,7 @@ async def survived(bench: Workbench, life: Life, act: Callable[[], Awaitable[Any
         finally:
             current_step.set(None)
             life.hands = bench.hands
-        bench.shelf.change(Place("cloudformation", ACCOUNT, REGION), lambda drawer: forget(drawer, TOKEN)).result(10)
+        bench.shelf.change(Place("cloudformation", ACCOUNT, REGION), lambda drawer: forget(drawer, TOKEN)).result(60)
         return answer
 
 

@@ -12,7 +12,7 @@ from stack_world import World, template
 
 from batchyard.model.fault import Fault
 
-PATIENCE_S = 30.0
+PATIENCE_S = 90.0
 
 
 def notes(**values: str) -> str:

@@ -22,7 +22,7 @@ from batchyard.services import Caller, s3
 from batchyard.services.authorization import Authorizer
 
 NOTE = template({"Note": {"Type": "AWS::SSM::Parameter", "Properties": {"Type": "String", "Value": "x"}}})
-PATIENCE_S = 30.0
+PATIENCE_S = 90.0
 
 
 def allowing(*statements: tuple[str | list[str], str]) -> str:
