@@ -168,3 +168,54 @@ def test_files_of_forgotten_attempts_are_nobodys(service: Yard, tmp_path: Path) 
     until(lambda: (service.data / "json-logs" / f"{attempt}.json").exists() or None, "its file")
     (service.data / "json-logs" / f"{attempt}.json").unlink()
     assert service.cli("logs", job_id, "--data", str(service.data)).stdout == ""
+
+
+# --- a group that is not there ---
+
+MISSING = "failed to create Cloudwatch log stream: ResourceNotFoundException: The specified log group does not exist."
+
+
+@pytest.fixture(scope="module")
+def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
+    with serving(tmp_path_factory.mktemp("strict") / "data", "--vcpus", "4", "--memory-mib", "4096", "--profile", "aws") as yard:
+        yield yard.with_queue()
+
+
+def test_a_group_that_is_not_there_fails_the_attempt_as_on_aws(strict: Yard) -> None:
+    asked = {"awslogs-group": "/lab/not-there"}
+    refused = [
+        submitted(
+            strict, f"missing-{create}", container("echo hello", "awslogs", **asked, **({"awslogs-create-group": create} if create else {}))
+        )
+        for create in ("", "false")
+    ]
+    several = {"name": "one", "essential": True, **container("echo hello", "awslogs", **asked)}
+    task = {"taskProperties": [{"containers": [several]}]}
+    strict.batch.register_job_definition(jobDefinitionName="missing-of-several", type="container", ecsProperties=task)
+    refused.append(strict.submit("missing-of-several"))
+    for job_id in refused:
+        job = strict.until(job_id)
+        assert job["status"] == "FAILED"
+        assert job["statusReason"] == "Task failed to start"
+        (attempt,) = job["attempts"]
+        shown = attempt["taskProperties"][0]["containers"][0] if "taskProperties" in attempt else attempt["container"]
+        assert shown["reason"] == f"CannotStartContainerError: Error response from daemon: failed to initialize logging driver: {MISSING}"
+    groups = [group["logGroupName"] for group in strict.client("logs").describe_log_groups()["logGroups"]]
+    assert "/lab/not-there" not in groups
+
+
+def test_a_group_that_is_there_or_is_to_be_made_is_written_to(strict: Yard) -> None:
+    logs = strict.client("logs")
+    logs.create_log_group(logGroupName="/lab/there")
+    for group, more in (("/lab/there", {}), ("/lab/to-be-made", {"awslogs-create-group": "True"}), ("/aws/batch/job", {})):
+        name = group.replace("/", "-").strip("-")
+        job = strict.until(submitted(strict, name, container("echo hello", "awslogs", **{"awslogs-group": group}, **more)))
+        assert job["status"] == "SUCCEEDED", job
+        events = logs.get_log_events(logGroupName=group, logStreamName=job["container"]["logStreamName"], startFromHead=True)["events"]
+        assert [event["message"] for event in events] == ["hello"]
+
+
+def test_with_profile_open_it_is_made_in_any_case(service: Yard) -> None:
+    asked = {"awslogs-group": "/lab/made", "awslogs-create-group": "false"}
+    assert service.until(submitted(service, "made", container("echo hello", "awslogs", **asked)))["status"] == "SUCCEEDED"
+    assert service.client("logs").describe_log_groups(logGroupNamePrefix="/lab/made")["logGroups"]

@@ -15,13 +15,14 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from batchyard.compute.provider import Provider
+from batchyard.engine.cannot_start import CannotStart
 from batchyard.engine.dispatch import LaunchOrder, Order
 from batchyard.engine.engine import Engine, Turn
-from batchyard.engine.job_secrets import SecretsUnavailable
 from batchyard.engine.launching import NO_TAGS, Launcher
 from batchyard.model.fault import Fault
 from batchyard.model.messages import AttemptEnded, Effect, Report
 from batchyard.model.requests import Request
+from batchyard.model.task import ContainerEnd
 from batchyard.store.records import Changes
 
 log = logging.getLogger(__name__)
@@ -205,7 +206,8 @@ class Driver:
         environment, queue = ledger.environments[order.attempt.environment], ledger.queues[order.spec.queue]
         try:
             return self._launcher.launch(order, environment, queue, tags)
-        except SecretsUnavailable as unavailable:
+        except CannotStart as why:
             now_ms = self.engine.world.now_ms()
-            self.deliver([AttemptEnded(order.attempt.id, now_ms, "not-started", reason=str(unavailable))])
+            ends = (ContainerEnd(name=why.container, reason=str(why)),) if why.container else ()
+            self.deliver([AttemptEnded(order.attempt.id, now_ms, "not-started", reason=str(why), containers=ends)])
             return None

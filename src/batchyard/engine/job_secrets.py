@@ -7,11 +7,13 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from batchyard.engine.cannot_start import CannotStart
+
 UNABLE = "ResourceInitializationError: unable to pull secrets or registry auth: execution resource retrieval failed: "
 
 
-class SecretsUnavailable(Exception):
-    """A secret cannot be had: the attempt does not start. The message is the container's reason, in ECS's words."""
+class SecretsUnavailable(CannotStart):
+    """A secret cannot be had: the attempt does not start."""
 
 
 class Wanted(NamedTuple):

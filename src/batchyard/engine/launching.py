@@ -14,6 +14,8 @@ import msgspec
 from msgspec.structs import replace
 
 from batchyard.core import forms, loglines, pods
+from batchyard.engine import log_groups
+from batchyard.engine.cannot_start import CannotStart
 from batchyard.engine.dispatch import LaunchOrder
 from batchyard.engine.job_secrets import Resolve, Wanted, no_secrets, registry_auth, secret_variables
 from batchyard.engine.task_facts import Locate, facts_of, nowhere
@@ -44,7 +46,7 @@ class AttemptKeys(NamedTuple):
 class Launcher:
     """`base` is the allow-listed part of the server's environment, for processes only: what a container finds is its image's. `keys_of`
     mints an attempt's credentials, `runtime` is how jobs run where no tag says otherwise, `resolve` looks their secrets up, `locate` says
-    what EC2 would say of their machines."""
+    what EC2 would say of their machines, `has_group` whether a log group that they name is there."""
 
     def __init__(
         self,
@@ -54,6 +56,7 @@ class Launcher:
         runtime: str = "process",
         resolve: Resolve = no_secrets,
         locate: Locate = nowhere,
+        has_group: log_groups.HasGroup = log_groups.made_when_missing,
     ) -> None:
         self._runtime = runtime
         self._base = dict(base)
@@ -61,11 +64,12 @@ class Launcher:
         self._keys_of = keys_of
         self._resolve = resolve
         self._locate = locate
+        self._has_group = has_group
 
     def launch(self, order: LaunchOrder, environment: Environment, queue: Queue, definition_tags: Mapping[str, str] = NO_TAGS) -> Launch:
         """The effect to send. Reads the specification only now: most jobs wait much longer than they are looked at.
 
-        Raises `SecretsUnavailable` when the attempt cannot start for want of a secret.
+        Raises `CannotStart` when it is known already that the attempt cannot: for want of a secret, or of a log group.
         """
         job, spec, attempt = order.job, order.spec, order.attempt
         spec = spec.part_of(job)
@@ -73,6 +77,7 @@ class Launcher:
         if spec.form:
             return self._launch_several(LaunchOrder(job, spec, attempt), environment, queue, runtime)
         container = msgspec.json.decode(spec.effective)
+        log_groups.check(container, spec.account, spec.region, environment.platform, self._has_group)
         own = {e["name"]: e.get("value", "") for e in container.get("environment") or () if e.get("name")}
         base = self._base if runtime == "process" else {}
         variables = {**base, **self._aws(order, own), **own, **self._secrets(order, container), **_batch(job, spec, environment, queue)}
@@ -121,10 +126,20 @@ class Launcher:
             account=spec.account,
             region=spec.region,
             timeout_s=spec.timeout_s,
-            containers=tuple(self._with_variables(order, container, batch, runtime) for container in containers),
+            containers=tuple(self._of_several(order, container, batch, runtime, environment.platform) for container in containers),
             runtime=runtime,
             facts=facts_of(order, environment, effective, self._locate, lambda: self._keys_of(order)),
         )
+
+    def _of_several(
+        self, order: LaunchOrder, container: TaskContainer, batch: Mapping[str, str], runtime: str, platform: Platform
+    ) -> TaskContainer:
+        try:
+            log_groups.check(container.container, order.spec.account, order.spec.region, platform, self._has_group)
+            return self._with_variables(order, container, batch, runtime)
+        except CannotStart as why:
+            why.container = container.name
+            raise
 
     def _with_variables(self, order: LaunchOrder, container: TaskContainer, batch: Mapping[str, str], runtime: str) -> TaskContainer:
         base = self._base if runtime == "process" else {}

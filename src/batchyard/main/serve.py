@@ -27,6 +27,7 @@ from batchyard.engine import retention
 from batchyard.engine.driver import Driver
 from batchyard.engine.engine import Engine, Options
 from batchyard.engine.launching import Launcher
+from batchyard.engine.log_groups import HasGroup, made_when_missing
 from batchyard.engine.reader import EngineReader
 from batchyard.engine.waiters import Waiters
 from batchyard.engine.world import RealWorld
@@ -178,7 +179,7 @@ async def _serve(settings: Settings, identity: Identity, listener: socket.socket
     base = {**_user(), **{name: os.environ[name] for name in INHERITED if name in os.environ}}
     provider.spawn_ahead()
     stop = asyncio.Event()
-    launcher = Launcher(base, url, keys.mint, runtime, resolve, locator(engine, shelf, catalogue))
+    launcher = Launcher(base, url, keys.mint, runtime, resolve, locator(engine, shelf, catalogue), _has_group(settings, log_store))
     driver = Driver(engine, {"local": provider}, launcher, stop.set)
     read = EngineReader(engine, open_profile=settings.profile == "open", level=driver.level)
     waiters, announcing = Waiters(read), announcing_of(settings, engine, shelf, sealer, log_store, objects)
@@ -292,6 +293,13 @@ def _say_ready(data: Path, url: str, identity: Identity) -> None:
         },
     )
     print(f"ready {url}", flush=True)  # noqa: T201
+
+
+def _has_group(settings: Settings, logs: LogStore) -> HasGroup:
+    """Whether a log group that a job names has to be there, as on AWS; else it is made with the first attempt."""
+    if settings.profile == "open":
+        return made_when_missing
+    return lambda account, region, name: logs.group((account, region), name) is not None
 
 
 def _node_options(settings: Settings, choice: sockets.Choice) -> list[str]:
