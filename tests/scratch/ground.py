@@ -68,9 +68,15 @@ class Numbers:
         self.failure = ""
         self.sick = ""
         self.during: Callable[[], None] = lambda: None
+        self.ensuring: Callable[[], None] = lambda: None
+        self.up = False
+
+    def is_up(self) -> bool:
+        return self.up
 
     def ensure(self) -> None:
         self.calls.append("ensure")
+        self.ensuring()
 
     def usage(self) -> Usage:
         return Usage(self.used, max(0, sum(self.sizes) - self.used), self.metadata_free, self.inodes, self.inodes_free)

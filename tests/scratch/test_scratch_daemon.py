@@ -67,6 +67,37 @@ def test_nothing_is_called_while_nothing_is_to_be_done() -> None:
     assert daemon.turn() > 0.01
 
 
+def test_what_is_mounted_already_is_looked_at_while_a_former_daemons_work_is_finished() -> None:
+    """EC2 may take minutes to let go of a volume, and a writer does not wait for that."""
+    ground, watch, may_end = Numbers(1000 * MIB), Watch(), threading.Event()
+    ground.up, ground.ensuring = True, lambda: wait_for(may_end)
+    daemon = Daemon(ground, Limits(cap_bytes=CAP, step_bytes=100 * MIB), assumed_grow_s=0.1, clock=watch)
+    daemon.start(settles_beside=True)
+    ground.used = 950 * MIB
+    turns(daemon, watch, 5)
+    assert daemon.counters.looks == 5 and ground.calls == ["ensure"], "one thing after the other"
+    may_end.set()
+    until(daemon, watch, lambda: len(ground.sizes) > 1)
+    assert (daemon.counters.shrinks, daemon.counters.grow_failures, daemon.why_not) == (0, 0, "")
+
+
+def test_what_cannot_be_finished_is_tried_again_and_no_job_comes_meanwhile() -> None:
+    ground, watch = Numbers(1000 * MIB), Watch()
+    ground.up, ground.ensuring = True, lambda: fail("EC2 gave no answer")
+    daemon = Daemon(ground, Limits(cap_bytes=CAP, step_bytes=100 * MIB), assumed_grow_s=0.1, clock=watch)
+    daemon.start(settles_beside=True)
+    until(daemon, watch, lambda: len(ground.calls) > 2)
+    assert set(ground.calls) == {"ensure"}
+    assert daemon.why_not == "EC2 gave no answer", "also when it can be written to"
+    ground.ensuring = lambda: None
+    until(daemon, watch, lambda: daemon.why_not == "")
+    assert daemon.counters.shrink_failures == daemon.counters.probes_failed == 0
+
+
+def fail(why: str) -> None:
+    raise ScratchError(why)
+
+
 def test_it_grows_to_the_cap_and_says_why_no_further() -> None:
     ground, watch = Numbers(1000 * MIB), Watch()
     daemon = daemon_of(ground, watch)

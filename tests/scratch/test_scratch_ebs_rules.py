@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -136,22 +137,51 @@ def test_a_volume_that_is_told_of_late_is_found_without_another_start(monkeypatc
     """The daemon died between the request and its answer, and EC2's lists took their time: nobody has it on record any more."""
     with cloudy(monkeypatch) as place:
         begun(place).close()
-        record = read(place.store)
-        assert record is not None
-        lost = Volume("batchyard-lost-0001", GIB)
-        (place.store / NAME).write_bytes(msgspec.json.encode(record.with_volume(lost)))
-        (ours,) = place.double.alive()
-        tags = ours.tags | {"batchyard:scratch-volume": lost.name}
-        place.double.volumes["vol-lost"] = Disk("vol-lost", 1, "gp3", place.double.zone, lost.name, {}, tags, time.time(), "available")
-        (place.double.folder / "vol-lost.img").touch()
+        (ours,), lost = place.in_cloud(), half_made(place)
         place.double.pace.unseen_s = 3600
         daemon = Daemon(place.backend(waits=replace(WAITS, settled_s=0.5)), Limits(cap_bytes=8 * GIB, step_bytes=GIB), assumed_grow_s=0.1)
         daemon.start()
-        assert place.in_cloud() == sorted([ours.id, "vol-lost"])
+        assert place.in_cloud() == sorted([ours, lost])
         place.double.pace.unseen_s = 0
         with running(daemon):
-            until(lambda: place.in_cloud() == [ours.id], "it was not found")
+            until(lambda: place.in_cloud() == [ours], "it was not found")
         assert daemon.counters.grow_failures == daemon.counters.shrink_failures == 0
+
+
+@marked
+def test_a_daemon_that_starts_again_looks_while_ec2_takes_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    with cloudy(monkeypatch) as place:
+        begun(place).close()
+        lost = half_made(place)
+        release = threading.Event()
+        real = place.double.call
+
+        def slow(action: str, given: dict[str, str]) -> Any:
+            if action == "DescribeVolumes":
+                release.wait(60)
+            return real(action, given)
+
+        monkeypatch.setattr(place.double, "call", slow)
+        daemon = Daemon(place.backend(), Limits(cap_bytes=8 * GIB, step_bytes=GIB), assumed_grow_s=0.1)
+        daemon.start(settles_beside=True)
+        with running(daemon):
+            until(lambda: daemon.counters.looks > 3, "nobody looks")
+            assert lost in place.in_cloud()
+            release.set()
+            until(lambda: lost not in place.in_cloud(), "it was not taken away")
+
+
+def half_made(place: Cloudy) -> str:
+    """A volume that a daemon made, and did not live to attach: its id."""
+    record = read(place.store)
+    assert record is not None
+    lost = Volume("batchyard-lost-0001", GIB)
+    (place.store / NAME).write_bytes(msgspec.json.encode(record.with_volume(lost)))
+    (ours,) = place.double.alive()
+    tags = ours.tags | {"batchyard:scratch-volume": lost.name}
+    place.double.volumes["vol-lost"] = Disk("vol-lost", 1, "gp3", place.double.zone, lost.name, {}, tags, time.time(), "available")
+    (place.double.folder / "vol-lost.img").touch()
+    return "vol-lost"
 
 
 @pytest.mark.parametrize(

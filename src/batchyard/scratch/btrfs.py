@@ -50,6 +50,10 @@ class Btrfs:
         self.largest_bytes: int | None = disks.largest_bytes
         self.unit_bytes = disks.unit_bytes
 
+    def is_up(self) -> bool:
+        """See `Backend.is_up`."""
+        return self._ledger.book is not None and self._is_ours()
+
     def ensure(self) -> None:
         """See `Backend.ensure`."""
         if self._ledger.book is None:

@@ -94,14 +94,20 @@ class Daemon:
         self._looked_s: float | None = None
         self._failures = 0
         self._retry_at_s = 0.0
-        self._refusal = self._why_not = ""
+        self._refusal = self._why_not = self._unsettled = ""  # the last: why what a former daemon left half done is still so
         self._used_peak = 0
         self._probed_s = self._told_s = float("-inf")
 
-    def start(self, *, thaws: bool = True) -> None:
-        """Thaw, if it is for us, bring up what is recorded, see whether it is healthy: a full one is not, and growing heals it."""
+    def start(self, *, thaws: bool = True, settles_beside: bool = False) -> None:
+        """Thaw, if it is for us, bring up what is recorded, see whether it is healthy: a full one is not, and growing heals it.
+
+        With `settles_beside` what is mounted already is looked at while what a former daemon left half done is finished or undone.
+        """
         if self._freezer is not None:
             self._freezer.open(thaws=thaws)
+        if settles_beside and self._backend.is_up():
+            self._settle()
+            return
         self._backend.ensure()
         try:
             self._backend.probe()
@@ -223,7 +229,9 @@ class Daemon:
             case _:
                 if self._work is None:
                     self._let_go(state.now_s)
-                    if state.quiet_s >= _QUIET_S and self._backend.owes_sweep():
+                    if self._unsettled and state.now_s >= self._retry_at_s:
+                        self._settle()
+                    elif state.quiet_s >= _QUIET_S and self._backend.owes_sweep():
                         self._work = Work("sweep", self._backend.sweep, self._clock)
         if self._frozen_at_s is not None and state.now_s - self._frozen_at_s > self._freeze_limit_s:
             log.error("writers were held for %g s, and are let go: no room came", self._freeze_limit_s)
@@ -250,10 +258,15 @@ class Daemon:
         self._work = None
         if work.verb == "sweep" or (work.failure and work.is_unwanted):
             return
+        if work.verb == "settle":
+            self._unsettled = self._why_not = work.failure
+            if work.failure:
+                self._put_off(now_s, work)
+            else:
+                self._failures, self._retry_at_s = 0, 0.0
+            return
         if work.failure:
-            self._failures += 1
-            self._retry_at_s = now_s + min(_RETRY_LAST_S, _RETRY_FIRST_S * 2 ** (self._failures - 1))
-            log.error("%s failed, again in %.2f s: %s", work.verb, self._retry_at_s - now_s, work.failure)
+            self._put_off(now_s, work)
             if work.verb == "grow":
                 self.counters.grow_failures += 1
                 self._why_not = work.failure
@@ -273,6 +286,15 @@ class Daemon:
         else:
             self.counters.shrinks += 1
         self._told_s = float("-inf")  # let the status tell of it at once
+
+    def _put_off(self, now_s: float, work: Work) -> None:
+        """What failed is tried again, later and later."""
+        self._failures += 1
+        self._retry_at_s = now_s + min(_RETRY_LAST_S, _RETRY_FIRST_S * 2 ** (self._failures - 1))
+        log.error("%s failed, again in %.2f s: %s", work.verb, self._retry_at_s - now_s, work.failure)
+
+    def _settle(self) -> None:
+        self._work = Work("settle", self._backend.ensure, self._clock)
 
     def _hold(self, now_s: float) -> None:
         if self._freezer is None or not self._may_freeze or self._frozen_at_s is not None:
@@ -294,8 +316,8 @@ class Daemon:
         """The health gate: whether a job may be given this place. One that is sick, or full to the brim, is looked at often."""
         if self._probing is not None:
             if self._probing.is_done:
-                self._why_not = self._probing.failure
-                self.counters.probes_failed += 1 if self._why_not else 0
+                self._why_not = self._probing.failure or self._unsettled
+                self.counters.probes_failed += 1 if self._probing.failure else 0
                 self._probing = None
         elif now_s - self._probed_s >= (_PROBE_SICK_EVERY_S if is_soon else _PROBE_EVERY_S):
             self._probed_s = now_s

@@ -34,6 +34,9 @@ class Backend(Protocol):
     largest_bytes: int | None
     unit_bytes: int
 
+    def is_up(self) -> bool:
+        """Whether what is recorded is mounted: writers may be at it. Asks nobody but the kernel."""
+
     def ensure(self) -> None:
         """Bring up what is recorded, or make it; finish or undo what a crash left half-way. Idempotent."""
 

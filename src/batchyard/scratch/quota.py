@@ -55,6 +55,10 @@ class QuotaDirectory:
         self._walk_took_s = 0.0
         self._below_free = 0
 
+    def is_up(self) -> bool:
+        """See `Backend.is_up`: nothing is mounted."""
+        return False
+
     def ensure(self) -> None:
         """See `Backend.ensure`."""
         self._place.mkdir(parents=True, exist_ok=True)

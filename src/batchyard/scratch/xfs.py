@@ -43,6 +43,10 @@ class Xfs:
         self.smallest_bytes = max(_LEAST, disks.unit_bytes)
         self.largest_bytes: int | None = None  # of one grow; the disk as a whole is checked when it is asked for
 
+    def is_up(self) -> bool:
+        """See `Backend.is_up`."""
+        return self._ledger.book is not None and self._is_ours()
+
     def ensure(self) -> None:
         """See `Backend.ensure`."""
         if self._ledger.book is None:

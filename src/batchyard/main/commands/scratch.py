@@ -94,7 +94,7 @@ def watch(
             assumed_grow_s=20.0 if is_ebs else 0.1,  # until one was measured
             freeze_limit_s=hold_limit_s or (300.0 if is_ebs else 60.0),
         )
-        watching.start()
+        watching.start(settles_beside=is_ebs)  # EC2 may take minutes
     except ScratchError as error:
         raise Trouble(str(error)) from None
     stop = threading.Event()
