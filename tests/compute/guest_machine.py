@@ -26,7 +26,7 @@ DISK_BYTES = 4 << 30  # a file with holes
 LEFT_OUT = shutil.ignore_patterns(
     "test", "tests", "idlelib", "ensurepip", "site-packages", "__pycache__", "config-*", "lib2to3", "tkinter", "*.a"
 )
-PATIENCE_S = 540
+PATIENCE_S = 1200
 
 
 def why_not() -> str:
