@@ -123,6 +123,7 @@ def test_a_private_image_is_pulled_with_repository_credentials(yard: Yard, priva
     secrets = yard.client("secretsmanager")
     good = secrets.create_secret(Name="registry", SecretString=json.dumps({"username": USER, "password": PASSWORD}))["ARN"]
     odd = secrets.create_secret(Name="odd", SecretString="no JSON")["ARN"]
+    wrong = secrets.create_secret(Name="wrong", SecretString=json.dumps({"username": USER, "password": "wrong"}))["ARN"]
     needs = [{"type": "VCPU", "value": "1"}, {"type": "MEMORY", "value": "64"}]
 
     def ended(name: str, **runs: Any) -> dict[str, Any]:
@@ -136,6 +137,13 @@ def test_a_private_image_is_pulled_with_repository_credentials(yard: Yard, priva
     refused = single("odd", repositoryCredentials={"credentialsParameter": odd})
     assert refused["container"]["reason"].startswith("ResourceInitializationError: unable to pull secrets or registry auth: ")
     assert f"{odd} must be JSON with username and password" in refused["container"]["reason"]
+    refused = single("absent", repositoryCredentials={"credentialsParameter": "absent"})
+    assert refused["container"]["reason"].startswith("ResourceInitializationError: unable to pull secrets or registry auth: ")
+    assert "unable to retrieve secret from asm" in refused["container"]["reason"]
+    refused = single("wrong", repositoryCredentials={"credentialsParameter": wrong})
+    assert refused["container"]["reason"].startswith("CannotPullContainerError: ")
+    named = {"image": private_registry.name("tools/named"), "repositoryCredentials": {"credentialsParameter": "registry"}}
+    assert ended("named", containerProperties={"resourceRequirements": needs, **named})["status"] == "SUCCEEDED"
     credentials = {"repositoryCredentials": {"credentialsParameter": good}}
     member = {"name": "main", "image": private_registry.name("tools/other"), "resourceRequirements": needs, **credentials}
     task = ended("task", ecsProperties={"taskProperties": [{"containers": [member]}]})

@@ -133,6 +133,7 @@ def test_what_was_registered_is_shown_unchanged(bench: Bench) -> None:
         ),
         (_logging({"awslogs-datetime-format": "%Q"}), "awslogs-datetime-format '%Q' cannot be used: %Q is not known"),
         (_logging({"awslogs-multiline-pattern": "(a+)+"}), "awslogs-multiline-pattern '(a+)+' cannot be used: a group is repeated"),
+        ({**CONTAINER, "repositoryCredentials": {"credentialsParameter": ""}}, "repositoryCredentials needs a credentialsParameter"),
         ({**CONTAINER, "ulimits": [{"name": "odd", "softLimit": 1, "hardLimit": 1}]}, "ulimits: odd"),
         ({**CONTAINER, "linuxParameters": {"swappiness": 101}}, "swappiness"),
         ({**CONTAINER, "linuxParameters": {"maxSwap": -1}}, "maxSwap"),

@@ -47,11 +47,14 @@ def secret_variables(container: Mapping[str, Any], resolve: Resolve, about: Want
 def registry_auth(container: Mapping[str, Any], image: str, resolve: Resolve, about: Wanted) -> str:
     """What a container's `repositoryCredentials` become: the Engine API's X-Registry-Auth; "" without them.
 
-    The secret is JSON with `username` and `password`, as ECS wants it. Raises `SecretsUnavailable` if it cannot be had or is another thing.
+    The secret is named by its ARN or, as with ECS, by its name in the job's region; it is JSON with `username` and `password`.
+    Raises `SecretsUnavailable` if it cannot be had or is another thing.
     """
     arn = (container.get("repositoryCredentials") or {}).get("credentialsParameter")
     if not arn:
         return ""
+    if not arn.startswith("arn:"):
+        arn = f"arn:aws:secretsmanager:{about.region}:{about.account}:secret:{arn}"
     text = resolve(about._replace(value_from=arn, role_arn=container.get("executionRoleArn") or about.role_arn))
     try:
         told = json.loads(text)

@@ -65,6 +65,9 @@ def _check_secrets(container: Mapping[str, Any]) -> None:
                 f"such as '{name}'."
             )
         taken.add(name)
+    credentials = container.get("repositoryCredentials")
+    if credentials is not None and not credentials.get("credentialsParameter"):
+        raise client_fault(f"{_WHERE}.repositoryCredentials needs a credentialsParameter: a secret of Secrets Manager.")
 
 
 def _check_ec2(container: Mapping[str, Any]) -> None:
