@@ -55,6 +55,7 @@ class Shelf:
         self.here[f"{name}:latest"] = f"sha256:{name}"
 
     async def remove_image(self, name: str) -> None:
+        name = next((each for each, id in self.here.items() if id == name), name)
         if name in self.busy:
             raise EngineError(409, "conflict: a container uses it")
         del self.here[name]
@@ -207,3 +208,12 @@ def test_what_people_have_built_is_theirs_and_what_is_remembered_outlives_the_no
     bench.start()
     bench.until(lambda: shelf.removed == ["dying", "pulled"])
     assert bench.here() == {"mine"}
+
+
+def test_an_image_with_a_tag_and_a_digest_is_known_by_its_id(tmp_path: Path) -> None:
+    shelf = Shelf(tool=2)
+    shelf.here["tool:latest"] = "sha256:tool"
+    name = f"tool:1@sha256:{'0' * 64}"  # which no daemon lists
+    (tmp_path / "images.json").write_text(json.dumps({name: {"used_ms": 1000, "id": "sha256:tool"}}))
+    bench = Bench(tmp_path, shelf, 1)
+    bench.until(lambda: shelf.removed == ["tool"])

@@ -101,7 +101,7 @@ class ImageCache:
                 again_ms = min(again_ms or recent_ms, recent_ms - age_ms)
                 continue
             try:
-                await self._engine.remove_image(name)
+                await self._engine.remove_image(name if name in here[name].names else here[name].id)
             except EngineError:
                 continue  # a container uses it
             image = here[name]
@@ -120,7 +120,7 @@ class ImageCache:
         before = dict(self._ours)
         here: dict[str, HeldImage] = {}
         for name, ours in before.items():
-            image = by_name.get(name) or by_id.get(name)
+            image = by_name.get(name) or by_id.get(name) or (by_id.get(ours.id) if "@" in name else None)  # with a tag and a digest
             if image is not None and ours.id in ("", image.id):
                 here[name], ours.id = image, image.id
             elif image is not None or name not in keep():  # not one that is just being pulled
