@@ -5,13 +5,19 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
 from batchyard.compute.local import bubble, bubble_trial
+from batchyard.compute.local.allotments import Allotments
 from batchyard.compute.local.bubble import program
 from batchyard.compute.local.bubbles import Bubbles
-from batchyard.compute.local.spawn import CannotStart
+from batchyard.compute.local.place import Place
+from batchyard.compute.local.process_run import ProcessRun
+from batchyard.compute.local.quarters import Quarters
+from batchyard.compute.local.slots import Slot
+from batchyard.compute.local.spawn import CannotStart, Order
 from batchyard.model.capacity import Resources
 from batchyard.model.messages import Launch
 
@@ -58,10 +64,43 @@ def test_one_that_was_made_ahead_of_need_and_failed_is_made_again(tmp_path: Path
     before = len(list(Path("/proc/self/fd").iterdir()))
     failing = made.spare(".slot-0")
     assert failing is not None
-    job = made.fitting(failing, Launch("a", "a", 1, "i", ("true",), {}, Resources(1, 64), "g", "s", "1", "r"), "next")
+    job = made.fitting(failing, launch("a"), "next")
     assert job is not failing and job.stands and not failing.stands
     unused = made.spare(".slot-0")
     assert unused is not None
     made.let_go([job, unused])
     assert not job.stands and not unused.stands
     assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="without root nothing is made ahead of need")
+def test_one_that_is_not_quite_ready_is_waited_for_before_its_directories_are_renamed(tmp_path: Path) -> None:
+    slow = tmp_path / "bwrap"
+    slow.write_text(f'#!/bin/sh\nsleep 0.3; exec {program()} "$@"')
+    slow.chmod(0o755)
+    work = tmp_path / "data/work"
+    for path in (work, tmp_path / "logs"):
+        path.mkdir(parents=True)
+    made = Bubbles(str(slow), str(tmp_path / "data"), str(work), (), {}, kept=True)
+    slot = Slot(0, None, cast(Any, Started()), Quarters(str(work), 0, Allotments()))
+    spare = slot.bubble = made.spare(slot.quarters.make_ready(None))
+    assert spare is not None and not spare.stands
+    run = ProcessRun(launch("a"), cast(Any, None), "")
+    try:
+        run.start(slot, Place("node", str(work), tmp_path / "logs", range(0), True, bubbles=made), 1, None)
+        assert slot.bubble is spare and spare.stands
+    finally:
+        run.close_pipe()
+        run.finish_output(2)
+        made.let_go([spare])
+
+
+class Started:
+    """A cage that starts nothing."""
+
+    def start(self, order: Order, needs: Resources) -> int:
+        return 1
+
+
+def launch(attempt: str) -> Launch:
+    return Launch(attempt, attempt, 1, "i", ("true",), {}, Resources(1, 64), "g", "s", "1", "r")

@@ -77,9 +77,10 @@ class Bubble:
     """One set of namespaces, from when it is made until `end`."""
 
     def __init__(self, bwrap: str, view: View, outside: Outside, marker: dict[str, str], is_plain: bool = False, changes: int = 0) -> None:
-        """Begin to make it: `finish` has to follow before it is used. `marker`: the environment by which its processes are known as ours.
+        """Begin to make it: `finish` has to follow before it is used, and before its directories are renamed. CannotStart as there.
 
-        `is_plain`: it is like those of other jobs; `changes`: how often this machine's mounts had changed before. CannotStart as `finish`.
+        `marker`: the environment by which its processes are known as ours; `is_plain`: it is like those of other jobs; `changes`: how often
+        this machine's mounts had changed before.
         """
         self._outside, self.is_plain, self.changes = outside, is_plain, changes
         self._bwrap, self._view, self._marker = bwrap, view, marker

@@ -118,6 +118,9 @@ class ProcessRun:
             if household:
                 home, temporary = slot.quarters.move_inside(f"{household.directory}/in-{file_name(self.name)}", who)
             else:
+                if slot.bubble:  # begun a moment ago, perhaps: bubblewrap must not miss the directories that are about to be renamed
+                    with contextlib.suppress(CannotStart):
+                        slot.bubble.finish()
                 home, temporary = slot.quarters.move_in(launch.attempt, launch.needs, directory_name(launch.attempt), who)
             self.reading, writing = os.pipe()
             try:
