@@ -6,6 +6,7 @@ import os
 import resource
 import shutil
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -134,6 +135,21 @@ def test_dead_trees_are_removed_and_living_ones_are_not(tmp_path: Path, monkeypa
     (groups / "batchyard-00000000000c/home/cgroup.procs").write_text("1\n")
     cgroups.remove_dead_trees(groups)
     assert sorted(place.name for place in groups.iterdir()) == ["batchyard-00000000000b", "batchyard-00000000000c", "batchyard-mine"]
+    assert held is not None
+    os.close(held)
+
+
+def test_a_tree_that_somebody_sweeps_at_this_moment_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node that starts clears away what dead ones left, this one's former self among them: it would clear away what is made now."""
+    from batchyard.compute.local import slots
+
+    monkeypatch.setattr(slots, "CLAIMS", tmp_path / "claims")
+    swept = slots.claim("batchyard-00000000000a")
+    assert swept is not None
+    sweeping = threading.Timer(0.3, os.close, [swept])
+    sweeping.start()
+    held = cgroups._claimed("batchyard-00000000000a")
+    sweeping.join(90)
     assert held is not None
     os.close(held)
 

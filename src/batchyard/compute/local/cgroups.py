@@ -5,16 +5,19 @@ from __future__ import annotations
 import os
 import re
 import sys
+import time
 from pathlib import Path
 from typing import NamedTuple
 
 from batchyard.compute.local import cgroup1, cgroup2, knobs, proc
 from batchyard.compute.local.cage import USUAL, Limits, Tree
+from batchyard.compute.local.loop import boot_s
 from batchyard.compute.local.slots import claim
 from batchyard.compute.local.watched import WatchedTree
 
 _TREE = "batchyard-"
 _ASIDE = "-server"
+_SWEPT_S = 20.0  # beyond what it takes to remove the cgroups of a dead node
 _claims: list[int | None] = []  # kept for as long as this process lives
 
 
@@ -96,7 +99,7 @@ def _our_line() -> set[int]:
 def make_tree(groups: Groups, name: str, limits: Limits = USUAL) -> Tree:
     """The cages that go with the usable cgroups. OSError if they cannot be made after all."""
     if os.geteuid() == 0 and groups.version:
-        _claims.append(claim(f"{_TREE}{name}"))
+        _claims.append(_claimed(f"{_TREE}{name}"))
         for place in groups.places.values():
             remove_dead_trees(place)
     if groups.version == 1:
@@ -111,6 +114,14 @@ def make_tree(groups: Groups, name: str, limits: Limits = USUAL) -> Tree:
                 knobs.write(aside / "cgroup.procs", pid)
         return cgroup2.Tree2(parent, f"{_TREE}{name}", limits)
     return WatchedTree(limits)
+
+
+def _claimed(name: str) -> int | None:
+    """The claim on our tree. A node that starts at this moment may hold it, to take away what an earlier one of our name has left."""
+    give_up_s = boot_s() + _SWEPT_S
+    while (held := claim(name)) is None and boot_s() < give_up_s:
+        time.sleep(0.01)
+    return held
 
 
 def remove_dead_trees(place: Path) -> None:

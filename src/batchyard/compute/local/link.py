@@ -205,7 +205,7 @@ class LocalProvider:
     async def _started(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """A node that was started now. OSError if it does not answer."""
         self._start_node()
-        give_up_s = time.monotonic() + _START_S
+        give_up_s = time.monotonic() + _SHUT_DOWN_S
         while True:
             try:
                 return await self._connect()
