@@ -109,7 +109,7 @@ def _file_system(folder: Path) -> str:
     """The kind of file system that holds `folder`: a durable write to tmpfs would be none."""
     best, kind = "", "?"
     mounts = Path("/proc/mounts")
-    for line in mounts.read_text(errors="replace").splitlines() if mounts.exists() else ():
+    for line in mounts.read_text(errors="replace").rstrip("\n").split("\n") if mounts.exists() else ():
         _, place, found, *_ = line.split()
         if str(folder.resolve()).startswith(place.rstrip("/") + "/") and len(place) >= len(best):
             best, kind = place, found

@@ -157,7 +157,7 @@ async def _ready_for_the_next(work: Path) -> dict[str, Path]:
         for place in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
                 holds = (place / "cmdline").read_bytes().startswith(b"/bin/sh\0")
-                if holds and f"/.slot-0/home {work}" in (place / "mountinfo").read_text():
+                if holds and f"/.slot-0/home {work}" in (place / "mountinfo").read_text(errors="replace"):
                     found[str((place / "ns/mnt").readlink())] = place
         if found:
             return found
@@ -176,6 +176,6 @@ async def test_they_end_with_the_node(local: LocalRig) -> None:
 
 def _sees(place: Path, attempt: str) -> bool:
     try:
-        return f"/{attempt}/home " in (place / "mountinfo").read_text()
+        return f"/{attempt}/home " in (place / "mountinfo").read_text(errors="replace")
     except OSError:
         return False

@@ -75,7 +75,7 @@ mounted.below = lambda directory: ""
 failed = sweep.remove_tree(str(top))
 assert failed, "it says so"
 assert not (top / "home" / "job").exists()
-places = [line.split()[4].replace("\\\\040", " ") for line in open("/proc/self/mountinfo")]
+places = [line.split()[4].replace("\\\\040", " ") for line in open("/proc/self/mountinfo", errors="replace")]
 (there,) = [Path(place) for place in places if place.startswith(str(top))]
 assert (there / "precious").exists()
 """,
