@@ -127,9 +127,10 @@ class Daemon:
         for pid in self._left():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text(errors="replace").splitlines()]
-        for mount in sorted((mount for mount in mounts if mount.startswith(f"{self.root}/")), reverse=True):
-            subprocess.run(["umount", "-l", mount], check=False, timeout=20, stderr=subprocess.DEVNULL)
+        # Names of mounts are bytes, and other tests see to it that some are odd.
+        mounts = [line.split(b" ")[4] for line in Path("/proc/self/mountinfo").read_bytes().split(b"\n")[:-1]]
+        for mount in sorted((mount for mount in mounts if mount.startswith(f"{self.root}/".encode())), reverse=True):
+            subprocess.run(["umount", "-l", mount], check=False, timeout=60, stderr=subprocess.DEVNULL)
         shutil.rmtree(self.root, ignore_errors=True)
 
     def _left(self) -> list[int]:

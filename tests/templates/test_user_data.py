@@ -168,7 +168,7 @@ def test_an_instance_comes_up_with_scratch_space_that_grows_under_a_writer(
         docker = json.loads(world.path("/etc/docker/daemon.json").read_text())
         assert docker == {"userland-proxy": False, "data-root": "/scratch/docker", "storage-driver": "overlay2"}
         kind = "xfs" if backend == "ebs-xfs" else "btrfs"
-        assert re.search(rf"^\S+ /scratch {kind} ", world.run("cat", "/proc/mounts")[1], re.MULTILINE)
+        assert re.search(rf"^\S+ /scratch {kind} ", world.run("grep", " /scratch ", "/proc/mounts")[1], re.MULTILINE)
 
         code, said = world.run("python3", "-c", WRITER, timeout_s=240)
         assert (code, said) == (0, "2200\n"), "1 GiB at first, and more than 2 were written"
