@@ -102,8 +102,9 @@ class Following:
         run.running = False
         at_s = boot_s()
         await either(log, pause(self._loop, LOG_S))
+        is_short = bool(state.get("OOMKilled")) or await run.meter.was_short()
         usage = run.meter.usage()
-        if state.get("OOMKilled") and not usage.oom:  # its cgroup was gone before we looked; so much is certain
+        if is_short and not usage.oom:  # its cgroup was gone before we looked; so much is certain
             usage = usage._replace(oom=True, peak_memory_mib=max(usage.peak_memory_mib or 0.0, run.launch.needs.memory_mib))
         code = int(state["ExitCode"]) & 0xFF
         if code == _KILLED and not usage.oom and not run.asked:  # by whom? Somebody who removes it does it in two steps

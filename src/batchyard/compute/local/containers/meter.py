@@ -2,7 +2,7 @@
 
 The daemon removes a container's cgroup when it has ended, so its files are kept open and read often enough: while it starts, four times
 a second, and the moment its first process ends (a pidfd says so at once, before the daemon has noticed). A file of a cgroup
-that is gone gives nothing, and the last reading counts. OOMKilled of Podman is always false, and an exit code of 137 proves nothing: only
+that is gone gives nothing, and the last reading counts (that memory was short is told nevertheless: `shortage.py`). OOMKilled of Podman is always false, and an exit code of 137 proves nothing: only
 the kernel's own count of kills counts. Since Linux 6.15 a pidfd also tells how a process ended whose parent is somebody else.
 """
 
@@ -18,6 +18,7 @@ from pathlib import Path
 
 from batchyard.compute.local import knobs, proc
 from batchyard.compute.local.cage import Usage
+from batchyard.compute.local.containers.shortage import Shortage
 from batchyard.compute.local.containers.storage import Storage
 from batchyard.compute.local.knobs import Knob, number_after
 from batchyard.compute.local.loop import Loop, boot_s
@@ -91,6 +92,7 @@ class Meter:
         self._storage = Storage()
         self._members: Path | None = None
         self._looks = 0
+        self._shortage: Shortage | None = None
         self.oom = False
         self.ended: Promise[None] | None = None  # kept when the first process has ended, if that can be seen
         self.ended_s = 0.0  # when it had
@@ -142,6 +144,9 @@ class Meter:
         if self._groups.version == 1:
             memory, cpu = places.get("memory"), places.get("cpuacct")
             files = (memory, "memory.max_usage_in_bytes"), (cpu, "cpuacct.usage"), (memory, "memory.oom_control")
+            if memory is not None and self._shortage is None:
+                with contextlib.suppress(OSError):
+                    self._shortage = Shortage(memory)
         else:
             group = places.get("")
             files = (group, "memory.peak"), (group, "cpu.stat"), (group, "memory.events")
@@ -203,6 +208,10 @@ class Meter:
             with contextlib.suppress(OSError):
                 signal.pidfd_send_signal(self._descriptor, signal.SIGKILL)
 
+    async def was_short(self) -> bool:
+        """Whether memory was short, where the cgroup was gone when it had ended and was to be read once more."""
+        return not self.is_whole and self._shortage is not None and await self._shortage.was(self._loop)
+
     def usage(self) -> Usage:
         """What was read so far: memory and storage in MiB, processor time in seconds; None for what nobody told."""
         used = Usage(self._peak_bytes / _MIB if self._peak_bytes is not None else None, self._cpu_s, self.oom)
@@ -212,6 +221,8 @@ class Meter:
     def close(self) -> None:
         """Read no more; what was read stays."""
         self._storage.close()
+        if self._shortage:
+            self._shortage.close()
         for knob in self._knobs:
             if knob:
                 knob.close()
