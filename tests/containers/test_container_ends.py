@@ -80,10 +80,14 @@ class Known:
         self.ended.append(f"{name} as the daemon says")
 
 
+async def never_short() -> bool:
+    return False
+
+
 def followed(status: int, *, is_known: bool = True, is_whole: bool = True) -> tuple[Task[Ending], Asked, Known]:
     """A container that has ended and whose log is read to its end, as the kernel says; the daemon has yet to answer."""
     counted, log = SimpleNamespace(ended=Promise(), status=Promise(), ended_s=boot_s(), is_whole=is_whole), Promise[None]()
-    counted.usage, counted.find = lambda: Usage(1.0, 0.1, False), lambda pid, id: True
+    counted.usage, counted.find, counted.was_short = lambda: Usage(1.0, 0.1, False), lambda pid, id: True, never_short
     container = SimpleNamespace(
         meter=counted, name="c", id="1", asked=True, running=True, launch=SimpleNamespace(attempt="a"), note_addresses=lambda found: None
     )

@@ -1,9 +1,10 @@
 """What a container uses, and the moment when it ends, as the kernel tells them where the daemon runs on this machine.
 
 The daemon removes a container's cgroup when it has ended, so its files are kept open and read often enough: while it starts, four times
-a second, and the moment its first process ends (a pidfd says so at once, before the daemon has noticed). A file of a cgroup
-that is gone gives nothing, and the last reading counts (that memory was short is told nevertheless: `shortage.py`). OOMKilled of Podman is always false, and an exit code of 137 proves nothing: only
-the kernel's own count of kills counts. Since Linux 6.15 a pidfd also tells how a process ended whose parent is somebody else.
+a second, and the moment its first process ends (a pidfd says so at once, before the daemon has noticed). A file of a cgroup that is gone
+gives nothing, and the last reading counts; that memory was short is told nevertheless (`shortage.py`). OOMKilled of Podman is always
+false, and an exit code of 137 proves nothing: only what the kernel itself counts does. Since Linux 6.15 a pidfd also tells how a process
+ended whose parent is somebody else.
 """
 
 from __future__ import annotations
