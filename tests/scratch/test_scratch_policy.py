@@ -93,6 +93,15 @@ def test_monotone_less_room_or_a_higher_rate_never_leads_to_less(state: State, a
     assert look_again_s(worse, allowed) <= look_again_s(state, allowed)
 
 
+def test_at_the_cap_it_is_looked_seldom() -> None:
+    """A full disk of a job that may have no more must not cost the others a processor; while it is still being made larger, it matters."""
+    full = State(now_s=1.0, volumes=(GIB,), free_bytes=0, grow_s=0.1, look_s=0.01, rate_bytes_s=1e9)
+    assert look_again_s(full, Limits(cap_bytes=GIB, step_bytes=64 * MIB)) == 0.1
+    assert look_again_s(full, Limits(cap_bytes=2 * GIB - 1, step_bytes=64 * MIB, unit_bytes=GIB)) == 0.1
+    assert look_again_s(replace(full, is_growing=True), Limits(cap_bytes=GIB, step_bytes=64 * MIB)) < 0.01
+    assert look_again_s(full, Limits(cap_bytes=2 * GIB, step_bytes=64 * MIB)) < 0.01
+
+
 @given(states(), limits())
 def test_what_is_given_back_is_not_wanted_again_at_once(state: State, allowed: Limits) -> None:
     decision = decide(state, allowed)

@@ -14,6 +14,7 @@ MIB = 1024 * 1024
 GIB = 1024 * MIB
 
 _SLACK_S = 0.05  # a look may come this much late on a busy machine
+_AT_CAP_S = 0.1
 _INODES_PART = 0.05
 _HALF = 0.5
 
@@ -140,11 +141,15 @@ def trigger_bytes(state: State, limits: Limits) -> int:
 
 
 def look_again_s(state: State, limits: Limits) -> float:
-    """How soon to look again: eight times before the fastest writer could have filled what is free; at least each second."""
+    """How soon to look again: eight times before the fastest writer could have filled what is free; at least each second.
+
+    At the cap nothing comes of looking but a record: there it is ten times a second at most.
+    """
     room = state.free_bytes
     if state.metadata_free_bytes is not None:
         room = min(room, 8 * state.metadata_free_bytes)
-    return min(1.0, max(0.002, room / max(limits.fastest_bytes_s, state.rate_bytes_s) / 8))
+    is_at_cap = not state.is_growing and _below_cap_bytes(state, limits) < limits.smallest_bytes
+    return min(1.0, max(_AT_CAP_S if is_at_cap else 0.002, room / max(limits.fastest_bytes_s, state.rate_bytes_s) / 8))
 
 
 def _why_grow(state: State, limits: Limits) -> str | None:
@@ -183,13 +188,17 @@ def _needed_for_rate(state: State, limits: Limits) -> int:
     return limits.reserve_bytes + int(state.rate_bytes_s * (state.grow_s * limits.safety + 2 * state.look_s))
 
 
+def _below_cap_bytes(state: State, limits: Limits) -> int:
+    return (limits.cap_bytes - state.capacity_bytes) // limits.unit_bytes * limits.unit_bytes
+
+
 def _size(state: State, limits: Limits) -> int | Refuse:
     """How many bytes to ask for: as much again, or what the rate needs, or what is to be had.
 
     Never past the cap, nor, as long as more is to be had, so little that the cap is out of reach.
     """
     unit = limits.unit_bytes
-    room = (limits.cap_bytes - state.capacity_bytes) // unit * unit
+    room = _below_cap_bytes(state, limits)
     if room < limits.smallest_bytes:
         return Refuse(f"the cap of {limits.cap_bytes} bytes is reached")
     below = room if state.room_bytes is None else state.room_bytes // unit * unit
