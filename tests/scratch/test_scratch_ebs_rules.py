@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import threading
 import time
@@ -81,9 +82,12 @@ def test_what_no_volume_can_have_is_said_before_one_is_made(
 def test_an_instance_that_is_full_of_volumes_does_not_make_others_in_vain(monkeypatch: pytest.MonkeyPatch) -> None:
     """How many there may be depends on its type and its network interfaces, and only attaching tells."""
     with cloudy(monkeypatch) as place:
-        place.double.attachments_max = 2
         ground = begun(place)
+        place.double.fail("AttachVolume", code="AttachmentLimitExceeded")
+        with pytest.raises(NoRoom, match="AttachmentLimitExceeded"):
+            ground.grow(GIB)
         ground.grow(GIB)
+        place.double.attachments_max = 2
         for _ in range(2):  # perhaps somebody else's was just coming off
             with pytest.raises(NoRoom, match="AttachmentLimitExceeded"):
                 ground.grow(GIB)
@@ -282,7 +286,10 @@ def test_without_the_tools_nothing_is_made(name: str, tool: str, monkeypatch: py
 @marked
 def test_without_the_file_system_in_the_kernel_nothing_is_made(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "filesystems").write_text("nodev\tproc\n\txfs\n")
+    (tmp_path / os.uname().release).mkdir()
     monkeypatch.setattr(tools, "FILE_SYSTEMS", tmp_path / "filesystems")
+    monkeypatch.setattr(tools, "MODULES", tmp_path)
+    monkeypatch.setattr(tools.shutil, "which", lambda name, **where: "/bin/false")
     with cloudy(monkeypatch) as place:
         ground = place.backend(BTRFS)
         with pytest.raises(ScratchError, match="this kernel has no btrfs"):

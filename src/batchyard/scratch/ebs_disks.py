@@ -281,7 +281,7 @@ class EbsDisks:
     def _must_not_be_full(self) -> None:
         """Raises when EC2 has said so twice, while nothing has changed since, and for a while only: others may have given back theirs."""
         attached, since_s = self._attached(), time.monotonic() - self._waits.full_s
-        self._full = [(count, at_s) for count, at_s in self._full if count <= attached and at_s > since_s]
+        self._full = [(count, at_s) for count, at_s in self._full if count == attached and at_s > since_s]
         if len(self._full) > 1:
             raise NoRoomAtEc2(FULL, f"{self._here.id} can take no volume beside the {attached} that it has of ours, as EC2 said ({FULL})")
 

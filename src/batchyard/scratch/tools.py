@@ -15,6 +15,7 @@ from batchyard.scratch.provision import NoRoom, ScratchError
 
 _PROBE = ".batchyard-probe-"
 FILE_SYSTEMS = Path("/proc/filesystems")
+MODULES = Path("/lib/modules")
 _ENVIRONMENT = {"LC_ALL": "C", "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
 
 
@@ -55,13 +56,13 @@ def can_make(file_system: str) -> None:
     """Refuse before anything is made for it: where the tools of `file_system` are missing, or the kernel has no such thing."""
     if shutil.which(f"mkfs.{file_system}", path=_ENVIRONMENT["PATH"]) is None:
         raise ScratchError(_not_installed(f"mkfs.{file_system}"))
-    if file_system in FILE_SYSTEMS.read_text().split() or shutil.which("modprobe", path=_ENVIRONMENT["PATH"]) is None:
-        return  # without modprobe the kernel may know how to load it all the same: mounting tells
-    try:
-        run(["modprobe", "-q", file_system], timeout_s=60)
-    except ScratchError:
-        if file_system not in FILE_SYSTEMS.read_text().split():
-            raise ScratchError(f"this kernel has no {file_system}, and no module of it: take another --backend, or another image") from None
+    modprobe = shutil.which("modprobe", path=_ENVIRONMENT["PATH"])
+    if file_system in FILE_SYSTEMS.read_text().split() or modprobe is None or not (MODULES / os.uname().release).is_dir():
+        return  # in a container the kernel may know how to load it all the same: mounting tells
+    with contextlib.suppress(ScratchError):
+        run([modprobe, "-q", file_system], timeout_s=60)
+    if file_system not in FILE_SYSTEMS.read_text().split():
+        raise ScratchError(f"this kernel has no {file_system}, and no module of it: take another --backend, or another image")
 
 
 def _not_installed(command: str) -> str:
