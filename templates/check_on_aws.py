@@ -34,6 +34,8 @@ JOB_COMMAND = (
     "command -v aws >/dev/null || dnf install --quiet --assumeyes awscli-2 >/dev/null; "
     f'echo "{MARK}" | aws s3 cp - "${{RESULTS}}check/$AWS_BATCH_JOB_ID.txt"'
 )
+SCRATCH_GIB = 4  # at first; with scratch space each job fills more than that, where its container writes
+FILL = f"head -c {SCRATCH_GIB + 2}G /dev/zero >/tmp/fill; rm /tmp/fill; "
 PLAN = """\
 In account {account}, region {region}, this will
   1. create the stack {stack} in {vpc}: two buckets, {environments} compute environments, two queues, two roles ...
@@ -78,6 +80,7 @@ class Account:
     pause_s: float
     timeout_s: float
     baseline: bool
+    scratch: bool
     stack_id: str | None = None
     outputs: dict[str, str] = field(default_factory=dict)
 
@@ -96,7 +99,7 @@ def main(argv: list[str] | None = None, session: Any = None, ask: Callable[[str]
         return 2
     account = Account(
         session, region, options.stack_name, options.endpoint_url, options.pause_s, options.timeout_s,
-        options.baseline_vcpus > 0,
+        options.baseline_vcpus > 0, dict(pair.split("=", 1) for pair in options.parameter).get("Scratch", "off") != "off",
     )  # fmt: skip
     try:
         vpc, subnets = network(account.client("ec2"), options)
@@ -108,7 +111,7 @@ def main(argv: list[str] | None = None, session: Any = None, ask: Callable[[str]
     report = Report()
     try:
         if create(account, report, stack_parameters(options, vpc, subnets)):
-            for check in (check_buckets, check_environments, check_queues, check_job_role, check_jobs):
+            for check in (check_buckets, check_environments, check_queues, check_job_role, check_jobs, check_scratch):
                 check(account, report)
     finally:
         if account.stack_id is None:
@@ -205,6 +208,8 @@ def stack_parameters(options: argparse.Namespace, vpc: str, subnets: list[str]) 
         "OnDemandMaxvCpus": "16",
         "BaselinevCpus": str(options.baseline_vcpus),
         "BaselineInstanceTypes": "m6i.large",
+        "ScratchInitialGiB": str(SCRATCH_GIB),
+        "ScratchMaxGiB": str(SCRATCH_GIB * 5),
         "JobLogRetentionDays": "1",
     }
     return chosen | dict(pair.split("=", 1) for pair in options.parameter)
@@ -344,7 +349,7 @@ def check_jobs(account: Account, report: Report) -> None:
                 jobQueue=account.outputs[f"GenomicsEnv{queue}JobQueueArn"],
                 jobDefinition=account.outputs["GenomicsEnvStarterJobDefinitionArn"],
                 containerOverrides={
-                    "command": ["sh", "-c", JOB_COMMAND],
+                    "command": ["sh", "-c", (FILL if account.scratch else "") + JOB_COMMAND],
                     "resourceRequirements": [{"type": "MEMORY", "value": "2048"}],
                 },
             )["jobId"]
@@ -393,6 +398,23 @@ def check_place(account: Account, report: Report, queue: str, job: dict[str, Any
         cluster = answer["computeEnvironments"][0]["ecsClusterArn"].rsplit("/", 1)[1]
         instance = job["container"]["containerInstanceArn"]
         report.note(f"a job in the {queue} queue runs on {first} first", f"/{cluster}/" in instance, instance)
+
+
+def check_scratch(account: Account, report: Report) -> None:
+    """If it is wanted (--parameter Scratch=auto): the volumes of an instance have become more than it began with, and go with it."""
+    if not account.scratch:
+        return
+    with report.about("scratch space grows under the jobs"):
+        ec2, held = account.client("ec2"), {}
+        named = ec2.describe_instances(Filters=[{"Name": "tag:Name", "Values": [account.stack]}])["Reservations"]
+        for instance in [one["InstanceId"] for reservation in named for one in reservation["Instances"]]:
+            wanted = [{"Name": "tag:batchyard:scratch-instance", "Values": [instance]}]
+            held[instance] = ec2.describe_volumes(Filters=wanted)["Volumes"]
+        sizes = {instance: sum(volume["Size"] for volume in volumes) for instance, volumes in held.items()}
+        report.note("scratch space grows under the jobs", max(sizes.values(), default=0) > SCRATCH_GIB, f"GiB by instance: {sizes}")
+        attached = [one for volumes in held.values() for volume in volumes for one in volume["Attachments"]]
+        staying = [one["VolumeId"] for one in attached if not one["DeleteOnTermination"]]
+        report.note("volumes of scratch space go with their instance", bool(attached) and not staying, staying or f"{len(attached)} do")
 
 
 def wait_for(account: Account, look: Callable[[], Found | None], timeout_s: float) -> Found | None:

@@ -76,6 +76,35 @@ def test_a_healthy_environment_passes_and_nothing_is_left(
     assert left_over(account) == ([], [])
 
 
+@pytest.mark.parametrize("has_grown", [True, False])
+def test_scratch_space_is_looked_at_where_it_is_wanted(
+    account: DressedAccount, has_grown: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ec2 = account.plain.create_client("ec2")
+    image = ec2.describe_images(Owners=["amazon"])["Images"][0]["ImageId"]
+    named = [{"ResourceType": "instance", "Tags": [{"Key": "Name", "Value": account.stack_name}]}]
+    (made,) = ec2.run_instances(ImageId=image, MinCount=1, MaxCount=1, TagSpecifications=named)["Instances"]
+    zone, tags = made["Placement"]["AvailabilityZone"], [{"Key": "batchyard:scratch-instance", "Value": made["InstanceId"]}]
+    for device in ("/dev/xvdba", "/dev/xvdbb")[: 1 + has_grown]:
+        marked = [{"ResourceType": "volume", "Tags": tags}]
+        volume = ec2.create_volume(AvailabilityZone=zone, Size=4, VolumeType="gp3", TagSpecifications=marked)["VolumeId"]
+        ec2.attach_volume(VolumeId=volume, InstanceId=made["InstanceId"], Device=device)
+
+    def described(parsed: dict[str, Any], **_: Any) -> None:
+        """moto forgets what goes with an instance."""
+        for attachment in [one for volume in parsed["Volumes"] for one in volume["Attachments"]]:
+            attachment["DeleteOnTermination"] = has_grown
+
+    account.session.register("after-call.ec2.DescribeVolumes", described)
+    options = ["--parameter", "Scratch=auto", "--parameter", "ScratchPackage=batchyard==0.1.0"]
+    assert run(account, *options) == (0 if has_grown else 1)
+    said = capsys.readouterr().out
+    wrong = [] if has_grown else ["scratch space grows under the jobs", "volumes of scratch space go with their instance"]
+    assert failures(said) == wrong
+    assert "head -c 6G /dev/zero >/tmp/fill" in account.submitted["containerOverrides"]["command"][2]
+    assert left_over(account) == ([], [])
+
+
 @pytest.mark.parametrize("answer", ["no", ""])
 def test_without_a_clear_yes_nothing_is_created(account: DressedAccount, answer: str) -> None:
     assert run(account, answer=answer) == 2
