@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from types import SimpleNamespace
@@ -88,7 +89,8 @@ class Bench:
             self.loop.once()
 
     def started(self, name: str) -> None:
-        """A container starts from it, and runs on."""
+        """A container starts from it, and runs on; not within the same millisecond as the one before."""
+        time.sleep(0.002)
         self.images.hold(name)
         self.run(self.images.ready(name))
 

@@ -15,7 +15,7 @@ from batchyard.compute.local.tasks import Promise, Task
 
 MOST_SEEN = 1000
 _VAIN_S = 30.0  # when nothing could be removed, or not enough, the next attempt is so much later
-_AGAIN_S = 1.0
+_AGAIN_S = 5.0  # Podman fails to list images while one is being removed
 _NO_ROOM = "no space left on device"
 _OF_PODS = {"Always": "always", "IfNotPresent": "missing", "Never": "never"}
 
@@ -171,7 +171,7 @@ class Images:
             outcome = await self._removed(self._cache.trim(self._wanted))
         except (EngineAway, EngineError) as error:
             say(f"images cannot be looked through: {error}")
-            self._look_in(RECENT_MS / 1000)
+            self._look_in(_AGAIN_S if isinstance(error, EngineError) else RECENT_MS / 1000)
         else:
             if outcome.again_ms is not None:
                 self._look_in(outcome.again_ms / 1000)
