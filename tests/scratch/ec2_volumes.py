@@ -34,7 +34,7 @@ class Fault:
 
     `manner`: `error` answers `code` and does nothing; `late` does it, and answers `code`; `lost` does it, and the connection ends without
     an answer; `cut` ends it without doing; `slow` answers after `seconds`; `hold` does it and never answers; `stuck` does it, and it never
-    comes to its end; `hidden` attaches a volume whose disk never shows; `withdrawn` makes one that is gone a moment later.
+    comes to its end; `hidden` attaches a volume whose disk never shows; `withdrawn` makes one that is gone once it was told of.
     """
 
     action: str
@@ -67,6 +67,7 @@ class Disk:
     goes_with_instance: bool = False
     loop: str = ""
     is_stuck: bool = False
+    is_withdrawn: bool = False
     snapshot: str = ""
     modifications: list[dict[str, Any]] = field(default_factory=list)
 
@@ -234,15 +235,14 @@ class Cloud:
                 raise Refusal("InvalidParameterValue", "The resource type of these tags is not volume.")
             tags.update({tag["Key"]: tag["Value"] for tag in specification["Tags"]})
         disk = Disk(f"vol-{secrets.token_hex(8)}0", size, kind, self.zone, token, asked, tags, time.time())
+        disk.is_withdrawn = fault is not None and fault.manner == "withdrawn"
         with open(self.folder / f"{disk.id}.img", "wb") as file:
             file.truncate(size * GIB)
         self.volumes[disk.id] = disk
 
         def ready() -> None:
-            if disk.state == "creating":
+            if disk.state == "creating" and not disk.is_withdrawn:
                 disk.state = "available"
-            if fault is not None and fault.manner == "withdrawn":
-                self._delete(disk)
 
         self._later(self.pace.create_s, ready, fault)
         return _described(disk)
@@ -260,7 +260,10 @@ class Cloud:
 
     def _told(self, disk: Disk) -> dict[str, Any]:
         is_behind = disk.instance and time.time() - disk.attached_s < self.pace.unattached_s
-        return _described(disk) | ({"State": "available", "Attachments": []} if is_behind else {})
+        told = _described(disk) | ({"State": "available", "Attachments": []} if is_behind else {})
+        if disk.is_withdrawn:
+            self._delete(disk)
+        return told
 
     def _attach(self, params: dict[str, Any], fault: Fault | None) -> dict[str, Any]:
         disk, instance, name = self._of(params["VolumeId"]), params["InstanceId"], params["Device"]

@@ -259,7 +259,7 @@ def test_a_volume_made_before_a_restart_with_other_options_has_a_name(monkeypatc
 @marked
 def test_a_volume_whose_key_may_not_be_used_is_taken_away_again_by_aws(monkeypatch: pytest.MonkeyPatch) -> None:
     """CreateVolume succeeds, and then there is none: keys are looked at later."""
-    with cloudy(monkeypatch, Pace(0.3, 0.02, 0.02, 0.02, 0.02)) as place:
+    with cloudy(monkeypatch) as place:
         ground = begun(place, kind=Kind(encrypted=True))
         place.double.fail("CreateVolume", manner="withdrawn")
         with pytest.raises(ScratchError, match=r"EC2 made vol-\w+ and took it away again: .*key.*kms:CreateGrant"):

@@ -312,8 +312,8 @@ class EbsDisks:
                 looked_s = time.monotonic()
                 seen = self._look(volume)
                 if seen is not None and seen.instance == self._here.id:
-                    ours_s = time.monotonic()
-                elif time.monotonic() - ours_s > self._waits.unseen_s:  # an attachment may be told of late
+                    ours_s = looked_s
+                elif looked_s - ours_s > self._waits.unseen_s:  # an attachment may be told of late
                     raise ScratchError(f"{volume.id} was taken away while it was being attached")
                 if seen is not None and seen.attachment == "attached":
                     return self._waits.until(

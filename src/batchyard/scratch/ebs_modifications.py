@@ -64,9 +64,10 @@ def _ask(ec2: Ec2, volume_id: str, target_gib: int, waits: Waits) -> None:
 
 def _is_done(ec2: Ec2, volume_id: str, target_gib: int, told_by_s: float) -> bool | None:
     """What was asked for a moment ago may not be told of until `told_by_s`, on the clock that only rises."""
+    asked_s = time.monotonic()
     found = _told(ec2, volume_id)
     is_ours = found.get("TargetSize", 0) >= target_gib
-    if not is_ours and time.monotonic() < told_by_s:
+    if not is_ours and asked_s < told_by_s:
         return None
     if not is_ours or found["ModificationState"] == "failed":
         raise ScratchError(f"EC2 gave up making {volume_id} {target_gib} GiB large")
