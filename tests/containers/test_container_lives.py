@@ -90,8 +90,8 @@ async def test_every_limit_and_mount_of_a_definition_is_in_force(local: LocalRig
 
 
 async def test_memory_is_a_hard_limit_and_cpus_are_shares_or_caps(local: LocalRig, shared_daemon: Daemon) -> None:
-    launch = contained(local, "sleep", "60", memory_mib=96, vcpus=2, linuxParameters={"maxSwap": 0, "swappiness": 10})
-    capped = contained(local, "sleep", "60", linuxParameters={"maxSwap": 32})
+    launch = contained(local, "sleep", "600", memory_mib=96, vcpus=2, linuxParameters={"maxSwap": 0, "swappiness": 10})
+    capped = contained(local, "sleep", "600", linuxParameters={"maxSwap": 32})
     local.provider.carry_out([launch, capped])
     await local.started(launch.attempt)
     await local.started(capped.attempt)
@@ -103,7 +103,7 @@ async def test_memory_is_a_hard_limit_and_cpus_are_shares_or_caps(local: LocalRi
 
 @pytest.mark.parametrize("local", [["--container-cpu", "hard"]], indirect=True)
 async def test_cpus_can_be_hard_caps(local: LocalRig, shared_daemon: Daemon) -> None:
-    launch = contained(local, "sleep", "60", vcpus=1)
+    launch = contained(local, "sleep", "600", vcpus=1)
     local.provider.carry_out([launch])
     await local.started(launch.attempt)
     made = shared_daemon.call("GET", f"/v1.40/containers/{launch.attempt}/json")[1]["HostConfig"]
