@@ -179,7 +179,7 @@ def test_what_the_job_wrote_arrives_as_a_file(yard: Yard, outputs: dict[str, str
         found = {key: s3.get_object(Bucket=logs, Key=key)["Body"].read().decode() for key in keys if f"/sample-7/{job_id}/" in key}
         return found if any(key.endswith("job.json") for key in found) else None
 
-    found = {key.rpartition("/")[2]: text for key, text in until(files, "the files of the job", 30).items()}
+    found = {key.rpartition("/")[2]: text for key, text in until(files, "the files of the job").items()}
     assert found["attempt-1.log"] == "1000 reads aligned\n"
     assert json.loads(found["job.json"])["status"] == "SUCCEEDED"
 

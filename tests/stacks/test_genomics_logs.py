@@ -63,7 +63,7 @@ def test_requests_on_the_results_bucket(yard: Yard, outputs: dict[str, str]) -> 
         found = [(record["operation"], record["key"], record["status"]) for record in records]
         return found if len(found) >= 2 else None
 
-    assert {("REST.PUT.OBJECT", "calls.vcf", "200"), ("REST.GET.OBJECT", "calls.vcf", "200")} <= set(until(told, "both records", 30))
+    assert {("REST.PUT.OBJECT", "calls.vcf", "200"), ("REST.GET.OBJECT", "calls.vcf", "200")} <= set(until(told, "both records"))
 
 
 def test_what_a_job_wrote(yard: Yard, outputs: dict[str, str]) -> None:
@@ -87,6 +87,6 @@ def test_what_a_job_wrote(yard: Yard, outputs: dict[str, str]) -> None:
         found = {key: s3.get_object(Bucket=logs, Key=key)["Body"].read().decode() for key in keys if f"/sample-7/{job_id}/" in key}
         return found if any(key.endswith("job.json") for key in found) else None
 
-    found = {key.rpartition("/")[2]: text for key, text in until(files, "the files of the job", 30).items()}
+    found = {key.rpartition("/")[2]: text for key, text in until(files, "the files of the job").items()}
     assert found["attempt-1.log"] == "1000 reads aligned\n"
     assert json.loads(found["job.json"])["status"] == "SUCCEEDED"

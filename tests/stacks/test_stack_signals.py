@@ -122,7 +122,7 @@ async def test_a_stack_takes_no_longer_than_it_may(tmp_path: Path) -> None:
     stack = await world.stack("late")
     assert stack is not None and (stack["StackStatus"], stack["TimeoutInMinutes"]) == ("CREATE_IN_PROGRESS", 2)
     now["ms"] += 121_000
-    await world.desk.stacks.ended(stack["StackId"].rpartition("/")[2], 30)
+    await world.desk.stacks.ended(stack["StackId"].rpartition("/")[2], 90)
     assert (await world.stack("late") or {})["StackStatus"] == "ROLLBACK_COMPLETE"
     events = (await world.ask("DescribeStackEvents", StackName="late"))["StackEvents"]
     assert "Stack creation time exceeded the specified timeout" in str([event.get("ResourceStatusReason") for event in events])
