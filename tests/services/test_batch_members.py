@@ -195,6 +195,7 @@ def test_pages_and_filters_of_every_list(closed: Yard) -> None:
     gang = closed.submit("of-legacy-nodes", **fair)
     closed.submit("of-container", **fair, parameters={"mode": "x"})
     batch.create_consumable_resource(consumableResourceName="licence-2", totalQuantity=1)
+    batch.create_scheduling_policy(name="fair-2", fairsharePolicy={})
     for call, members, member in (
         (batch.list_jobs, {"arrayJobId": array, "jobStatus": "RUNNABLE", "filters": []}, "jobSummaryList"),
         (batch.list_jobs, {"multiNodeJobId": gang, "jobStatus": "RUNNABLE"}, "jobSummaryList"),
