@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import time
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,6 +22,7 @@ from batchyard.compute.local.slots import Slot
 from batchyard.compute.local.spawn import CannotStart, Order
 from batchyard.model.capacity import Resources
 from batchyard.model.messages import Launch
+from yard import until
 
 pytestmark = [pytest.mark.system, pytest.mark.skipif(shutil.which("bwrap") is None, reason="bubblewrap (bwrap) is not installed")]
 
@@ -53,6 +56,31 @@ def test_it_is_not_run_for_ever_and_leaves_nothing_open(tmp_path: Path) -> None:
     with pytest.raises(CannotStart, match="bubblewrap: something has gone"):
         broken.trial("trial")
     assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="without root nothing is made ahead of need")
+def test_nothing_is_left_of_one_that_is_given_up_while_it_is_made(tmp_path: Path) -> None:
+    """bubblewrap tells of its first process before it lets that go on: it must not die of having nobody left to tell."""
+    for part in ("home", "tmp"):
+        (tmp_path / "data/work/.slot-0" / part).mkdir(parents=True)
+    mark = f"{os.getpid()}-{tmp_path}"
+    made = Bubbles(program(), str(tmp_path / "data"), str(tmp_path / "data/work"), (), {"BATCHYARD_TEST": mark}, kept=True)
+    for pause_s in (0.0, 0.0005, 0.001, 0.0015, 0.002, 0.003, 0.004, 0.006, 0.008) * 3:
+        unused = made.spare(".slot-0")
+        assert unused is not None
+        time.sleep(pause_s)
+        unused.end()
+    made.let_go([])
+
+    def left() -> list[str]:
+        found = []
+        for entry in Path("/proc").iterdir():
+            with contextlib.suppress(OSError):
+                if entry.name.isdecimal() and mark.encode() in (entry / "environ").read_bytes():
+                    found.append(entry.name)
+        return found
+
+    until(lambda: True if not left() else None, "all of them end", 60)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="without root nothing is made ahead of need")

@@ -125,15 +125,24 @@ class Bubble:
         return self._made()
 
     def _begin(self) -> None:
-        """Run bubblewrap, which goes on by itself."""
+        """Run bubblewrap, which goes on by itself.
+
+        It has a reader of what it tells among its own descriptors: if we end, or give it up, it must not die of that before it has let its
+        first process go on, which would wait for ever.
+        """
         self._told, telling = os.pipe()
         waits, self._life = os.pipe()
+        kept = [(os.POSIX_SPAWN_DUP2, self._told, self._told)] if self._told > bubble.INFO else []
         try:
             pid = os.posix_spawn(
                 self._bwrap,
                 bubble.arguments(self._bwrap, self._view),
                 {"PATH": "/usr/bin:/bin", **self._marker},
-                file_actions=[(os.POSIX_SPAWN_DUP2, waits, 0), *((os.POSIX_SPAWN_DUP2, telling, number) for number in (1, 2, bubble.INFO))],
+                file_actions=[
+                    *kept,
+                    (os.POSIX_SPAWN_DUP2, waits, 0),
+                    *((os.POSIX_SPAWN_DUP2, telling, number) for number in (1, 2, bubble.INFO)),
+                ],
                 setsid=True,
                 setsigmask=(),
                 setsigdef=sorted(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}),
