@@ -97,6 +97,34 @@ def test_stage_and_run_says_what_is_wrong(
     assert err.startswith("stage_and_run: ") and told in err
 
 
+FAKE_AWS = """#!/bin/sh
+case $* in
+  *--recursive*) mkdir -p sub; touch 'a to b' sub/c
+    printf 'download: %s%s to %s\\n' "$9" 'a to b' './a to b' "$9" sub/c sub/c ;;
+  *) touch "$5" ;;
+esac
+"""
+
+
+@pytest.mark.parametrize(
+    ("inputs", "twice"),
+    [
+        ("s3://b/one/ s3://b/two/c", ""),
+        ("s3://b/one/ s3://b/one/sub/c", ""),
+        ("s3://b/one/ s3://b/two/", "a to b"),
+        ("s3://b/x/c s3://b/y/c", "c"),
+        ("s3://b/x/c s3://b/x/c", ""),
+    ],
+)
+def test_what_came_from_where_is_noted(shell: tuple[str, ...], place: Path, inputs: str, twice: str) -> None:
+    programs = place.parent / "bin"
+    programs.mkdir()
+    (programs / "aws").write_text(FAKE_AWS)
+    (programs / "aws").chmod(0o755)
+    code, _, err = ran(shell, "stage_and_run", place, "true", JOB_INPUTS=inputs, PATH=f"{programs}:{CLEAN['PATH']}")
+    assert (code, f"two inputs are called {twice}" in err) == (125 if twice else 0, bool(twice)), err
+
+
 def test_the_command_is_a_line_of_shell_and_its_exit_code_is_kept(shell: tuple[str, ...], place: Path) -> None:
     (place / "b.txt").write_text("two\n")
     (place / "a.txt").write_text("one\n")
@@ -136,6 +164,15 @@ def test_a_signal_goes_on_to_the_command_which_has_the_last_word(shell: tuple[st
     process.communicate(timeout=60)
     assert process.returncode == 40 + number
     assert not list((place.parent / "tmp").iterdir())
+
+
+def test_a_signal_is_not_lost_however_early_and_changes_no_exit_code(shell: tuple[str, ...], place: Path) -> None:
+    """The command has the signal sent before its shell may know that it is there, and as it ends."""
+    for _ in range(10):
+        code, _, _ = ran(shell, "stage_and_run", place, 'trap "exit 43" TERM; kill -TERM $PPID; while :; do sleep 0.05; done')
+        assert code == 43
+        code, _, err = ran(shell, "stage_and_run", place, 'trap "" TERM; kill -TERM $PPID; exit 42')
+        assert code == 42 or (code, shell[0]) == (143, "bash"), err  # which loses it now and then
 
 
 def test_a_command_that_ends_well_when_told_to_still_has_its_outputs_looked_for(shell: tuple[str, ...], place: Path) -> None:

@@ -7,20 +7,29 @@ fail() { say "$*"; exit "$_own_failure"; }
 
 # Names begin with _ so that none of them is a variable of the job's.
 
-# Run a command to its end and leave its exit code in $_code. A SIGTERM or SIGINT to this script goes on to the command.
-_child='' _told='' _code=0
+# Run a command to its end and leave its exit code in $_code. A SIGTERM or SIGINT to this script goes on to the command, also one that
+# came just before it was there.
+_child='' _early='' _told='' _code=0
 run() {
   "$@" <&0 &
   _child=$!
+  [ -z "$_early" ] || kill -"$_early" "$_child" 2>/dev/null
+  _early='' _before=''
   while :; do
-    _told='' _before=$_code
+    _told=''
     wait "$_child" && _code=0 || _code=$?
-    [ -n "$_told" ] || break # else wait came back for the signal: the command is still to end
+    # For a signal wait comes back with 128 and more: the command is still to end, or has just ended so.
+    [ -n "$_told" ] && [ "$_code" -gt 128 ] || break
+    _before=$_code
   done
-  [ "$_code" -ne 127 ] || [ "$_before" -lt 128 ] || _code=$_before # it had been waited for already
+  # It had been waited for already. Bash 5.2 then says -1 at times, and its exit code is lost: what is left is that it was told to end.
+  case $_code in 127 | -1) _code=${_before:-$_code} ;; esac
   _child=''
 }
-hand_on() { _told=$1; _ended_by=$2; [ -z "$_child" ] || kill -"$1" "$_child" 2>/dev/null; }
+hand_on() {
+  _told=$1 _ended_by=$2
+  if [ -n "$_child" ]; then kill -"$1" "$_child" 2>/dev/null; else _early=$1; fi
+}
 _ended_by=''
 trap 'hand_on TERM 143' TERM
 trap 'hand_on INT 130' INT

@@ -115,11 +115,13 @@ bring() {
 for _item in $_inputs; do bring "$_item"; done
 if [ -f "$_staging.brought" ]; then
   _twice=$(sort -u "$_staging.brought" | cut -f 1 | uniq -d)
-  [ -z "$_twice" ] || fail "two inputs are called $_twice: one has overwritten the other"
+  [ -z "$_twice" ] || fail "two inputs are called ${_twice%%
+*}: one has overwritten the other"
 fi
 
 _shell=$(command -v bash) || _shell=sh
 set +f
+go_on
 run "$_shell" -c "$*"
 _ended_by='' # the command was told, and this is its answer
 [ "$_code" -eq 0 ] || exit "$_code"
