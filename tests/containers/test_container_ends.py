@@ -84,12 +84,19 @@ async def never_short() -> bool:
     return False
 
 
-def followed(status: int, *, is_known: bool = True, is_whole: bool = True) -> tuple[Task[Ending], Asked, Known]:
+def followed(status: int, *, is_known: bool = True, is_whole: bool = True, log_after_s: float = 0.0) -> tuple[Task[Ending], Asked, Known]:
     """A container that has ended and whose log is read to its end, as the kernel says; the daemon has yet to answer."""
     counted, log = SimpleNamespace(ended=Promise(), status=Promise(), ended_s=boot_s(), is_whole=is_whole), Promise[None]()
     counted.usage, counted.find, counted.was_short = lambda: Usage(1.0, 0.1, False), lambda pid, id: True, never_short
     container = SimpleNamespace(
-        meter=counted, name="c", id="1", asked=True, running=True, launch=SimpleNamespace(attempt="a"), note_addresses=lambda found: None
+        meter=counted,
+        output=SimpleNamespace(ended_s=counted.ended_s + log_after_s),
+        name="c",
+        id="1",
+        asked=True,
+        running=True,
+        launch=SimpleNamespace(attempt="a"),
+        note_addresses=lambda found: None,
     )
     engine, layers = Asked(), Known(is_known)
     ending = Task(Following(cast(Any, engine), cast(Any, layers), Loop(lambda: None)).followed(cast(Any, container), cast(Any, log)))
@@ -107,10 +114,10 @@ def test_the_end_is_told_though_the_daemon_is_at_it_still() -> None:
 
 @pytest.mark.parametrize(
     ("status", "how"),
-    [(9, {}), (15, {}), (137 << 8, {}), (0, {"is_known": False}), (0, {"is_whole": False})],
-    ids=["killed", "ended", "says-137", "layer-unknown", "not-counted"],
+    [(9, {}), (15, {}), (137 << 8, {}), (0, {"is_known": False}), (0, {"is_whole": False}), (0, {"log_after_s": -1.0})],
+    ids=["killed", "ended", "says-137", "layer-unknown", "not-counted", "daemon-was-away"],
 )
-def test_in_doubt_the_daemon_is_asked(status: int, how: dict[str, bool]) -> None:
+def test_in_doubt_the_daemon_is_asked(status: int, how: dict[str, Any]) -> None:
     ending, engine, layers = followed(status, **how)
     assert not ending.done
     engine.answers[-1].keep({"Id": "1", "State": {"Status": "exited", "ExitCode": 5}})

@@ -46,7 +46,7 @@ class Following:
                 asked_s, asking = boot_s(), Task(self._engine.inspect(run.name))
                 if meter.status is not None:  # the daemon answers when it has tidied up: the kernel says before how it ended
                     await either(asking, both(log, meter.status))
-                    if not asking.done and (ending := self._told_by_kernel(run, asked_s)):
+                    if not (asking.done or was_away) and (ending := self._told_by_kernel(run, asked_s)):
                         return ending
                 found = await asking
                 state: dict[str, Any] = found["State"] if found else {"Status": "gone"}
@@ -87,10 +87,12 @@ class Following:
     def _told_by_kernel(self, run: ContainerRun, asked_s: float) -> Ending | None:
         """What came of one that Docker runs, and whose log has come to its end, if it went by itself and nothing is left to ask for.
 
-        `asked_s`: when the daemon, which has not answered yet, was last found to be there. It ends its containers when it ends itself.
+        `asked_s`: when the daemon, which has not answered yet, was last found to be there. It ends its containers when it ends itself, or
+        when it comes back after it was killed; then the log had come to its end before.
         """
         meter = run.meter
-        is_certain = meter.is_whole and asked_s >= meter.ended_s and self._layers.knows(run.name) and not self._engine.is_podman
+        was_there = min(asked_s, run.output.ended_s) >= meter.ended_s and not self._engine.is_podman
+        is_certain = was_there and meter.is_whole and self._layers.knows(run.name)
         code = os.waitstatus_to_exitcode(meter.status.result()) if meter.status and is_certain else -1
         if code < 0 or code == _KILLED:
             return None

@@ -23,6 +23,7 @@ class Output:
         self._launch, self._part = launch, part
         self._place, self._attention, self._loop = place, attention, loop
         self._sink: Sink | None = None
+        self.ended_s = 0.0  # when all that came was read to its end, the last time
 
     def open(self) -> None:
         """Have its log stream, if it is not there yet. CannotStart if there can be none."""
@@ -48,6 +49,7 @@ class Output:
         except EngineAway:
             return
         finally:
+            self.ended_s = boot_s()
             stream.close()
 
     def tick(self) -> None:
