@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import uuid
+from pathlib import Path
 from typing import Any
 
 import pytest
-from shelf_serving import ACCOUNT, Served, refused
+from shelf_serving import ACCOUNT, Served, refused, served
 
 
 @pytest.fixture
@@ -24,7 +25,12 @@ def vpc(ec2: Any) -> str:
     return str(ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"])
 
 
-def test_what_is_there_from_the_start(ec2: Any) -> None:
+def test_what_is_there_from_the_start(tmp_path: Path) -> None:
+    with served(tmp_path) as fresh:  # other tests take some of it away
+        from_the_start(fresh.client("ec2"))
+
+
+def from_the_start(ec2: Any) -> None:
     (vpc,) = ec2.describe_vpcs(Filters=[{"Name": "is-default", "Values": ["true"]}])["Vpcs"]
     assert (vpc["CidrBlock"], vpc["State"], vpc["OwnerId"]) == ("172.31.0.0/16", "available", ACCOUNT)
     of_vpc = [{"Name": "vpc-id", "Values": [vpc["VpcId"]]}]

@@ -119,7 +119,7 @@ def test_a_job_may_what_it_needs(yard: Yard, outputs: dict[str, str], keys: dict
     s3, bucket = yard.client("s3", **keys), outputs["GenomicsEnvS3Bucket"]
     s3.put_object(Bucket=bucket, Key="calls/sample.vcf", Body=b"##fileformat=VCFv4.3")
     assert s3.get_object(Bucket=bucket, Key="calls/sample.vcf")["Body"].read() == b"##fileformat=VCFv4.3"
-    assert s3.list_objects_v2(Bucket=bucket, Prefix="calls/")["KeyCount"] == 1
+    assert s3.list_objects_v2(Bucket=bucket, Prefix="calls/sample.")["KeyCount"] == 1
     upload = s3.create_multipart_upload(Bucket=bucket, Key="calls/half-made")
     s3.abort_multipart_upload(Bucket=bucket, Key="calls/half-made", UploadId=upload["UploadId"])
     s3.put_object(Bucket=bucket, Key="calls/half-made", Body=b"")
