@@ -21,12 +21,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "objects"))
 from access_log_lines import logged
 
 TEMPLATES = Path(__file__).resolve().parents[2] / "templates"
+OPTIONS = ("--vcpus", "4", "--memory-mib", "4096", "--log-delivery", "0.5", "--idle", "3600", "--enforce-iam")
 
 
 @pytest.fixture(scope="module")
 def yard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
-    options = ("--vcpus", "4", "--memory-mib", "4096", "--log-delivery", "0.5", "--idle", "3600", "--enforce-iam")
-    with serving(tmp_path_factory.mktemp("environment") / "data", *options) as made:
+    with serving(tmp_path_factory.mktemp("environment") / "data", *OPTIONS) as made:
         made.client("s3").create_bucket(Bucket="of-others")
         made.definition_of("sleep", "sleep", "600")
         made.definition_of("true", "true")
@@ -44,6 +44,11 @@ def deploy(yard: Yard, template: Path, stack: str, **parameters: str) -> dict[st
 
 @pytest.fixture(scope="module")
 def outputs(yard: Yard) -> dict[str, str]:
+    return small_environment(yard)
+
+
+def small_environment(yard: Yard) -> dict[str, str]:
+    """The environment with room for one job of one vCPU on Spot and one on demand."""
     ec2 = yard.client("ec2")
     network = {
         "VpcId": ec2.describe_vpcs()["Vpcs"][0]["VpcId"],
@@ -64,7 +69,13 @@ def runs_in(yard: Yard, job_id: str) -> str:
     raise AssertionError(f"{cluster} is of no environment")
 
 
-def test_both_queues_go_where_they_were_promised_to_go(yard: Yard, outputs: dict[str, str]) -> None:
+def test_both_queues_go_where_they_were_promised_to_go(tmp_path: Path) -> None:
+    with serving(tmp_path / "data", *OPTIONS) as yard:  # in another one jobs of other tests may run, or have left instances behind
+        yard.definition_of("sleep", "sleep", "600")
+        goes_where_it_was_promised(yard, small_environment(yard))
+
+
+def goes_where_it_was_promised(yard: Yard, outputs: dict[str, str]) -> None:
     default, urgent = outputs["GenomicsEnvDefaultJobQueueArn"], outputs["GenomicsEnvHighPriorityJobQueueArn"]
     spot, on_demand = outputs["GenomicsEnvSpotComputeEnvironmentArn"], outputs["GenomicsEnvOnDemandComputeEnvironmentArn"]
     first = yard.submit("sleep", default, "first")
