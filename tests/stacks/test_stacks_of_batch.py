@@ -193,6 +193,7 @@ def test_a_new_revision_takes_the_place_of_the_former_one(yard: Yard) -> None:
     assert revisions(yard) == {1: "INACTIVE", 2: "ACTIVE", 3: "ACTIVE"}
     gone(yard, "revisions")
     assert revisions(yard) == {1: "INACTIVE", 2: "ACTIVE", 3: "INACTIVE"}
+    yard.batch.deregister_job_definition(jobDefinition="align:2")  # which other tests would find
 
 
 def revisions(yard: Yard) -> dict[int, str]:
