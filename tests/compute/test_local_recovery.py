@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import subprocess
@@ -212,6 +213,27 @@ async def test_shut_down_asks_all_jobs_to_end_and_leaves_nothing(local: LocalRig
     assert set(back.attempts) == {polite.attempt, rude.attempt}
     assert {(await local.ended(launch.attempt)).cause for launch in (polite, rude)} == {"lost"}
     assert not local.of(AttemptStarted, attempt="nothing")
+
+
+async def test_a_node_that_does_not_answer_yet_is_shut_down_too(tmp_path: Path) -> None:
+    provider = LocalProvider(tmp_path / "node")
+    await provider.start(lambda reports: None, 1)
+    async with asyncio.timeout(PATIENCE_S):
+        while not (started := nodes_of(tmp_path / "node")):
+            await asyncio.sleep(0.001)
+        await provider.shut_down(0.0)
+    assert not any(map(alive, started))
+
+
+def nodes_of(directory: Path) -> list[int]:
+    """The processes that are nodes of a directory."""
+    wanted = os.fsencode(f"--data\0{directory}\0")
+    found = []
+    for place in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if wanted in place.read_bytes():
+                found.append(int(place.parent.name))
+    return found
 
 
 @fresh

@@ -97,16 +97,18 @@ class LocalProvider:
     async def shut_down(self, grace_s: float = 10.0) -> None:
         """Have the node end all its jobs and itself, whoever started it, and wait for that; TimeoutError if it does not.
 
-        Nothing happens where there is none, unless one that was killed has left its scratch space or addresses: then another one takes
-        these away.
+        One that we have just started is waited for. Nothing happens where there is none, unless one that was killed has left its scratch
+        space or addresses: then another one takes these away.
         """
         await self.close()
         try:
             reader, writer = await self._connect()
         except OSError:
-            if not left_behind(self._directory):
+            if left_behind(self._directory) and not self._is_starting:
+                self._start_node()
+            if not self._is_starting:
                 return
-            reader, writer = await self._started()
+            reader, writer = await self._answering()
         writer.write(protocol.encoded(ShutDown(grace_s)))
         try:
             async with asyncio.timeout(grace_s + _SHUT_DOWN_S):
@@ -202,15 +204,19 @@ class LocalProvider:
                 return
         self._start_node()
 
-    async def _started(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """A node that was started now. OSError if it does not answer."""
-        self._start_node()
+    @property
+    def _is_starting(self) -> bool:
+        """Whether a node that we have started is there, as long as it does not answer yet."""
+        return self._child is not None and self._child.alive()
+
+    async def _answering(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """The node that was started now, or a moment ago. OSError if it does not answer, or ends before it does."""
         give_up_s = time.monotonic() + _SHUT_DOWN_S
         while True:
             try:
                 return await self._connect()
             except OSError:
-                if time.monotonic() > give_up_s:
+                if time.monotonic() > give_up_s or not self._is_starting:
                     raise
             await asyncio.sleep(_AFTER_S)
 
