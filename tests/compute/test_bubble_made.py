@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
 import os
 import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -41,6 +43,15 @@ def failing_bwrap(tmp_path: Path, failures: int) -> str:
     return str(failing)
 
 
+def played(act: Callable[[Path], None], place: Path) -> None:
+    """Play it in a process of its own, as the node is one: one with other threads cannot step into a job's namespaces, nor come back."""
+    player = multiprocessing.get_context("spawn").Process(target=act, args=(place,))
+    player.start()
+    player.join(180)
+    player.kill()
+    assert player.exitcode == 0, "it says why on stderr"
+
+
 def test_it_is_run_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bwrap = failing_bwrap(tmp_path, 2)
     monkeypatch.setattr(bubble, "program", lambda: bwrap)
@@ -49,9 +60,13 @@ def test_it_is_run_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_it_is_not_run_for_ever_and_leaves_nothing_open(tmp_path: Path) -> None:
+    played(it_is_not_run_for_ever_and_leaves_nothing_open, tmp_path)
+
+
+def it_is_not_run_for_ever_and_leaves_nothing_open(place: Path) -> None:
     for part in ("home", "tmp"):
-        (tmp_path / "data/work/trial" / part).mkdir(parents=True)
-    broken = Bubbles(failing_bwrap(tmp_path, 1000), str(tmp_path / "data"), str(tmp_path / "data/work"), (), {}, kept=False)
+        (place / "data/work/trial" / part).mkdir(parents=True)
+    broken = Bubbles(failing_bwrap(place, 1000), str(place / "data"), str(place / "data/work"), (), {}, kept=False)
     before = len(list(Path("/proc/self/fd").iterdir()))
     with pytest.raises(CannotStart, match="bubblewrap: something has gone"):
         broken.trial("trial")
@@ -61,10 +76,14 @@ def test_it_is_not_run_for_ever_and_leaves_nothing_open(tmp_path: Path) -> None:
 @pytest.mark.skipif(os.geteuid() != 0, reason="without root nothing is made ahead of need")
 def test_nothing_is_left_of_one_that_is_given_up_while_it_is_made(tmp_path: Path) -> None:
     """bubblewrap tells of its first process before it lets that go on: it must not die of having nobody left to tell."""
+    played(nothing_is_left_of_one_that_is_given_up_while_it_is_made, tmp_path)
+
+
+def nothing_is_left_of_one_that_is_given_up_while_it_is_made(place: Path) -> None:
     for part in ("home", "tmp"):
-        (tmp_path / "data/work/.slot-0" / part).mkdir(parents=True)
-    mark = f"{os.getpid()}-{tmp_path}"
-    made = Bubbles(program(), str(tmp_path / "data"), str(tmp_path / "data/work"), (), {"BATCHYARD_TEST": mark}, kept=True)
+        (place / "data/work/.slot-0" / part).mkdir(parents=True)
+    mark = f"{os.getpid()}-{place}"
+    made = Bubbles(program(), str(place / "data"), str(place / "data/work"), (), {"BATCHYARD_TEST": mark}, kept=True)
     for pause_s in (0.0, 0.0005, 0.001, 0.0015, 0.002, 0.003, 0.004, 0.006, 0.008) * 3:
         unused = made.spare(".slot-0")
         assert unused is not None
@@ -85,10 +104,14 @@ def test_nothing_is_left_of_one_that_is_given_up_while_it_is_made(tmp_path: Path
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="without root nothing is made ahead of need")
 def test_one_that_was_made_ahead_of_need_and_failed_is_made_again(tmp_path: Path) -> None:
+    played(one_that_was_made_ahead_of_need_and_failed_is_made_again, tmp_path)
+
+
+def one_that_was_made_ahead_of_need_and_failed_is_made_again(place: Path) -> None:
     for name in (".slot-0", "next"):
         for part in ("home", "tmp"):
-            (tmp_path / "data/work" / name / part).mkdir(parents=True)
-    made = Bubbles(failing_bwrap(tmp_path, 5), str(tmp_path / "data"), str(tmp_path / "data/work"), (), {}, kept=True)
+            (place / "data/work" / name / part).mkdir(parents=True)
+    made = Bubbles(failing_bwrap(place, 5), str(place / "data"), str(place / "data/work"), (), {}, kept=True)
     before = len(list(Path("/proc/self/fd").iterdir()))
     failing = made.spare(".slot-0")
     assert failing is not None
@@ -103,19 +126,23 @@ def test_one_that_was_made_ahead_of_need_and_failed_is_made_again(tmp_path: Path
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="without root nothing is made ahead of need")
 def test_one_that_is_not_quite_ready_is_waited_for_before_its_directories_are_renamed(tmp_path: Path) -> None:
-    slow = tmp_path / "bwrap"
+    played(one_that_is_not_quite_ready_is_waited_for_before_its_directories_are_renamed, tmp_path)
+
+
+def one_that_is_not_quite_ready_is_waited_for_before_its_directories_are_renamed(place: Path) -> None:
+    slow = place / "bwrap"
     slow.write_text(f'#!/bin/sh\nsleep 0.3; exec {program()} "$@"')
     slow.chmod(0o755)
-    work = tmp_path / "data/work"
-    for path in (work, tmp_path / "logs"):
+    work = place / "data/work"
+    for path in (work, place / "logs"):
         path.mkdir(parents=True)
-    made = Bubbles(str(slow), str(tmp_path / "data"), str(work), (), {}, kept=True)
+    made = Bubbles(str(slow), str(place / "data"), str(work), (), {}, kept=True)
     slot = Slot(0, None, cast(Any, Started()), Quarters(str(work), 0, Allotments()))
     spare = slot.bubble = made.spare(slot.quarters.make_ready(None))
     assert spare is not None and not spare.stands
     run = ProcessRun(launch("a"), cast(Any, None), "")
     try:
-        run.start(slot, Place("node", str(work), tmp_path / "logs", range(0), True, bubbles=made), 1, None)
+        run.start(slot, Place("node", str(work), place / "logs", range(0), True, bubbles=made), 1, None)
         assert slot.bubble is spare and spare.stands
     finally:
         run.close_pipe()
