@@ -69,6 +69,10 @@ class Served:
         file = self.store / "status.json"
         return json.loads(file.read_text()) if file.exists() else {}
 
+    def story(self) -> str:
+        """What the node and the watcher have said, for who wonders why a test failed."""
+        return f"{self.status()}\n{(self.yard.data / 'node.log').read_text(errors='replace')[-20_000:]}"
+
     def rests(self) -> None:
         """Wait until the watcher sleeps, because nothing can write."""
         until(lambda: self.status().get("is_resting") or None, "the watcher rests", 120)
@@ -108,8 +112,8 @@ def on(kind: str, cap_mib: int = 6144, *more: str) -> tuple[str, ...]:
     return ("--scratch", kind, "--scratch-gib", f"{cap_mib / 1024}", "--scratch-initial-gib", f"{INITIAL_MIB[kind] / 1024}", *more)
 
 
-# At the speed of the disk. Memory alone takes several GB/s for a moment, which on a machine whose processors are busy fills a space
-# of a few hundred MiB before anybody can look.
+# At the speed of the disk, with bursts of 64 MiB. Memory alone takes several GB/s for a moment: a machine whose processors are taken away
+# for a tenth of a second, as those of virtual machines are, has a space of a few hundred MiB full before anybody can look.
 WRITE = """
 import os
 block = os.urandom(1 << 20)
@@ -120,6 +124,7 @@ for number in range(total // 64 + 1):
             done = 0
             while done < len(block):
                 done += out.write(block[done:])
+        os.fdatasync(out.fileno())
 seen = os.statvfs(".")
 print("written", seen.f_blocks * seen.f_frsize >> 20, os.getcwd())
 """

@@ -28,7 +28,7 @@ def test_a_job_writes_twenty_times_what_there_was_and_nothing_is_left_after_down
 
         one.rests()  # before the first byte of the next one, its watcher is awake
         job = yard.until(yard.submit(writer(yard, "writer", 20 * INITIAL_MIB[kind])), patience_s=300)
-        assert job["status"] == "SUCCEEDED", yard.logs(job)
+        assert job["status"] == "SUCCEEDED", f"{yard.logs(job)}\n{one.story()}"
         word, size_mib, home = yard.logs(job)[-1].split()
         assert word == "written"
         assert int(size_mib) > 20 * INITIAL_MIB[kind]

@@ -87,7 +87,8 @@ class Node:
         self._rest = rest
 
     def listen(self, end: Callable[[], None]) -> None:
-        """Take in its words until it wants an end, or has come to its own."""
+        """Take in its words until it wants an end, or has come to its own. As urgent as the looks, which wait for whatever it is at."""
+        daemon.hurry()
         with contextlib.suppress(OSError, ValueError):
             for line in sys.stdin:
                 word, _, rest = line.strip().partition(" ")
