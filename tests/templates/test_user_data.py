@@ -164,7 +164,7 @@ def test_an_instance_comes_up_with_scratch_space_that_grows_under_a_writer(
         until(lambda: is_ready(world) or watching.poll(), "the scratch space to be healthy", 180)
         assert watching.poll() is None, end(watching)
         until(lambda: world.run(*may_start)[0] == 0 or None, "the agent to be let in", 120)
-        assert asked_for(world)[-1] == "systemctl start --no-block ecs.service"
+        until(lambda: asked_for(world)[-1] == "systemctl start --no-block ecs.service" or None, "the agent to be started", 60)
         docker = json.loads(world.path("/etc/docker/daemon.json").read_text())
         assert docker == {"userland-proxy": False, "data-root": "/scratch/docker", "storage-driver": "overlay2"}
         kind = "xfs" if backend == "ebs-xfs" else "btrfs"
