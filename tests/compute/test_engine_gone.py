@@ -11,10 +11,9 @@ from socketserver import ThreadingUnixStreamServer
 from typing import Any
 
 import pytest
+from loop_rig import outcome
 
 from batchyard.compute.local.containers.engine import Engine, EngineError
-from batchyard.compute.local.loop import Loop, boot_s
-from batchyard.compute.local.tasks import Task
 
 VERSION = {"ApiVersion": "1.41", "Version": "4.3.1", "Components": [{"Name": "Podman Engine"}]}
 GONE = {"cause": "no such container", "message": "container 8f30 does not exist in database: no such container", "response": 500}
@@ -63,11 +62,4 @@ def test_what_else_is_wrong_is_not_taken_for_that(daemon: str) -> None:
 
 
 def inspected(daemon: str, name: str) -> dict[str, Any] | None:
-    loop = Loop(lambda: None)
-    asked = Task(Engine(loop, daemon).inspect(name))
-    give_up_s = boot_s() + 90
-    while not asked.done:
-        assert boot_s() < give_up_s
-        loop.wake_at(boot_s() + 0.5)
-        loop.once()
-    return asked.result()
+    return outcome(lambda loop: Engine(loop, daemon).inspect(name))

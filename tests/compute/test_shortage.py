@@ -10,11 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from loop_rig import outcome
 
 from batchyard.compute.local import cgroups, knobs
 from batchyard.compute.local.containers.shortage import Shortage
-from batchyard.compute.local.loop import Loop, boot_s
-from batchyard.compute.local.tasks import Task
 
 MEMORY = next((mount.place for mount in knobs.mounts() if mount.kind == "cgroup" and "memory" in mount.options), None)
 pytestmark = [
@@ -73,11 +72,4 @@ def open_eventfds() -> int:
 
 
 def answer(told: Shortage) -> bool:
-    loop = Loop(lambda: None)
-    asked = Task(told.was(loop))
-    give_up_s = boot_s() + 90
-    while not asked.done:
-        assert boot_s() < give_up_s
-        loop.wake_at(boot_s() + 0.5)
-        loop.once()
-    return asked.result()
+    return outcome(told.was)

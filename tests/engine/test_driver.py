@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -23,16 +22,6 @@ from batchyard.model.messages import (
 )
 from batchyard.model.requests import Submit, Terminate
 from batchyard.store.sql import Store
-
-
-@pytest.fixture
-async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
-    made = Rig(tmp_path / "jobs.db")
-    await begin(made)
-    yield made
-    made.gate.set()
-    await made.driver.close()
-    made.store.close()
 
 
 async def test_an_answer_means_that_it_is_durable(rig: Rig, tmp_path: Path) -> None:

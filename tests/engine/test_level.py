@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 
-import pytest
-from driver_rig import Rig, begin, run_one
+from driver_rig import Rig, run_one
 from engine_bench import Q
 from msgspec.structs import replace
 
@@ -16,17 +13,6 @@ from batchyard.model.job import Status
 from batchyard.model.messages import AttemptEnded, AttemptStarted, InstanceUp, Launch, StartInstance
 from batchyard.model.requests import Submit
 from batchyard.model.view import JobQuery
-
-
-@pytest.fixture
-async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
-    made = Rig(tmp_path / "jobs.db")
-    await begin(made)
-    yield made
-    made.gate.set()
-    made.afterwards.set()
-    await made.driver.close()
-    made.store.close()
 
 
 async def written_and_unseen(rig: Rig) -> None:
