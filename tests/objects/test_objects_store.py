@@ -185,6 +185,22 @@ def test_changes_of_one_commit_do_not_undo_each_other(store: ObjectStore) -> Non
     assert all(store.ask(lambda index, k=k: keys.setting(index, bucket.id, f"k{k}")) for k in range(20))  # type: ignore[misc]
 
 
+def test_a_question_that_was_left_half_read_does_not_answer_the_next_one(store: ObjectStore) -> None:
+    """A cursor that lives on, however it does, keeps its snapshot of the index only for itself."""
+    bucket = make_bucket(store)
+    for kind in ("a", "b"):
+        store.change(lambda index, kind=kind: keys.put_setting(index, bucket.id, kind, "{}")).result(60)  # type: ignore[misc]
+    kept = []
+
+    def half_read(index: apsw.Connection) -> object:
+        kept.append(index.execute("SELECT kind FROM bucket_setting"))
+        return next(kept[0])
+
+    assert store.ask(half_read) == ("a",)
+    store.change(lambda index: keys.put_setting(index, bucket.id, "c", "{}")).result(60)
+    assert store.ask(lambda index: keys.setting(index, bucket.id, "c")) == "{}"
+
+
 def test_a_failed_commit_is_told_to_everyone_in_it(store: ObjectStore) -> None:
     def break_it(index: apsw.Connection) -> None:
         index.execute("ROLLBACK")

@@ -67,6 +67,9 @@ class Ledger:
             return question(reader)
         finally:
             reader.execute("COMMIT")
+            # a cursor that was not read to its end and lives on holds the snapshot: the next question would be answered from it
+            if reader.txn_state() != apsw.SQLITE_TXN_NONE:
+                self._let_go(reader)
 
     def close(self) -> None:
         """Commit what waits, stop the writer thread and close every connection."""
@@ -99,6 +102,13 @@ class Ledger:
             with self._lock:
                 self._all_readers.append(reader)
         return reader
+
+    def _let_go(self, reader: apsw.Connection) -> None:
+        """Close a reader of this thread with all its cursors."""
+        del self._readers.connection
+        with self._lock:
+            self._all_readers.remove(reader)
+        reader.close(True)
 
     def _run(self) -> None:
         stop = False
