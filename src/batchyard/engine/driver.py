@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from batchyard.compute.provider import Provider
-from batchyard.engine.cannot_start import CannotStart
+from batchyard.engine.cannot_launch import CannotLaunch
 from batchyard.engine.dispatch import LaunchOrder, Order
 from batchyard.engine.engine import Engine, Turn
 from batchyard.engine.launching import NO_TAGS, Launcher
@@ -206,7 +206,7 @@ class Driver:
         environment, queue = ledger.environments[order.attempt.environment], ledger.queues[order.spec.queue]
         try:
             return self._launcher.launch(order, environment, queue, tags)
-        except CannotStart as why:
+        except CannotLaunch as why:
             now_ms = self.engine.world.now_ms()
             ends = (ContainerEnd(name=why.container, reason=str(why)),) if why.container else ()
             self.deliver([AttemptEnded(order.attempt.id, now_ms, "not-started", reason=str(why), containers=ends)])

@@ -7,12 +7,12 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from batchyard.engine.cannot_start import CannotStart
+from batchyard.engine.cannot_launch import CannotLaunch
 
 UNABLE = "ResourceInitializationError: unable to pull secrets or registry auth: execution resource retrieval failed: "
 
 
-class SecretsUnavailable(CannotStart):
+class SecretsUnavailable(CannotLaunch):
     """A secret cannot be had: the attempt does not start."""
 
 

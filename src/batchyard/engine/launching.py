@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from batchyard.core import forms, loglines, pods
 from batchyard.engine import log_groups
-from batchyard.engine.cannot_start import CannotStart
+from batchyard.engine.cannot_launch import CannotLaunch
 from batchyard.engine.dispatch import LaunchOrder
 from batchyard.engine.job_secrets import Resolve, Wanted, no_secrets, registry_auth, secret_variables
 from batchyard.engine.task_facts import Locate, facts_of, nowhere
@@ -69,7 +69,7 @@ class Launcher:
     def launch(self, order: LaunchOrder, environment: Environment, queue: Queue, definition_tags: Mapping[str, str] = NO_TAGS) -> Launch:
         """The effect to send. Reads the specification only now: most jobs wait much longer than they are looked at.
 
-        Raises `CannotStart` when it is known already that the attempt cannot: for want of a secret, or of a log group.
+        Raises `CannotLaunch` when it is known already that the attempt cannot: for want of a secret, or of a log group.
         """
         job, spec, attempt = order.job, order.spec, order.attempt
         spec = spec.part_of(job)
@@ -137,7 +137,7 @@ class Launcher:
         try:
             log_groups.check(container.container, order.spec.account, order.spec.region, platform, self._has_group)
             return self._with_variables(order, container, batch, runtime)
-        except CannotStart as why:
+        except CannotLaunch as why:
             why.container = container.name
             raise
 

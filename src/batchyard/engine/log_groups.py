@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from batchyard.core import loglines
-from batchyard.engine.cannot_start import CannotStart
+from batchyard.engine.cannot_launch import CannotLaunch
 from batchyard.model.capacity import Platform
 from batchyard.store.logs import DEFAULT_GROUP
 
@@ -20,7 +20,7 @@ _BY_FARGATE = (
 )
 
 
-class NoLogGroup(CannotStart):
+class NoLogGroup(CannotLaunch):
     """A container's log group is not there: the attempt does not start."""
 
 

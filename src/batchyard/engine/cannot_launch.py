@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-class CannotStart(Exception):
+class CannotLaunch(Exception):
     """The message is the container's reason, in ECS's words. `container` names the one of a task of several, "" where there is but one."""
 
     container = ""
