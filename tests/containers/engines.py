@@ -63,6 +63,8 @@ class Daemon:
         self.kind = kind
         self._bridge = f"--bip={bridge}" if bridge else "--bridge=none"
         self.root = Path(tempfile.mkdtemp(prefix=f"by-{kind[0]}-", dir="/tmp"))  # short: the address of a unix socket has 107 bytes
+        self.temporary = self.root / "tmp"  # Podman's; Docker has a folder in its own
+        self.temporary.mkdir()
         self.socket = str(self.root / "engine.sock")
         self.process: subprocess.Popen[bytes] | None = None
         self._registry_ports = registry_ports
@@ -76,7 +78,7 @@ class Daemon:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=open(self.root / "log", "ab"),  # noqa: SIM115 - the child's
-            env={**os.environ, "CONTAINERS_REGISTRIES_CONF": str(self._registries())},
+            env={**os.environ, "CONTAINERS_REGISTRIES_CONF": str(self._registries()), "TMPDIR": str(self.temporary)},
             start_new_session=True,
         )
         deadline = time.monotonic() + START_S

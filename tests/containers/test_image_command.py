@@ -117,7 +117,9 @@ def test_a_root_file_system_becomes_an_image(shared_daemon: Daemon, yard: Yard, 
     source, given = {"folder": (root, None), "file": (tmp_path / "root.tar.gz", None), "stdin": ("-", packed.getvalue())}[form]
     assert "--name" in refused(shared_daemon, "load", source, given=given)
     name = f"by-hand-{form}:1"
+    before = set(shared_daemon.temporary.iterdir())
     assert done(shared_daemon, "load", source, "-t", name, "--change", 'CMD ["cat","/etc/made-by"]', given=given) == f"{name}\n"
+    assert set(shared_daemon.temporary.iterdir()) == before, "no copy of the archive is left"
     assert said(yard, name) == ["hand"]
 
 

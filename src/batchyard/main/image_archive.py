@@ -79,7 +79,7 @@ def written_anew(archive: IO[bytes], images: Sequence[Image]) -> Iterator[bytes]
     """The archive as `docker save` would write it, uncompressed and with the names of `images`, which are some of its own. `Trouble` if it
     is not whole."""
     manifest = [
-        {"Config": image.config, "RepoTags": [_qualified(name) for name in image.names], "Layers": list(image.layers)} for image in images
+        {"Config": image.config, "RepoTags": [qualified(name) for name in image.names], "Layers": list(image.layers)} for image in images
     ]
     with _reading(), tarfile.open(fileobj=archive, mode="r:*") as tar:
         held = _held(tar)
@@ -199,7 +199,7 @@ def _reading() -> Iterator[None]:
         raise Trouble(f"what the archive says of its images cannot be read: {error!r}") from None
 
 
-def _qualified(name: str) -> str:
+def qualified(name: str) -> str:
     """With its registry, so that Podman takes it for the one that jobs mean; Docker leaves the usual one away."""
     first, slash, _ = name.partition("/")
     if slash and ("." in first or ":" in first or first == "localhost"):

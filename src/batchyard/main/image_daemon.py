@@ -21,10 +21,11 @@ from urllib.parse import quote, urlencode
 from batchyard.compute.local.containers.engine import full_name
 from batchyard.compute.local.containers.sockets import Daemon
 from batchyard.main.client import Trouble
-from batchyard.main.image_archive import Image, written_anew
+from batchyard.main.image_archive import Image, qualified, written_anew
 
 _SILENCE_S = 3600.0  # a step of a build may compile for long and say nothing
 _LISTED_AGAIN, _AGAIN_S = 10, 0.2  # Podman fails to list images while one is being removed
+_PODMANS_OWN = "v4.0.0/libpod"  # Podman's own language, which all versions understand
 _DOCKERFILE = ".batchyard-dockerfile"  # the name of one that lies outside of the context
 _CONTEXT_BYTES_IN_MEMORY = 16 * 1024 * 1024
 
@@ -60,16 +61,22 @@ class Images:
             query["networkmode"] = network
         with tempfile.SpooledTemporaryFile(_CONTEXT_BYTES_IN_MEMORY) as content:
             pack(context, content, ignored(context), always=inside, beside=beside)
-            self._stream(f"/build?{urlencode(query)}", _pieces(content), tell)
+            self._stream(f"/v{self._daemon.api}/build?{urlencode(query)}", _pieces(content), tell)
 
     def load(self, archive: IO[bytes], images: Sequence[Image]) -> None:
         """Take in `images`, which are some of the archive's, by the names that they have there now (see `image_archive`)."""
-        self._stream("/images/load", written_anew(archive, images), lambda _: None)
+        self._stream(f"/v{self._daemon.api}/images/load", written_anew(archive, images), lambda _: None)
 
     def make(self, root: IO[bytes], name: str, changes: Sequence[str], tell: Callable[[str], None]) -> None:
         """Make the image NAME of a root file system in a tar archive, with words of a Dockerfile (CMD, ENV, ENTRYPOINT ...)."""
-        query = [("fromSrc", "-"), ("repo", full_name(name)), *(("changes", change) for change in changes)]  # Podman ignores `tag`
-        self._stream(f"/images/create?{urlencode(query)}", _pieces(root), tell)
+        words = [("changes", change) for change in changes]
+        if self._daemon.kind == "podman":  # asked in Docker's language it leaves the archive behind in /var/tmp, each time
+            query = [("reference", qualified(full_name(name))), *words]
+            target = f"/{_PODMANS_OWN}/images/import?{urlencode(query)}"
+        else:
+            query = [("fromSrc", "-"), ("repo", full_name(name)), *words]
+            target = f"/v{self._daemon.api}/images/create?{urlencode(query)}"
+        self._stream(target, _pieces(root), tell)
 
     # --- the daemon's language ---
 
@@ -97,7 +104,7 @@ class Images:
         try:
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it has heard enough, and says why
                 headers = {"Content-Type": "application/x-tar"}
-                connection.request("POST", f"/v{self._daemon.api}{target}", pieces, headers, encode_chunked=True)
+                connection.request("POST", target, pieces, headers, encode_chunked=True)
             answer = connection.getresponse()
             if answer.status >= 400:
                 raise Trouble(f"{self._daemon} refuses: {_message(answer.read())}")
