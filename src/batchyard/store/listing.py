@@ -57,11 +57,18 @@ class JobLists:
 
     def _elsewhere(self, query: JobQuery) -> Page:
         assert self._connect is not None
-        reader = self._free.pop() if self._free else self._connect()
+        try:
+            reader = self._free.pop()
+        except IndexError:
+            reader = self._connect()
         try:
             return _page(reader, query)
         finally:
-            self._free.append(reader)
+            # a cursor that was not read to its end and lives on holds the snapshot: the next search would be answered from it
+            if reader.txn_state() == apsw.SQLITE_TXN_NONE:
+                self._free.append(reader)
+            else:
+                reader.close(True)
 
     def page(self, query: JobQuery) -> Page:
         """The jobs that have a record and answer `query`; the cursor says where the page ended."""
@@ -130,7 +137,8 @@ def _ids(reader: apsw.Connection, query: JobQuery) -> Iterator[str]:
     order = "created_at_ms DESC, id DESC" if query.newest_first else "created_at_ms, id"
     select = f"SELECT id FROM jobs INDEXED BY jobs_created WHERE queue = ? AND parent IS NULL{where} ORDER BY {order}"
     bound = [query.queue, *(value for condition in conditions for value in condition.bound)]
-    yield from (id for (id,) in reader.execute(select, bound))
+    for (id,) in reader.execute(select, bound):  # a generator expression would let the cursor outlive the loop in a frame that is kept
+        yield id
 
 
 def _place(query: JobQuery) -> tuple[int, str] | None:

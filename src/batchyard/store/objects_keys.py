@@ -20,7 +20,7 @@ from .objects_records import (
 def find_bucket(index: apsw.Connection, name: str) -> Bucket | None:
     """The bucket called `name`, or None."""
     query = "SELECT id, name, account, region, created_at_ms, versioning FROM bucket WHERE name = ?"
-    return next((Bucket(*row) for row in index.execute(query, (name,))), None)
+    return next((Bucket(*row) for row in list(index.execute(query, (name,)))), None)
 
 
 def account_buckets(index: apsw.Connection, account: str, prefix: str, region: str, after: str, limit: int) -> list[Bucket]:
@@ -51,7 +51,8 @@ def remove_bucket(index: apsw.Connection, bucket: int) -> None:
 def holds_objects(index: apsw.Connection, bucket: int) -> bool:
     """Whether there is any object in the bucket, old versions and delete markers included."""
     query = "SELECT EXISTS (SELECT 1 FROM object WHERE bucket = ?1) OR EXISTS (SELECT 1 FROM version WHERE bucket = ?1)"
-    return bool(next(iter(index.execute(query, (bucket,))))[0])
+    ((found,),) = list(index.execute(query, (bucket,)))
+    return bool(found)
 
 
 def put_versioning(index: apsw.Connection, bucket: int, status: str) -> None:
@@ -62,7 +63,7 @@ def put_versioning(index: apsw.Connection, bucket: int, status: str) -> None:
 def setting(index: apsw.Connection, bucket: int, kind: str) -> str | None:
     """The recorded document of a bucket setting, or None."""
     query = "SELECT document FROM bucket_setting WHERE bucket = ? AND kind = ?"
-    return next((str(row[0]) for row in index.execute(query, (bucket, kind))), None)
+    return next((str(row[0]) for row in list(index.execute(query, (bucket, kind)))), None)
 
 
 def put_setting(index: apsw.Connection, bucket: int, kind: str, document: str) -> None:
@@ -118,4 +119,5 @@ def highest_manifest(index: apsw.Connection) -> int:
         "SELECT max(coalesce((SELECT max(manifest) FROM object), 0), coalesce((SELECT max(manifest) FROM upload), 0),"
         " coalesce((SELECT max(manifest) FROM piece), 0), coalesce((SELECT max(manifest) FROM version), 0))"
     )
-    return int(next(iter(index.execute(query)))[0])
+    ((highest,),) = list(index.execute(query))
+    return int(highest)

@@ -39,7 +39,7 @@ def add_upload(index: apsw.Connection, manifest: int, upload_id: str, bucket: in
 def find_upload(index: apsw.Connection, bucket: Bucket, key: str, upload_id: str) -> Upload | None:
     """The upload in progress of that id at that key, or None."""
     query = "SELECT manifest, initiated_at_ms, traits FROM upload WHERE id = ? AND bucket = ? AND key = ?"
-    for manifest, initiated_at_ms, traits in index.execute(query, (upload_id, bucket.id, key)):
+    for manifest, initiated_at_ms, traits in list(index.execute(query, (upload_id, bucket.id, key))):
         return Upload(manifest, upload_id, bucket, key, initiated_at_ms, unpack_traits(traits))
     return None
 
@@ -69,7 +69,8 @@ def complete_upload(
 def completed_upload(index: apsw.Connection, bucket: Bucket, key: str, upload_id: str) -> tuple[str, int] | None:
     """(ETag, manifest) that an upload of the last day was completed with, or None: a client may ask again after a lost answer."""
     query = "SELECT etag, manifest FROM completed_upload WHERE id = ? AND bucket = ? AND key = ?"
-    return next(((str(etag), int(manifest)) for etag, manifest in index.execute(query, (upload_id, bucket.id, key))), None)
+    found = list(index.execute(query, (upload_id, bucket.id, key)))
+    return next(((str(etag), int(manifest)) for etag, manifest in found), None)
 
 
 def list_uploads(

@@ -9,8 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import secrets
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import apsw
 
@@ -197,5 +196,5 @@ def _promote(index: apsw.Connection, bucket: int, key: str) -> None:
         index.execute(f"DELETE FROM version {where}", which)
 
 
-def _first(bucket: Bucket, rows: Iterable[Any]) -> ObjectRecord | None:
-    return next((record_of(bucket, row) for row in rows), None)
+def _first(bucket: Bucket, found: apsw.Cursor) -> ObjectRecord | None:
+    return next((record_of(bucket, row) for row in list(found)), None)

@@ -38,5 +38,5 @@ def moves(reader: apsw.Connection, after: int, last: int, most: int) -> list[Mov
 
 def last(reader: apsw.Connection) -> int:
     """The highest number ever given, 0 if none."""
-    row = reader.execute("SELECT seq FROM sqlite_sequence WHERE name = 'moves'").fetchone()
-    return int(row[0]) if row else 0
+    rows = list(reader.execute("SELECT seq FROM sqlite_sequence WHERE name = 'moves'"))
+    return int(rows[0][0]) if rows else 0

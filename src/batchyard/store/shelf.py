@@ -54,11 +54,9 @@ class Drawer:
 
     def get(self, kind: str, name: str) -> Document | None:
         """The document, or None."""
-        row = self._connection.execute(
-            "SELECT content FROM document WHERE service = ? AND account = ? AND region = ? AND kind = ? AND name = ?",
-            (*self.place, kind, name),
-        ).fetchone()
-        return msgspec.msgpack.decode(row[0]) if row else None
+        select = "SELECT content FROM document WHERE service = ? AND account = ? AND region = ? AND kind = ? AND name = ?"
+        rows = list(self._connection.execute(select, (*self.place, kind, name)))
+        return msgspec.msgpack.decode(rows[0][0]) if rows else None
 
     def entries(self, kind: str, *, prefix: str = "", after: str = "", limit: int | None = None) -> list[tuple[str, Document]]:
         """(name, document) of a kind by name: those that begin with `prefix` and come after `after`, at most `limit`."""

@@ -1,7 +1,9 @@
 """The one SQL implementation: SQLite through apsw, write-ahead log, full sync.
 
 Exactly one connection writes *and* checkpoints (SQLite before 3.51.3 can corrupt a WAL that two connections do that to). Reads go
-through a second, read-only one and so see committed state only, even while a commit is on its way in a helper thread.
+through a second, read-only one and so see committed state only, even while a commit is on its way in a helper thread. Each is read to
+its end: a cursor that is not, and that something keeps (an exception keeps the frames below it), would answer all later reads of the
+connection from its own old snapshot.
 """
 
 from __future__ import annotations
@@ -216,11 +218,12 @@ class Store:
             "SELECT body FROM jobs WHERE parent = ? AND child <= ? AND status = 'FAILED'"
             " ORDER BY json_extract(body, '$.stopped_at_ms'), child LIMIT 1"
         )
-        return next((_job(body) for (body,) in self._reader.execute(select, (parent, index))), None)
+        rows = list(self._reader.execute(select, (parent, index)))
+        return _job(rows[0][0]) if rows else None
 
     def has_records_up_to(self, parent: str, index: int) -> bool:
         """Whether every child up to `index` has a record."""
-        count = next(iter(self._reader.execute("SELECT count(*) FROM jobs WHERE parent = ? AND child <= ?", (parent, index))))[0]
+        ((count,),) = list(self._reader.execute("SELECT count(*) FROM jobs WHERE parent = ? AND child <= ?", (parent, index)))
         return bool(count > index)
 
     def specification(self, id: str) -> Specification | None:
@@ -237,7 +240,8 @@ class Store:
 
     def last_job_id(self) -> str:
         """The highest id ever given, "" if none: new ids go on from there."""
-        return next((id for (id,) in self._reader.execute("SELECT max(id) FROM specifications")), None) or ""
+        ((id,),) = list(self._reader.execute("SELECT max(id) FROM specifications"))
+        return id or ""
 
     def ended_before(self, at_ms: int, most: int) -> list[str]:
         """Finished jobs that may be forgotten (see `forgetting.ended_before`)."""
