@@ -7,28 +7,39 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+HELD_S = 600  # longer than any test: until it is let go
+
 
 class Receiver:
-    """Keeps what is posted. `status` is what it answers; with `hold` set it does not answer until that is cleared."""
+    """Keeps what is posted, each event once: delivery is at least once, and what comes too late for its sender comes again.
+
+    `status` is what it answers; while `gate` is cleared it does not answer.
+    """
 
     def __init__(self, port: int = 0) -> None:
         self.status = 200
         self.gate = threading.Event()
         self.gate.set()
         self.requests: list[tuple[dict[str, str], bytes]] = []
-        self.lines: list[str] = []
+        self.lines: list[str] = []  # what stood in the line of each of these requests
         receiver = self
+        keeping = threading.Lock()
+        known: set[str] = set()
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["content-length"] or 0))
-                receiver.gate.wait(60)
-                if receiver.status == 200:
-                    receiver.requests.append(({k.lower(): v for k, v in self.headers.items()}, body))
-                    receiver.lines.append(f"{self.command} {self.path}")
-                self.send_response(receiver.status)
+                receiver.gate.wait(HELD_S)
+                status = receiver.status  # once: the test may set another one at any moment
+                headers = {name.lower(): value for name, value in self.headers.items()}
+                with keeping:
+                    if status == 200 and headers["x-batchyard-event-id"] not in known:
+                        known.add(headers["x-batchyard-event-id"])
+                        receiver.lines.append(f"{self.command} {self.path}")
+                        receiver.requests.append((headers, body))  # last: who sees it finds all of it
+                self.send_response(status)
                 self.send_header("content-length", "0")
                 self.end_headers()
 
@@ -52,13 +63,10 @@ class Receiver:
         return [json.loads(body) for _, body in list(self.requests)]
 
     def statuses(self, job_id: str) -> list[str]:
-        """What was told of a job, each event once (delivery is at least once), in order."""
-        told = {
-            e["id"]: e["detail"]["status"]
-            for e in self.events
-            if e["detail-type"] == "Batch Job State Change" and e["detail"]["jobId"] == job_id
-        }
-        return list(told.values())
+        """What was told of a job, in order."""
+        return [
+            e["detail"]["status"] for e in self.events if e["detail-type"] == "Batch Job State Change" and e["detail"]["jobId"] == job_id
+        ]
 
     def close(self) -> None:
         self.gate.set()

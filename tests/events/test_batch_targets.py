@@ -153,7 +153,7 @@ def leave_again(drawer: Any, event_id: str) -> None:
 def with_shelf(yard: Yard, act: Any) -> Any:
     shelf = Shelf(yard.data / "deliveries.db")
     try:
-        return shelf.change(HERE, act).result(30)
+        return shelf.change(HERE, act).result(60)
     finally:
         shelf.close()
 

@@ -13,7 +13,7 @@ from yard import Yard, until
 
 
 def figure(yard: Yard, name: str) -> float | None:
-    with urllib.request.urlopen(f"{yard.url}/metrics", timeout=30) as answer:
+    with urllib.request.urlopen(f"{yard.url}/metrics", timeout=60) as answer:
         found = re.search(rf"^{re.escape(name)} (\S+)$", answer.read().decode(), re.MULTILINE)
     return float(found[1]) if found else None
 

@@ -135,7 +135,7 @@ def test_the_time_of_an_event_is_one_that_can_be_written(yard: Yard, at_s: str, 
     request = AWSRequest("POST", yard.url, headers, body)
     place = yard.endpoint
     SigV4Auth(Credentials(place["access_key_id"], place["secret_access_key"]), "events", place["region"]).add_auth(request)
-    connection = http.client.HTTPConnection(urlsplit(yard.url).netloc, timeout=30)
+    connection = http.client.HTTPConnection(urlsplit(yard.url).netloc, timeout=60)
     connection.request("POST", "/", body, dict(request.headers))
     answer = connection.getresponse()
     told = json.loads(answer.read())

@@ -82,7 +82,10 @@ def test_each_container_of_several_has_its_own_secrets(service: Yard) -> None:
         named = [{"name": "NAME", "value": name}]
         return {"name": name, "image": "busybox", "command": command, "environment": named, "resourceRequirements": needs, **more}
 
-    containers = [container("one", secrets=[{"name": "TOKEN", "valueFrom": "for-one"}]), container("two")]
+    # The task is over with "one": before that, "two" has said what it has.
+    after_two = [{"containerName": "two", "condition": "COMPLETE"}]
+    one = container("one", secrets=[{"name": "TOKEN", "valueFrom": "for-one"}], dependsOn=after_two)
+    containers = [one, container("two", essential=False)]
     task = {"containers": containers, "executionRoleArn": execution}
     service.batch.register_job_definition(jobDefinitionName="two", type="container", ecsProperties={"taskProperties": [task]})
     job = service.until(service.submit("two"))
@@ -135,7 +138,7 @@ def test_a_job_is_its_role(service: Yard) -> None:
     """The credentials in a job's environment are those of jobRoleArn's role, and may do what that may."""
     service.client("ssm").put_parameter(Name="for-role", Value="yes", Type="String")
     arn = role(service, "reader", "ssm:GetParameter", "batch:Describe*")
-    script = "echo $AWS_ACCESS_KEY_ID $AWS_SECRET_ACCESS_KEY $AWS_SESSION_TOKEN; sleep 60"
+    script = "echo $AWS_ACCESS_KEY_ID $AWS_SECRET_ACCESS_KEY $AWS_SESSION_TOKEN; sleep 600"
     definition(service, "as-role", "sh", "-c", script, jobRoleArn=arn)
     job_id = service.submit("as-role")
     job = service.until(job_id, "RUNNING")
@@ -163,7 +166,8 @@ def test_a_user_submits_to_one_queue_only(service: Yard) -> None:
     iam.put_user_policy(UserName="submitter", PolicyName="p", PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": allowed}))
     key = iam.create_access_key(UserName="submitter")["AccessKey"]
     batch = service.client("batch", aws_access_key_id=key["AccessKeyId"], aws_secret_access_key=key["SecretAccessKey"])
-    batch.submit_job(jobName="j", jobQueue="queue", jobDefinition="plain")
+    job_id = batch.submit_job(jobName="j", jobQueue="queue", jobDefinition="plain")["jobId"]
+    service.until(job_id)  # other tests count what runs
     user = "User: arn:aws:iam::000000000000:user/submitter is not authorized to perform: batch:SubmitJob on resource: "
     with refused("AccessDeniedException", user + "arn:aws:batch:us-east-1:000000000000:job-queue/other"):
         batch.submit_job(jobName="j", jobQueue="other", jobDefinition="plain")
@@ -177,7 +181,7 @@ def test_a_user_submits_to_one_queue_only(service: Yard) -> None:
 def test_from_a_job_to_its_instance_as_nextflow_asks(service: Yard) -> None:
     """nf-amazon: DescribeJobs -> taskArn -> DescribeTasks -> DescribeContainerInstances -> DescribeInstances."""
     ecs, ec2 = service.client("ecs"), service.client("ec2")
-    definition(service, "sleeper", "sleep", "60")
+    definition(service, "sleeper", "sleep", "600")
     job = service.until(service.submit("sleeper"), "RUNNING")
     (environment,) = service.batch.describe_compute_environments(computeEnvironments=["ce"])["computeEnvironments"]
     cluster, task_arn = environment["ecsClusterArn"], job["container"]["taskArn"]

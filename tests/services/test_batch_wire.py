@@ -34,7 +34,7 @@ def signed(service: Yard, method: str, path: str) -> tuple[int, bytes]:
     session = boto3.Session(service.endpoint["access_key_id"], service.endpoint["secret_access_key"])
     request = AWSRequest(method, service.url + path)
     SigV4Auth(session.get_credentials(), "batch", service.endpoint["region"]).add_auth(request)
-    connection = http.client.HTTPConnection(urlsplit(service.url).netloc)
+    connection = http.client.HTTPConnection(urlsplit(service.url).netloc, timeout=60)
     connection.request(method, path, headers=dict(request.headers.items()))
     answer = connection.getresponse()
     return answer.status, answer.read()
@@ -122,7 +122,7 @@ def test_a_finished_job_lists_with_its_outcome(service: Yard, name: str) -> None
 
 
 def test_many_at_once_and_an_unknown_one(service: Yard) -> None:
-    jobs = [service.submit("true", containerOverrides={"command": ["sleep", "60"]}) for _ in range(2)]
+    jobs = [service.submit("true", containerOverrides={"command": ["sleep", "600"]}) for _ in range(2)]
     unknown = str(uuid.uuid4())
     answer = service.batch.terminate_jobs(jobs=[*jobs, unknown], reason="enough")
     assert (answer["successful"], answer["errors"]) == ([*jobs, unknown], [])
@@ -141,6 +141,7 @@ def test_what_is_not_there_yet_says_so(service: Yard) -> None:
         )
 
 
-def test_the_snapshot_of_a_queue(service: Yard) -> None:
-    snapshot = service.batch.get_job_queue_snapshot(jobQueue="queue")
+def test_the_snapshot_of_a_queue(service: Yard, name: str) -> None:
+    queue = service.queue_of(name, "environment")  # of its own: jobs of other tests may wait in the usual one
+    snapshot = service.batch.get_job_queue_snapshot(jobQueue=queue)
     assert snapshot["frontOfQueue"]["jobs"] == [] and snapshot["frontOfQueue"]["lastUpdatedAt"] > 1_600_000_000_000
