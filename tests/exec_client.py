@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 
-from yard import Yard
+from yard import FINAL, Yard
 
 PATIENCE_S = 120.0
 UNTIL_LET_GO = "until test -e go; do sleep 0.05; done"  # what a job runs that goes on until the test has seen it: see `let_go`
@@ -21,9 +21,12 @@ def run(yard: Yard, *words: str, given: bytes = b"") -> subprocess.CompletedProc
 
 
 def let_go(yard: Yard, *job: str) -> None:
-    """Have a job (or a node; `--container` and a name may follow) come to its end that runs UNTIL_LET_GO, once it runs."""
+    """Have a job (or a node; `--container` and a name may follow) come to its end that runs UNTIL_LET_GO, once it runs.
+
+    What lets it go runs beside it, and is killed with it if it takes longer to end than the job.
+    """
     give_up_at = time.monotonic() + PATIENCE_S
-    while (told := run(yard, *job, "--", "touch", "go")).returncode:
+    while (told := run(yard, *job, "--", "touch", "go")).returncode and yard.job(job[0])["status"] not in FINAL:
         assert time.monotonic() < give_up_at, told.stderr
 
 
