@@ -89,7 +89,7 @@ class Rig:
 
     async def in_commit(self) -> None:
         """Wait until a commit is on its way."""
-        await asyncio.to_thread(self.committing.wait, 10)
+        await asyncio.to_thread(self.committing.wait, 60)
         self.committing.clear()
 
     def spec(self) -> Specification:

@@ -140,7 +140,7 @@ class Wire:
     def __init__(self, yard: Yard) -> None:
         self.yard = yard
         self.place = urlsplit(yard.url).netloc
-        self.connection = http.client.HTTPConnection(self.place, timeout=30)
+        self.connection = http.client.HTTPConnection(self.place, timeout=120)
 
     def ask(self, service: str, method: str, target: str, headers: dict[str, str], body: bytes) -> tuple[int, dict[str, str], bytes]:
         scope = f"AWS4-HMAC-SHA256 Credential=AKIA/20260101/us-east-1/{service}/aws4_request, SignedHeaders=host, Signature=0"

@@ -59,7 +59,7 @@ def test_a_folder_of_the_first_release_is_whole_and_goes_on(golden: Golden) -> N
     for before, after in zip(golden.was.pop("jobs"), now.pop("jobs"), strict=True):
         but = frozenset() if before["jobId"] in over else frozenset(MOVES)
         assert list(differences(before, after, but=but, path=before["jobName"])) == []
-    assert list(differences(golden.was, now)) == []
+    assert list(differences(golden.was, now, but=frozenset({"desiredvCpus"}))) == []  # what its jobs call for just now
 
     ends = {name: golden.until(id, patience_s=60) for name, id in jobs.items()}
     assert {name for name, job in ends.items() if job["status"] == "FAILED"} == {"failed", "doomed", "lost", "cancelled"}

@@ -94,7 +94,7 @@ def test_what_is_held_of_bodies_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> 
     size = 900_000
     monkeypatch.setattr(exchange, "MOST_HELD_BYTES", 2 * size + 1000)
     body = json.dumps({"logGroupName": "g", "logStreamName": "s", "logEvents": [{"timestamp": 1, "message": "x" * size}]}).encode()
-    with running_door(read_timeout_s=20.0) as door:
+    with running_door(read_timeout_s=120.0) as door:
         headers = {"content-type": "application/x-amz-json-1.1", "x-amz-target": "Logs_20140328.PutLogEvents"}
         told = sigv4.sign("POST", f"{door.url}/", headers, body, ROOT, "us-east-1", "logs", time.time())
         request = head("/", {"content-length": str(len(body))} | told) + body
