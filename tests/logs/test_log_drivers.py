@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from yard import Yard, serving, until
+from yard import Yard, open_to_jobs, serving, until
 
 
 @pytest.fixture(scope="module")
@@ -106,8 +106,9 @@ def test_none_keeps_nothing(service: Yard) -> None:
 
 
 def test_each_container_of_a_task_has_its_own_driver(service: Yard) -> None:
+    others = [{"containerName": name, "condition": "SUCCESS"} for name in ("file", "nothing")]  # with its end it would stop them
     parts = [
-        {"name": "stream", **container("echo to a stream; sleep 0.5", "awslogs")},
+        {"name": "stream", "dependsOn": others, **container("echo to a stream", "awslogs")},
         {"name": "file", "essential": False, **container("echo to a file", "json-file")},
         {"name": "nothing", "essential": False, **container("echo to nobody", "none")},
     ]
@@ -125,14 +126,19 @@ def test_each_container_of_a_task_has_its_own_driver(service: Yard) -> None:
 
 
 def test_each_node_of_a_multi_node_job_has_its_file(service: Yard) -> None:
-    part = {"targetNodes": "0:1", "container": container("echo node $AWS_BATCH_JOB_NODE_INDEX; sleep 1", "json-file")}
+    said = service.data.with_name("said")  # the end of the main node would stop the other one
+    said.touch()
+    said.chmod(0o666)
+    open_to_jobs(said.parent)
+    script = f"echo node $AWS_BATCH_JOB_NODE_INDEX; echo $AWS_BATCH_JOB_NODE_INDEX >> {said}; until grep -q 1 {said}; do sleep 0.1; done"
+    part = {"targetNodes": "0:1", "container": container(script, "json-file")}
     nodes = {"numNodes": 2, "mainNode": 0, "nodeRangeProperties": [part]}
     service.batch.register_job_definition(jobDefinitionName="nodes", type="multinode", nodeProperties=nodes)
     job = service.until(service.submit("nodes"))
     assert job["status"] == "SUCCEEDED"
     where = ("--data", str(service.data))
-    said = [service.cli("logs", f"{job['jobId']}{node}", *where).stdout for node in ("", "#0", "#1")]
-    assert said == ["node 0\n", "node 0\n", "node 1\n"]
+    shown = [service.cli("logs", f"{job['jobId']}{node}", *where).stdout for node in ("", "#0", "#1")]
+    assert shown == ["node 0\n", "node 0\n", "node 1\n"]
     assert "logStreamName" not in service.job(f"{job['jobId']}#1")["container"]
 
 

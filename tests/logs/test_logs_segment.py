@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from batchyard.store import logs
@@ -84,6 +84,7 @@ def test_read_gives_what_was_written(events: list[tuple[int, bytes]]) -> None:
 def test_a_torn_tail_is_ignored_and_cut_off(events: list[tuple[int, bytes]], data: st.DataObject) -> None:
     with segment(events) as (path, descriptor, whole):
         torn = whole[: data.draw(st.integers(0, len(whole) - 1))] + data.draw(st.binary(max_size=3))
+        assume(not torn.startswith(whole))  # the bytes that come after may be the ones that were cut off
         os.truncate(path, 0)
         os.write(descriptor, torn)
         survivors = read(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 from collections.abc import Iterator
@@ -57,6 +58,11 @@ def served(store: ObjectStore, is_open: bool = False, access_logs: AccessLogs | 
 def open_store(root: Path) -> ObjectStore:
     """A store in a folder below `root`."""
     return ObjectStore(root / "objects")
+
+
+def body_files(root: Path) -> list[Path]:
+    """The bodies on the disk of the store below `root`. Folders may vanish meanwhile, which `rglob` does not bear."""
+    return [Path(folder) / name for folder, _, names in os.walk(root / "objects" / "bodies") for name in names]
 
 
 def client(url: str, account: str = ACCOUNT, region: str = "us-east-1", **config: Any) -> Any:

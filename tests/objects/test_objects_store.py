@@ -11,7 +11,7 @@ from pathlib import Path
 
 import apsw
 import pytest
-from s3_serving import open_store
+from s3_serving import body_files, open_store
 
 from batchyard.model.fault import Fault
 from batchyard.store import objects_keys as keys
@@ -42,7 +42,7 @@ def put(store: ObjectStore, bucket: Bucket, key: str, content: bytes) -> None:
 
 
 def files(root: Path) -> int:
-    return sum(1 for path in (root / "objects" / "bodies").rglob("*") if path.is_file())
+    return len(body_files(root))
 
 
 def eventually(condition: Callable[[], bool]) -> None:
@@ -226,7 +226,7 @@ def test_parts_become_an_object_without_moving_a_byte(tmp_path: Path, store: Obj
         piece = write_piece(store, content, number)
         store.change(lambda index, piece=piece: keys.put_piece(index, manifest, piece)).result()  # type: ignore[misc]
     eventually(lambda: files(tmp_path) == 3)
-    before = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "objects" / "bodies").rglob("*") if path.is_file()}
+    before = {path.name: path.stat().st_mtime_ns for path in body_files(tmp_path)}
 
     def complete(index: apsw.Connection) -> None:
         upload = uploads.find_upload(index, bucket, "k", "u1")
@@ -235,7 +235,7 @@ def test_parts_become_an_object_without_moving_a_byte(tmp_path: Path, store: Obj
 
     store.change(complete).result()
     eventually(lambda: files(tmp_path) == 2)
-    after = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "objects" / "bodies").rglob("*") if path.is_file()}
+    after = {path.name: path.stat().st_mtime_ns for path in body_files(tmp_path)}
     assert after.items() <= before.items()
     reader = store.open(BUCKET, "k")
     assert reader is not None
@@ -274,7 +274,7 @@ def test_everything_on_the_way_to_a_body_is_synced_before_it_is_referred_to(tmp_
     store = open_store(tmp_path)
     bucket = make_bucket(store)
     piece = write_piece(store, b"bytes")
-    [body] = [path for path in (tmp_path / "objects" / "bodies").rglob("*") if path.is_file()]
+    [body] = body_files(tmp_path)
     way = list(body.parents)
     needed = {body, *way[: way.index(tmp_path) + 1]}
     assert needed <= set(synced)

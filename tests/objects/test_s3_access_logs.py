@@ -128,12 +128,12 @@ def test_what_is_refused_is_logged_too(s3: Any, logs: AccessLogs, source: str, t
     with pytest.raises(ClientError):
         client(endpoint, OTHER_ACCOUNT).get_object(Bucket=source, Key="theirs")
     with pytest.raises(urllib.error.HTTPError):
-        urllib.request.urlopen(f"{endpoint}/{source}/by-anybody", timeout=30)
+        urllib.request.urlopen(f"{endpoint}/{source}/by-anybody", timeout=60)
     headers = {
         "Authorization": "AWS4-HMAC-SHA256 Credential=AKIANOBODY/20260101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=00"
     }
     with pytest.raises(urllib.error.HTTPError):
-        urllib.request.urlopen(urllib.request.Request(f"{endpoint}/{source}/forged", headers=headers), timeout=30)
+        urllib.request.urlopen(urllib.request.Request(f"{endpoint}/{source}/forged", headers=headers), timeout=60)
     found = [
         (line["key"], line["operation"], line["status"], line["error"], line["requester"])
         for line in lines(s3, logs, target)
@@ -180,7 +180,7 @@ def test_presigned_urls_do_not_come_to_light(s3: Any, logs: AccessLogs, source: 
     log_to(s3, source, target)
     url = s3.generate_presigned_url("get_object", Params={"Bucket": source, "Key": "a"})
     request = urllib.request.Request(url, headers={"User-Agent": 'a "quoted" one', "Referer": "https://example.org/x"})
-    assert urllib.request.urlopen(request, timeout=30).read() == b"1"
+    assert urllib.request.urlopen(request, timeout=60).read() == b"1"
     line = by_operation(lines(s3, logs, target))["REST.GET.OBJECT"]
     assert line["auth"] == "QueryString"
     assert "Signature=-" in line["uri"] and re.search("Signature=([^&]+)", url)[1] not in line["uri"]  # type: ignore[index]
@@ -193,7 +193,7 @@ def test_an_access_control_list_that_was_needed(s3: Any, logs: AccessLogs, targe
     s3.delete_public_access_block(Bucket=name)
     s3.put_object(Bucket=name, Key="public", Body=b"1", ACL="public-read")
     log_to(s3, name, target)
-    assert urllib.request.urlopen(f"{endpoint}/{name}/public", timeout=30).read() == b"1"
+    assert urllib.request.urlopen(f"{endpoint}/{name}/public", timeout=60).read() == b"1"
     s3.get_object(Bucket=name, Key="public")
     found = [(line["requester"], line["acl"], line["auth"]) for line in lines(s3, logs, target) if line["operation"] == "REST.GET.OBJECT"]
     assert found == [("-", "Yes", "-"), (OWNER, "-", "AuthHeader")]

@@ -267,7 +267,7 @@ def test_a_presigned_version_and_the_command_line(s3: Any, kept: str, endpoint: 
         "--output",
         "text",
     ]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=True)
     assert done.stdout.strip() == first
 
 
