@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import sys
@@ -26,14 +27,16 @@ if __name__ == "__main__":
 
     def change(self: Shelf, place: Any, act: Any) -> Any:
         global count
-        number = wish()
-        if number:
-            count += 1
-            draft = WISH.with_suffix(f".{threading.get_ident()}")
-            draft.write_text(str(count))
-            draft.replace(WISH.with_suffix(".count"))  # whole, whenever it is looked at
-            if count == int(number):
-                os.kill(os.getpid(), signal.SIGKILL)
+        with open(WISH.with_suffix(".lock"), "w") as lock:  # who takes the wish away under it knows what still comes of it: nothing
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            number = wish()
+            if number:
+                count += 1
+                draft = WISH.with_suffix(f".{threading.get_ident()}")
+                draft.write_text(str(count))
+                draft.replace(WISH.with_suffix(".count"))  # whole, whenever it is looked at
+                if count == int(number):
+                    os.kill(os.getpid(), signal.SIGKILL)
         return real(self, place, act)
 
     Shelf.change = change

@@ -34,7 +34,7 @@ class Stacks:
 
     def over(self, name: str) -> dict[str, Any]:
         """The stack once nothing is done to it."""
-        return until(lambda: None if (s := self.one(name))["StackStatus"].endswith("_IN_PROGRESS") else s, f"{name} to come to rest", 60)
+        return until(lambda: None if (s := self.one(name))["StackStatus"].endswith("_IN_PROGRESS") else s, f"{name} to come to rest", 150)
 
     def create(self, name: str, template: str, **options: Any) -> dict[str, Any]:
         arn = self.client.create_stack(StackName=name, TemplateBody=template, **options)["StackId"]

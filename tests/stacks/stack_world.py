@@ -68,6 +68,10 @@ class World(Workbench):
     async def restart(self) -> None:
         """Take up what was interrupted, to its end."""
         await self.desk.stacks.start()
+        await self.rest()
+
+    async def rest(self) -> None:
+        """Until nothing is done to any stack: an operation answers after a while, whether or not it is at its end then."""
         async with asyncio.timeout(PATIENCE_S):
             while self.desk.stacks.runs:
                 await asyncio.sleep(0.002)

@@ -226,7 +226,7 @@ def test_the_parts_packaged_by_the_aws_cli(yard: Yard, tmp_path: Path) -> None:
 
     def aws(*words: str) -> None:
         command = [str(Path(sys.executable).with_name("aws")), "cloudformation", *words]
-        done = subprocess.run(command, capture_output=True, text=True, env=yard.environment, timeout=120, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, env=yard.environment, timeout=200, check=False)
         assert done.returncode == 0, done.stderr
 
     root = str(TEMPLATES / "genomics" / "root.yaml")

@@ -17,7 +17,7 @@ ORIGINALS = ROOT.parent / "shared" / "templates"
 HOST = "https://aws-genomics-workflows.s3.amazonaws.com/templates/"
 PARTS = "https://parts.example/"
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ1mD1yk2V3Jt6lq0Xm7cXgkN7s2tq0c0P5l7cXkqQ0m someone"
-PATIENCE_S = 60.0
+PATIENCE_S = 150.0
 
 
 @pytest.fixture(scope="module")

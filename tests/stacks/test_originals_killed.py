@@ -5,17 +5,17 @@ Every twenty-fifth commit by default; KILL_EVERY=1 takes them all.
 
 from __future__ import annotations
 
+import fcntl
 import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import botocore.exceptions
 import pytest
 from test_original_templates import HOST, KEY, ORIGINALS, body, ended, parameters, residue
 
-from yard import Yard
+from yard import Yard, until
 
 NAME = "aws-genomics-root-novpc.template.yaml"
 STRIDE = int(os.environ.get("KILL_EVERY", "25"))
@@ -32,23 +32,31 @@ class Killed:
 
     def arm(self, commit: int) -> None:
         """Die before this commit from now on; of 0, only count."""
+        self.commit = commit
         self.wish.write_text(str(commit))
 
     def disarm(self) -> int:
-        """How many commits there have been since."""
-        self.wish.unlink()
+        """How many commits there have been since. It dies no more, unless it has come to its last one already."""
+        with open(self.wish.with_suffix(".lock"), "w") as lock:
+            until(lambda: _is_held(lock) or None, "the commit under way to be counted")
+            self.wish.unlink()
         count = self.wish.with_suffix(".count")
         return int(count.read_text()) if count.exists() else 0
 
     def start_again(self) -> None:
         """It dies no more; where it did (also after the end, while others were told of it), it is started."""
         assert self.yard.process is not None
-        self.wish.unlink(missing_ok=True)
-        try:
-            self.yard.process.wait(0.5)
-        except subprocess.TimeoutExpired:
-            return
-        self.yard.start()
+        if self.disarm() >= self.commit:
+            self.yard.process.wait(60)
+            self.yard.start()
+
+
+def _is_held(lock: IO[str]) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 @pytest.fixture
@@ -96,6 +104,7 @@ def sizes(yard: Yard) -> dict[str, int]:
     return {key: value if isinstance(value, int) else len(value) for key, value in residue(yard).items()}
 
 
+@pytest.mark.timeout(1200)  # it starts the service some eighty times
 def test_every_commit_of_the_environment_may_be_the_last(killed: Killed) -> None:
     yard = killed.yard
     empty = sizes(yard)
@@ -104,11 +113,12 @@ def test_every_commit_of_the_environment_may_be_the_last(killed: Killed) -> None
         ("update_stack", wish_of(yard, bid="50"), "UPDATE_COMPLETE"),
         ("delete_stack", {"StackName": "s"}, "DELETE_COMPLETE"),
     ]
-    counts, expected = [], []
+    counts: list[int] = []
+    expected = []
     for operation, params, _ in operations:
         killed.arm(0)
         assert asked(killed, operation, params)
-        counts.append(killed.disarm())
+        counts.append(killed.disarm() - sum(counts))
         expected.append(sizes(yard))
     assert all(count > 10 for count in counts) and sizes(yard) == empty
     longest = max(counts)

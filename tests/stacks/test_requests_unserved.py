@@ -32,7 +32,7 @@ def test_what_says_nothing_is_taken(yard: Yard) -> None:
     client = yard.client("cloudformation")
     nothing: Any = {"ResourceTypes": [], "RollbackConfiguration": {"RollbackTriggers": []}, "DisableValidation": False}
     client.create_stack(StackName="plain", TemplateBody=TEMPLATE, **nothing)
-    client.get_waiter("stack_create_complete").wait(StackName="plain", WaiterConfig={"Delay": 1, "MaxAttempts": 20})
+    client.get_waiter("stack_create_complete").wait(StackName="plain", WaiterConfig={"Delay": 1, "MaxAttempts": 90})
     with pytest.raises(ClientError, match="DeletionMode FORCE_DELETE_STACK is not available"):
         client.delete_stack(StackName="plain", DeletionMode="FORCE_DELETE_STACK")
     client.delete_stack(StackName="plain", DeletionMode="STANDARD")
@@ -56,7 +56,7 @@ def test_the_one_way_to_deploy_may_be_named_and_another_is_refused(yard: Yard) -
 def test_a_change_set_that_failed_gives_its_name_free(yard: Yard) -> None:
     client = yard.client("cloudformation")
     client.create_stack(StackName="same", TemplateBody=TEMPLATE)
-    client.get_waiter("stack_create_complete").wait(StackName="same", WaiterConfig={"Delay": 1, "MaxAttempts": 20})
+    client.get_waiter("stack_create_complete").wait(StackName="same", WaiterConfig={"Delay": 1, "MaxAttempts": 90})
     for _ in range(2):  # as the AWS CLI's deploy does, twice in a second
         client.create_change_set(StackName="same", ChangeSetName="of-this-second", TemplateBody=TEMPLATE)
         assert client.describe_change_set(StackName="same", ChangeSetName="of-this-second")["Status"] == "FAILED"

@@ -42,7 +42,7 @@ FUNCTION = {
             "Handler": "index.handler",
             "Role": {"Fn::GetAtt": ["Role", "Arn"]},
             "Code": {"ZipFile": CODE},
-            "Timeout": 20,
+            "Timeout": 90,
         },
     },
 }
@@ -52,7 +52,7 @@ MAY = {"Capabilities": ["CAPABILITY_IAM"]}
 def custom(**properties: Any) -> str:
     made = {
         "Type": "Custom::Genome",
-        "Properties": {"ServiceToken": {"Fn::GetAtt": ["Function", "Arn"]}, "ServiceTimeout": 30, **properties},
+        "Properties": {"ServiceToken": {"Fn::GetAtt": ["Function", "Arn"]}, "ServiceTimeout": 120, **properties},
     }
     outputs = {"Echo": {"Value": {"Fn::GetAtt": ["Made", "Echo"]}}, "Kind": {"Value": {"Fn::GetAtt": ["Made", "Kind"]}}}
     return body({**FUNCTION, "Made": made}, Outputs=outputs | {"Id": {"Value": {"Ref": "Made"}}})

@@ -52,6 +52,8 @@ def held(**values: str) -> str:
 
 
 async def status(world: World, name: str) -> str:
+    """How a stack ended."""
+    await world.rest()
     found = await world.stack(name)
     assert found is not None
     return str(found["StackStatus"])
@@ -136,6 +138,7 @@ async def test_a_change_set_is_executed_once(world: World) -> None:
     made = await world.ask("CreateChangeSet", StackName="s", ChangeSetName="c", TemplateBody=notes(A="2"))
     answers = await of_many(*(world.ask("ExecuteChangeSet", ChangeSetName=made["Id"]) for _ in range(3)))
     assert sum(isinstance(answer, dict) for answer in answers) == 1
+    await world.rest()
     updates = [
         e for e in (await world.ask("DescribeStackEvents", StackName="s"))["StackEvents"] if e["ResourceStatus"] == "UPDATE_COMPLETE"
     ]
@@ -144,8 +147,9 @@ async def test_a_change_set_is_executed_once(world: World) -> None:
 
 async def test_who_asked_may_go_away(world: World) -> None:
     asking = asyncio.create_task(world.ask("CreateStack", StackName="s", TemplateBody=notes(A="1")))
-    while world.cut.commits == 0:
-        await asyncio.sleep(0)
+    async with asyncio.timeout(PATIENCE_S):
+        while world.cut.commits == 0:
+            await asyncio.sleep(0)
     asking.cancel()
     await of_many(asking)
     async with asyncio.timeout(PATIENCE_S):
@@ -161,12 +165,12 @@ async def test_an_export_that_goes_while_somebody_builds_with_it(world: World) -
     taking = {"Type": "AWS::SSM::Parameter", "Properties": {"Type": "String", "Value": {"Fn::ImportValue": "word"}}}
     slow = asyncio.create_task(world.ask("CreateStack", StackName="s", TemplateBody=template({"Note": taking})))
     await asyncio.wait_for(gate.reached.wait(), PATIENCE_S)
+    giver = await world.stack("giver")
+    assert giver is not None
     await asyncio.wait_for(world.ask("DeleteStack", StackName="giver"), PATIENCE_S)
+    await world.desk.stacks.ended(giver["StackId"].rpartition("/")[2], PATIENCE_S)
     gate.opened.set()
     await of_many(slow)
-    async with asyncio.timeout(PATIENCE_S):
-        while world.desk.stacks.runs:
-            await asyncio.sleep(0.01)
     assert await status(world, "s") == "ROLLBACK_COMPLETE"
     reasons = [event.get("ResourceStatusReason") for event in (await world.ask("DescribeStackEvents", StackName="s"))["StackEvents"]]
     assert "No export named word found" in reasons

@@ -27,7 +27,7 @@ def put(url: str, said: Any) -> int:
     """What curl does: no credentials, no content type that S3 would have signed."""
     content = said if isinstance(said, bytes) else json.dumps(said).encode()
     request = urllib.request.Request(url, content, {"Content-Type": ""}, method="PUT")
-    with urllib.request.urlopen(request, timeout=30) as answer:
+    with urllib.request.urlopen(request, timeout=90) as answer:
         return int(answer.status)
 
 

@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError, WaiterError
 
 from yard import Yard
 
-PATIENCE_S = 120
+PATIENCE_S = 200
 QUEUE = """
 Parameters:
   Vcpus: {Type: Number, Default: 4}

@@ -64,7 +64,7 @@ def aws() -> Iterator[dict[str, str]]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "BATCHYARD_"))}
     keys = {"AWS_ACCESS_KEY_ID": "AKIAIOSFODNN7EXAMPLE", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_REGION": "eu-central-1"}
     yield {**kept, **keys, "AWS_DEFAULT_REGION": "eu-central-1", "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}", "COLUMNS": "100"}
-    process.communicate(timeout=30)
+    process.communicate(timeout=90)
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def template(tmp_path: Path) -> str:
 
 def stack(aws: dict[str, str], *words: str, target: str = "aws") -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "batchyard.main", "stack", *words, "--target", target]
-    return subprocess.run(command, env=aws, capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL, check=False)
+    return subprocess.run(command, env=aws, capture_output=True, text=True, timeout=200, stdin=subprocess.DEVNULL, check=False)
 
 
 def at_a_terminal(aws: dict[str, str], answer: str, *words: str) -> tuple[int, str]:
@@ -98,7 +98,7 @@ def at_a_terminal(aws: dict[str, str], answer: str, *words: str) -> tuple[int, s
             is_answered = True
     os.close(ours)
     process.kill() if time.monotonic() >= deadline else None
-    return process.wait(30), seen.decode()
+    return process.wait(90), seen.decode()
 
 
 def stacks(aws: dict[str, str]) -> list[Any]:

@@ -103,7 +103,7 @@ def test_a_loop_makes_a_resource_for_each_element(yard: Yard) -> None:
         **names,
     )
     client.get_waiter("change_set_create_complete").wait(
-        StackName="loop-by-set", ChangeSetName="first", WaiterConfig={"Delay": 1, "MaxAttempts": 30}
+        StackName="loop-by-set", ChangeSetName="first", WaiterConfig={"Delay": 1, "MaxAttempts": 90}
     )
     changes = client.describe_change_set(StackName="loop-by-set", ChangeSetName="first")["Changes"]
     assert sorted(change["ResourceChange"]["LogicalResourceId"] for change in changes) == ["NoteReads", "NoteVariants"]

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from yard import until
+from yard import quiet_port, until
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -26,7 +26,7 @@ def run(tmp_path: Path) -> Iterator[Run]:
 
     def call(*words: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "batchyard.main", *words]
-        return subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=tmp_path, env=surroundings, check=False)
+        return subprocess.run(command, capture_output=True, text=True, timeout=200, cwd=tmp_path, env=surroundings, check=False)
 
     yield call
     if (tmp_path / ".batchyard").exists():
@@ -39,7 +39,8 @@ def as_json(result: subprocess.CompletedProcess[str]) -> Any:
 
 
 def test_one_command_gives_an_environment_that_runs_jobs_and_again_changes_nothing(run: Run, tmp_path: Path) -> None:
-    first = as_json(run("up", "--vcpus", "2", "--parameter", "SpotMaxvCpus=8", "--json"))
+    port = str(quiet_port())  # it is to be had again when the service is back
+    first = as_json(run("up", "--vcpus", "2", "--port", port, "--parameter", "SpotMaxvCpus=8", "--json"))
     assert (bool(first["pid"]), first["changed"], first["stack"]["StackStatus"]) == (True, True, "CREATE_COMPLETE")
     assert first["queues"] == ["genomics-default", "genomics-high-priority"]
     assert len(first["computeEnvironments"]) == 2
@@ -94,9 +95,9 @@ def test_in_the_foreground_it_ends_with_the_command(run: Run, tmp_path: Path) ->
             [sys.executable, "-m", "batchyard.main", "up", "--foreground"], stdout=said, stderr=said, cwd=tmp_path, env=surroundings
         )
     try:
-        until(lambda: True if "batchyard down" in (tmp_path / "said").read_text() else None, "the environment", 60)
+        until(lambda: True if "batchyard down" in (tmp_path / "said").read_text() else None, "the environment", 150)
         process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0
+        assert process.wait(150) == 0
     finally:
         process.kill()
         process.wait(30)

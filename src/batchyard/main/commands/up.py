@@ -70,15 +70,17 @@ def up(
     if not outcome.is_good and outcome.has_changed:
         raise failed(stack_name, outcome)
     found = _found(account, folder, outcome) | {"pid": process.pid if process else None, "changed": outcome.has_changed}
+    if foreground and process is not None:  # before the last words: who has read them may end it
+        from batchyard.main.stacks.background import tie
+
+        tie(process, say)
     if as_json:
         emit(found)
     else:
         tell(stack_name, outcome, with_outputs=False)
         _tell(found, folder)
     if foreground and process is not None:
-        from batchyard.main.stacks.background import stay
-
-        raise SystemExit(stay(process, say))
+        raise SystemExit(process.wait())
 
 
 up.params += OF_SERVE

@@ -45,13 +45,12 @@ def start(folder: Path, options: Sequence[str]) -> subprocess.Popen[bytes]:
         time.sleep(0.02)
 
 
-def stay(process: subprocess.Popen[bytes], say: Callable[[str], None]) -> int:
-    """Wait for the service in the foreground: what would end this command ends the service, in good order. Its exit code."""
+def tie(process: subprocess.Popen[bytes], say: Callable[[str], None]) -> None:
+    """From now on, what would end this command ends the service, in good order."""
 
     def end(_: int, __: object) -> None:
-        say("The server ends; jobs go on.")
         process.terminate()
+        say("The server ends; jobs go on.")
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, end)
-    return process.wait()
