@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
@@ -27,7 +28,8 @@ def refused(code: str, words: str = "") -> Iterator[None]:
 
 def test_a_function_is_created_shown_changed_and_deleted(yard: Yard) -> None:
     client, code = yard.client("lambda"), archive(ECHO)
-    made = create(yard, "first", ECHO, Description="it echoes", Tags={"team": "genomics"}, Environment={"Variables": {"DEPTH": "30"}})
+    told: dict[str, Any] = {"Description": "it echoes", "Tags": {"team": "genomics"}, "Environment": {"Variables": {"DEPTH": "30"}}}
+    made = create(yard, "first", ECHO, Timeout=None, **told)
     arn = made["FunctionArn"]
     assert arn == "arn:aws:lambda:us-east-1:000000000000:function:first"
     assert (made["State"], made["LastUpdateStatus"], made["Timeout"], made["MemorySize"]) == ("Active", "Successful", 3, 128)
@@ -40,8 +42,8 @@ def test_a_function_is_created_shown_changed_and_deleted(yard: Yard) -> None:
     assert client.get_function_configuration(FunctionName="first:$LATEST")["FunctionArn"] == f"{arn}:$LATEST"
     assert client.get_function_code_signing_config(FunctionName="first")["FunctionName"] == "first"
 
-    changed = client.update_function_configuration(FunctionName="first", Timeout=7, MemorySize=256)
-    assert (changed["Timeout"], changed["MemorySize"], changed["Description"]) == (7, 256, "it echoes")
+    changed = client.update_function_configuration(FunctionName="first", Timeout=70, MemorySize=256)
+    assert (changed["Timeout"], changed["MemorySize"], changed["Description"]) == (70, 256, "it echoes")
     assert changed["RevisionId"] != made["RevisionId"]
     with refused("PreconditionFailedException"):
         client.update_function_configuration(FunctionName="first", Timeout=8, RevisionId=made["RevisionId"])

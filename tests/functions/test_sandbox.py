@@ -39,7 +39,7 @@ asyncio.run(main())
 """
 
 
-def run(tmp_path: Path, source: str, *, timeout_s: float = 10) -> tuple[str, str, list[str]]:
+def run(tmp_path: Path, source: str, *, timeout_s: float = 60) -> tuple[str, str, list[str]]:
     """(outcome, payload, lines) of a function, run without the right to make namespaces."""
     (tmp_path / "code.zip").write_bytes(archive(source))
     (tmp_path / "data").mkdir(exist_ok=True)

@@ -26,6 +26,7 @@ END_S = 5.0  # how long the end of everybody is waited for
 _OVERHEAD_BYTES = 320 * 1024 * 1024  # of address space, beside what the function may use: the interpreter and its libraries
 _PROCESSES = 128
 _FILES = 1024
+_MOST_URGENT = -20
 _MIB = 1024 * 1024
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
@@ -41,6 +42,9 @@ def main() -> None:
     order["cfnresponse"] = Path(__file__).with_name("cfnresponse.py").read_text()
     order["zip"] = Path(order["zip"]).read_bytes()
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    order["niceness"] = os.getpriority(os.PRIO_PROCESS, 0)
+    with contextlib.suppress(OSError):  # or a hundred processes that never rest leave it no time to end them
+        os.setpriority(os.PRIO_PROCESS, 0, _MOST_URGENT)
     is_apart = order["uid"] is not None and _unshared()
     waking, woken = os.pipe()
     for end in (waking, woken):
@@ -233,6 +237,7 @@ def _share_bytes(pid: int) -> int:
 def _inside(order: dict[str, Any], writing: int, bootstrap: ModuleType, is_apart: bool) -> NoReturn:
     """The forked side. Where it is apart it is the first process there, which only waits: then its end is the end of all."""
     try:
+        os.setpriority(os.PRIO_PROCESS, 0, order["niceness"])
         _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if is_apart:
             pid = os.fork()
