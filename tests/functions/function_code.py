@@ -24,7 +24,7 @@ def archive(source: str, **others: str) -> bytes:
 
 
 def create(yard: Yard, name: str, source: str, **options: Any) -> dict[str, Any]:
-    """CreateFunction with the usual answers to what it asks. Time enough for a busy machine; `Timeout=None`: as much as there is unasked."""
+    """CreateFunction with the usual answers to what it asks. There is time for a busy machine; `Timeout=None`: as much as Lambda gives."""
     usual = {"Runtime": "python3.12", "Handler": "index.handler", "Role": ROLE, "Code": {"ZipFile": archive(source)}, "Timeout": 60}
     asked = {name: value for name, value in {**usual, **options}.items() if value is not None}
     return yard.client("lambda").create_function(FunctionName=name, **asked)  # type: ignore[no-any-return]

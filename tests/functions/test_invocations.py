@@ -171,7 +171,8 @@ def test_a_function_cannot_read_the_servers_files_keys_or_environment(yard: Yard
         def handler(event, context):
             data = event["data"]
             return {
-                "uid": os.getuid(), "niceness": os.getpriority(os.PRIO_PROCESS, 0), "environment": sorted(os.environ), "tmp": os.listdir("/tmp"),
+                "uid": os.getuid(), "environment": sorted(os.environ), "tmp": os.listdir("/tmp"),
+                "niceness": os.getpriority(os.PRIO_PROCESS, 0),
                 "folder": tried(os.listdir, data), "endpoint": tried(open, data + "/endpoint.json"),
                 "key": tried(open, data + "/shelf.key"), "server": tried(open, f"/proc/{event['pid']}/environ"),
                 "own": tried(open, "mine.txt", "w"), "rooms": tried(os.listdir, os.path.dirname(os.path.dirname(os.getcwd()))),
