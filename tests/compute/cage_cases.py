@@ -190,7 +190,13 @@ async def files_of_memory_are_the_jobs_memory(rig: LocalRig) -> Said:
 @case({"codes": [0, 137] * 4, "ooms": [False, True] * 4, "node_lives": True})
 async def a_burst_out_of_a_tiny_limit_does_not_take_the_node_along(rig: LocalRig) -> Said:
     """Started in quick succession, jobs are started by stepping in; the node must not be among those to kill."""
-    launches = [rig.launch(*python("hog(50)"), memory_mib=4 if number % 2 else 200) for number in range(8)]
+    # Who has too little keeps it: the node may be held up between a start and the limit of what it started.
+    launches = [
+        rig.launch(*python("kept = hog(50); time.sleep(600)"), memory_mib=4)
+        if number % 2
+        else rig.launch(*python("hog(50)"), memory_mib=200)
+        for number in range(8)
+    ]
     before = rig.provider.node_pid
     rig.provider.carry_out(launches)
     ends = [await rig.ended(launch.attempt) for launch in launches]
@@ -288,9 +294,12 @@ def store(path, mib):
 """
 
 
-@case({**WENT_WELL, "idle": WENT_WELL}, written_mib=(64, 66), read_mib=(64, 66), idle_written_mib=(0, 0.1))
+@case({**WENT_WELL, "idle": WENT_WELL}, written_mib=(64, 66), read_mib=(63, 66), idle_written_mib=(0, 0.1))
 async def what_it_read_and_wrote_is_counted(rig: LocalRig) -> Said:
-    """Storage is: 64 MiB written and read back, past the page cache. A memory file system and a device of characters are not."""
+    """Storage is: 64 MiB written and read back, past the page cache. A memory file system and a device of characters are not.
+
+    Of what is to leave the page cache, the kernel may keep the few pages that it has in hand at this moment.
+    """
     await rig.run(*python("pass"))  # so that the program itself is in the page cache, and nothing of it is read from storage
     ended, _ = await rig.run(*python(STORE + "store('large', 64)"))
     nothing = (
@@ -301,7 +310,7 @@ async def what_it_read_and_wrote_is_counted(rig: LocalRig) -> Said:
     return {**how(ended), "idle": how(idle), **figures}
 
 
-@case(WENT_WELL, written_mib=(32, 34), read_mib=(16, 18))
+@case(WENT_WELL, written_mib=(32, 34), read_mib=(15, 18))
 async def what_children_and_escaped_ones_wrote_is_counted_before_it_is_on_disk(rig: LocalRig) -> Said:
     """A child that is waited for, and one that escaped and is ended with the job; nobody has synced what the second wrote."""
     await rig.run(*python("pass"))  # as above
@@ -332,6 +341,11 @@ def freezable(attempt: str, pid: int) -> Iterator[Path]:
         group.rmdir()
 
 
+def is_held(group: Path) -> bool:
+    """Whether nothing moves in a cgroup, as its freezer tells."""
+    return "FROZEN" in knobs.read(group / "freezer.state") or "frozen 1" in knobs.read(group / "cgroup.events")
+
+
 def processor_ticks(attempt: str) -> int:
     """The processor time that an attempt has had, as far as it lives."""
     fields = [knobs.read(Path(f"/proc/{pid}/stat")).rpartition(")")[2].split() for pid in processes_of(attempt)]
@@ -346,6 +360,7 @@ async def it_can_be_held_and_let_go(rig: LocalRig) -> Said:
         freezer = Freezer(group)
         freezer.open()
         freezer.freeze()
+        await rig.eventually(lambda: is_held(group), "it is held: one that gets no processor for a moment takes longer")
         ticks = processor_ticks(attempt)
         await asyncio.sleep(0.3)
         held = "stands still" if processor_ticks(attempt) == ticks else "moves"

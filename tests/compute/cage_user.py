@@ -24,7 +24,7 @@ from compute_rig import LocalRig
 from batchyard.compute.local import cgroup1, cgroup2, knobs
 from batchyard.compute.local.link import LocalProvider
 
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 # What may be otherwise for somebody who is not root: he makes his groups in another place, and all are one user.
 USERS_CASES = [
     case
@@ -65,7 +65,7 @@ def delegated(uid: int) -> Iterator[list[Path]]:
         yield made
     finally:
         for group in made:
-            deadline = time.monotonic() + 20
+            deadline = time.monotonic() + 60
             while not cgroup2.remove_below(group) and time.monotonic() < deadline:
                 time.sleep(0.05)
 

@@ -148,7 +148,7 @@ def scratch_grows() -> None:
         root = Path(f"/disk/{kind}")
         root.mkdir()
         try:
-            tell(f"scratch {kind}", said=scratch_case.play(root, kind))
+            tell(f"scratch {kind}", said=scratch_case.play(root, kind, 2 * PATIENCE_S))
         except Exception:  # noqa: BLE001 - told
             tell(f"scratch {kind}", failed=traceback.format_exc())
 

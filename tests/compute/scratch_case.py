@@ -57,7 +57,7 @@ def freezable_group() -> Iterator[Path]:
     try:
         yield group
     finally:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while not cgroup2.remove_below(group) and time.monotonic() < deadline:
             time.sleep(0.02)
 

@@ -42,13 +42,13 @@ async def test_a_job_sees_its_own_processes_only(local: LocalRig) -> None:
 
 
 async def test_tmp_is_its_own_and_empty(local: LocalRig) -> None:
-    marker = Path("/tmp") / f"seen-{os.getpid()}"
+    marker, theirs = Path("/tmp") / f"seen-{os.getpid()}", Path("/tmp") / f"theirs-{os.getpid()}"
     marker.write_text("x")
     try:
-        _, lines = await local.run("sh", "-c", f"ls {marker}; echo mine > /tmp/a; cat /var/tmp/a $TMPDIR/a; touch /tmp/b")
+        _, lines = await local.run("sh", "-c", f"ls {marker}; echo mine > /tmp/a; cat /var/tmp/a $TMPDIR/a; touch {theirs}")
         assert lines[1:] == ["mine", "mine"]
-        assert not Path("/tmp/b").exists()
-        _, lines = await local.run("sh", "-c", "ls /tmp/a /tmp/b")
+        assert not theirs.exists()
+        _, lines = await local.run("sh", "-c", f"ls /tmp/a {theirs}")
         assert len(lines) == 2 and all("No such file" in line for line in lines)
     finally:
         marker.unlink()

@@ -56,7 +56,7 @@ async def test_peak_memory_and_cpu_are_told(local: LocalRig) -> None:
     assert ended.peak_memory_mib is not None
     assert 150 < ended.peak_memory_mib < 220
     assert ended.cpu_s is not None
-    assert 0.3 < ended.cpu_s < 3
+    assert 0.3 < ended.cpu_s < 30  # far: a machine whose processors are taken away counts that too
 
 
 async def test_a_small_job_after_a_large_one_has_a_small_peak(local: LocalRig) -> None:
@@ -75,12 +75,13 @@ async def test_the_smallest_job_there_is_runs(local: LocalRig) -> None:
 
 
 async def test_a_job_that_bursts_at_once_out_of_a_tiny_limit_does_not_take_the_node_along(local: LocalRig) -> None:
-    launches = [local.launch(*hog(64), memory_mib=4) for _ in range(8)]
+    generation = local.provider.generation
+    launches = [local.launch(*hog(64, "time.sleep(600)"), memory_mib=4) for _ in range(8)]  # it is kept, should the limit come late
     local.provider.carry_out(launches)
     for launch in launches:
         ended = await local.ended(launch.attempt)
         assert ended.oom, ended
-    assert (await local.connect()).generation == local.provider.generation
+    assert (await local.connect()).generation == generation
 
 
 @pytest.mark.skipif(not AS_ROOT, reason="without root nothing tells a job's processes from others that dropped their environment")
@@ -97,7 +98,7 @@ async def test_who_leaves_the_session_and_drops_the_environment_ends_with_the_jo
 
 @both
 async def test_time_is_up_even_without_a_server(local: LocalRig) -> None:
-    polite = local.launch("sh", "-c", 'trap "echo asked; exit 0" TERM; while :; do sleep 0.01; done', timeout_s=3)
+    polite = local.launch("sh", "-c", 'trap "echo asked; exit 0" TERM; while :; do sleep 0.01; done', timeout_s=6)
     rude = local.launch("sleep", "600", timeout_s=3)
     quick = local.launch("sh", "-c", "exit 3", timeout_s=60)
     local.provider.carry_out([polite, rude, quick])
@@ -109,7 +110,7 @@ async def test_time_is_up_even_without_a_server(local: LocalRig) -> None:
     ended = await local.ended(polite.attempt)
     assert (ended.cause, ended.exit_code) == ("timeout", 0)
     assert ended.started_at_ms is not None
-    assert ended.at_ms - ended.started_at_ms >= 3000
+    assert ended.at_ms - ended.started_at_ms >= 6000
     ended = await local.ended(rude.attempt)
     assert (ended.cause, ended.exit_code) == ("timeout", 143)
     ended = await local.ended(quick.attempt)
@@ -117,11 +118,11 @@ async def test_time_is_up_even_without_a_server(local: LocalRig) -> None:
 
 
 async def test_a_stop_of_what_timed_out_still_shortens_its_grace(local: LocalRig) -> None:
-    launch = local.launch("sh", "-c", 'trap "" TERM; echo deaf; while :; do sleep 0.01; done', timeout_s=4)
+    launch = local.launch("sh", "-c", 'trap "" TERM; echo deaf; while :; do sleep 0.01; done', timeout_s=6)
     local.provider.carry_out([launch])
     await local.says(launch.attempt)
     began_ms = (await local.started(launch.attempt)).at_ms
-    await local.eventually(lambda: time.time_ns() // 1_000_000 > began_ms + 4100, "time is up")
+    await local.eventually(lambda: time.time_ns() // 1_000_000 > began_ms + 6100, "time is up")
     local.provider.carry_out([StopAttempt(launch.attempt, 0.0)])
     ended = await local.ended(launch.attempt)
     assert ended.exit_code == 137

@@ -208,7 +208,7 @@ async def test_shut_down_asks_all_jobs_to_end_and_leaves_nothing(local: LocalRig
     for launch in (polite, rude):
         await local.says(launch.attempt)
     pid, name = local.provider.node_pid, (local.directory / "node.id").read_text().strip()
-    await local.provider.shut_down(3.0)
+    await local.provider.shut_down(6.0)
     await local.eventually(lambda: not alive(pid), "the node is gone")
     assert "bye" in local.log(polite.attempt)
     assert not list(Path("/sys/fs/cgroup").glob(f"*/batchyard-{name}"))
@@ -229,13 +229,14 @@ async def test_a_node_that_does_not_answer_yet_is_shut_down_too(tmp_path: Path) 
 
 
 def nodes_of(directory: Path) -> list[int]:
-    """The processes that are nodes of a directory."""
+    """The processes that are nodes of a directory, of those that we started: a node's own children look the same, and go after it."""
     wanted = os.fsencode(f"--data\0{directory}\0")
     found = []
     for place in Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):
-            if wanted in place.read_bytes():
-                found.append(int(place.parent.name))
+            seen = proc.process(int(place.parent.name))
+            if wanted in place.read_bytes() and seen and seen.parent == os.getpid():
+                found.append(seen.pid)
     return found
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
+import gc
 import os
 import resource
 import select
@@ -10,13 +12,14 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchyard.compute.local import door, output, proc, protocol, slots, spawn, sweep, users
+from batchyard.compute.local import door, output, proc, protocol, slots, spawn, sweep, users, workplace
 from batchyard.compute.local import loop as loops
 from batchyard.compute.local.host import DEFAULT_UIDS
 from batchyard.compute.local.loop import Loop, boot_s
@@ -173,7 +176,8 @@ def test_descriptors_are_watched_for_what_was_asked(loop: Loop) -> None:
 # --- slots ---
 
 
-def test_who_knocks_while_no_descriptor_is_left_is_let_in_later(loop: Loop, tmp_path: Path) -> None:
+def test_who_knocks_while_no_descriptor_is_left_is_let_in_later(loop: Loop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(door, "_PAUSE_S", 0.5)
     listening = door.listening(tmp_path, "door.sock")
     let_in: list[socket.socket] = []
     knocks = 0
@@ -188,6 +192,7 @@ def test_who_knocks_while_no_descriptor_is_left_is_let_in_later(loop: Loop, tmp_
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     with socket.socket(socket.AF_UNIX) as client:
         client.connect(str(tmp_path / "door.sock"))
+        gc.collect()  # what other tests have left open would be closed at any moment, and then there is a descriptor
         last = os.dup(0)
         resource.setrlimit(resource.RLIMIT_NOFILE, (last + 1, limits[1]))  # the next one is too many
         try:
@@ -267,6 +272,27 @@ def test_what_cannot_be_removed_is_named(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path)
     (refused,) = sweep.remove_tree(str(tmp_path / "link"))
     assert "link" in refused
+
+
+# --- the folder ---
+
+
+def test_a_draft_that_goes_while_the_folder_is_closed_to_others_is_no_trouble(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that comes writes files of its own at the same time: the node, and all jobs with it, would end of that."""
+    real, names = os.scandir, ("a", "draft", "z")
+    for name in names:
+        (tmp_path / name).touch(0o644)
+
+    @contextlib.contextmanager
+    def at_that_moment(directory: Path) -> Iterator[list[os.DirEntry[str]]]:
+        with real(directory) as entries:
+            found = list(entries)
+        (tmp_path / "draft").rename(tmp_path / "a")
+        yield found
+
+    monkeypatch.setattr(os, "scandir", at_that_moment)
+    workplace.close_to_others(tmp_path)
+    assert {place.name: place.stat().st_mode & 0o777 for place in tmp_path.iterdir()} == {"a": 0o600, "z": 0o600}
 
 
 # --- who and what ---

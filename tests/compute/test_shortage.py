@@ -57,7 +57,7 @@ def test_a_cgroup_that_does_not_go_is_not_waited_for_for_ever(group: Path, monke
 
 def test_where_there_is_no_such_cgroup_it_says_so_and_leaves_nothing_open(tmp_path: Path) -> None:
     before = open_eventfds()
-    with pytest.raises(OSError, match=r"memory\.oom_control"):
+    with pytest.raises(OSError, match=r"memory\.usage_in_bytes"):
         Shortage(tmp_path)
     assert open_eventfds() == before
 

@@ -381,7 +381,7 @@ async def test_another_job_sees_nothing_of_a_task(rig: LocalRig) -> None:
 
 
 async def test_many_tasks_on_few_users_do_not_wait_for_one_another(folder: Path) -> None:
-    local = LocalProvider(folder, node_options=("--uids", "61170-61173") if AS_ROOT else ())
+    local = LocalProvider(folder, node_options=("--uids", "60602-60605") if AS_ROOT else ())
     rig = LocalRig(local, folder)
     try:
         await rig.connect()

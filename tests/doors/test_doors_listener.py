@@ -117,7 +117,7 @@ def test_a_mistake_in_an_answer_ends_nobody_but_the_question(loop: Loop, capsys:
 
 
 def test_who_says_nothing_is_shown_out(loop: Loop, doors: Listener, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listener, "QUESTION_S", 0.1)
+    monkeypatch.setattr(listener, "QUESTION_S", 1.0)
     with connected(doors) as silent, connected(doors) as slow:
         slow.sendall(ASKED[:10])
         assert answered(loop, silent, slow) == [b"", b""]

@@ -153,6 +153,7 @@ for path in ("/meta-data/spot/instance-action", "/meta-data/spot/termination-tim
     tell(ask(base + path, **headers)[0])
 tell(ask(base + "/meta-data/instance-id", X_aws_ec2_metadata_token=token[:-6] + "AAAA==")[0], ask(base + "/api/token", "PUT")[0])
 sys.path.insert(0, {SITE!r})
+os.environ["AWS_METADATA_SERVICE_TIMEOUT"] = "90"  # by itself it asks once, and waits for a second
 from botocore.utils import IMDSRegionProvider
 import botocore.session
 tell(IMDSRegionProvider(botocore.session.Session()).provide())

@@ -128,6 +128,7 @@ def test_boto3_needs_nothing_but_what_ecs_gives_it(service: Yard) -> None:
 for name in list(os.environ):
     if name.startswith("AWS_") and name not in ("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_ENDPOINT_URL"):
         del os.environ[name]
+os.environ["AWS_METADATA_SERVICE_TIMEOUT"] = "90"  # by itself it asks once, and waits for a second
 sys.path.insert(0, {SITE!r})
 import boto3, botocore.session
 from botocore.utils import IMDSRegionProvider

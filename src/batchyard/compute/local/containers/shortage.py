@@ -25,8 +25,8 @@ class Shortage:
             raise OSError("this system has no eventfd")
         self._short = self._gone = -1
         try:
-            self._short = _told_of(group, "memory.oom_control")
             self._gone = _told_of(group, "memory.usage_in_bytes", _NEVER)
+            self._short = _told_of(group, "memory.oom_control")  # who asks last is told first when the cgroup goes
         except OSError:
             self.close()
             raise
