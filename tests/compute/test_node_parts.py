@@ -11,6 +11,7 @@ import select
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -274,7 +275,14 @@ def test_what_cannot_be_removed_is_named(tmp_path: Path) -> None:
     assert "link" in refused
 
 
-# --- the folder ---
+# --- its log and its folder ---
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is full")
+def test_a_log_that_cannot_be_written_ends_nobody() -> None:
+    code = "import os; from batchyard.compute.local.node_log import say; say('the disk is full'); say('still'); os._exit(7)"
+    with open("/dev/full", "w") as full:
+        assert subprocess.run([sys.executable, "-c", code], stdout=full, timeout=90, check=False).returncode == 7
 
 
 def test_a_draft_that_goes_while_the_folder_is_closed_to_others_is_no_trouble(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+
 
 def say(sentence: str) -> None:
-    """Write a line into it, at once."""
-    print(sentence, flush=True)  # noqa: T201 - its log is its output
+    """Write a line into it, at once. On a full disk it is not written: that ends neither the node nor any job."""
+    with contextlib.suppress(OSError):
+        print(sentence, flush=True)  # noqa: T201 - its log is its output
