@@ -47,9 +47,9 @@ def node_tools(name: str) -> Path:
         if make:
             shutil.copytree(EXAMPLES / name, place, dirs_exist_ok=True)
             _run(["npm", "ci", "--no-audit", "--no-fund", "--silent"], cwd=place)
-    for file in (EXAMPLES / name).iterdir():
-        if file.is_file():
-            shutil.copy2(file, place)
+        for file in (EXAMPLES / name).iterdir():
+            if file.is_file():
+                _renew(place / file.name, file)
     return place
 
 
@@ -107,6 +107,14 @@ def _made_for(place: Path, wanted: str) -> Iterator[bool]:
         shutil.rmtree(place, ignore_errors=True)
         yield True
         stamp.write_text(digest)
+
+
+def _renew(copy: Path, file: Path) -> None:
+    """Have `copy` hold what `file` does, and never half of it: what runs in another worker may read it just now."""
+    if not copy.exists() or copy.read_bytes() != file.read_bytes():
+        fresh = INSTALLED / f"{copy.parent.name}-{copy.name}.new"
+        shutil.copy2(file, fresh)
+        fresh.replace(copy)
 
 
 def _run(command: list[str], cwd: Path | None = None) -> None:

@@ -41,6 +41,8 @@ def interrupted(yard: Yard, job: str, script: str) -> None:
 
 def until_gone(yard: Yard, job: str, file: str) -> None:
     """Wait until the process whose number stands in a file of the job has ended."""
+    look = f'number=$(cat {file}) && test "$number" && if kill -0 "$number" 2>/dev/null; then echo there; else echo gone; fi'
     give_up_at = time.monotonic() + PATIENCE_S
-    while run(yard, job, "--", "sh", "-c", f'kill -0 "$(cat {file})" 2>/dev/null').returncode == 0:
+    while (told := run(yard, job, "--", "sh", "-c", look)).stdout != b"gone\n":
+        assert told.stdout == b"there\n", told.stderr
         assert time.monotonic() < give_up_at

@@ -23,6 +23,7 @@ from botocore.config import Config
 FINAL = ("SUCCEEDED", "FAILED")
 WATCHED = Path(__file__).with_name("wire_watch.py")  # `batchyard`, with every answer held against the model
 T = TypeVar("T")
+_SHARES, _PORTS_OF_ONE = 8, 900  # among which the workers of a test run share the quiet ports
 
 
 class Yard:
@@ -112,7 +113,8 @@ class Yard:
 
     def client(self, service: str, **options: Any) -> Any:
         special = bool(options)
-        if service not in self._clients or special:
+        made = self._clients.get(service)  # a thread may ask while another one starts the service anew
+        if made is None or special:
             e = self.endpoint
             made = boto3.client(
                 service,
@@ -126,7 +128,7 @@ class Yard:
             if special:
                 return made
             self._clients[service] = made
-        return self._clients[service]
+        return made
 
     @property
     def batch(self) -> Any:
@@ -235,9 +237,12 @@ def open_to_jobs(folder: Path) -> None:
 
 
 def quiet_port() -> int:
-    """A free port from below the range that the kernel gives out by itself: nobody else gets it while a service is away."""
+    """A free port from below the range that the kernel gives out by itself, and of those that are this worker's alone: nobody else gets
+    it, or tries whether it is free, while a service is away."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    first = 20_000 + worker % _SHARES * _PORTS_OF_ONE
     while True:
-        port = random.randrange(20_000, 32_000)
+        port = random.randrange(first, first + _PORTS_OF_ONE)
         with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
             return port
 

@@ -15,7 +15,7 @@ import types
 
 from variant_calling import alignment, calling, comparison, genome, staging, workflow
 
-HOLD_S = 30.0
+HOLD_S = 240.0
 """How long the one shard that is to lose its instance waits for that; see `hold_for_reclaim`."""
 
 

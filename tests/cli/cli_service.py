@@ -12,6 +12,7 @@ from typing import Any
 from batchyard.model.fault import Fault
 from batchyard.wire.http import HttpRequest
 from batchyard.wire.sigv4 import Credential, verify
+from yard import quiet_port
 
 KEY, SECRET, REGION = "AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", "eu-test-1"
 Answer = Callable[[dict[str, Any]], dict[str, Any]]
@@ -71,7 +72,7 @@ class FakeService:
             def log_message(self, format: str, *args: Any) -> None:
                 pass
 
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server = ThreadingHTTPServer(("127.0.0.1", quiet_port()), Handler)  # where nobody answers either once it is closed
         self.server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
         threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()

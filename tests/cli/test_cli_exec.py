@@ -133,8 +133,8 @@ def test_a_shell_with_a_terminal(yard: Yard, job: str) -> None:
         os.write(terminal, b"test -w $(tty) && echo it has a na''me\n")
         shows(b"it has a name")
         shows(b"here")
-        os.write(terminal, b"sleep 1000\n")
-        time.sleep(0.5)
+        os.write(terminal, b"sh -c 'echo it sle''eps; exec sleep 1000'\n")
+        shows(b"it sleeps")
         os.write(terminal, b"\x03")  # reaches the command, not us
         os.write(terminal, b"echo go''es on; exit 5\n")
         shows(b"goes on")

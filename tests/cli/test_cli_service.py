@@ -15,6 +15,7 @@ import pytest
 
 from batchyard.main.client import Client
 from batchyard.main.commands.place import from_folder
+from yard import quiet_port
 
 
 class Shell:
@@ -26,6 +27,7 @@ class Shell:
         self.environment = {k: v for k, v in os.environ.items() if not k.startswith(astray) and not k.lower().endswith("_proxy")}
         self.environment["BATCHYARD_DATA"] = str(folder / "yard")
         self.server: subprocess.Popen[str] | None = None
+        self.port = str(quiet_port())
 
     def __call__(self, *args: str, code: int = 0) -> str:
         """What the command wrote to stdout; its exit code must be `code`."""
@@ -43,7 +45,7 @@ class Shell:
         return [sys.executable, "-m", "batchyard.main", *args]
 
     def serve(self) -> None:
-        asked = ("--vcpus", "2", "--memory-mib", "1024", "--spot-notice", "0.2")
+        asked = ("--port", self.port, "--vcpus", "2", "--memory-mib", "1024", "--spot-notice", "0.2")
         self.server = self.start("serve", "--data", str(self.folder / "yard"), *asked)
         assert self.server.stdout is not None
         ready = self.server.stdout.readline()
@@ -150,7 +152,7 @@ def test_waiting_outlasts_the_servers_death(shell: Shell) -> None:
     shell.server.send_signal(signal.SIGKILL)
     shell.server.communicate()
     shell.serve()
-    _, errors = waiting.communicate(timeout=90)
+    _, errors = waiting.communicate(timeout=150)
     assert waiting.returncode == 0, errors
     assert "SUCCEEDED" in told + errors
 
@@ -158,7 +160,7 @@ def test_waiting_outlasts_the_servers_death(shell: Shell) -> None:
 def test_the_aws_command_line_works_after_eval_of_env(shell: Shell) -> None:
     ask = '"$0" -m awscli batch describe-job-queues --query "jobQueues[].jobQueueName" --output text'
     script = f'eval "$("$0" -m batchyard.main env)" && exec {ask}'
-    told = subprocess.run(["sh", "-c", script, sys.executable], capture_output=True, text=True, env=shell.environment)
+    told = subprocess.run(["sh", "-c", script, sys.executable], capture_output=True, text=True, env=shell.environment, timeout=120)
     assert told.stdout.split() == ["default"], told.stderr
 
 

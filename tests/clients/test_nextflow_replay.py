@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import random
 import re
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -135,11 +136,13 @@ def key_of(url: str) -> str:
 
 @pytest.fixture(scope="module")
 def head(yard: Yard) -> Head:
+    """Of this turn of the module alone: a worker may be given tests of it twice, with others between, and the service stays."""
+    bucket = f"nextflow-{uuid.uuid4().hex[:12]}"
     policy = yard.batch.create_scheduling_policy(
-        name="nextflow", fairsharePolicy={"shareDistribution": [{"shareIdentifier": "lab*", "weightFactor": 0.5}]}
+        name=bucket, fairsharePolicy={"shareDistribution": [{"shareIdentifier": "lab*", "weightFactor": 0.5}]}
     )["arn"]
-    yard.queue_of("nextflow-shared", "environment", schedulingPolicyArn=policy)
-    return Head(yard, "nextflow-work")
+    yard.queue_of(f"{bucket}-shared", "environment", schedulingPolicyArn=policy)
+    return Head(yard, bucket)
 
 
 @pytest.fixture(scope="module")
@@ -171,9 +174,9 @@ def definition(head: Head) -> str:
         "command": ["true"],
         "environment": [{"name": "PATH", "value": path}],
         "resourceRequirements": [{"type": "VCPU", "value": "1"}, {"type": "MEMORY", "value": "1024"}],
-        "logConfiguration": {"logDriver": "awslogs", "options": {"awslogs-group": "/nextflow/tasks"}},
+        "logConfiguration": {"logDriver": "awslogs", "options": {"awslogs-group": f"/{head.bucket}/tasks"}},
     }
-    head.yard.client("logs").create_log_group(logGroupName="/nextflow/tasks")
+    head.yard.client("logs").create_log_group(logGroupName=f"/{head.bucket}/tasks")
     first = head.definition(container)
     assert head.definition(container) == first, "the second task finds the definition of the first by its token"
     head.yard.batch.deregister_job_definition(jobDefinition=first)
@@ -224,7 +227,7 @@ def test_a_process_with_an_array_is_one_submission_and_many_tasks(head: Head, re
 def test_a_fair_share_queue_wants_a_share_and_many_tasks_are_polled_by_hundreds(head: Head, reads: str, definition: str) -> None:
     overrides = {"command": ["true"], "resourceRequirements": [{"type": "VCPU", "value": "1"}, {"type": "MEMORY", "value": "64"}]}
     share = {"shareIdentifier": "labA", "schedulingPriorityOverride": 0, "containerOverrides": overrides}
-    ids = [head.submit(definition, "nextflow-shared", "s3://none", **share) for _ in range(POLLED_AT_ONCE + 5)]
+    ids = [head.submit(definition, f"{head.bucket}-shared", "s3://none", **share) for _ in range(POLLED_AT_ONCE + 5)]
     jobs = head.ended(*ids)
     assert {(job["status"], job["shareIdentifier"]) for job in jobs.values()} == {("SUCCEEDED", "labA")}
 

@@ -32,7 +32,8 @@ def test_an_array_is_told_what_its_children_wait_for(yard: Yard) -> None:
         assert (explained["summary"], explained["reasons"]) == (said, [])
 
     leader = yard.submit("sleep", arrayProperties={"size": 2})
-    yard.until(f"{leader}:1", "RUNNING")
+    for child in range(2):
+        yard.until(f"{leader}:{child}", "RUNNING")
     follower = yard.submit("true", arrayProperties={"size": 2}, dependsOn=[{"jobId": leader, "type": "N_TO_N"}, {"type": "SEQUENTIAL"}])
     for job_id, said in (
         (leader, "array of 2: 2 RUNNING"),

@@ -10,6 +10,8 @@ from yard import Yard
 
 SIZES = [{"type": "VCPU", "value": "1"}, {"type": "MEMORY", "value": "64"}]
 CALM = "trap 'exit 0' TERM; echo up; while :; do sleep 0.05; done"
+UP = "$BATCHYARD_VOLUME_SHARED/up"  # there once it is calm: a container that was started may not have come so far
+CALM_ONCE_TOLD = CALM.replace("echo up", f'echo up > "{UP}"')
 
 
 def container(name: str, script: str, **more: Any) -> dict[str, Any]:
@@ -42,8 +44,13 @@ def test_preparation_work_and_a_sidecar(yard: Yard, name: str) -> None:
         yard,
         name,
         container("prepare", 'echo Ref::sample > "$BATCHYARD_VOLUME_SHARED/x"', essential=False, mountPoints=[mount]),
-        container("watch", CALM, essential=False, dependsOn=after("prepare", "COMPLETE")),
-        container("work", 'cat "$BATCHYARD_VOLUME_SHARED/x"; echo $TOOL', mountPoints=[mount], dependsOn=after("watch", "START"))
+        container("watch", CALM_ONCE_TOLD, essential=False, mountPoints=[mount], dependsOn=after("prepare", "COMPLETE")),
+        container(
+            "work",
+            f'until test -e "{UP}"; do sleep 0.05; done; cat "$BATCHYARD_VOLUME_SHARED/x"; echo $TOOL',
+            mountPoints=[mount],
+            dependsOn=after("watch", "START"),
+        )
         | {"environment": [{"name": "TOOL", "value": "a"}]},
         volumes=[{"name": "shared"}],
         parameters={"sample": "s1"},

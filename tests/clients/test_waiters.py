@@ -41,7 +41,7 @@ def batch(yard: Yard) -> Any:
     )
 
 
-QUICK = {"Delay": 0.1, "MaxAttempts": 200}
+QUICK = {"Delay": 0.1, "MaxAttempts": 900}
 ONCE = {"Delay": 0.1, "MaxAttempts": 2}
 
 

@@ -89,6 +89,7 @@ def test_a_killed_node_is_a_lost_host_and_its_jobs_are_retried(new_yard: Callabl
     jobs = [yard.submit("work") for _ in range(4)]
     for job_id in jobs:
         yard.until(job_id, "RUNNING")
+    until(lambda: starts.read_text().count("\n") == 4 or None, "all of them to have said so")
     os.kill(yard.node_pid, signal.SIGKILL)
     for job_id in jobs:
         job = yard.until(job_id)

@@ -69,5 +69,5 @@ def test_an_operator_is_told_what_goes_lost(new_yard: Callable[..., Yard]) -> No
 
 
 def _page(url: str) -> str:
-    with urllib.request.urlopen(url, timeout=30) as answer:
+    with urllib.request.urlopen(url, timeout=60) as answer:
         return str(answer.read().decode())

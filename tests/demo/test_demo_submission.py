@@ -5,7 +5,7 @@ import collections
 import botocore.exceptions
 import pytest
 import steps
-from variant_calling import endpoint, interpreter, reckoning, submission, watch, workflow
+from variant_calling import endpoint, interpreter, reckoning, service, submission, watch, workflow
 
 
 class Batch:
@@ -109,6 +109,22 @@ def test_where_an_array_stands() -> None:
     done = detail("SUCCEEDED", arrayProperties={"size": 2, "statusSummary": {"SUCCEEDED": 2}})
     assert watch.standing(done).is_final
     assert watch.standing(detail("RUNNING")).counts == collections.Counter(RUNNING=1)
+
+
+def test_an_instance_that_is_gone_when_it_is_reclaimed_again_is_reclaimed(monkeypatch) -> None:
+    """The service was killed after it had taken the instance away, and before it could say so: the command was repeated."""
+    said = iter(["Error: Instance i-1 does not exist.", "Error: noticeSeconds must be a number"])
+
+    def refuse(*_: object) -> None:
+        raise service.ServiceError(next(said))
+
+    monkeypatch.setattr(service, "reclaim", refuse)
+    running = detail("RUNNING", container={"containerInstanceArn": "arn/i-1"}, attempts=[])
+    monkeypatch.setattr(submission, "describe", lambda clients, jobs: dict.fromkeys(jobs, running))
+    reclaimers = [watch.Reclaim(None, None, "j") for _ in range(2)]
+    assert (reclaimers[0].look(), reclaimers[0].look()) == ("i-1", None)
+    with pytest.raises(service.ServiceError, match="noticeSeconds"):
+        reclaimers[1].look()
 
 
 def attempt(instance: str, started: int, stopped: int, reason: str) -> dict:

@@ -58,7 +58,11 @@ class Reclaim:
         if job.get("status") != "RUNNING" or not arn or job.get("attempts"):
             return None
         self.instance = arn.rpartition("/")[2]
-        service.reclaim(self.service_folder, self.instance, RECLAIM_NOTICE_S)
+        try:
+            service.reclaim(self.service_folder, self.instance, RECLAIM_NOTICE_S)
+        except service.ServiceError as refusal:
+            if "does not exist" not in str(refusal):  # else it is gone already: the service died before it could answer the first time
+                raise
         return self.instance
 
 

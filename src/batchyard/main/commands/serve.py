@@ -21,7 +21,7 @@ from batchyard.main.commands.place import NEAREST, from_folder, nearest
 RUNTIMES = ("auto", "container", "process")
 DOWN_PATIENCE_S = 180.0  # jobs have 30 s, and what was written to scratch space goes to a disk before that can be unmounted
 GRACE_S = 30.0
-ANSWER_WITHIN_S = 10.0
+ANSWER_WITHIN_S = 30.0
 LATER = click.FloatRange(min=0.1)
 _IN_SECONDS = {name: f"{name}_s" for name in ("spot_notice", "idle", "log_delivery")}  # what settings say with their unit
 WAITERS = Path(__file__).parents[2] / "botocore_data"  # AWS has published no waiters for Batch: these are ours

@@ -203,8 +203,8 @@ class AccessLogs:
             try:
                 put_for(self._store, sender, source.target, _key(source, sealed), [lines], traits)
             except Fault as fault:
-                self.lost[fault.code] += count
                 self._say(source.bucket, f"are dropped: {source.target} does not take them ({fault.code}: {fault.message})")
+                self.lost[fault.code] += count  # after that: who sees the figure looks into the log
             else:
                 self.delivered += count
                 self._told.pop(source.bucket, None)
