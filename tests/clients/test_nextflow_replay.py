@@ -19,6 +19,8 @@ from botocore.config import Config
 import reader
 from yard import Yard, until
 
+pytestmark = pytest.mark.timeout(500)  # a task starts the AWS CLI six times, which takes a second of processor each
+PATIENCE_S = 300
 POLLED_AT_ONCE = 100
 RECIPE = [{"action": "RETRY", "onStatusReason": "Host EC2*"}, {"action": "EXIT", "onReason": "*"}]
 READS = 30_000
@@ -123,7 +125,7 @@ class Head:
                 found |= {job["jobId"]: job for job in answered}
             return found if all(job["status"] in ("SUCCEEDED", "FAILED") for job in found.values()) else None
 
-        return until(poll, f"{len(ids)} tasks", 90)
+        return until(poll, f"{len(ids)} tasks", PATIENCE_S)
 
     def text(self, work: str, name: str) -> str:
         return str(self.s3.get_object(Bucket=self.bucket, Key=f"{key_of(work)}/{name}")["Body"].read().decode())
