@@ -129,7 +129,7 @@ def down(data: Path | None, keep_jobs: bool, as_json: bool) -> None:
     waited_from = time.monotonic()
     if not as_json:
         say("The server ends; jobs go on." if keep_jobs else "Jobs, node and server end (jobs get up to 30 s) ...")
-    while answers(place) or _is_held(place.folder):
+    while _is_held(place.folder):  # and not as long as anybody answers: its port may be another service's by now
         if time.monotonic() - waited_from > DOWN_PATIENCE_S:
             raise Trouble(f"{place.name} has not ended after {DOWN_PATIENCE_S:.0f} s.", "Look into its log, then try again.")
         time.sleep(0.1)
