@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 from batchyard.compute.local import knobs
@@ -14,10 +15,18 @@ def devices_below(root: Path) -> dict[str, str]:
     One that was let go of does not count: its file is removed, and the kernel takes it away with its last user, which may be a copy of the
     mount in a sandbox of another service's job.
     """
-    found = {}
+    inside = f"{root.resolve()}/"
+    found = {device: backing for device, backing in loop.attached().items() if backing.startswith(inside)}
+    return {device: backing for device, backing in found.items() if not (backing.endswith(" (deleted)") and goes_by_itself(device))}
+
+
+def let_go_below(root: Path) -> None:
+    """Detach all loop devices on files below a folder: those that go by themselves may be another test's when they are named."""
     for device, backing in loop.attached().items():
-        if backing.startswith(f"{root.resolve()}/"):
-            is_let_go = knobs.read(Path(f"/sys/block/{Path(device).name}/loop/autoclear")).strip() != "0"
-            if not (backing.endswith(" (deleted)") and is_let_go):
-                found[device] = backing
-    return found
+        if backing.startswith(f"{root.resolve()}/") and not goes_by_itself(device):
+            subprocess.run(["losetup", "-d", device], check=False, timeout=60)
+
+
+def goes_by_itself(device: str) -> bool:
+    """Whether it is gone, or goes with its last user."""
+    return knobs.read(Path(f"/sys/block/{Path(device).name}/loop/autoclear")).strip() != "0"

@@ -6,9 +6,9 @@ Not a test module. What must come of it is the same for every kind and on every 
 from __future__ import annotations
 
 import contextlib
-import os
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -36,13 +36,16 @@ VERDICT = {
     "is_held": False,
     "left": [],
 }
+# At the speed of the disk, with bursts: memory takes all of so small a space in less time than a processor may be away for.
 WRITER = """
 import os, sys
 block, total = os.urandom(1 << 20), int(sys.argv[2])
 sys.stdin.readline()
 with open(sys.argv[1], "wb", buffering=0) as out:
-    for _ in range(total):
+    for number in range(total):
         out.write(block)
+        if number % 32 == 31:
+            os.fdatasync(out.fileno())
 """
 
 
@@ -52,8 +55,7 @@ def freezable_group() -> Iterator[Path]:
     mounts = list(knobs.mounts())
     parents = [mount.place for mount in mounts if mount.kind == "cgroup" and "freezer" in mount.options]
     parents += [mount.place for mount in mounts if mount.kind == "cgroup2"]
-    group = parents[0] / f"batchyard-scratch-{os.getpid()}"
-    group.mkdir()
+    group = Path(tempfile.mkdtemp(prefix="batchyard-scratch-", dir=parents[0]))
     try:
         yield group
     finally:
@@ -63,7 +65,7 @@ def freezable_group() -> Iterator[Path]:
 
 
 def play(root: Path, kind: str, patience_s: float = 120.0) -> dict[str, Any]:
-    """Write several times the initial size, as fast as it goes; then take all of it away again."""
+    """Write several times the initial size, as fast as the disk is; then take all of it away again."""
     store, mount, total = root / "store", root / "scratch", TIMES[kind] * INITIAL[kind]
     cap = total + 4 * INITIAL[kind]
     stop = threading.Event()
@@ -86,6 +88,8 @@ def play(root: Path, kind: str, patience_s: float = 120.0) -> dict[str, Any]:
         written = (mount / "part").stat().st_size
         stop.set()
         watching.join(60)
+        if (probing := daemon._probing) is not None:  # it writes there, and keeps what it writes to from being unmounted
+            probing.join(60)
         frozen = "frozen 1" in knobs.read(group / "cgroup.events") or "FROZEN" in knobs.read(group / "freezer.state")
         again = KINDS[kind](store, mount, INITIAL[kind])
         again.ensure()

@@ -23,7 +23,7 @@ from batchyard.scratch.provision import Backend
 
 WAITS = Waits(create_s=60, attach_s=60, device_s=60, detach_s=60, modify_s=60, unseen_s=0.3, look_s=0.02)
 SHORT = Waits(create_s=3, attach_s=3, device_s=2, detach_s=3, modify_s=3, unseen_s=0.3, look_s=0.02)  # for what never comes
-QUICK = Pace(0.02, 0.02, 0.02, 0.02, 0.02)
+QUICK = Pace(0.02, 0.02, 0.02, 0.02, 0.0)  # a volume that was made larger may be again at once
 _LOADER = functools.cache(botocore.session.create_loader)  # EC2's model is large: read once
 FILE_SYSTEM = {BTRFS: "btrfs", XFS: "xfs"}
 

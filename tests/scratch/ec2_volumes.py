@@ -349,7 +349,13 @@ class Cloud:
             if disk.loop:
                 _run("losetup", "--set-capacity", disk.loop)
             made["ModificationState"] = "optimizing"
-            self._later(self.pace.optimize_s, lambda: made.update(ModificationState="completed", Progress=100), None)
+            if self.pace.optimize_s:
+                self._later(self.pace.optimize_s, completed, None)
+            else:
+                completed()
+
+        def completed() -> None:
+            made.update(ModificationState="completed", Progress=100)
 
         self._later(self.pace.modify_s, ready, fault)
         return {"VolumeModification": dict(made)}

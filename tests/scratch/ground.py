@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import os
 import shutil
 import subprocess
@@ -20,7 +21,7 @@ from batchyard.scratch import loop, mounts
 from batchyard.scratch.daemon import Daemon, hurry
 from batchyard.scratch.policy import MIB
 from batchyard.scratch.provision import NoRoom, ScratchError, Usage
-from loop_devices import devices_below
+from loop_devices import devices_below, let_go_below
 
 FREEZER = Path("/sys/fs/cgroup/freezer")
 UNIFIED = [Path("/sys/fs/cgroup/unified"), Path("/sys/fs/cgroup")]
@@ -177,16 +178,14 @@ def plot() -> Iterator[Plot]:
             if subprocess.run(["umount", str(made.mount)], capture_output=True, timeout=120).returncode:
                 subprocess.run(["umount", "-l", str(made.mount)], check=True, timeout=60)
         mounts.weigh(made.mount)
-        for device, backing in loop.attached().items():
-            if backing.startswith(f"{root.resolve()}/"):
-                subprocess.run(["losetup", "-d", device], check=False, timeout=60)
+        let_go_below(root)
         shutil.rmtree(root, ignore_errors=True)
 
 
 def xfs_is_sound(mount: Path, device: str) -> None:
     """Its own opinion, when nobody has it mounted any more: not even a sandbox of other tests, whose mount namespace was made meanwhile."""
     subprocess.run(["umount", str(mount)], check=True, timeout=60)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 150
     while True:
         try:
             os.close(os.open(device, os.O_RDONLY | os.O_EXCL))
@@ -200,6 +199,7 @@ def xfs_is_sound(mount: Path, device: str) -> None:
     assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
+@functools.cache
 def why_no_loop(mkfs: str) -> str:
     """Why volumes of loop devices cannot be made here; empty if they can."""
     try:
@@ -226,17 +226,16 @@ def needs(mkfs: str, package: str) -> list[pytest.MarkDecorator]:
 
 
 @contextlib.contextmanager
-def cgroup(name: str, version: int = 1) -> Iterator[Path]:
-    """A cgroup of our own with a freezer."""
+def cgroup(version: int = 1) -> Iterator[Path]:
+    """A cgroup of our own with a freezer, of a name that nobody else on this machine has, nor had."""
     if version == 1:
         parent = FREEZER if (FREEZER / "cgroup.procs").exists() else None
     else:
         parent = next((place for place in UNIFIED if (place / "cgroup.controllers").exists()), None)
     if parent is None:
         pytest.skip(f"there is no cgroup freezer of version {version} here")
-    path = parent / name
     try:
-        path.mkdir()
+        path = Path(tempfile.mkdtemp(prefix="batchyard-test-", dir=parent))
     except OSError as error:
         pytest.skip(f"no cgroup can be made here: {error.strerror}")
     try:

@@ -17,7 +17,7 @@ import pytest
 from ground import needs
 
 from batchyard.scratch import mounts
-from loop_devices import devices_below
+from loop_devices import devices_below, let_go_below
 from yard import Yard, until
 
 BTRFS = needs("mkfs.btrfs", "btrfs-progs")
@@ -103,8 +103,7 @@ def served(*options: str) -> Iterator[Served]:
         while mounts.mounted_from(made.work) is not None:
             subprocess.run(["umount", "-l", str(made.work)], check=True, timeout=60)
         mounts.weigh(made.work)
-        for device in made.devices():
-            subprocess.run(["losetup", "-d", device], check=False, timeout=60)
+        let_go_below(made.root)
         shutil.rmtree(root, ignore_errors=True)
 
 
@@ -128,6 +127,11 @@ for number in range(total // 64 + 1):
 seen = os.statvfs(".")
 print("written", seen.f_blocks * seen.f_frsize >> 20, os.getcwd())
 """
+
+
+def at_the_disk_s_speed(total_mib: int) -> str:
+    """The same for a shell: about so many MiB of zeros in files `big-...`; it fails if one of them cannot be written."""
+    return f"for part in $(seq {total_mib // 50}); do head -c 50m /dev/zero > big-$part && sync -d big-$part || exit 9; done"
 
 
 def writer(yard: Yard, name: str, total_mib: int) -> str:

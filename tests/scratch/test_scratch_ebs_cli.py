@@ -82,18 +82,19 @@ def run(cloud: Process, *args: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(argv, capture_output=True, text=True, timeout=120, env=cloud.environment)
 
 
+@pytest.mark.timeout(700)  # it writes gigabytes to a disk to which others write, too
 @pytest.mark.parametrize("mkfs", [pytest.param("mkfs.btrfs", marks=needs("mkfs.btrfs", "btrfs-progs"))])
 def test_a_job_outgrows_its_first_volume_and_nothing_is_left_in_the_end(mkfs: str) -> None:
     """Also when the daemon is killed half-way: the next one goes on."""
     options = ["--backend", "ebs-btrfs", "--initial-gib", "1", "--max-gib", "4", "--tag", "project=p", "--volume-type", "gp3"]
-    with plot() as place, double(place.root / "cloud") as cloud, cgroup(f"batchyard-test-{os.getpid()}-ebs") as group:
+    with plot() as place, double(place.root / "cloud") as cloud, cgroup() as group:
         options += ["--cgroup", str(group)]
         with watching(place, cloud, *options) as first:
             first.send_signal(signal.SIGKILL)
             first.wait(60)
         with watching(place, cloud, *options):
             with writer(place.mount, 3 * GIB // 2, group) as process:
-                said, wrong = process.communicate("\n", timeout=200)
+                said, wrong = process.communicate("\n", timeout=500)
             assert process.returncode == 0, wrong
             assert said.split() == ["written", str(3 * GIB // 2)]
             status = json.loads(run(cloud, "status", "--store", str(place.store), "--json").stdout)

@@ -27,6 +27,7 @@ from batchyard.scratch.provision import Backend, NoRoom, ScratchError
 
 ON_BTRFS = needs("mkfs.btrfs", "btrfs-progs")
 ON_XFS = needs("mkfs.xfs", "xfsprogs")
+WAITS_NO_LONGER = replace(WAITS, settled_s=0.0)
 
 
 def marked(function: Any) -> Any:
@@ -143,13 +144,40 @@ def test_a_volume_that_is_told_of_late_is_found_without_another_start(monkeypatc
         begun(place).close()
         (ours,), lost = place.in_cloud(), half_made(place)
         place.double.pace.unseen_s = 3600
-        daemon = Daemon(place.backend(waits=replace(WAITS, settled_s=0.5)), Limits(cap_bytes=8 * GIB, step_bytes=GIB), assumed_grow_s=0.1)
+        ground = place.backend(waits=replace(WAITS, settled_s=3600))
+        daemon = Daemon(ground, Limits(cap_bytes=8 * GIB, step_bytes=GIB), assumed_grow_s=0.1)
         daemon.start()
         assert place.in_cloud() == sorted([ours, lost])
         place.double.pace.unseen_s = 0
+        ground._disks._waits = WAITS_NO_LONGER  # type: ignore[attr-defined]
         with running(daemon):
             until(lambda: place.in_cloud() == [ours], "it was not found")
         assert daemon.counters.grow_failures == daemon.counters.shrink_failures == 0
+
+
+@marked
+def test_an_answer_that_is_older_than_what_is_missed_settles_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """EC2 answers the question by what it knew when that was put; who waits for the answer may wait until all would be told of."""
+    with cloudy(monkeypatch) as place:
+        begun(place).close()
+        (ours,), lost = place.in_cloud(), half_made(place)
+        place.double.pace.unseen_s = 3600
+        ground = place.backend(waits=replace(WAITS, settled_s=3600))
+        ground.ensure()
+        real = place.double.call
+
+        def late(action: str, given: dict[str, str]) -> Any:
+            answer = real(action, given)
+            ground._disks._waits = WAITS_NO_LONGER  # type: ignore[attr-defined]
+            return answer
+
+        monkeypatch.setattr(place.double, "call", late)
+        ground.sweep()
+        place.double.pace.unseen_s = 0
+        assert place.in_cloud() == sorted([ours, lost]) and ground.owes_sweep()
+        ground.sweep()
+        assert place.in_cloud() == [ours] and not ground.owes_sweep()
+        ground.close()
 
 
 @marked

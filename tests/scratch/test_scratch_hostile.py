@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from ground import Numbers, Plot, plot, running
-from served import BTRFS, KINDS, XFS, on, served
+from served import BTRFS, KINDS, XFS, at_the_disk_s_speed, on, served
 from test_scratch_loop import small_disk
 from test_scratch_served_losses import kill, kill_all
 
@@ -151,7 +151,7 @@ def test_a_lower_limit_holds_from_the_next_start(kind: str) -> None:
     """Nobody needs what an earlier node has left: it does not stand above what the operator allows now."""
     with served(*on(kind, 3072)) as one:
         yard = one.start()
-        big = yard.definition_of("big", "sh", "-c", "head -c 900m /dev/zero > big; sync -f .; echo written; exec sleep 600")
+        big = yard.definition_of("big", "sh", "-c", f"{at_the_disk_s_speed(900)}; echo written; exec sleep 600", memory_mib=1024)
         job_id = yard.submit(big)
         until(lambda: True if yard.job(job_id)["status"] == "RUNNING" and "written" in yard.logs(yard.job(job_id)) else None, "written", 90)
         kill_all(one)
@@ -228,7 +228,8 @@ def test_names_of_other_mounts_are_no_matter(kind: str, tmp_path: Path) -> None:
     options = on(kind) if kind != "directory" else ("--scratch", "directory")
     with mounted_at_any_name(tmp_path), served(*options) as one:
         yard = one.start()
-        write = yard.definition_of("write", "sh", "-c", "head -c 300m /dev/zero > big")
-        assert yard.until(yard.submit(write))["status"] == "SUCCEEDED"
+        write = yard.definition_of("write", "sh", "-c", at_the_disk_s_speed(300), memory_mib=1024)
+        job = yard.until(yard.submit(write))
+        assert job["status"] == "SUCCEEDED", yard.logs(job)
         yard.down()
         one.nothing_is_left()

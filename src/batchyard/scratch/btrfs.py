@@ -281,7 +281,8 @@ class BtrfsLoop(Btrfs):
         super().__init__(ledger, LoopDisks(ledger, step), mount, initial_bytes, step=step, remove_timeout_s=remove_timeout_s)
 
 
-_TAKEN = ("bytes_used", "bytes_may_use", "bytes_reserved", "bytes_pinned", "bytes_readonly")
+# In the order in which what is written goes from one to the next: what is written back between two readings is not missed.
+_TAKEN = ("bytes_may_use", "bytes_reserved", "bytes_used", "bytes_pinned", "bytes_readonly")
 
 
 def _number(path: Path) -> int:

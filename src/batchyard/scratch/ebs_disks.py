@@ -216,6 +216,7 @@ class EbsDisks:
         """See `Disks.sweep`: volumes with this instance's and this record's tags. What fails is told, and tried at the next sweep."""
         names = {one.name for one in known} | {one.id for one in known}
         filters = {f"tag:{TAG_INSTANCE}": self._here.id, f"tag:{TAG_STORE}": self._store_tag()}
+        tells_all = self.owes_sweep()  # before EC2 is asked: its answer may be as old as the question
         try:
             for seen in self._ec2.volumes(filters, limit_s=self._waits.unseen_s * 2):
                 lost = Volume(seen.tags.get(TAG_VOLUME, ""), seen.size_gib * GIB, id=seen.id)
@@ -228,7 +229,7 @@ class EbsDisks:
                 log.warning("%s is not on record: it is taken away", seen.id)
                 self.detach(lost)
                 self.delete(lost)
-            if self.owes_sweep():
+            if tells_all:
                 self._doubt_s = None
         except ScratchError as error:
             log.error("lost volumes could not be looked for: %s", error)

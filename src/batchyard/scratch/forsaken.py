@@ -58,4 +58,4 @@ def _let_go(store: Path) -> None:
     for device, backing in loop.attached().items():
         if _store_of(backing) == store:
             with contextlib.suppress(ScratchError):
-                tools.run(["losetup", "--detach", device], timeout_s=_QUICK_S)
+                loop.let_go(device, None)

@@ -19,7 +19,7 @@ from batchyard.scratch.tools import run, until
 Step = Callable[[str], None]  # told after each step of a verb: tests kill there
 
 _GET_STATUS, _STATUS_BYTES = 0x4C05, 232  # LOOP_GET_STATUS64, struct loop_info64
-_QUICK_S = 20.0
+_QUICK_S = 60.0
 _LETS_GO_S = 1.0
 _LEFT_PART, _LEFT_MOST = 50, GIB  # a fiftieth of the disk below is left to others
 log = logging.getLogger(__name__)
@@ -108,8 +108,13 @@ def detach(path: Path, lock: int) -> None:
         log.warning("%s is mounted in another mount namespace: it goes when that does", device)
 
 
-def let_go(device: str, lock: int) -> None:
-    """Detach a device, now or when its last user lets go of it: nothing is waited for."""
+def let_go(device: str, lock: int | None) -> None:
+    """Detach a device, now or when its last user lets go of it: nothing is waited for.
+
+    One that goes by itself is left alone: it may be gone, and be somebody else's disk, before the command has begun.
+    """
+    if _goes_by_itself(device):
+        return
     run(["losetup", "--detach", device], timeout_s=_QUICK_S, holding=lock)
 
 
@@ -226,7 +231,7 @@ class LoopDisks:
         owned = {str(self._path(volume).resolve()) for volume in known}
         for device, backing in within(self._folder).items():
             if backing not in owned and device not in in_use:
-                run(["losetup", "--detach", device], timeout_s=_QUICK_S, holding=self._lock)
+                let_go(device, self._lock)
 
     def _path(self, volume: Volume) -> Path:
         return self._folder / volume.name
