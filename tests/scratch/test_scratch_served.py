@@ -15,6 +15,7 @@ from batchyard.main.settings import Settings, SettingsError
 MIB = 1024 * 1024
 
 
+@pytest.mark.timeout(700)  # it writes gigabytes to a disk to which others write, too
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_job_writes_twenty_times_what_there_was_and_nothing_is_left_after_down(kind: str) -> None:
     """The place where jobs write is the place that grows: the job itself says how large it is there, before and after."""
@@ -27,7 +28,7 @@ def test_a_job_writes_twenty_times_what_there_was_and_nothing_is_left_after_down
         assert int(size_mib) <= INITIAL_MIB[kind]
 
         one.rests()  # before the first byte of the next one, its watcher is awake
-        job = yard.until(yard.submit(writer(yard, "writer", 20 * INITIAL_MIB[kind])), patience_s=300)
+        job = yard.until(yard.submit(writer(yard, "writer", 20 * INITIAL_MIB[kind])), patience_s=500)
         assert job["status"] == "SUCCEEDED", f"{yard.logs(job)}\n{one.story()}"
         word, size_mib, home = yard.logs(job)[-1].split()
         assert word == "written"

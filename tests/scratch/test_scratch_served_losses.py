@@ -33,6 +33,7 @@ def kill_all(one: Served) -> None:
     until(lambda: True if not one.watchers() else None, "the watcher is dead")
 
 
+@pytest.mark.timeout(700)  # it writes gigabytes to a disk to which others write, too
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_job_does_not_notice_that_its_watcher_is_killed(kind: str) -> None:
     """While nobody watches, the node holds the writers if little room is left."""
@@ -46,7 +47,7 @@ def test_a_job_does_not_notice_that_its_watcher_is_killed(kind: str) -> None:
             time.sleep(0.2)
             kill(pid)
             killed.add(pid)
-        job = yard.until(job_id, patience_s=240)
+        job = yard.until(job_id, patience_s=500)
         assert job["status"] == "SUCCEEDED", yard.logs(job)
         assert int(yard.logs(job)[-1].split()[1]) > 3500, "it has grown"
         until(lambda: one.watchers() or None, "another has taken over")
