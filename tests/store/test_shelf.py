@@ -6,6 +6,8 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
@@ -65,6 +67,26 @@ def test_a_refused_change_leaves_nothing(tmp_path: Path) -> None:
     assert [name for name, _ in shelf.look(HERE, lambda d: d.entries("role"))] == ["whole"]
     assert shelf.version > before
     shelf.close()
+
+
+def test_who_hears_of_a_change_finds_another_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also when the thread that commits stands still right after it has told the one who waits."""
+    told, invoke = threading.Event(), Future._invoke_callbacks  # type: ignore[attr-defined]
+
+    def late(future: Future[object]) -> None:
+        if threading.current_thread() is shelf._ledger._thread:
+            told.wait(PATIENCE_S)
+        invoke(future)
+
+    shelf = Shelf(tmp_path / "shelf.db")
+    before = shelf.version
+    monkeypatch.setattr(Future, "_invoke_callbacks", late)
+    try:
+        shelf.change(HERE, lambda drawer: drawer.put("role", "r", {})).result(PATIENCE_S)
+        assert shelf.version > before
+    finally:
+        told.set()
+        shelf.close()
 
 
 def test_what_was_acknowledged_survives_kill(tmp_path: Path) -> None:

@@ -130,6 +130,7 @@ class Ledger:
             for change, future in live:
                 outcomes.append((future, *self._apply(change)))
             self._writer.execute("COMMIT")
+            self._committed()
         except Exception as failure:  # noqa: BLE001 - handed to everyone who waits for this commit
             if self._writer.in_transaction:
                 self._writer.execute("ROLLBACK")
@@ -141,6 +142,9 @@ class Ledger:
                 future.set_result(answer)
             else:
                 future.set_exception(fault)
+
+    def _committed(self) -> None:
+        """Called in the writer's thread after each commit, before anyone hears of it."""
 
     def _apply(self, change: Change) -> tuple[Any, BaseException | None]:
         self._writer.execute("SAVEPOINT change")

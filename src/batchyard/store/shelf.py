@@ -6,7 +6,6 @@ msgpack can hold; fields may be added to it, so readers use `.get` for what an o
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -113,22 +112,19 @@ class Shelf:
     def __init__(self, path: Path, now_ms: Callable[[], int] | None = None) -> None:
         self._ledger = _ShelfLedger(path)
         self._now_ms = now_ms or (lambda: time.time_ns() // 1_000_000)
-        self._lock = threading.Lock()
-        self._version = 0
 
     @property
     def version(self) -> int:
-        """A number that is another one after every committed change: what was computed at the same number still holds."""
-        return self._version
+        """A number that is another one after every committed change: what was computed at the same number still holds. Who hears of a
+        change finds it changed."""
+        return self._ledger.commits
 
     def change(self, place: Place, act: Callable[[Drawer], Answer]) -> Future[Answer]:
         """Have `act` read and change documents in the next commit; the future gets what it returned once that is durable.
 
         All of its changes are made or none: when `act` raises (a Fault, say), it is undone and the future gets the exception.
         """
-        future = self._ledger.submit(lambda connection: act(Drawer(connection, place, self._now_ms())))
-        future.add_done_callback(self._note)
-        return future
+        return self._ledger.submit(lambda connection: act(Drawer(connection, place, self._now_ms())))
 
     def look(self, place: Place, ask: Callable[[Drawer], Answer]) -> Answer:
         """The answer of `ask` on one snapshot of what is committed; it runs in the calling thread."""
@@ -143,13 +139,14 @@ class Shelf:
         """Commit what waits, and let go of the file."""
         self._ledger.close()
 
-    def _note(self, future: Future[Any]) -> None:
-        with self._lock:
-            self._version += 1
-
 
 class _ShelfLedger(Ledger):
-    """The group commit of the object store's index, over the shelf's one table."""
+    """The group commit of the object store's index, over the shelf's one table. `commits` counts them."""
+
+    commits = 0
+
+    def _committed(self) -> None:
+        self.commits += 1
 
     def _migrate(self) -> None:
         version = self._writer.pragma("user_version")
