@@ -122,7 +122,7 @@ def test_wrong_keys_secrets_and_tokens(client: Clients) -> None:
 
 
 def test_a_presigned_get_caller_identity(door: Door, client: Clients) -> None:
-    url = client("sts", region="us-east-1").generate_presigned_url("get_caller_identity", ExpiresIn=60, HttpMethod="GET")
+    url = client("sts", region="us-east-1").generate_presigned_url("get_caller_identity", ExpiresIn=3600, HttpMethod="GET")
     with urllib.request.urlopen(url) as answer:
         assert f"arn:aws:iam::{ACCOUNT}:root".encode() in answer.read()
 
@@ -183,11 +183,11 @@ def test_bodies_framed_by_the_client_with_a_checksum_behind_them(door: Door, alg
 @pytest.mark.parametrize("version", ["boto3's default", "s3v4"])
 def test_presigned_objects(door: Door, client: Clients, version: str) -> None:
     s3 = client("s3", JOB, signature_version=version) if version == "s3v4" else client("s3", JOB)
-    put = s3.generate_presigned_url("put_object", Params={"Bucket": "b", "Key": "pre signed+ü"}, ExpiresIn=60)
+    put = s3.generate_presigned_url("put_object", Params={"Bucket": "b", "Key": "pre signed+ü"}, ExpiresIn=3600)
     assert ("X-Amz-Signature" in put) == (version == "s3v4")
     with urllib.request.urlopen(urllib.request.Request(put, b"content", {"content-type": ""}, method="PUT")) as answer:
         assert answer.status == 200
-    get = s3.generate_presigned_url("get_object", Params={"Bucket": "b", "Key": "pre signed+ü"}, ExpiresIn=60)
+    get = s3.generate_presigned_url("get_object", Params={"Bucket": "b", "Key": "pre signed+ü"}, ExpiresIn=3600)
     with urllib.request.urlopen(get) as answer:
         assert answer.read() == b"content"
     assert door.toys.callers[-1] is not None
@@ -225,7 +225,7 @@ def test_a_header_from_a_query_string_cannot_split_the_response(door: Door, clie
     s3 = client("s3")
     s3.put_object(Bucket="b", Key="split", Body=b"x")
     url = s3.generate_presigned_url(
-        "get_object", Params={"Bucket": "b", "Key": "split", "ResponseContentDisposition": "a\r\nx-evil: 1"}, ExpiresIn=60
+        "get_object", Params={"Bucket": "b", "Key": "split", "ResponseContentDisposition": "a\r\nx-evil: 1"}, ExpiresIn=3600
     )
     with pytest.raises(urllib.error.HTTPError) as caught:
         urllib.request.urlopen(url)
