@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -135,16 +136,35 @@ async def test_processor_time_is_counted(local: LocalRig) -> None:
     assert ended.cpu_s > 0.05
 
 
-async def test_what_was_read_and_written_is_counted(local: LocalRig) -> None:
+async def test_what_was_read_and_written_is_counted(local: LocalRig, tmp_path: Path) -> None:
     """Of a child that was waited for, and of one that still runs and was seen; of a container that is gone before anybody looks twice."""
     aside = "(dd if=/dev/zero of=/b bs=1M count=8; touch /c; sleep 600) & until [ -e /c ]; do sleep 0.1; done"
-    ended, _ = await run(local, "sh", "-c", f"dd if=/dev/zero of=/a bs=1M count=24; {aside}; sleep 2.5")
+    until_seen = "echo there; until [ -e /host/seen ]; do sleep 0.1; done"
+    launch = contained(
+        local,
+        *("sh", "-c", f"dd if=/dev/zero of=/a bs=1M count=24; {aside}; {until_seen}"),
+        volumes=[{"name": "host", "host": {"sourcePath": str(tmp_path)}}],
+        mountPoints=[{"sourceVolume": "host", "containerPath": "/host"}],
+    )
+    local.provider.carry_out([launch])
+    await local.eventually(lambda: _has_said(local, launch, "there"), "it has written")
+    for _ in range(2):  # others live and end meanwhile: the node is awake, and looks
+        await run(local, "sleep", "1")
+    (tmp_path / "seen").touch()
+    ended = await local.ended(launch.attempt)
     assert 32 <= ended.written_mib <= 33
     assert ended.read_mib is not None
     ended, _ = await run(local, "dd", "if=/dev/zero", "of=/a", "bs=1M", "count=8")
     assert 8 <= ended.written_mib <= 9
     ended, _ = await run(local, "sleep", "0.5")
     assert ended.written_mib <= 0.2
+
+
+def _has_said(local: LocalRig, launch: Launch, line: str) -> bool:
+    try:
+        return line in local.log(launch.attempt)
+    except FileNotFoundError:
+        return False
 
 
 async def test_a_stop_asks_first_and_then_kills(local: LocalRig) -> None:
