@@ -145,6 +145,19 @@ async def test_a_change_set_is_executed_once(world: World) -> None:
     assert len([e for e in updates if e["LogicalResourceId"] == "s"]) == 1
 
 
+async def test_change_sets_go_when_the_update_begins_and_not_after_it(world: World) -> None:
+    """One that somebody makes right after the update must stay."""
+    assert await world.do("CreateStack", StackName="s", TemplateBody=notes(A="1"))
+    made = [await world.ask("CreateChangeSet", StackName="s", ChangeSetName=f"c{n}", TemplateBody=notes(A="2", B="3")) for n in range(2)]
+    gate = Gate(world, "PutParameter")
+    executing = asyncio.create_task(world.ask("ExecuteChangeSet", ChangeSetName=made[0]["Id"]))
+    await asyncio.wait_for(gate.reached.wait(), PATIENCE_S)
+    assert (await world.ask("ListChangeSets", StackName="s"))["Summaries"] == []
+    gate.opened.set()
+    await of_many(executing)
+    assert await status(world, "s") == "UPDATE_COMPLETE"
+
+
 async def test_who_asked_may_go_away(world: World) -> None:
     asking = asyncio.create_task(world.ask("CreateStack", StackName="s", TemplateBody=notes(A="1")))
     async with asyncio.timeout(PATIENCE_S):

@@ -264,9 +264,10 @@ async def execute_change_set(desk: Any, caller: Caller, params: Params) -> Param
         await desk.stacks.begin(stack, resources, change)
         await desk.stacks.ended(stack.id, stacks.GRACE_S)
         return {}
-    await changing.begin_update(desk, caller, as_read, stack, resources, prepared, options, made.tags)
+    await changing.begin_update(
+        desk, caller, as_read, stack, resources, prepared, options, made.tags, also=lambda book: _forget_all(desk, book, stack)
+    )
     await desk.stacks.ended(stack.id, stacks.GRACE_S)
-    await desk.stacks.change(place_of(caller.account, caller.region), lambda book: _forget_all(desk, book, stack))
     return {}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+from collections.abc import Callable
 from typing import Any
 
 from batchyard.model.fault import Fault
@@ -179,8 +180,10 @@ async def begin_update(
     tags: dict[str, str],
     *,
     policy: str = "",
+    also: Callable[[StackBook], None] | None = None,
 ) -> None:
-    """Write down that a stack, which was `as_read`, is being updated, and drive it. Raises Fault when something else was quicker."""
+    """Write down that a stack, which was `as_read`, is being updated, and drive it; `also` in the same transaction. Raises Fault when
+    something else was quicker."""
     old_looked_up = stack.looked_up
     operation = building(stack, prepared, params, tags)
     stuck = stack.stuck
@@ -200,6 +203,8 @@ async def begin_update(
         for resource in resources.values():
             book.put_resource(stack.id, resource)
         begin_build(book, stack, operation, prepared, "UPDATE_IN_PROGRESS", desk.now_ms())
+        if also is not None:
+            also(book)
 
     await desk.stacks.begin(stack, resources, change)
 
