@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
+import pytest
 import pytest_asyncio
 from stack_world import World, template
 
 from batchyard.model.fault import Fault
+from batchyard.services.cloudformation.running import stacks
+from batchyard.services.cloudformation.running.book import StackBook
+from batchyard.store.shelf import Place
 
 PATIENCE_S = 90.0
 
@@ -41,6 +46,33 @@ class Gate:
             self.reached.set()
             await asyncio.wait_for(self.opened.wait(), PATIENCE_S)
         return await self._calls(caller, service, operation, params)
+
+
+class LateShelf:
+    """A shelf on which "s" is CREATE_COMPLETE for all to see a while before the service itself hears of that commit."""
+
+    def __init__(self, world: World) -> None:
+        self._shelf, self._sealer, self._loop = world.shelf, world.sealer, asyncio.get_running_loop()
+        self.reached, self.release, self._is_held = asyncio.Event(), lambda: None, False
+        world.cut._shelf = self  # type: ignore[assignment]
+
+    def change(self, place: Place, act: Any) -> Future[Any]:
+        heard: Future[Any] = Future()
+
+        def hear(done: Future[Any]) -> None:
+            found = self._shelf.look(place, lambda drawer: StackBook(drawer, self._sealer).find("s"))
+            if not self._is_held and found is not None and found.status == "CREATE_COMPLETE":
+                self._is_held = True
+                self.release = lambda: heard.set_result(done.result())
+                self._loop.call_soon_threadsafe(self.reached.set)
+            else:
+                heard.set_result(done.result())
+
+        self._shelf.change(place, act).add_done_callback(hear)
+        return heard
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._shelf, name)
 
 
 HELD = {"Held": {"Type": "AWS::SSM::Parameter::Value<String>", "Default": "held"}}
@@ -131,6 +163,19 @@ async def test_first_change_sets_of_one_name_belong_to_one_stack(world: World) -
     again = await of_many(*(world.ask("ExecuteChangeSet", ChangeSetName=made[0]) for _ in range(3)))
     assert sum(isinstance(answer, dict) for answer in again) == 1
     assert await status(world, "s") == "CREATE_COMPLETE"
+
+
+async def test_a_stack_that_is_over_for_all_to_see_can_be_deleted(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stacks, "GRACE_S", 0.0)
+    shelf = LateShelf(world)
+    await world.ask("CreateStack", StackName="s", TemplateBody=notes(A="1"))
+    await asyncio.wait_for(shelf.reached.wait(), PATIENCE_S)
+    assert (await world.ask("DescribeStacks", StackName="s"))["Stacks"][0]["StackStatus"] == "CREATE_COMPLETE"
+    deleting = asyncio.create_task(world.ask("DeleteStack", StackName="s"))
+    await asyncio.wait([deleting], timeout=0.3)
+    shelf.release()
+    assert await of_many(deleting) == [{}]
+    assert await status(world, "s") == "DELETE_COMPLETE"
 
 
 async def test_a_change_set_is_executed_once(world: World) -> None:

@@ -39,6 +39,7 @@ UPDATABLE = frozenset(
         "UPDATE_FAILED",
     )
 )
+LAST_RECORD_S = 60.0  # what an operation may still need for its last record; others may see it a moment before
 NO_UPDATES = "No updates are to be performed."
 
 
@@ -222,7 +223,7 @@ async def delete_stack(desk: Any, caller: Caller, params: Params) -> Params:
     run = desk.stacks.runs.get(stack.id)
     if run is not None:
         if not run.stack.status.endswith("_IN_PROGRESS"):  # it is over, but for its last record
-            await desk.stacks.ended(stack.id, stacks.GRACE_S)
+            await desk.stacks.ended(stack.id, LAST_RECORD_S)
             if desk.stacks.runs.get(stack.id) is not run:
                 return await delete_stack(desk, caller, params)
         operation = run.stack.operation
