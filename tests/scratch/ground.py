@@ -250,6 +250,13 @@ def cgroup(version: int = 1) -> Iterator[Path]:
         path.rmdir()
 
 
+def is_frozen(group: Path) -> bool:
+    """Whether the processes of a cgroup stand still; False while some of them do not yet."""
+    if (group / "freezer.state").exists():
+        return (group / "freezer.state").read_text().strip() == "FROZEN"
+    return "frozen 1" in (group / "cgroup.events").read_text()
+
+
 @contextlib.contextmanager
 def writer(place: Path, total_bytes: int, group: Path | None = None) -> Iterator[subprocess.Popen[str]]:
     """A process that writes so much, as fast as it can, once a line comes in; in `group` from the beginning."""

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from ground import Numbers, cgroup
+from ground import Numbers, cgroup, is_frozen
 
 from batchyard.scratch.daemon import Daemon, Status
 from batchyard.scratch.freezer import Freezer, JobsFreezer
@@ -255,12 +255,6 @@ def test_a_place_that_is_full_at_the_start_is_made_larger(tmp_path: Path) -> Non
     until(daemon, watch, lambda: len(ground.sizes) == 2)
     ground.sick = ""
     until(daemon, watch, lambda: path.exists() and msgspec.json.decode(path.read_bytes(), type=Status).is_healthy)
-
-
-def is_frozen(group: Path) -> bool:
-    if (group / "freezer.state").exists():
-        return (group / "freezer.state").read_text().strip() == "FROZEN"
-    return "frozen 1" in (group / "cgroup.events").read_text()
 
 
 def becomes_frozen(group: Path) -> bool:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from ground import Numbers, Plot, plot, running
+from ground import Numbers, Plot, cgroup, is_frozen, plot, running
 from served import BTRFS, KINDS, XFS, at_the_disk_s_speed, on, served
 from test_scratch_loop import small_disk
 from test_scratch_served_losses import kill, kill_all
@@ -25,6 +25,7 @@ from batchyard.compute.local.scratching.watcher import Watcher
 from batchyard.scratch import loop, mounts, tools, watcher
 from batchyard.scratch.btrfs import BtrfsLoop
 from batchyard.scratch.daemon import Daemon
+from batchyard.scratch.freezer import JobsFreezer
 from batchyard.scratch.ledger import read
 from batchyard.scratch.policy import MIB, Limits
 from batchyard.scratch.watching import STATUS, Orders, Status
@@ -175,6 +176,33 @@ def test_a_limit_that_is_too_low_for_a_file_system_is_not_gone_past(kind: str) -
         assert said.returncode == 1
         assert said.stdout == "failed loop-xfs has at least 300 MiB, and may have 200: raise --scratch-gib\n"
         assert place.files() == [] and place.devices() == []
+
+
+@pytest.mark.parametrize("kind", ON_BTRFS)
+def test_a_node_that_answers_late_leaves_nobody_held(kind: str) -> None:
+    """It was busy for longer than its new watcher waits for it; meanwhile, and before it heard of that, it has held the writers again."""
+    with plot() as place, cgroup() as tree, contextlib.ExitStack() as stack:
+        for name in ("home", "1"):
+            (tree / name).mkdir()
+            stack.callback((tree / name).rmdir)
+        job = subprocess.Popen(["sleep", "600"])
+        stack.callback(job.wait, 90)
+        stack.callback(job.kill)
+        (tree / "1" / "cgroup.procs").write_text(str(job.pid))
+        freezer = JobsFreezer(tree)
+        stack.callback(freezer.thaw)
+        orders = Orders(kind, str(place.store), str(place.mount), initial_bytes=128 * MIB, cap_bytes=1024 * MIB, jobs=str(tree))
+        argv = [sys.executable, "-m", "batchyard.scratch.watcher", msgspec.json.encode(orders).decode()]
+        with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as watching:
+            stack.callback(watching.kill)
+            assert watching.stdout is not None and watching.stdout.readline() == "mounted\n"
+            until(lambda: (place.store / STATUS).exists() or None, "it goes on without an answer")
+            freezer.freeze()
+            assert watching.stdin is not None
+            watching.stdin.write("held\n")
+            watching.stdin.flush()
+            until(lambda: None if is_frozen(tree / "1") else True, "the writers go on")
+            watching.kill()
 
 
 @pytest.mark.parametrize("kind", ON_BTRFS)

@@ -90,6 +90,7 @@ class Daemon:
         self._growing_bytes = 0
         self._modest_bytes: int | None = None  # more than this was not to be had a moment ago
         self._frozen_at_s: float | None = None
+        self._holds_for_others = False  # those who held the writers have left them to us, and no look has followed yet
         self._may_freeze = True
         self._looked_s: float | None = None
         self._failures = 0
@@ -116,12 +117,14 @@ class Daemon:
             log.error("not healthy at the start: %s", error)
 
     def take_over(self, are_held: bool) -> None:
-        """Whether somebody else holds the writers already: then they go on when a look finds room. Else nobody is to be held now."""
+        """Whether somebody else holds the writers already: then they go on when a look finds room. Else nobody is to be held now.
+
+        Another thread may say so at any time: the next look takes it in.
+        """
         if self._freezer is None:
             return
         if are_held:
-            self._frozen_at_s = self._clock()
-            self.counters.freezes += 1
+            self._holds_for_others = True
         else:
             self._freezer.thaw()
 
@@ -134,6 +137,10 @@ class Daemon:
         """Look once, decide, act. Returns how many seconds until the next look."""
         now_s = self._clock()
         self._take_in(now_s)
+        if self._holds_for_others:
+            self._holds_for_others = False
+            self._frozen_at_s = now_s
+            self.counters.freezes += 1
         try:
             usage = self._backend.usage()
         except (ScratchError, OSError) as error:

@@ -67,10 +67,11 @@ def _watch(orders: Orders) -> None:
     signal.signal(signal.SIGTERM, end)
     threading.Thread(target=node.listen, args=(end,), name="scratch-orders", daemon=True).start()
     watching = _up(orders, store, mount, rest)
+    node.on_answer = watching.take_over
     daemon.hurry()
     _say(MOUNTED)
-    node.has_answered.wait(_ANSWER_S)
-    watching.take_over(HELD in node.words)
+    if not node.has_answered.wait(_ANSWER_S):
+        watching.take_over(False)
     if orders.fresh:
         threading.Thread(target=forsaken.clear, name="scratch-forsaken", daemon=True).start()
     watching.run(stop)
@@ -84,6 +85,7 @@ class Node:
     def __init__(self, rest: Rest) -> None:
         self.words: list[str] = []  # but for those about rest
         self.has_answered = threading.Event()
+        self.on_answer: Callable[[bool], None] = lambda are_held: None  # told whether it holds the writers, however late it says so
         self._rest = rest
 
     def listen(self, end: Callable[[], None]) -> None:
@@ -100,6 +102,7 @@ class Node:
                     self.words.append(word)
                     if word == RETIRE:
                         break
+                    self.on_answer(word == HELD)
                     self.has_answered.set()
         end()
         self.has_answered.set()
