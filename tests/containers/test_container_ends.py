@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -10,7 +12,7 @@ import pytest
 
 from batchyard.compute.local import proc
 from batchyard.compute.local.cage import Usage
-from batchyard.compute.local.containers import meter
+from batchyard.compute.local.containers import meter, storage
 from batchyard.compute.local.containers.following import Following
 from batchyard.compute.local.loop import Loop, boot_s
 from batchyard.compute.local.runner import Ending
@@ -48,6 +50,20 @@ def test_the_kernel_tells_the_code_of_who_was_waited_for(code: int) -> None:
 def test_the_first_of_a_namespace_is_known_by_its_number_there() -> None:
     assert not proc.is_first_of_its_own(os.getpid())
     assert not proc.is_first_of_its_own(2**22 + 1)
+
+
+def test_the_daemons_helper_may_end_while_its_threads_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    helper = subprocess.Popen(["sleep", "600"])
+    counts = storage.Storage()
+    counts._helper = helper.pid
+    counts._helper_io = storage._opened(helper.pid)
+    assert counts._waited_by_helper() is not None
+    helper.kill()
+    helper.wait(60)
+    monkeypatch.setattr(Path, "is_dir", lambda _: True)  # as a moment ago
+    assert counts._waited_by_helper() is None
+    counts.end()
+    assert counts.used is None
 
 
 class Asked:

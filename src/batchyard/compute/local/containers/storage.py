@@ -79,7 +79,11 @@ class Storage:
 
     def _waited_by_helper(self) -> Bytes | None:
         """What all those had used that the helper has waited for: without its own, since it may write the container's log."""
-        own = [_counts(knobs.read(place).encode()) for place in Path(f"/proc/{self._helper}/task").glob("*/io")]
+        threads = Path(f"/proc/{self._helper}/task")
+        try:
+            own = [_counts(knobs.read(threads / id / "io").encode()) for id in os.listdir(threads)]  # noqa: PTH208 - only their names
+        except OSError:  # it has just ended
+            return None
         whole = _read(self._helper_io)
         if whole is None:
             return None
