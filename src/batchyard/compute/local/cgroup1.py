@@ -10,13 +10,13 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import sys
 from pathlib import Path
 from resource import struct_rusage
 
 from batchyard.compute.local import knobs, spawn
 from batchyard.compute.local.cage import USUAL, Limits, Usage, counted, storage_mib
 from batchyard.compute.local.knobs import Knob, number_after, write
+from batchyard.compute.local.node_log import say
 from batchyard.compute.local.spawn import Order
 from batchyard.model.capacity import Resources
 
@@ -256,7 +256,7 @@ def kill_all(members: Path) -> int:
     try:
         pids = [int(pid) for pid in members.read_text().split()]
     except OSError as error:
-        print(f"cannot read {members}: {error}", file=sys.stderr, flush=True)  # noqa: T201 - the node's log is its output
+        say(f"cannot read {members}: {error}")
         return 0
     for pid in pids:
         with contextlib.suppress(ProcessLookupError):
