@@ -1,7 +1,8 @@
 """What is still to be delivered, kept on a shelf of its own until the listener has taken it: at least once, in order, bounded.
 
-A listener that does not answer is tried again after 0.5 s, 1 s, 2 s ... up to a minute, each event for a day. Of more than `MOST` events
-for one listener the oldest are dropped. Both are counted, and one listener never holds up another.
+A listener that does not answer is tried again after 0.5 s, 1 s, 2 s ... up to a minute, each event for a day; one that took something
+meanwhile, after 0.5 s again. Of more than `MOST` events for one listener the oldest are dropped. Both are counted, and one listener never
+holds up another.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from enum import Enum
 from typing import NamedTuple, TypeVar
 
 import apsw
@@ -36,6 +38,14 @@ class Wanted(NamedTuple):
 
     listener: str
     notice: Notice
+
+
+class _Went(Enum):
+    """What of a page went out."""
+
+    ALL = "all"
+    SOME = "some"
+    NOTHING = "nothing"
 
 
 class Deliveries:
@@ -128,13 +138,13 @@ class Deliveries:
                 if not page:
                     await self._news[key].wait()
                     continue
-                done = await self._send(key, page)
+                went = await self._send(key, page)
             except (apsw.Error, OSError):
                 log.exception("what is to be delivered to %s cannot be read or written; it is tried again", key)
-                done = False
-            if done:
+                went = _Went.NOTHING
+            if went is not _Went.NOTHING:
                 pause_s = FIRST_PAUSE_S
-            else:
+            if went is not _Went.ALL:
                 await asyncio.sleep(pause_s)
                 pause_s = min(LONGEST_PAUSE_S, pause_s * 2)
 
@@ -152,25 +162,25 @@ class Deliveries:
             return await self._page(key)
         return [(name, Notice(d["id"], d["at_ms"], d["text"])) for name, d in entries]
 
-    async def _send(self, key: str, page: Sequence[tuple[str, Notice]]) -> bool:
-        """Whether all of the page went out."""
+    async def _send(self, key: str, page: Sequence[tuple[str, Notice]]) -> _Went:
+        """What of the page went out. One that is refused is over as well: the next one may be tried at once."""
         listener = self._listeners().get(key)
         if listener is None:
             await self._drop(key, [name for name, _ in page], "the listener is gone")
-            return True
+            return _Went.ALL
         notices, names = [notice for _, notice in page], [name for name, _ in page]
         try:
             taken = await self._handed_to(listener, notices)
         except Refused as refusal:
             log.warning("an event is not delivered to %s: %s", key, refusal)
             await self._drop(key, names[:1], "refused")
-            return True
+            return _Went.ALL
         except TryLater as trouble:
             log.info("%s does not take events now: %s", key, trouble)
-            return False
+            return _Went.NOTHING
         self.delivered += taken
         await self._delete(key, names[:taken])
-        return taken == len(page)
+        return _Went.ALL if taken == len(page) else _Went.SOME if taken else _Went.NOTHING
 
     async def _handed_to(self, listener: Listener, notices: Sequence[Notice]) -> int:
         if listener.take is not None:
