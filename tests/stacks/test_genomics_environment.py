@@ -22,6 +22,7 @@ from access_log_lines import logged
 
 TEMPLATES = Path(__file__).resolve().parents[2] / "templates"
 OPTIONS = ("--vcpus", "4", "--memory-mib", "4096", "--log-delivery", "0.5", "--idle", "3600", "--enforce-iam")
+pytestmark = pytest.mark.timeout(700)  # `aws cloudformation deploy` looks every thirty seconds
 
 
 @pytest.fixture(scope="module")

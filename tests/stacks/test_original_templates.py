@@ -18,6 +18,7 @@ HOST = "https://aws-genomics-workflows.s3.amazonaws.com/templates/"
 PARTS = "https://parts.example/"
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ1mD1yk2V3Jt6lq0Xm7cXgkN7s2tq0c0P5l7cXkqQ0m someone"
 PATIENCE_S = 150.0
+pytestmark = pytest.mark.timeout(700)  # a failure of each resource, one after the other
 
 
 @pytest.fixture(scope="module")

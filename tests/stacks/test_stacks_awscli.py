@@ -14,6 +14,7 @@ from botocore.exceptions import ClientError, WaiterError
 from yard import Yard
 
 PATIENCE_S = 200
+pytestmark = pytest.mark.timeout(900)  # the waiters of the AWS CLI look every thirty seconds
 QUEUE = """
 Parameters:
   Vcpus: {Type: Number, Default: 4}

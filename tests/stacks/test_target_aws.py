@@ -19,6 +19,8 @@ from batchyard.main.stacks import asking
 from batchyard.main.stacks.account import Account
 from yard import serving
 
+pytestmark = pytest.mark.timeout(700)  # each command line needs seconds of a processor that others want too
+
 STAND_IN = """
 import sys, time
 from moto.server import ThreadedMotoServer

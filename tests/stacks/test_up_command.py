@@ -16,6 +16,7 @@ import pytest
 from yard import quiet_port, until
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
+pytestmark = pytest.mark.timeout(700)  # each command line needs seconds of a processor that others want too
 
 
 @pytest.fixture
