@@ -13,7 +13,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from yard import Yard, serving, until
+from yard import Yard, quiet_port, serving, until
 
 KILLS = 12
 CODE = """
@@ -88,7 +88,7 @@ def rest(yard: Yard, arn: str) -> dict[str, Any]:
 
 def test_stacks_within_stacks_survive_kills_at_any_time(tmp_path: Path) -> None:
     chance = random.Random(12)
-    with serving(tmp_path / "yard") as yard:
+    with serving(tmp_path / "yard", "--port", str(quiet_port())) as yard:  # functions under way answer to where they were asked from
         yard.client("s3").create_bucket(Bucket="templates")
         yard.client("s3").put_object(Bucket="templates", Key="inner.json", Body=inner().encode())
         killed = 0
