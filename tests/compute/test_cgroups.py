@@ -127,6 +127,24 @@ def test_without_any_there_is_watching(tmp_path: Path) -> None:
     assert isinstance(cgroups.make_tree(groups, "x"), WatchedTree)
 
 
+def test_a_group_that_goes_while_another_is_killed_stands_in_nobodys_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where a job removes groups of its own, on a kernel that kills a whole group by one process after another."""
+    for name in ("a", "b", "c"):
+        (tmp_path / name / "below").mkdir(parents=True)
+    killed = []
+
+    def kill_all(members: Path) -> int:
+        killed.append(members.parent)
+        for name in ("b", "c"):
+            shutil.rmtree(tmp_path / name, ignore_errors=True)
+        return 0
+
+    monkeypatch.setattr(cgroup2, "kill_all", kill_all)
+    monkeypatch.setattr(cgroup2, "write", lambda knob, value: knob.name != "cgroup.kill")
+    cgroup2.kill(tmp_path)
+    assert {tmp_path, tmp_path / "a", tmp_path / "a" / "below"} <= set(killed)
+
+
 def test_dead_trees_are_removed_and_living_ones_are_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from batchyard.compute.local import slots
 

@@ -10,6 +10,7 @@ what stands before it.
 from __future__ import annotations
 
 import calendar
+import contextlib
 import json
 import os
 import re
@@ -274,7 +275,8 @@ def remove_before(root: Path, before_ms: int, is_held: Callable[[str], bool]) ->
         return 0
     for path in root.iterdir():
         attempt = path.name.partition(".")[0]
-        if path.stat().st_mtime * 1000 < before_ms and not is_held(attempt):
-            path.unlink(missing_ok=True)
-            removed += 1
+        with contextlib.suppress(FileNotFoundError):  # it was just turned over to the next number
+            if path.stat().st_mtime * 1000 < before_ms and not is_held(attempt):
+                path.unlink()
+                removed += 1
     return removed

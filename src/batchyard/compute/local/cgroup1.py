@@ -255,6 +255,8 @@ def kill_all(members: Path) -> int:
     """SIGKILL to all in a list of processes; how many there were."""
     try:
         pids = [int(pid) for pid in members.read_text().split()]
+    except FileNotFoundError:
+        return 0
     except OSError as error:
         say(f"cannot read {members}: {error}")
         return 0

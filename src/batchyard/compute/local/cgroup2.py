@@ -208,9 +208,14 @@ def kill(group: Path) -> None:
     """SIGKILL to all in a group and below it."""
     if not write(group / "cgroup.kill", "1"):  # since Linux 5.14
         write(group / "cgroup.freeze", "1")
-        for members in group.rglob("cgroup.procs"):
-            kill_all(members)
+        for place in with_below(group):
+            kill_all(place / "cgroup.procs")
         write(group / "cgroup.freeze", "0")
+
+
+def with_below(group: Path) -> list[Path]:
+    """A group and those below it that are there; any may go meanwhile."""
+    return [Path(place) for place, _, _ in os.walk(group)]
 
 
 def remove_below(group: Path) -> bool:
@@ -222,7 +227,7 @@ def remove_below(group: Path) -> bool:
             return True
         except OSError:
             if not last:
-                for below in [place for place in group.iterdir() if place.is_dir()]:
+                for below in reversed(with_below(group)[1:]):
                     remove_below(below)
         else:
             return True

@@ -130,6 +130,6 @@ def remove_dead_trees(place: Path) -> None:
         if re.fullmatch(r"[0-9a-f]{12}", tree.name.removeprefix(_TREE)):
             held = claim(tree.name)
             if held is not None:
-                if not any(knobs.read(members).strip() for members in tree.rglob("cgroup.procs")):
+                if not any(knobs.read(group / "cgroup.procs").strip() for group in cgroup2.with_below(tree)):
                     cgroup2.remove_below(tree)
                 os.close(held)
