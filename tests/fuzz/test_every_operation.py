@@ -1,7 +1,7 @@
 """Every operation of every service, fed with what hypothesis makes of botocore's shapes: valid, then with a broken body, path, query and
 headers. None may fail unexpectedly.
 
-Each run draws anew; a failure prints its example. BATCHYARD_FUZZ_EXAMPLES=200 looks longer.
+Each run draws anew (where CI is set, the same each time); a failure prints its example. BATCHYARD_FUZZ_EXAMPLES=200 looks longer.
 """
 
 from __future__ import annotations
