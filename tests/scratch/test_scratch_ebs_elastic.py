@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from cloud import SHORT, XFS, Cloudy, cloudy, until
+from cloud import QUICK, SHORT, XFS, Cloudy, cloudy, until
 from ec2_double import Pace
 from ground import needs
 
@@ -78,9 +79,10 @@ def test_the_next_time_comes_when_the_time_before_is_completed(monkeypatch: pyte
         ground.close()
 
 
+@pytest.mark.parametrize("unmodified_s", [0.0, 0.15])  # a modification may be told of only a while after it was begun
 @pytest.mark.parametrize("fault", [{"manner": "lost"}, {"manner": "cut"}, {"code": "InternalError", "status": 500}, {"code": "Throttling"}])
-def test_an_answer_that_is_lost_makes_it_larger_once(fault: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    with cloudy(monkeypatch) as place:
+def test_an_answer_that_is_lost_makes_it_larger_once(fault: dict[str, Any], unmodified_s: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    with cloudy(monkeypatch, replace(QUICK, unmodified_s=unmodified_s)) as place:
         ground = begun(place)
         place.double.fail("ModifyVolume", **fault)
         ground.grow(GIB)

@@ -46,13 +46,23 @@ def _told(ec2: Ec2, volume_id: str) -> dict[str, Any]:
 
 
 def _ask(ec2: Ec2, volume_id: str, target_gib: int, waits: Waits) -> None:
-    """Asked for once: a repetition would be another of the few modifications that there may be."""
+    """Asked for once: a repetition would be another of the few modifications that there may be. After an answer that was lost it is
+    repeated only when the first one should have been told of by now."""
+    told_by_s = 0.0
 
     def asked() -> bool | None:
+        nonlocal told_by_s
+        if told_by_s:
+            looked_s = time.monotonic()
+            if latest(ec2, volume_id).get("TargetSize", 0) >= target_gib:
+                return True
+            if looked_s < told_by_s:
+                return None
         try:
             ec2.call("ModifyVolume", is_repeatable=False, VolumeId=volume_id, Size=target_gib)
         except Lost:
-            return latest(ec2, volume_id).get("TargetSize", 0) >= target_gib or None
+            told_by_s = time.monotonic() + waits.unseen_s
+            return None
         except Refused as error:
             if error.code in ("IncorrectModificationState", "VolumeModificationRateExceeded"):
                 raise NoRoom(f"{error}. {_ONE_AT_A_TIME}") from None
