@@ -372,6 +372,7 @@ def test_a_job_writes_twenty_times_the_initial_size_at_full_speed(kind: str) -> 
         assert watching.returncode == 0
 
 
+@pytest.mark.timeout(500)
 @pytest.mark.parametrize("kind", [pytest.param("btrfs", marks=BTRFS)])
 def test_room_comes_back_by_itself_when_the_job_has_ended(kind: str) -> None:
     with plot() as place:
@@ -384,7 +385,8 @@ def test_room_comes_back_by_itself_when_the_job_has_ended(kind: str) -> None:
             for number in range(10):
                 (place.mount / str(number)).unlink()
             os.sync()
-            until(lambda: len(place.files()) == len(place.devices()) == 1, "room did not come back", 90)
+            # The kernel gives back chunks that are empty when it has discarded what they held, which it does at leisure.
+            until(lambda: len(place.files()) == len(place.devices()) == 1, "room did not come back", 300)
 
 
 @pytest.mark.parametrize("kind", KINDS)
