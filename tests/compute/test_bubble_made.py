@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
 import os
 import shutil
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from apart import played
 
 from batchyard.compute.local import bubble, bubble_trial
 from batchyard.compute.local.allotments import Allotments
@@ -41,15 +40,6 @@ def failing_bwrap(tmp_path: Path, failures: int) -> str:
     failing.write_text("\n".join(lines))
     failing.chmod(0o755)
     return str(failing)
-
-
-def played(act: Callable[[Path], None], place: Path) -> None:
-    """Play it in a process of its own, as the node is one: one with other threads cannot step into a job's namespaces, nor come back."""
-    player = multiprocessing.get_context("spawn").Process(target=act, args=(place,))
-    player.start()
-    player.join(180)
-    player.kill()
-    assert player.exitcode == 0, "it says why on stderr"
 
 
 def test_it_is_run_again(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
 import os
 import resource
 import shutil
@@ -14,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from apart import played
 
 from batchyard.compute.local import cgroup2, cgroups, knobs, proc, spawn
 from batchyard.compute.local.cage import storage_mib, together
@@ -213,12 +213,7 @@ def unified(monkeypatch: pytest.MonkeyPatch) -> Iterator[Tree2]:
 @pytest.mark.skipif(place_of_version_2() is None, reason="no cgroup of version 2 may be made here")
 @pytest.mark.parametrize("way", ["clone3", "fork", "step in"])
 def test_a_child_is_in_its_group_from_its_first_moment(way: str) -> None:
-    """In a process of its own, as the node is one: a child of clone3 may wait for ever for threads that it does not have."""
-    player = multiprocessing.get_context("spawn").Process(target=is_in_its_group, args=(way,))
-    player.start()
-    player.join(120)
-    player.kill()
-    assert player.exitcode == 0, "it says why on stderr"
+    played(is_in_its_group, way)
 
 
 def is_in_its_group(way: str) -> None:

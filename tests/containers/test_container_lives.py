@@ -147,7 +147,8 @@ async def test_what_was_read_and_written_is_counted(local: LocalRig, tmp_path: P
         mountPoints=[{"sourceVolume": "host", "containerPath": "/host"}],
     )
     local.provider.carry_out([launch])
-    await local.eventually(lambda: _has_said(local, launch, "there"), "it has written")
+    await local.says(launch.attempt)
+    await local.eventually(lambda: "there" in local.log(launch.attempt), "it has written")
     for _ in range(2):  # others live and end meanwhile: the node is awake, and looks
         await run(local, "sleep", "1")
     (tmp_path / "seen").touch()
@@ -158,13 +159,6 @@ async def test_what_was_read_and_written_is_counted(local: LocalRig, tmp_path: P
     assert 8 <= ended.written_mib <= 9
     ended, _ = await run(local, "sleep", "0.5")
     assert ended.written_mib <= 0.2
-
-
-def _has_said(local: LocalRig, launch: Launch, line: str) -> bool:
-    try:
-        return line in local.log(launch.attempt)
-    except FileNotFoundError:
-        return False
 
 
 async def test_a_stop_asks_first_and_then_kills(local: LocalRig) -> None:
